@@ -1,0 +1,44 @@
+namespace Broker.Domain;
+
+/// <summary>Why the broker refused something; Api maps each to one gRPC status.</summary>
+public enum RefusalCode
+{
+    None = 0,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+
+    /// <summary>A limit or overload: nothing was stored, retry later.</summary>
+    ResourceExhausted,
+
+    /// <summary>This replica does not lead the group: nothing was stored.</summary>
+    NotLeader,
+
+    /// <summary>No leader is known: nothing was stored.</summary>
+    NoLeader,
+
+    /// <summary>Leadership moved while the request was under way: it may or may not be stored. Retry with the same stamp.</summary>
+    OutcomeUnknown,
+
+    /// <summary>The producer's sequence leaves a gap: send the missing batches first.</summary>
+    OutOfSequence,
+
+    /// <summary>A newer epoch of the same producer has published.</summary>
+    ProducerFenced,
+
+    /// <summary>A precondition of the request does not hold.</summary>
+    FailedPrecondition,
+}
+
+/// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>
+public sealed class BrokerException(RefusalCode code, string message, NodeId leaderHint, TimeSpan retryAfter)
+    : Exception(message)
+{
+    public RefusalCode Code { get; } = code;
+
+    /// <summary>Who leads, where that helps; none otherwise.</summary>
+    public NodeId LeaderHint { get; } = leaderHint;
+
+    /// <summary>How long to wait before a retry; zero: at will.</summary>
+    public TimeSpan RetryAfter { get; } = retryAfter;
+}

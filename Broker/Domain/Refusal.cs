@@ -1,0 +1,50 @@
+namespace Broker.Domain;
+
+/// <summary>The one place where refusals are worded: what was wrong, what was expected, what to do.</summary>
+public static class Refusal
+{
+    public static BrokerException InvalidArgument(string message) => Make(RefusalCode.InvalidArgument, message);
+
+    public static BrokerException NotFound(string message) => Make(RefusalCode.NotFound, message);
+
+    public static BrokerException OutOfRange(string message) => Make(RefusalCode.OutOfRange, message);
+
+    public static BrokerException FailedPrecondition(string message) => Make(RefusalCode.FailedPrecondition, message);
+
+    public static BrokerException TooLarge(string what, long actualBytes, long limitBytes) => Make(
+        RefusalCode.ResourceExhausted,
+        $"{what} has {actualBytes:N0} bytes; the limit is {limitBytes:N0}. Send less at a time.");
+
+    public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
+        RefusalCode.ResourceExhausted,
+        $"{what} is full. Nothing was stored; send again in {retryAfter.TotalMilliseconds:N0} ms.",
+        NodeId.None,
+        retryAfter);
+
+    public static BrokerException NotLeader(GroupId group, NodeId leader) => new(
+        RefusalCode.NotLeader,
+        $"This node does not lead group {group}; node {leader} does. Nothing was stored; send it there.",
+        leader,
+        TimeSpan.Zero);
+
+    public static BrokerException NoLeader(GroupId group) => new(
+        RefusalCode.NoLeader,
+        $"Group {group} has no leader at the moment (an election runs, or no majority of its nodes is up). Nothing was stored; retry.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(50));
+
+    public static BrokerException OutcomeUnknown(GroupId group) => Make(
+        RefusalCode.OutcomeUnknown,
+        $"Leadership of group {group} moved while the batch was under way: it may be stored or not. Send it again with the same "
+        + "producer stamp; a batch that is stored already is answered with its offset.");
+
+    public static BrokerException OutOfSequence(string topic, ulong expected, ulong actual) => Make(
+        RefusalCode.OutOfSequence,
+        $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. Nothing was stored; send what lies between first.");
+
+    public static BrokerException ProducerFenced(uint current, uint actual) => Make(
+        RefusalCode.ProducerFenced,
+        $"Producer epoch {actual} is fenced: epoch {current} has published. Nothing was stored; stop this producer.");
+
+    private static BrokerException Make(RefusalCode code, string message) => new(code, message, NodeId.None, TimeSpan.Zero);
+}
