@@ -1,0 +1,142 @@
+using System.Globalization;
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Configuration;
+
+namespace Broker.ServiceDefaults;
+
+/// <summary>
+/// Two kinds of ports in one Kestrel: cleartext HTTP/2 needs one of its own, as without TLS the protocol cannot be negotiated.
+/// </summary>
+internal static class GrpcEndpoint
+{
+    /// <summary>
+    /// The window of a connection bounds what all its streams have in flight towards us. Peers send 4 MiB of log entries ahead
+    /// (Limits.InFlightBytesPerFollower) per group on one connection; Kestrel's 1 MiB would make the groups wait for each other.
+    /// </summary>
+    private const int ConnectionWindowBytes = 16 * 1024 * 1024;
+
+    /// <summary>One stream may fill a follower's whole window; Kestrel's default is 768 KiB.</summary>
+    private const int StreamWindowBytes = 4 * 1024 * 1024;
+
+    /// <summary>
+    /// An append of 1 MiB is then one frame, not sixty-four of 16 KiB. Frames of one connection take turns, so a heartbeat waits for
+    /// at most one of them: about a millisecond.
+    /// </summary>
+    private const int FrameBytes = 1024 * 1024;
+
+    /// <summary>Kestrel's 100 would make the 101st reader on a shared connection wait until another leaves.</summary>
+    private const int StreamsPerConnection = 10_000;
+
+    public static void Add(WebApplicationBuilder builder, string configurationKey)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel => Tune(kestrel.Limits.Http2));
+        if (Port(builder.Configuration, configurationKey) is not { } port)
+        {
+            return;
+        }
+
+        // Kestrel ignores the configured addresses as soon as one is added in code, so they are all added in code, and taken out
+        // of the configuration to keep its warning about that quiet.
+        var addresses = Addresses(builder.Configuration);
+        foreach (var key in new[] { "urls", "http_ports", "https_ports" })
+        {
+            builder.Configuration[key] = "";
+        }
+
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            foreach (var address in addresses)
+            {
+                Listen(kestrel, address, HttpProtocols.Http1AndHttp2);
+            }
+
+            Listen(kestrel, BindingAddress.Parse($"http://localhost:{port}"), HttpProtocols.Http2);
+        });
+        BindingServer.Decorate(builder.Services, configurationKey, port);
+    }
+
+    private static void Tune(Http2Limits limits)
+    {
+        limits.InitialConnectionWindowSize = ConnectionWindowBytes;
+        limits.InitialStreamWindowSize = StreamWindowBytes;
+        limits.MaxFrameSize = FrameBytes;
+        limits.MaxStreamsPerConnection = StreamsPerConnection;
+    }
+
+    private static int? Port(ConfigurationManager configuration, string key)
+    {
+        var text = configuration[key];
+        if (string.IsNullOrWhiteSpace(text))
+        {
+            return null;
+        }
+
+        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var port)
+            && port is >= 0 and <= IPEndPoint.MaxPort
+            ? port
+            : throw new StartupException(
+                $"The setting {key} is '{text}'. It must be a port number from 1 to 65535, or 0 for a free one "
+                + $"(environment variable {key.Replace(":", "__", StringComparison.Ordinal)}).");
+    }
+
+    /// <summary>As ASP.NET Core reads them: addresses, or else ports on every interface, or else its default.</summary>
+    private static List<BindingAddress> Addresses(ConfigurationManager configuration)
+    {
+        var urls = Split(configuration["urls"]).ToList();
+        if (urls.Count == 0)
+        {
+            urls.AddRange(Split(configuration["http_ports"]).Select(port => $"http://*:{port}"));
+            urls.AddRange(Split(configuration["https_ports"]).Select(port => $"https://*:{port}"));
+        }
+
+        try
+        {
+            return [.. urls.DefaultIfEmpty("http://localhost:5000").Select(BindingAddress.Parse)];
+        }
+        catch (FormatException exception)
+        {
+            throw new StartupException(
+                $"ASPNETCORE_URLS is '{string.Join(';', urls)}'. It must be addresses such as http://localhost:5000, "
+                + "with semicolons between them.",
+                exception);
+        }
+    }
+
+    private static string[] Split(string? list) =>
+        (list ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+
+    private static void Listen(KestrelServerOptions kestrel, BindingAddress address, HttpProtocols protocols)
+    {
+        void Configure(ListenOptions options)
+        {
+            options.Protocols = protocols;
+            if (address.Scheme == Uri.UriSchemeHttps)
+            {
+                options.UseHttps();
+            }
+        }
+
+        var local = string.Equals(address.Host, "localhost", StringComparison.OrdinalIgnoreCase);
+        if (address.IsUnixPipe)
+        {
+            kestrel.ListenUnixSocket(address.UnixPipePath, Configure);
+        }
+        else if (IPAddress.TryParse(address.Host.Trim('[', ']'), out var ip) || (local && address.Port == 0))
+        {
+            // A free port cannot be the same on both loopback addresses, so Kestrel has no localhost:0.
+            kestrel.Listen(ip ?? IPAddress.Loopback, address.Port, Configure);
+        }
+        else if (local)
+        {
+            kestrel.ListenLocalhost(address.Port, Configure);
+        }
+        else
+        {
+            kestrel.ListenAnyIP(address.Port, Configure);
+        }
+    }
+}
