@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -26,16 +27,18 @@ internal sealed class BindingServer(IServer inner, string configurationKey, int 
     public async Task StartAsync<TContext>(IHttpApplication<TContext> application, CancellationToken cancellationToken)
         where TContext : notnull
     {
+        // The configured addresses are among the endpoints that were added in code; Kestrel warns when it finds them here as well.
+        inner.Features.Get<IServerAddressesFeature>()?.Addresses.Clear();
         try
         {
             await inner.StartAsync(application, cancellationToken).ConfigureAwait(false);
         }
         catch (IOException exception) when (exception.InnerException is AddressInUseException)
         {
+            // Without the cause: it says the same again, in forty lines of the host's log.
             throw new StartupException(
                 $"{exception.Message.TrimEnd('.')}. Another process listens there. The setting {configurationKey} gives the "
-                + $"gRPC port ({port}), ASPNETCORE_URLS the others: choose a free one, or stop the other process.",
-                exception);
+                + $"gRPC port ({port}), ASPNETCORE_URLS the others: choose a free one, or stop the other process.");
         }
     }
 

@@ -39,19 +39,13 @@ internal static class GrpcEndpoint
             return;
         }
 
-        // Kestrel ignores the configured addresses as soon as one is added in code, so they are all added in code, and taken out
-        // of the configuration to keep its warning about that quiet.
+        // Kestrel ignores the configured addresses as soon as one is added in code, so they are all added in code.
         var addresses = Addresses(builder.Configuration);
-        foreach (var key in new[] { "urls", "http_ports", "https_ports" })
-        {
-            builder.Configuration[key] = "";
-        }
-
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             foreach (var address in addresses)
             {
-                Listen(kestrel, address, HttpProtocols.Http1AndHttp2);
+                Listen(kestrel, address, protocols: null);
             }
 
             Listen(kestrel, BindingAddress.Parse($"http://localhost:{port}"), HttpProtocols.Http2);
@@ -109,11 +103,15 @@ internal static class GrpcEndpoint
     private static string[] Split(string? list) =>
         (list ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
-    private static void Listen(KestrelServerOptions kestrel, BindingAddress address, HttpProtocols protocols)
+    private static void Listen(KestrelServerOptions kestrel, BindingAddress address, HttpProtocols? protocols)
     {
         void Configure(ListenOptions options)
         {
-            options.Protocols = protocols;
+            if (protocols is { } chosen)
+            {
+                options.Protocols = chosen;
+            }
+
             if (address.Scheme == Uri.UriSchemeHttps)
             {
                 options.UseHttps();
