@@ -162,13 +162,13 @@ public sealed partial class PrometheusExporter : IDisposable
         }
     }
 
-    [LoggerMessage(10001, LogLevel.Warning, "Some observable metrics could not be read; the others are in the scrape")]
+    [LoggerMessage(11001, LogLevel.Warning, "Some observable metrics could not be read; the others are in the scrape")]
     private static partial void LogObservationFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(10002, LogLevel.Warning, "Metric {Instrument} of meter {Meter} is left out: there are {Limit} metrics already")]
+    [LoggerMessage(11002, LogLevel.Warning, "Metric {Instrument} of meter {Meter} is left out: there are {Limit} metrics already")]
     private static partial void LogTooManyMetrics(ILogger logger, string meter, string instrument, int limit);
 
-    [LoggerMessage(10003, LogLevel.Warning,
+    [LoggerMessage(11003, LogLevel.Warning,
         "Metric {Instrument} of meter {Meter} is left out: {Name} is a metric of another kind already")]
     private static partial void LogConflict(ILogger logger, string meter, string instrument, string name);
 }

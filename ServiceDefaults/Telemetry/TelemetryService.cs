@@ -84,6 +84,6 @@ internal sealed partial class TelemetryService(
             .Build();
     }
 
-    [LoggerMessage(10004, LogLevel.Warning, "The last traces or metrics did not reach the collector within {TimeoutMs} ms")]
+    [LoggerMessage(11004, LogLevel.Warning, "The last traces or metrics did not reach the collector within {TimeoutMs} ms")]
     private static partial void LogNotFlushed(ILogger logger, int timeoutMs);
 }
