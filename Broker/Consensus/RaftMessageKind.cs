@@ -1,0 +1,17 @@
+namespace Broker.Consensus;
+
+/// <summary>The kinds of <see cref="RaftMessage"/>. The numbers are on the wire: never reuse one.</summary>
+public enum RaftMessageKind : byte
+{
+    AppendEntries = 1,
+    AppendEntriesResponse = 2,
+    RequestVote = 3,
+    RequestVoteResponse = 4,
+    RequestPreVote = 5,
+    RequestPreVoteResponse = 6,
+    Heartbeat = 7,
+    HeartbeatResponse = 8,
+
+    /// <summary>Tells the follower that takes over leadership to campaign at once (Raft thesis 3.10).</summary>
+    TimeoutNow = 9,
+}

@@ -1,0 +1,340 @@
+using System.Numerics;
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <content>Terms, timeouts, pre-votes and votes.</content>
+public sealed partial class RaftNode
+{
+    private long _electionDeadlineMs;
+
+    /// <summary>When this follower last heard from the leader of its term.</summary>
+    private long _leaderContactMs;
+
+    /// <summary>The leader whose connection broke, until somebody is heard to lead: it is not protected from elections.</summary>
+    private NodeId _brokenLeader;
+
+    /// <summary>Answers of the election under way; bit n stands for voter n.</summary>
+    private ulong _granted;
+
+    private ulong _refused;
+    private long _preVoteRound;
+
+    /// <summary>The campaign under way was ordered by the leader that hands over (Raft thesis 3.10).</summary>
+    private bool _isTransferCampaign;
+
+    /// <summary>
+    /// A leader that this replica hears from is protected: neither pre-votes nor votes are given against it, so that a replica
+    /// that lost contact alone cannot depose it (Raft thesis 4.2.3).
+    /// </summary>
+    private bool HasLiveLeader =>
+        Role == RaftRole.Leader
+        || (!Leader.IsNone && Leader != _brokenLeader && _nowMs - _leaderContactMs < _electionMinMs);
+
+    private static bool ComesFromLeader(RaftMessageKind kind) =>
+        kind is RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.TimeoutNow;
+
+    private long FirstElectionDeadline()
+    {
+        if (IsSingleVoter)
+        {
+            return _nowMs;
+        }
+
+        var isFirstToCampaign = Term == Term.None && _options.PreferredLeader == Id;
+        return _nowMs + (isFirstToCampaign ? RandomMs(0, _heartbeatMs) : RandomMs(_electionMinMs, _electionMaxMs));
+    }
+
+    private void ResetElectionDeadline() => _electionDeadlineMs = _nowMs + RandomMs(_electionMinMs, _electionMaxMs);
+
+    /// <summary>
+    /// The next attempt after one that failed or stays without an answer comes sooner when there is reason to think that no leader
+    /// lives. Pre-votes change nothing, so that haste is harmless.
+    /// </summary>
+    private void ResetElectionDeadlineToRetry()
+    {
+        if (!_brokenLeader.IsNone)
+        {
+            _electionDeadlineMs = _nowMs + RandomMs(_brokenConnectionMs, 2 * _brokenConnectionMs);
+        }
+        else if (Term == Term.None && _options.PreferredLeader == Id)
+        {
+            _electionDeadlineMs = _nowMs + RandomMs(_heartbeatMs / 2, _heartbeatMs);
+        }
+        else
+        {
+            ResetElectionDeadline();
+        }
+    }
+
+    /// <summary>
+    /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only asks, and a
+    /// vote request against a live leader is not heard. False: the message is done with.
+    /// </summary>
+    private bool TryEnterNewerTerm(RaftMessage message)
+    {
+        switch (message.Kind)
+        {
+            case RaftMessageKind.RequestPreVote:
+            case RaftMessageKind.RequestPreVoteResponse when !message.Reject:
+                return true;
+            case RaftMessageKind.RequestVote when HasLiveLeader && !message.Force:
+                return false;
+            default:
+                BecomeFollower(message.Term, ComesFromLeader(message.Kind) ? message.From : NodeId.None);
+                return true;
+        }
+    }
+
+    /// <summary>Tells a sender that lives in an older term about the newer one; answers of an older term mean nothing.</summary>
+    private void AnswerOlderTerm(RaftMessage message)
+    {
+        var kind = message.Kind switch
+        {
+            RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat => RaftMessageKind.HeartbeatResponse,
+            RaftMessageKind.RequestVote => RaftMessageKind.RequestVoteResponse,
+            RaftMessageKind.RequestPreVote => RaftMessageKind.RequestPreVoteResponse,
+            _ => default,
+        };
+        if (kind != default)
+        {
+            Send(new RaftMessage
+            {
+                Kind = kind, From = Id, To = message.From, Term = Term, Reject = true, Context = message.Context,
+            });
+        }
+    }
+
+    private void BecomeFollower(Term term, NodeId leader)
+    {
+        Invariant.Check(term >= Term, "the term never goes back");
+        var wasActive = Role != RaftRole.Follower || !Leader.IsNone;
+        if (Role == RaftRole.Leader)
+        {
+            LeaveLeadership();
+        }
+
+        if (term > Term)
+        {
+            EnterTerm(term, NodeId.None);
+        }
+
+        Role = RaftRole.Follower;
+        Leader = leader;
+        _isTransferCampaign = false;
+        if (!leader.IsNone)
+        {
+            _leaderContactMs = _nowMs;
+            _brokenLeader = NodeId.None;
+        }
+
+        // A candidate that cannot win must not keep putting off those that can, so a mere newer term leaves a waiting follower's
+        // deadline alone.
+        if (wasActive || !leader.IsNone)
+        {
+            ResetElectionDeadline();
+        }
+    }
+
+    private void EnterTerm(Term term, NodeId vote)
+    {
+        Term = term;
+        VotedFor = vote;
+        _verifiedIndex = LogIndex.None;
+        _acknowledgedIndex = LogIndex.None;
+        MarkHardStateChanged();
+    }
+
+    /// <summary>The leader of this term was heard.</summary>
+    private void HearLeader(NodeId leader)
+    {
+        Invariant.Check(Role != RaftRole.Leader, "a term has at most one leader");
+        Invariant.Check(Leader.IsNone || Leader == leader, "a term has at most one leader");
+        BecomeFollower(Term, leader);
+    }
+
+    /// <summary>An election timeout has passed.</summary>
+    private void Campaign()
+    {
+        if (IsSingleVoter)
+        {
+            BecomeCandidate();
+        }
+        else
+        {
+            BecomePreCandidate();
+        }
+    }
+
+    private void BecomePreCandidate()
+    {
+        Role = RaftRole.PreCandidate;
+        Leader = NodeId.None;
+        _isTransferCampaign = false;
+        _preVoteRound++;
+        _granted = BitOf(Id);
+        _refused = 0;
+        ResetElectionDeadlineToRetry();
+        SendToAll(RaftMessageKind.RequestPreVote, Term.Next(), _preVoteRound);
+    }
+
+    private void BecomeCandidate()
+    {
+        EnterTerm(Term.Next(), Id);
+        Role = RaftRole.Candidate;
+        Leader = NodeId.None;
+        _refused = 0;
+
+        // The own vote counts when it is durable, see CountOwnVote.
+        _granted = 0;
+        ResetElectionDeadline();
+        SendToAll(RaftMessageKind.RequestVote, Term, 0);
+    }
+
+    private void SendToAll(RaftMessageKind kind, Term term, long context)
+    {
+        foreach (var voter in _voters)
+        {
+            if (voter != Id)
+            {
+                Send(new RaftMessage
+                {
+                    Kind = kind,
+                    From = Id,
+                    To = voter,
+                    Term = term,
+                    LogIndex = _log.LastIndex,
+                    LogTerm = _log.LastTerm,
+                    Force = _isTransferCampaign,
+                    Context = context,
+                });
+            }
+        }
+    }
+
+    private void HandleRequestPreVote(RaftMessage message)
+    {
+        var couldVote = message.Term > Term || CouldVoteFor(message.From);
+        var granted = couldVote
+            && !HasLiveLeader
+            && _log.IsNoNewerThan(message.LogIndex, message.LogTerm);
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.RequestPreVoteResponse,
+            From = Id,
+            To = message.From,
+            Term = granted ? message.Term : Term,
+            Reject = !granted,
+            Context = message.Context,
+        });
+    }
+
+    private void HandleRequestVote(RaftMessage message)
+    {
+        var granted = CouldVoteFor(message.From) && _log.IsNoNewerThan(message.LogIndex, message.LogTerm);
+        if (granted)
+        {
+            if (VotedFor.IsNone)
+            {
+                VotedFor = message.From;
+                MarkHardStateChanged();
+            }
+
+            ResetElectionDeadline();
+        }
+
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.RequestVoteResponse,
+            From = Id,
+            To = message.From,
+            Term = Term,
+            Reject = !granted,
+        });
+    }
+
+    /// <summary>One vote a term (Raft thesis 3.4); asking again gets the same answer.</summary>
+    private bool CouldVoteFor(NodeId candidate) => VotedFor == candidate || (VotedFor.IsNone && Leader.IsNone);
+
+    private void HandleRequestPreVoteResponse(RaftMessage message)
+    {
+        if (Role == RaftRole.PreCandidate && message.Context == _preVoteRound)
+        {
+            CountAnswer(message);
+            if (BitOperations.PopCount(_granted) >= Majority)
+            {
+                BecomeCandidate();
+            }
+            else
+            {
+                GiveUpWhenLost();
+            }
+        }
+    }
+
+    private void HandleRequestVoteResponse(RaftMessage message)
+    {
+        if (Role == RaftRole.Candidate)
+        {
+            CountAnswer(message);
+            BecomeLeaderWhenElected();
+            GiveUpWhenLost();
+        }
+    }
+
+    private void CountAnswer(RaftMessage message)
+    {
+        if (message.Reject)
+        {
+            _refused |= BitOf(message.From);
+        }
+        else
+        {
+            _granted |= BitOf(message.From);
+        }
+    }
+
+    /// <summary>A candidate's vote for itself is a vote as any other: it counts when it is durable.</summary>
+    private void CountOwnVote()
+    {
+        if (Role == RaftRole.Candidate && IsHardStateDurable)
+        {
+            _granted |= BitOf(Id);
+            BecomeLeaderWhenElected();
+        }
+    }
+
+    private void BecomeLeaderWhenElected()
+    {
+        if (Role == RaftRole.Candidate && BitOperations.PopCount(_granted) >= Majority)
+        {
+            BecomeLeader();
+        }
+    }
+
+    private void GiveUpWhenLost()
+    {
+        var isCandidate = Role is RaftRole.PreCandidate or RaftRole.Candidate;
+        if (isCandidate && BitOperations.PopCount(_refused) > _voters.Length - Majority)
+        {
+            BecomeFollower(Term, NodeId.None);
+
+            // Everybody is there to answer, so a split vote need not wait out a whole timeout.
+            _electionDeadlineMs = _brokenLeader.IsNone
+                ? _nowMs + RandomMs(_heartbeatMs / 2, _electionMinMs)
+                : _nowMs + RandomMs(_brokenConnectionMs, 2 * _brokenConnectionMs);
+        }
+    }
+
+    private void BecomeLeader()
+    {
+        Invariant.Check(IsHardStateDurable && VotedFor == Id, "a leader's own vote is durable");
+        Role = RaftRole.Leader;
+        Leader = Id;
+        _brokenLeader = NodeId.None;
+        _isTransferCampaign = false;
+        EnterLeadership();
+    }
+
+    private ulong BitOf(NodeId node) => 1UL << OrdinalOf(node);
+}

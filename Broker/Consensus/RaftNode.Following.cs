@@ -1,0 +1,133 @@
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <content>The follower's side of the log: verify, append, acknowledge, commit.</content>
+public sealed partial class RaftNode
+{
+    /// <summary>
+    /// This log is known to equal the current leader's up to here. Grows within a term, because a leader only appends; what it says
+    /// about commits and what is acknowledged to it are clamped to it, so that a tail of another leader's never counts.
+    /// </summary>
+    private LogIndex _verifiedIndex;
+
+    /// <summary>What the leader of this term was last told.</summary>
+    private LogIndex _acknowledgedIndex;
+
+    /// <summary>The highest commit index that any leader has told.</summary>
+    private LogIndex _leaderCommitIndex;
+
+    private LogIndex MatchIndex => LogIndex.Min(FlushedIndex, _verifiedIndex);
+
+    private void HandleAppendEntries(RaftMessage message)
+    {
+        Invariant.Check(message.EntryCount == message.EntryTerms.Count, "each entry that follows has its term");
+        HearLeader(message.From);
+        if (!_log.Contains(message.LogIndex, message.LogTerm))
+        {
+            Invariant.Check(message.LogIndex > _commitIndex, "a leader's log holds every committed entry");
+            Reject(message);
+            return;
+        }
+
+        var last = message.LogIndex + message.EntryCount;
+        AppendMissing(message);
+        _verifiedIndex = LogIndex.Max(_verifiedIndex, last);
+        _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
+
+        // What must still be flushed is acknowledged when it is; what was acknowledged before is told again, as it may be lost.
+        if (message.Context != 0 || (message.EntryCount > 0 && FlushedIndex >= last))
+        {
+            SendAcknowledgement();
+        }
+
+        CommitAsFollower();
+    }
+
+    private void AppendMissing(RaftMessage message)
+    {
+        for (var i = 0; i < message.EntryCount; i++)
+        {
+            var index = message.LogIndex + (i + 1);
+            var term = message.EntryTerms[i];
+            if (index <= _log.LastIndex)
+            {
+                if (_log.TermAt(index) == term)
+                {
+                    continue;
+                }
+
+                Truncate(index);
+            }
+
+            Invariant.Check(term <= message.Term, "an entry is not newer than the leader that sends it");
+            var appended = _log.Append(term);
+            Invariant.Check(appended == index, "entries follow one another");
+        }
+    }
+
+    private void Reject(RaftMessage message)
+    {
+        var hint = _log.LastPossibleAgreement(message.LogIndex, message.LogTerm);
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.AppendEntriesResponse,
+            From = Id,
+            To = message.From,
+            Term = Term,
+            LogIndex = message.LogIndex,
+            LogTerm = _log.TermAt(hint),
+            Reject = true,
+            RejectHint = hint,
+        });
+    }
+
+    /// <summary>After a write: tells the leader of this term how much of its log is now durable here.</summary>
+    private void AcknowledgeFlushed()
+    {
+        if (Role == RaftRole.Follower && !Leader.IsNone && MatchIndex > _acknowledgedIndex)
+        {
+            SendAcknowledgement();
+        }
+    }
+
+    private void SendAcknowledgement()
+    {
+        Invariant.Check(MatchIndex <= FlushedIndex, "only what is durable is acknowledged");
+        _acknowledgedIndex = MatchIndex;
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.AppendEntriesResponse,
+            From = Id,
+            To = Leader,
+            Term = Term,
+            LogIndex = MatchIndex,
+            RejectHint = _verifiedIndex,
+        });
+    }
+
+    private void HandleHeartbeat(RaftMessage message)
+    {
+        HearLeader(message.From);
+        _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
+        CommitAsFollower();
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.HeartbeatResponse,
+            From = Id,
+            To = message.From,
+            Term = Term,
+            LogIndex = MatchIndex,
+            Context = message.Context,
+        });
+    }
+
+    private void CommitAsFollower()
+    {
+        var commit = LogIndex.Min(_leaderCommitIndex, MatchIndex);
+        if (commit > _commitIndex)
+        {
+            _commitIndex = commit;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <content>Handing leadership to a chosen follower (Raft thesis 3.10).</content>
+public sealed partial class RaftNode
+{
+    private NodeId _transferTarget;
+    private long _transferDeadlineMs;
+    private bool _timeoutNowSent;
+
+    /// <summary>
+    /// Begins to hand leadership over: new proposals are refused, the target is caught up, then told to campaign. Given up after the
+    /// shortest election timeout. False, and nothing begun: this replica does not lead, hands over already, or the target is not a
+    /// follower that answers.
+    /// </summary>
+    public bool TryTransferLeadership(NodeId target)
+    {
+        if (Role != RaftRole.Leader || !_transferTarget.IsNone)
+        {
+            return false;
+        }
+
+        var follower = FindFollower(target);
+        if (follower is null || !IsRecentlyActive(follower))
+        {
+            return false;
+        }
+
+        _transferTarget = target;
+        _transferDeadlineMs = _nowMs + _electionMinMs;
+        _timeoutNowSent = false;
+        FinishTransferWhenCaughtUp(follower);
+        return true;
+    }
+
+    private void FinishTransferWhenCaughtUp(Follower follower)
+    {
+        if (follower.Id == _transferTarget && !_timeoutNowSent && follower.MatchIndex == _log.LastIndex)
+        {
+            _timeoutNowSent = true;
+            Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = follower.Id, Term = Term });
+        }
+    }
+
+    private void ClearTransfer()
+    {
+        _transferTarget = NodeId.None;
+        _timeoutNowSent = false;
+    }
+
+    private void HandleTimeoutNow(RaftMessage message)
+    {
+        // The order counts from the leader of this very term only: a late one finds a new leader, or none.
+        if (Role == RaftRole.Follower && Leader == message.From)
+        {
+            _isTransferCampaign = true;
+            BecomeCandidate();
+        }
+    }
+}

@@ -1,0 +1,262 @@
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <summary>
+/// One replica of a Raft group, as a pure step function: time, messages, proposals and finished writes come in; a
+/// <see cref="Ready"/> says what to persist, to send and to apply. It has no clock, I/O, lock or payload, so the same inputs and the
+/// same random source give the same outputs. One thread at a time may call it.
+/// <para>
+/// Words and rules are those of Ongaro's thesis, with pre-vote (9.6), check-quorum (6.2), pipelining (10.2.1), leadership transfer
+/// (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed before it is durable.
+/// </para>
+/// <para>Start reading here; then Election, Replication, Persistence, Transfer.</para>
+/// </summary>
+public sealed partial class RaftNode
+{
+    private readonly Random _random;
+    private readonly Func<LogIndex, int> _entrySizeBytes;
+    private readonly RaftOptions _options;
+    private readonly NodeId[] _voters;
+    private readonly long _heartbeatMs;
+    private readonly long _electionMinMs;
+    private readonly long _electionMaxMs;
+    private readonly long _brokenConnectionMs;
+    private readonly RaftLog _log;
+    private readonly Ready _ready = new();
+
+    /// <summary>What may be sent now; handed out, and exchanged for an empty list, with each Ready.</summary>
+    private List<RaftMessage> _outbox = [];
+
+    private long _nowMs;
+
+    /// <summary>Never goes back, never exceeds <see cref="FlushedIndex"/>.</summary>
+    private LogIndex _commitIndex;
+
+    private LogIndex _revealedCommitIndex;
+    private (RaftRole Role, Term Term, NodeId Leader) _revealedState;
+
+    /// <param name="options">Who this replica and its peers are, and the times and bounds.</param>
+    /// <param name="initial">What it recovered from its disk.</param>
+    /// <param name="entrySizeBytes">The size of an entry that was recovered or that a Ready has handed out for appending.</param>
+    /// <param name="random">Where random timeouts come from; its seed fixes the node's behaviour.</param>
+    /// <param name="nowMs">The time, in milliseconds of a monotonic clock.</param>
+    public RaftNode(
+        RaftOptions options, RaftInitialState initial, Func<LogIndex, int> entrySizeBytes, Random random, long nowMs)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(initial);
+        options.Validate();
+        _options = options;
+        _entrySizeBytes = entrySizeBytes;
+        _random = random;
+        _voters = [.. options.Voters];
+        _heartbeatMs = (long)options.HeartbeatInterval.TotalMilliseconds;
+        _electionMinMs = (long)options.ElectionTimeoutMin.TotalMilliseconds;
+        _electionMaxMs = (long)options.ElectionTimeoutMax.TotalMilliseconds;
+        _brokenConnectionMs = (long)options.BrokenConnectionDelayMax.TotalMilliseconds;
+
+        _log = new RaftLog(initial.LastIndex, initial.TermRuns);
+        Invariant.Check(_log.LastTerm <= initial.HardState.Term, "the term on disk covers the log on disk");
+        Term = initial.HardState.Term;
+        VotedFor = initial.HardState.VotedFor;
+        FlushedIndex = initial.LastIndex;
+        _unstableFirst = initial.LastIndex.Next();
+        _nowMs = nowMs;
+        _electionDeadlineMs = FirstElectionDeadline();
+        _revealedState = (Role, Term, Leader);
+    }
+
+    public NodeId Id => _options.Id;
+
+    public RaftRole Role { get; private set; }
+
+    public Term Term { get; private set; }
+
+    public NodeId VotedFor { get; private set; }
+
+    /// <summary>Who leads the current term, as far as known; none otherwise.</summary>
+    public NodeId Leader { get; private set; }
+
+    public LogIndex LastIndex => _log.LastIndex;
+
+    /// <summary>This replica's own log is durable up to here.</summary>
+    public LogIndex FlushedIndex { get; private set; }
+
+    public LogIndex CommitIndex => _commitIndex;
+
+    /// <summary>The earliest time at which <see cref="Tick"/> has something to do.</summary>
+    public long NextDeadlineMs => Role == RaftRole.Leader ? LeaderDeadlineMs : _electionDeadlineMs;
+
+    /// <summary>Whether <see cref="TakeReady"/> has something to give.</summary>
+    public bool HasReady =>
+        _outbox.Count > 0
+        || _replicationDue
+        || _hardStateChanged
+        || _unstableFirst <= _log.LastIndex
+        || _commitIndex > _revealedCommitIndex
+        || _revealedState != (Role, Term, Leader);
+
+    private bool IsSingleVoter => _voters.Length == 1;
+
+    private int Majority => (_voters.Length / 2) + 1;
+
+    public Term TermAt(LogIndex index) => _log.TermAt(index);
+
+    /// <summary>Lets time pass. Call at any rate, at least every 10 ms; a time before the last one counts as the last one.</summary>
+    public void Tick(long nowMs)
+    {
+        _nowMs = Math.Max(_nowMs, nowMs);
+        if (_nowMs < NextDeadlineMs)
+        {
+            return;
+        }
+
+        if (Role == RaftRole.Leader)
+        {
+            TickLeader();
+        }
+        else
+        {
+            Campaign();
+        }
+    }
+
+    /// <summary>
+    /// Takes a message of a peer. A message for another node, or from a node that is not a voter, is dropped. Take the Ready after
+    /// each AppendEntries, so that its entries can be matched with the bytes that came along.
+    /// </summary>
+    public void Step(RaftMessage message)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        if (message.To != Id || message.From == Id || OrdinalOf(message.From) < 0)
+        {
+            return;
+        }
+
+        if (message.Term < Term)
+        {
+            AnswerOlderTerm(message);
+            return;
+        }
+
+        if (message.Term == Term || TryEnterNewerTerm(message))
+        {
+            Handle(message);
+        }
+    }
+
+    /// <summary>
+    /// Appends an entry of the caller's to the log of this leader. The caller keeps its bytes under the index, and attaches them
+    /// when a Ready names it. Several proposals may precede one Ready; they then leave in one message.
+    /// </summary>
+    public ProposeResult TryPropose(int sizeBytes, out LogIndex index)
+    {
+        index = LogIndex.None;
+        if (Role != RaftRole.Leader)
+        {
+            return ProposeResult.NotLeader;
+        }
+
+        if (!_transferTarget.IsNone)
+        {
+            return ProposeResult.TransferringLeadership;
+        }
+
+        if (_uncommitted.TotalBytes > 0 && _uncommitted.TotalBytes + sizeBytes > _options.MaxUncommittedBytes)
+        {
+            return ProposeResult.Overloaded;
+        }
+
+        index = AppendAsLeader(sizeBytes);
+        return ProposeResult.Accepted;
+    }
+
+    /// <summary>What to persist, to send and to apply since the last Ready.</summary>
+    public Ready TakeReady()
+    {
+        if (Role == RaftRole.Leader)
+        {
+            ReplicateToAll();
+        }
+
+        _ready.Messages.Clear();
+        (_ready.Messages, _outbox) = (_outbox, _ready.Messages);
+        TakeWhatToPersist();
+        Invariant.Check(_commitIndex >= _revealedCommitIndex, "the commit index never goes back");
+        Invariant.Check(_commitIndex <= FlushedIndex, "what commits here is durable here");
+        _ready.CommitIndex = _revealedCommitIndex = _commitIndex;
+        _ready.StateChanged = _revealedState != (Role, Term, Leader);
+        _revealedState = (Role, Term, Leader);
+        return _ready;
+    }
+
+    /// <summary>The connection to a peer broke: what was on its way may be lost, and the peer may be dead.</summary>
+    public void ReportUnreachable(NodeId peer)
+    {
+        if (Role == RaftRole.Leader)
+        {
+            PauseFollower(peer);
+        }
+        else if (Role == RaftRole.Follower && peer == Leader)
+        {
+            _brokenLeader = peer;
+            _electionDeadlineMs = Math.Min(_electionDeadlineMs, _nowMs + RandomMs(0, _brokenConnectionMs));
+        }
+    }
+
+    /// <summary>A connection to a peer was made, for the first time or again.</summary>
+    public void ReportReachable(NodeId peer)
+    {
+        if (peer == _brokenLeader)
+        {
+            _brokenLeader = NodeId.None;
+        }
+
+        if (Role == RaftRole.Leader)
+        {
+            ResumeFollower(peer);
+        }
+    }
+
+    private void Handle(RaftMessage message)
+    {
+        switch (message.Kind)
+        {
+            case RaftMessageKind.AppendEntries:
+                HandleAppendEntries(message);
+                break;
+            case RaftMessageKind.AppendEntriesResponse:
+                HandleAppendEntriesResponse(message);
+                break;
+            case RaftMessageKind.RequestVote:
+                HandleRequestVote(message);
+                break;
+            case RaftMessageKind.RequestVoteResponse:
+                HandleRequestVoteResponse(message);
+                break;
+            case RaftMessageKind.RequestPreVote:
+                HandleRequestPreVote(message);
+                break;
+            case RaftMessageKind.RequestPreVoteResponse:
+                HandleRequestPreVoteResponse(message);
+                break;
+            case RaftMessageKind.Heartbeat:
+                HandleHeartbeat(message);
+                break;
+            case RaftMessageKind.HeartbeatResponse:
+                HandleHeartbeatResponse(message);
+                break;
+            case RaftMessageKind.TimeoutNow:
+                HandleTimeoutNow(message);
+                break;
+            default:
+                // A kind of a newer version: Raft tolerates every lost message.
+                break;
+        }
+    }
+
+    private int OrdinalOf(NodeId node) => Array.IndexOf(_voters, node);
+
+    private long RandomMs(long min, long max) => max <= min ? min : _random.NextInt64(min, max + 1);
+}
