@@ -1,0 +1,118 @@
+using Broker.Domain;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// The batches of one topic in offset order, in chunks that are never moved once full, so that a topic with one batch is small
+/// and one with millions is not copied. One thread appends, any number read, without a lock.
+/// <para>
+/// Why that is right (.NET memory model, docs/design/specs/Memory-model.md): an appended slot is written first, a chunk or a
+/// directory that had to grow is stored next, and <see cref="_count"/> is written last, with release semantics. A reader reads
+/// the count first, with acquire semantics, so it sees every store that came before: the slots below that count, and a directory
+/// and chunks that hold them (or newer ones, which hold them too). Slots below a published count are never written again.
+/// Everything that readers may know follows from the count alone, so there is no second field to be torn from it.
+/// </para>
+/// </summary>
+internal sealed class BatchIndex
+{
+    private const int FirstChunkBatches = 2;
+    private const int ChunkBits = 10;
+    private const int ChunkBatches = 1 << ChunkBits;
+
+    private BatchLocation[][] _chunks = [new BatchLocation[FirstChunkBatches]];
+    private int _count;
+
+    /// <summary>Batches that a reader may ask for.</summary>
+    public int Count => Volatile.Read(ref _count);
+
+    /// <summary>The offset that the next record will get.</summary>
+    public long NextOffset
+    {
+        get
+        {
+            var count = Count;
+            return count == 0 ? 0 : Slot(count - 1).EndOffset;
+        }
+    }
+
+    public BatchLocation this[int ordinal]
+    {
+        get
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)ordinal, (uint)Count, nameof(ordinal));
+            return Slot(ordinal);
+        }
+    }
+
+    /// <summary>For the one writer.</summary>
+    public void Append(in BatchLocation batch)
+    {
+        var ordinal = _count;
+        Invariant.Check(ordinal < int.MaxValue, "a topic has fewer than 2^31 batches");
+        Invariant.Check(
+            batch.BaseOffset == (ordinal == 0 ? 0 : Slot(ordinal - 1).EndOffset), "a topic's offsets have no gaps");
+        ChunkFor(ordinal)[ordinal & (ChunkBatches - 1)] = batch;
+        Volatile.Write(ref _count, ordinal + 1);
+    }
+
+    /// <summary>The ordinal of the batch that holds an offset; -1 when no batch does, yet.</summary>
+    public int Find(long offset)
+    {
+        var high = Count - 1;
+        if (high < 0 || offset < 0 || offset >= Slot(high).EndOffset)
+        {
+            return -1;
+        }
+
+        // Readers are mostly at the tail: look at the last batch before searching.
+        if (offset >= Slot(high).BaseOffset)
+        {
+            return high;
+        }
+
+        var low = 0;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (Slot(middle).EndOffset <= offset)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+
+    private ref readonly BatchLocation Slot(int ordinal) =>
+        ref Volatile.Read(ref _chunks)[ordinal >> ChunkBits][ordinal & (ChunkBatches - 1)];
+
+    private BatchLocation[] ChunkFor(int ordinal)
+    {
+        var number = ordinal >> ChunkBits;
+        if (number == _chunks.Length)
+        {
+            // A grown directory is a new array; readers keep the old one, which holds all that they may ask for.
+            var grown = new BatchLocation[_chunks.Length * 2][];
+            _chunks.CopyTo(grown, 0);
+            Volatile.Write(ref _chunks, grown);
+        }
+
+        var chunk = _chunks[number] ?? new BatchLocation[ChunkBatches];
+        var position = ordinal & (ChunkBatches - 1);
+        if (position == chunk.Length)
+        {
+            Array.Resize(ref chunk, Math.Min(chunk.Length * 2, ChunkBatches));
+        }
+
+        if (!ReferenceEquals(_chunks[number], chunk))
+        {
+            Volatile.Write(ref _chunks[number], chunk);
+        }
+
+        return chunk;
+    }
+}

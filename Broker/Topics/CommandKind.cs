@@ -1,0 +1,20 @@
+namespace Broker.Topics;
+
+/// <summary>What a command in a log entry asks of the state machine. The numbers are on disk: never reuse one.</summary>
+public enum CommandKind : byte
+{
+    /// <summary>Stores a record batch in a topic (data shards).</summary>
+    Publish = 1,
+
+    /// <summary>Gives the cluster its id (metadata group).</summary>
+    ClusterCreated = 16,
+
+    /// <summary>Makes a node and its disk known (metadata group).</summary>
+    NodeRegistered = 17,
+
+    /// <summary>Starts or replaces a live subscription (metadata group).</summary>
+    PutLiveSubscription = 18,
+
+    /// <summary>Ends a live subscription (metadata group).</summary>
+    DeleteLiveSubscription = 19,
+}

@@ -1,0 +1,142 @@
+using Broker.Domain;
+using Broker.Replication;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// The idempotent producers of one topic (KIP-98): decides whether a stamped batch is new, a repetition, or out of turn. It
+/// depends on the log alone, so every replica decides the same.
+/// </summary>
+internal sealed class ProducerTable(int maxProducers)
+{
+    private readonly Dictionary<ulong, ProducerState> _producers = [];
+
+    // A list from the producer whose last batch is oldest to the one whose is newest. Batches come in log order, so "lowest log
+    // index first" is this order, and two batches of one entry still have a definite one.
+    private ProducerState? _oldest;
+    private ProducerState? _newest;
+
+    public int Count => _producers.Count;
+
+    /// <summary>
+    /// True: the batch is to be appended, and then remembered by <see cref="Remember"/>. False: it is not, and the answer says why.
+    /// </summary>
+    public bool Admits(in PublishStamp stamp, int count, out CommandResult answer)
+    {
+        answer = default;
+
+        // A producer that is unknown (new, or forgotten) may start anywhere, and so may a newer epoch.
+        if (!_producers.TryGetValue(stamp.ProducerId, out var producer) || stamp.Epoch > producer.Epoch)
+        {
+            return true;
+        }
+
+        if (stamp.Epoch < producer.Epoch)
+        {
+            answer = new CommandResult { Code = RefusalCode.ProducerFenced, Expected = producer.Epoch };
+            return false;
+        }
+
+        var next = producer.NextSequence;
+        if (stamp.Sequence == next)
+        {
+            return true;
+        }
+
+        // The second comparison cannot wrap, as a sum could.
+        if (stamp.Sequence < next && next - stamp.Sequence >= (ulong)count)
+        {
+            answer = Repeat(producer, stamp.Sequence, count);
+            return false;
+        }
+
+        // A gap, or a batch that is part old and part new: the producer cut its records differently, which it must not.
+        answer = new CommandResult { Code = RefusalCode.OutOfSequence, Expected = next };
+        return false;
+    }
+
+    public void Remember(in PublishStamp stamp, int count, long baseOffset, long timestampUnixMs)
+    {
+        if (!_producers.TryGetValue(stamp.ProducerId, out var producer))
+        {
+            producer = new ProducerState(stamp.ProducerId);
+            ForgetOldestWhenFull();
+            _producers.Add(stamp.ProducerId, producer);
+            producer.BeginEpoch(stamp.Epoch);
+        }
+        else
+        {
+            Unlink(producer);
+            if (stamp.Epoch > producer.Epoch)
+            {
+                producer.BeginEpoch(stamp.Epoch);
+            }
+        }
+
+        producer.Remember(new RememberedBatch(stamp.Sequence, count, baseOffset, timestampUnixMs));
+        LinkNewest(producer);
+    }
+
+    private static CommandResult Repeat(ProducerState producer, ulong sequence, int count)
+    {
+        var result = new CommandResult { BaseOffset = -1, Count = count, Duplicate = true };
+        if (producer.TryRecall(sequence, count, out var batch))
+        {
+            result.BaseOffset = batch.Value.BaseOffset;
+            result.TimestampUnixMs = batch.Value.TimestampUnixMs;
+        }
+
+        return result;
+    }
+
+    private void ForgetOldestWhenFull()
+    {
+        if (_producers.Count < maxProducers || _oldest is null)
+        {
+            return;
+        }
+
+        var forgotten = _oldest;
+        Unlink(forgotten);
+        _producers.Remove(forgotten.Id);
+    }
+
+    private void LinkNewest(ProducerState producer)
+    {
+        producer.Older = _newest;
+        if (_newest is null)
+        {
+            _oldest = producer;
+        }
+        else
+        {
+            _newest.Newer = producer;
+        }
+
+        _newest = producer;
+    }
+
+    private void Unlink(ProducerState producer)
+    {
+        if (producer.Older is null)
+        {
+            _oldest = producer.Newer;
+        }
+        else
+        {
+            producer.Older.Newer = producer.Newer;
+        }
+
+        if (producer.Newer is null)
+        {
+            _newest = producer.Older;
+        }
+        else
+        {
+            producer.Newer.Older = producer.Older;
+        }
+
+        producer.Older = null;
+        producer.Newer = null;
+    }
+}

@@ -1,0 +1,18 @@
+namespace Broker.Topics;
+
+/// <summary>A publish as it stands in an entry's body.</summary>
+public readonly ref struct PublishCommand
+{
+    /// <summary>The topic's name in UTF-8.</summary>
+    public required ReadOnlySpan<byte> Topic { get; init; }
+
+    public required PublishStamp Stamp { get; init; }
+
+    public required int RecordCount { get; init; }
+
+    /// <summary>The producer's encoded RecordBatch.</summary>
+    public required ReadOnlySpan<byte> Batch { get; init; }
+
+    /// <summary>Where the batch begins within the entry's body.</summary>
+    public required int BatchPosition { get; init; }
+}

@@ -1,0 +1,190 @@
+using System.Globalization;
+using System.Text.Unicode;
+using Broker.Domain;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// Checks the encoded <c>broker.v1.RecordBatch</c> of a producer in one pass, so that what is stored can be read by every
+/// consumer, and counts its records. It makes no objects; only a refusal allocates, for its words.
+/// <code>
+/// 0A 0E                      records[0], 14 bytes
+///   0A 01 6B                 key "k"
+///   12 02 68 69              value "hi"
+///   1A 05 0A 01 68 12 00     headers[0]: name "h", value empty
+/// </code>
+/// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker writes:
+/// tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a known field with
+/// another wire type, which protobuf treats as unknown.
+/// </summary>
+public static class RecordBatchScanner
+{
+    private const int BatchRecords = 1;
+    private const int RecordKey = 1;
+    private const int RecordValue = 2;
+    private const int RecordHeaders = 3;
+    private const int HeaderName = 1;
+    private const int HeaderValue = 2;
+
+    public static BatchScan Scan(ReadOnlySpan<byte> batch)
+    {
+        if (batch.Length > Limits.BatchBytes)
+        {
+            return TooLarge($"The batch has {batch.Length:N0} bytes; the limit is {Limits.BatchBytes:N0}.");
+        }
+
+        var count = 0;
+        var reader = new WireReader(batch);
+        while (!reader.IsAtEnd)
+        {
+            if (!reader.TryTakeTag(out var field, out var type))
+            {
+                return Malformed(count, "a field's tag");
+            }
+
+            if (field != BatchRecords || type != WireReader.LengthDelimited)
+            {
+                if (!reader.TrySkip(type))
+                {
+                    return Malformed(count, "an unknown field of the batch");
+                }
+
+                continue;
+            }
+
+            if (!reader.TryTakeBytes(out var record))
+            {
+                return Malformed(count, "the record's length");
+            }
+
+            if (!ScanRecord(record, count, out var refusal))
+            {
+                return refusal;
+            }
+
+            count++;
+        }
+
+        return count > 0
+            ? new BatchScan(count, RefusalCode.None, null)
+            : new BatchScan(0, RefusalCode.InvalidArgument, "The batch has no records; send at least one.");
+    }
+
+    private static bool ScanRecord(ReadOnlySpan<byte> record, int number, out BatchScan refusal)
+    {
+        refusal = default;
+        var headers = 0;
+        var reader = new WireReader(record);
+        while (!reader.IsAtEnd)
+        {
+            if (!reader.TryTakeTag(out var field, out var type))
+            {
+                refusal = Malformed(number, "a field's tag");
+                return false;
+            }
+
+            if (field > RecordHeaders || type != WireReader.LengthDelimited)
+            {
+                if (!reader.TrySkip(type))
+                {
+                    refusal = Malformed(number, "an unknown field of the record");
+                    return false;
+                }
+
+                continue;
+            }
+
+            if (!reader.TryTakeBytes(out var bytes))
+            {
+                refusal = Malformed(number, "a field's length");
+                return false;
+            }
+
+            var fits = field switch
+            {
+                RecordKey => FitsLimit(bytes.Length, Limits.KeyBytes, number, "key", out refusal),
+                RecordValue => FitsLimit(bytes.Length, Limits.RecordBytes, number, "value", out refusal),
+                _ => ScanHeader(bytes, number, ++headers, out refusal),
+            };
+            if (!fits)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool ScanHeader(ReadOnlySpan<byte> header, int number, int ordinal, out BatchScan refusal)
+    {
+        refusal = default;
+        if (ordinal > Limits.HeadersPerRecord)
+        {
+            refusal = TooLarge(Say($"Record {number} has more than {Limits.HeadersPerRecord} headers."));
+            return false;
+        }
+
+        var nameBytes = 0;
+        var valueBytes = 0;
+        var reader = new WireReader(header);
+        while (!reader.IsAtEnd)
+        {
+            if (!reader.TryTakeTag(out var field, out var type))
+            {
+                refusal = Malformed(number, "a header's tag");
+                return false;
+            }
+
+            if (field > HeaderValue || type != WireReader.LengthDelimited)
+            {
+                if (!reader.TrySkip(type))
+                {
+                    refusal = Malformed(number, "an unknown field of a header");
+                    return false;
+                }
+
+                continue;
+            }
+
+            if (!reader.TryTakeBytes(out var bytes))
+            {
+                refusal = Malformed(number, "a header's length");
+                return false;
+            }
+
+            // A field that comes twice counts with its last value, as protobuf reads it.
+            if (field == HeaderValue)
+            {
+                valueBytes = bytes.Length;
+                continue;
+            }
+
+            if (!Utf8.IsValid(bytes))
+            {
+                refusal = Malformed(number, "a header's name, which is not UTF-8");
+                return false;
+            }
+
+            nameBytes = bytes.Length;
+        }
+
+        return FitsLimit(nameBytes + valueBytes, Limits.HeaderBytes, number, "header", out refusal);
+    }
+
+    private static bool FitsLimit(int actualBytes, int limitBytes, int number, string what, out BatchScan refusal)
+    {
+        refusal = actualBytes <= limitBytes
+            ? default
+            : TooLarge(Say($"Record {number} has a {what} of {actualBytes:N0} bytes; the limit is {limitBytes:N0}."));
+        return actualBytes <= limitBytes;
+    }
+
+    private static BatchScan TooLarge(string reason) => new(0, RefusalCode.ResourceExhausted, reason);
+
+    private static BatchScan Malformed(int number, string where) => new(
+        0,
+        RefusalCode.InvalidArgument,
+        Say($"The batch is not an encoded broker.v1.RecordBatch: record {number} (from 0) is malformed at {where}."));
+
+    private static string Say(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

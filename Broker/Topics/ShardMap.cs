@@ -1,0 +1,35 @@
+using System.Text;
+using Broker.Domain;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// Which group holds a topic: a stable hash of its name, modulo the number of data shards. Group 0 holds the cluster's
+/// metadata, so data shards are numbered from 1. The number of shards is fixed when the cluster is first started: another
+/// one would look for topics where they are not.
+/// </summary>
+public sealed class ShardMap
+{
+    /// <summary>Three leaders for three nodes.</summary>
+    public const int DefaultDataShards = 3;
+
+    public ShardMap(int dataShards = DefaultDataShards)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(dataShards, 1);
+        DataShards = dataShards;
+    }
+
+    public int DataShards { get; }
+
+    /// <summary>The data shards' groups, in order.</summary>
+    public IEnumerable<GroupId> DataGroups => Enumerable.Range(1, DataShards).Select(number => new GroupId(number));
+
+    /// <summary>The group of a topic. The name is valid: at most 255 bytes of UTF-8.</summary>
+    public GroupId GroupOf(string topic)
+    {
+        Span<byte> name = stackalloc byte[Limits.TopicNameBytes];
+        var fits = Encoding.UTF8.TryGetBytes(topic, name, out var length);
+        Invariant.Check(fits, "a topic's name was validated before its shard was asked for");
+        return new GroupId(1 + (int)(StableHash.Compute(name[..length]) % (ulong)DataShards));
+    }
+}

@@ -1,0 +1,52 @@
+using System.Buffers;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Topics;
+using Xunit;
+
+namespace Broker.Tests.Unit.Topics;
+
+/// <summary>Builds log entries for tests as the leader's loop would.</summary>
+internal sealed class Entries
+{
+    private long _index;
+    private long _timestampUnixMs = 1_000;
+
+    public LogEntry Of(params byte[][] commands)
+    {
+        var body = commands.SelectMany(bytes => bytes).ToArray();
+        return Raw(commands.Length, body);
+    }
+
+    public LogEntry Raw(int count, byte[] body) => new(
+        new LogIndex(++_index), new Term(1), EntryKind.Commands, count, _timestampUnixMs += 10, Crc32C.Compute(body), body);
+
+    public LogEntry Publish(string topic, int records = 1, ulong id = 0, uint epoch = 0, ulong sequence = 0) =>
+        Of(PublishCommand(topic, Batch(records), records, new PublishStamp(id, epoch, sequence)));
+
+    public static byte[] PublishCommand(string topic, byte[] batch, int records = 1, PublishStamp stamp = default)
+    {
+        var bytes = new byte[CommandCodec.PublishSizeBytes(topic, batch.Length)];
+        var written = CommandCodec.WritePublish(bytes, topic, stamp, records, batch);
+        Assert.Equal(bytes.Length, written);
+        return bytes;
+    }
+
+    public static byte[] Metadata(Action<IBufferWriter<byte>> write)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        write(buffer);
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    /// <summary>A batch of empty records: two bytes each.</summary>
+    public static byte[] Batch(int records) =>
+        Enumerable.Repeat(new byte[] { 0x0A, 0x00 }, records).SelectMany(bytes => bytes).ToArray();
+
+    public static CommandResult Apply(IStateMachine machine, LogEntry entry)
+    {
+        var results = new CommandResult[entry.Count];
+        machine.Apply(entry, results);
+        return results[^1];
+    }
+}
