@@ -1,0 +1,195 @@
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+public sealed partial class GroupLog
+{
+    private static readonly byte[] Zeros = new byte[1024 * 1024];
+
+    private readonly List<ReadOnlyMemory<byte>> _parts = [];
+    private readonly List<FramePosition> _staged = [];
+    private byte[] _headers = [];
+    private long _stagedFrom;
+    private long _stagedTo;
+
+    /// <summary>
+    /// Hard state, truncation, entries, in this order; all durable when it returns. Called by one thread at a time. A crash meanwhile leaves
+    /// a legal state: each step done, or not, or the entries up to some point.
+    /// </summary>
+    /// <exception cref="DiskFullException">No entry of the write was kept; hard state and truncation were.</exception>
+    /// <exception cref="StorageException">The disk failed: the process must exit.</exception>
+    public void Write(LogWrite write)
+    {
+        ThrowIfUnusable();
+        DiskFullException? full;
+        try
+        {
+            CheckOrder(write);
+            var hardState = write.HardState ?? HardState;
+            if (write.TruncateFrom is { } from && from <= LastIndex)
+            {
+                Truncate(from, hardState);
+            }
+            else if (hardState != HardState)
+            {
+                // The vote is durable before the entries: a log never holds a term that the hard state has not reached.
+                _vote.Write(_vote.Current with { HardState = hardState });
+            }
+
+            full = write.Entries.Count == 0 ? null : TryAppend(write.Entries);
+        }
+        catch (Exception failure)
+        {
+            _failure = failure;
+            StorageLog.Failed(_logger, failure, _group);
+            if (failure is (IOException and not StorageException) or UnauthorizedAccessException)
+            {
+                throw new StorageException($"A write to {_folder} failed: {failure.Message}", failure);
+            }
+
+            throw;
+        }
+
+        if (full is not null)
+        {
+            StorageLog.DiskFull(_logger, full, _group, LastIndex);
+            throw new DiskFullException(full.Message, full);
+        }
+    }
+
+    private void CheckOrder(LogWrite write)
+    {
+        Invariant.Check(write.TruncateFrom is null || write.TruncateFrom >= FirstIndex, "a truncation begins within the log");
+        var expected = write.TruncateFrom is { } from ? LogIndex.Min(from, LastIndex.Next()) : LastIndex.Next();
+        foreach (var entry in write.Entries)
+        {
+            Invariant.Check(entry.Index == expected, "appended entries follow the log without a gap");
+            Invariant.Check(entry.Body.Length <= Limits.EntryBytes, "an entry is within its limit");
+            expected = expected.Next();
+        }
+    }
+
+    /// <summary>Appends and flushes; on a full disk cuts back to the previous end and returns why.</summary>
+    private DiskFullException? TryAppend(List<LogEntry> entries)
+    {
+        var before = LastIndex;
+        try
+        {
+            Append(entries);
+        }
+        catch (DiskFullException full)
+        {
+            ClearStaged();
+            if (_segments.Count > 0)
+            {
+                Truncate(before.Next(), HardState);
+            }
+
+            return full;
+        }
+
+        _durable = entries[^1].Index;
+        foreach (var entry in entries)
+        {
+            _runs.Append(entry.Index, entry.Term);
+        }
+
+        _segments.Publish(_durable);
+        return null;
+    }
+
+    private void Append(List<LogEntry> entries)
+    {
+        ClearStaged();
+        if (_headers.Length < entries.Count * FrameHeader.SizeBytes)
+        {
+            _headers = new byte[entries.Count * FrameHeader.SizeBytes];
+        }
+
+        for (var i = 0; i < entries.Count; i++)
+        {
+            var entry = entries[i];
+            var frameBytes = FrameHeader.FrameBytes(entry.Body.Length);
+            if (_segments.Active is not { } active || _stagedTo + frameBytes > active.Header.CapacityBytes)
+            {
+                WriteStaged();
+                Roll(entry.Index, frameBytes);
+            }
+
+            Stage(entry, _headers.AsMemory(i * FrameHeader.SizeBytes, FrameHeader.SizeBytes), frameBytes);
+        }
+
+        WriteStaged();
+        _activeFile!.Sync();
+    }
+
+    private void ClearStaged()
+    {
+        _parts.Clear();
+        _staged.Clear();
+        _stagedFrom = _stagedTo = _segments.Active?.TailOffset ?? 0;
+    }
+
+    private void Stage(LogEntry entry, Memory<byte> header, int frameBytes)
+    {
+        var frame = new FrameHeader(
+            entry.Body.Length,
+            entry.BodyCrc32C,
+            entry.Term,
+            entry.Index,
+            entry.TimestampUnixMs,
+            _durable,
+            _vote.Current.TruncationEpoch,
+            entry.Count,
+            entry.Kind,
+            _lastCrc32C);
+        _lastCrc32C = frame.Encode(header.Span, _segments.Active!.Seed);
+        _staged.Add(new FramePosition(_stagedTo, entry.Body.Length));
+        _parts.Add(header);
+        if (entry.Body.Length > 0)
+        {
+            _parts.Add(entry.Body);
+        }
+
+        var padding = frameBytes - entry.SizeBytes;
+        if (padding > 0)
+        {
+            _parts.Add(Zeros.AsMemory(0, padding));
+        }
+
+        _stagedTo += frameBytes;
+    }
+
+    private void WriteStaged()
+    {
+        if (_staged.Count == 0)
+        {
+            return;
+        }
+
+        var active = _segments.Active!;
+        var written = _stagedTo + StageZeros(active);
+        active.DirtyToOffset = _stagedTo;
+        _activeFile!.Write(_stagedFrom, _parts);
+        active.WrittenToOffset = Math.Max(active.WrittenToOffset, written);
+        _segments.Append(_staged);
+        ClearStaged();
+    }
+
+    /// <summary>See <see cref="StorageOptions.ZeroAheadBytes"/>.</summary>
+    private long StageZeros(Segment active)
+    {
+        if (_stagedTo <= active.WrittenToOffset || _stagedTo - _stagedFrom > _options.ZeroAheadBytes / 2)
+        {
+            return 0;
+        }
+
+        var zeros = Math.Min(_options.ZeroAheadBytes, active.Header.CapacityBytes - _stagedTo);
+        for (var left = zeros; left > 0; left -= Zeros.Length)
+        {
+            _parts.Add(Zeros.AsMemory(0, (int)Math.Min(Zeros.Length, left)));
+        }
+
+        return zeros;
+    }
+}

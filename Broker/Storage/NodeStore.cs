@@ -1,0 +1,198 @@
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+/// <summary>
+/// Who this disk belongs to, and which disks its peers had when it first met them. One process at a time holds the folder. A change is
+/// written to a new file that replaces the old one when it is durable, so a crash leaves the one or the other. Safe for many threads.
+/// </summary>
+public sealed class NodeStore : IDisposable
+{
+    private const string FileName = "node.id";
+    private const string LockName = "node.lock";
+
+    private readonly Lock _gate = new();
+    private readonly IStorageDevice _device;
+    private readonly string _folder;
+    private readonly IDisposable _folderLock;
+    private NodeRecord _record;
+    private Exception? _failure;
+
+    private NodeStore(IStorageDevice device, string folder, IDisposable folderLock, NodeRecord record)
+    {
+        _device = device;
+        _folder = folder;
+        _folderLock = folderLock;
+        _record = record;
+    }
+
+    public StoreIdentity Identity
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _record.Identity;
+            }
+        }
+    }
+
+    public NodeId NodeId => Identity.NodeId;
+
+    public string NodeName => Identity.NodeName;
+
+    /// <summary>Drawn when the disk was new.</summary>
+    public Guid StoreId => Identity.StoreId;
+
+    /// <summary>The cluster that this disk is a part of; null until <see cref="SetClusterId"/>.</summary>
+    public Guid? ClusterId => Identity.ClusterId;
+
+    /// <summary>Opens the node's folder, or makes it the node's own when it is new.</summary>
+    /// <param name="device">Where the folder is.</param>
+    /// <param name="folder">The node's data folder.</param>
+    /// <param name="nodeName">The configured name: it must be the one that the disk was made for.</param>
+    /// <param name="nodeId">The configured number: likewise.</param>
+    /// <param name="newId">Draws the store id of a new disk.</param>
+    /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it open.</exception>
+    /// <exception cref="StorageCorruptException">The record is damaged.</exception>
+    public static NodeStore Open(IStorageDevice device, string folder, string nodeName, NodeId nodeId, Func<Guid> newId)
+    {
+        device.CreateFolder(folder);
+        var folderLock = device.TryLock(Path.Combine(folder, LockName)) ?? throw new StorageRefusedException(
+            $"Another process has {folder} open. Stop it, or give this node its own Broker__DataDirectory.");
+        try
+        {
+            var record = Read(device, folder);
+            if (record is null)
+            {
+                var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null);
+                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>());
+                Save(device, folder, record);
+            }
+            else
+            {
+                // A process that was killed may have left the new name unflushed.
+                device.SyncFolder(folder);
+            }
+
+            CheckOwner(folder, record.Identity, nodeName, nodeId);
+            return new NodeStore(device, folder, folderLock, record);
+        }
+        catch
+        {
+            folderLock.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Binds the disk to a cluster, durably and for ever.</summary>
+    /// <exception cref="StorageRefusedException">The disk is bound to another cluster.</exception>
+    public void SetClusterId(Guid clusterId)
+    {
+        Invariant.Check(clusterId != Guid.Empty, "a cluster id is not empty");
+        lock (_gate)
+        {
+            if (_record.Identity.ClusterId == clusterId)
+            {
+                return;
+            }
+
+            if (_record.Identity.ClusterId is { } bound)
+            {
+                throw new StorageRefusedException(
+                    $"The disk in {_folder} belongs to cluster {bound}, not to {clusterId}. Start this node with its own cluster's peers, "
+                    + "or give it an empty Broker__DataDirectory.");
+            }
+
+            Replace(_record with { Identity = _record.Identity with { ClusterId = clusterId } });
+        }
+    }
+
+    /// <summary>
+    /// Remembers which disk a peer has, durably; the first one wins. False when the peer now shows another disk than the pinned one: it
+    /// has lost its log and its votes, and must not count as the replica that it was.
+    /// </summary>
+    public bool TryPinPeer(NodeId peer, Guid storeId, out Guid pinned)
+    {
+        lock (_gate)
+        {
+            if (!_record.PeerStores.TryGetValue(peer, out pinned))
+            {
+                Replace(_record with { PeerStores = new Dictionary<NodeId, Guid>(_record.PeerStores) { [peer] = storeId } });
+                pinned = storeId;
+            }
+
+            return pinned == storeId;
+        }
+    }
+
+    public void Dispose() => _folderLock.Dispose();
+
+    private static NodeRecord? Read(IStorageDevice device, string folder)
+    {
+        var path = Path.Combine(folder, FileName);
+        if (!device.Exists(path))
+        {
+            return null;
+        }
+
+        using var file = device.Open(path, create: false);
+        var length = file.Length;
+        if (length > NodeRecord.MaxBytes)
+        {
+            throw new StorageCorruptException(path, NodeRecord.MaxBytes, $"at most {NodeRecord.MaxBytes:N0} bytes");
+        }
+
+        var block = new byte[length];
+        return NodeRecord.Decode(block.AsSpan(0, file.Read(0, block)), path);
+    }
+
+    private static void CheckOwner(string folder, StoreIdentity identity, string nodeName, NodeId nodeId)
+    {
+        if (identity.NodeName != nodeName || identity.NodeId != nodeId)
+        {
+            throw new StorageRefusedException(
+                $"The disk in {folder} belongs to {identity.NodeName} (node {identity.NodeId}), but this node is {nodeName} (node {nodeId}). "
+                + $"Start {identity.NodeName} with it, or give this node its own Broker__DataDirectory.");
+        }
+    }
+
+    private static void Save(IStorageDevice device, string folder, NodeRecord record)
+    {
+        var path = Path.Combine(folder, FileName);
+        var temporary = path + GroupFolder.TemporarySuffix;
+        if (device.Exists(temporary))
+        {
+            device.Delete(temporary);
+        }
+
+        using (var file = device.Open(temporary, create: true))
+        {
+            file.Write(0, record.Encode());
+            file.Sync();
+        }
+
+        device.Rename(temporary, path);
+        device.SyncFolder(folder);
+    }
+
+    private void Replace(NodeRecord record)
+    {
+        if (_failure is not null)
+        {
+            throw new StorageException($"The node record in {_folder} failed before. The process must exit and recover.", _failure);
+        }
+
+        try
+        {
+            Save(_device, _folder, record);
+        }
+        catch (IOException failure)
+        {
+            _failure = failure;
+            throw new StorageException($"The node record in {_folder} could not be written: {failure.Message}", failure);
+        }
+
+        _record = record;
+    }
+}

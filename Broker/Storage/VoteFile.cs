@@ -1,0 +1,114 @@
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+/// <summary>
+/// Term, vote and what is known durable, in two slots. Every write goes to both, one after the other, each flushed; it returns when both
+/// are durable. Therefore one bad slot is always harmless: either its write never returned, or the other slot holds the same record or a
+/// newer one. Two bad slots are damage.
+/// </summary>
+internal sealed class VoteFile : IDisposable
+{
+    /// <summary>The slots lie in different 4 KiB blocks, so that one torn or unreadable block cannot hit both.</summary>
+    private const int SlotDistanceBytes = 4096;
+
+    private const int FileBytes = 2 * SlotDistanceBytes;
+
+    private readonly IStorageFile _file;
+    private readonly GroupId _group;
+    private readonly Guid _storeId;
+    private readonly byte[] _slot = new byte[VoteRecord.SizeBytes];
+    private int _firstSlot;
+
+    private VoteFile(IStorageFile file, GroupId group, Guid storeId)
+    {
+        _file = file;
+        _group = group;
+        _storeId = storeId;
+    }
+
+    /// <summary>The record as last written; what it says is durable.</summary>
+    public VoteRecord Current { get; private set; } = VoteRecord.Initial;
+
+    /// <summary>Whether a slot was bad or behind when the file was opened; the next write mends it.</summary>
+    public bool NeedsRepair { get; private set; }
+
+    public static VoteFile Create(IStorageDevice device, string folder, GroupId group, Guid storeId)
+    {
+        var path = Path.Combine(folder, GroupFolder.VoteName);
+        var temporary = path + GroupFolder.TemporarySuffix;
+        var file = device.Open(temporary, create: true);
+        try
+        {
+            file.Allocate(FileBytes);
+            var vote = new VoteFile(file, group, storeId);
+            vote.Write(VoteRecord.Initial);
+            device.Rename(temporary, path);
+            device.SyncFolder(folder);
+            return vote;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    public static VoteFile Open(IStorageDevice device, string folder, GroupId group, Guid storeId)
+    {
+        var path = Path.Combine(folder, GroupFolder.VoteName);
+        var file = device.Open(path, create: false);
+        try
+        {
+            var vote = new VoteFile(file, group, storeId);
+            vote.Recover(path);
+            return vote;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes the record durable in both slots; the sequence is given here.</summary>
+    public void Write(VoteRecord next)
+    {
+        next = next with { Sequence = Current.Sequence + 1 };
+        next.Encode(_slot, _group, _storeId);
+        for (var i = 0; i < 2; i++)
+        {
+            // The slot that may be bad or behind goes first: the other one stays readable meanwhile.
+            _file.Write((_firstSlot + i) % 2 * SlotDistanceBytes, _slot);
+            _file.Sync();
+        }
+
+        Current = next;
+        NeedsRepair = false;
+    }
+
+    public void Dispose() => _file.Dispose();
+
+    private void Recover(string path)
+    {
+        var first = ReadSlot(path, 0);
+        var second = ReadSlot(path, 1);
+        if (first is null && second is null)
+        {
+            throw new StorageCorruptException(path, 0, "at least one of two slots with a matching checksum");
+        }
+
+        _firstSlot = second is null || second.Sequence < first?.Sequence ? 1 : 0;
+        Current = (_firstSlot == 1 ? first : second)!;
+        NeedsRepair = first?.Sequence != second?.Sequence;
+
+        // A process that was killed may have left the slot in the page cache only; it is about to be revealed.
+        _file.Sync();
+    }
+
+    private VoteRecord? ReadSlot(string path, int slot)
+    {
+        var count = _file.Read(slot * SlotDistanceBytes, _slot);
+        return count == _slot.Length ? VoteRecord.TryDecode(_slot, path, _group, _storeId) : null;
+    }
+}
