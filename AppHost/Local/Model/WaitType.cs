@@ -1,0 +1,9 @@
+namespace Aspire.Hosting.ApplicationModel;
+
+/// <summary>What is waited for.</summary>
+public enum WaitType
+{
+    WaitUntilHealthy,
+    WaitForCompletion,
+    WaitUntilStarted,
+}
