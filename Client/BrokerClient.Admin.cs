@@ -1,0 +1,156 @@
+using Broker.Client.Connections;
+using Broker.Protocol.V1;
+using Grpc.Core;
+
+namespace Broker.Client;
+
+public sealed partial class BrokerClient
+{
+    /// <summary>Topics whose name matches a filter, as the node that answers has applied them.</summary>
+    /// <param name="filter">A topic name in which '*' stands for one token and a last '&gt;' for one or more. Default: all.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>The topics, without an order.</returns>
+    /// <exception cref="BrokerClientException">InvalidArgument: a bad filter. Unavailable: no broker answered for OperationTimeout.</exception>
+    public async ValueTask<IReadOnlyList<TopicInfo>> ListTopicsAsync(
+        string filter = ">", CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        var request = new ListTopicsRequest { Filter = filter };
+        var response = await CallAnyAsync(
+            "Listing topics", c => c.Admin.ListTopicsAsync, request, cancellationToken);
+        return [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))];
+    }
+
+    /// <summary>The cluster as any live node sees it.</summary>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>Nodes, groups and leaders.</returns>
+    /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>
+    public async ValueTask<ClusterInfo> DescribeClusterAsync(CancellationToken cancellationToken = default) =>
+        ToInfo(await CallAnyAsync(
+            "Describing the cluster", c => c.Admin.DescribeClusterAsync, new DescribeClusterRequest(), cancellationToken));
+
+    /// <summary>The cluster as one given node sees it, with that node's own Raft figures. Asked once, without a retry.</summary>
+    /// <param name="address">Base address of the node's gRPC endpoint.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>Nodes, groups and leaders.</returns>
+    /// <exception cref="BrokerClientException">
+    /// Unavailable: the node does not answer within twice AnswerTimeout. InvalidArgument: no http or https address.
+    /// </exception>
+    public async ValueTask<ClusterInfo> DescribeNodeAsync(Uri address, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var connection = _connections.Find(address.AbsoluteUri) ?? throw ClientErrors.Invalid(
+            $"'{address}' is no address of a broker; expected an http or https base address such as http://localhost:7001.");
+        try
+        {
+            return ToInfo(await connection.Admin.DescribeClusterAsync(
+                new DescribeClusterRequest(), TryOptions(cancellationToken)));
+        }
+        catch (RpcException error) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw ClientErrors.CallFailed("Describing a node", 1, connection.Address, error, gaveUp: true);
+        }
+    }
+
+    /// <summary>
+    /// Tells the brokers to publish batches of matching topics live on Redis. Replicated; a second call with the same name replaces
+    /// the filters.
+    /// </summary>
+    /// <param name="name">The subscriber's own name, 1 to 255 bytes.</param>
+    /// <param name="filters">Topic filters, 1 to 100.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>Completes when it is committed.</returns>
+    /// <exception cref="BrokerClientException">
+    /// InvalidArgument: a bad name or filter. ResourceExhausted: too many subscriptions. Unavailable: no leader for OperationTimeout.
+    /// </exception>
+    public async ValueTask PutLiveSubscriptionAsync(
+        string name, IReadOnlyList<string> filters, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        ArgumentNullException.ThrowIfNull(filters);
+        var request = new PutLiveSubscriptionRequest { Name = name };
+        request.Filters.AddRange(filters);
+        await CallAnyAsync(
+            $"Putting live subscription '{name}'", c => c.Admin.PutLiveSubscriptionAsync, request, cancellationToken);
+    }
+
+    /// <summary>Ends a live subscription. Removing one that does not exist succeeds.</summary>
+    /// <param name="name">The subscriber's own name.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>Completes when it is committed.</returns>
+    /// <exception cref="BrokerClientException">Unavailable: no leader for OperationTimeout.</exception>
+    public async ValueTask DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        await CallAnyAsync(
+            $"Deleting live subscription '{name}'",
+            c => c.Admin.DeleteLiveSubscriptionAsync,
+            new DeleteLiveSubscriptionRequest { Name = name },
+            cancellationToken);
+    }
+
+    /// <summary>
+    /// Asks one broker after the other until one answers. All these calls may be repeated: they read, or set something by its name.
+    /// </summary>
+    private async Task<TResponse> CallAnyAsync<TRequest, TResponse>(
+        string what,
+        Func<BrokerConnection, Func<TRequest, CallOptions, AsyncUnaryCall<TResponse>>> method,
+        TRequest request,
+        CancellationToken cancellationToken)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var begun = _time.GetTimestamp();
+        for (var tries = 1; ; tries++)
+        {
+            var connection = _connections.Next();
+            try
+            {
+                using var call = method(connection)(request, TryOptions(cancellationToken));
+                var response = await call;
+                connection.Worked();
+                return response;
+            }
+            catch (RpcException error) when (cancellationToken.IsCancellationRequested)
+            {
+                throw new OperationCanceledException($"{what} was cancelled.", error, cancellationToken);
+            }
+            catch (RpcException error)
+            {
+                var elapsed = _time.GetElapsedTime(begun);
+                if (!MayRetry(error) || elapsed >= _options.OperationTimeout)
+                {
+                    throw ClientErrors.CallFailed(what, tries, connection.Address, error, gaveUp: MayRetry(error));
+                }
+
+                ClientLog.CallFailed(_logger, what, connection.Address, $"{error.StatusCode}: {error.Status.Detail}");
+                connection.Failed(hangs: error.StatusCode == StatusCode.DeadlineExceeded);
+                if (tries >= _connections.All.Count)
+                {
+                    await Task.Delay(RetryDelay.After(elapsed, _options), _time, cancellationToken);
+                }
+            }
+        }
+    }
+
+    private static bool MayRetry(RpcException error) => error.StatusCode is StatusCode.Unavailable or StatusCode.Aborted
+        or StatusCode.DeadlineExceeded or StatusCode.Cancelled or StatusCode.Internal or StatusCode.Unknown;
+
+    private CallOptions TryOptions(CancellationToken cancellationToken) =>
+        new(deadline: (_time.GetUtcNow() + (_options.AnswerTimeout * 2)).UtcDateTime, cancellationToken: cancellationToken);
+
+    private static ClusterInfo ToInfo(DescribeClusterResponse response) => new(
+        response.ClusterId,
+        (int)response.ThisNode,
+        [.. response.Nodes.Select(n => new NodeInfo((int)n.NodeId, n.Name, n.Address, n.Connected, (int)n.ProcessId))],
+        [
+            .. response.Groups.Select(g => new GroupInfo(
+                (int)g.Group,
+                (int)g.Leader,
+                (long)g.Term,
+                (long)g.CommitIndex,
+                (long)g.AppliedIndex,
+                (long)g.LastIndex,
+                g.Role)),
+        ]);
+}

@@ -1,0 +1,95 @@
+using System.Runtime.CompilerServices;
+using Broker.Client.Connections;
+using Grpc.Core;
+using Wire = Broker.Protocol.Wire;
+
+namespace Broker.Client;
+
+public sealed partial class BrokerClient
+{
+    /// <summary>
+    /// Reads a topic in the order of its offsets, each record once. When a broker dies or hangs, the read goes on at another one
+    /// with the next offset. It asks the topic's leader when it knows it; another replica may lag by a network hop.
+    /// Keys and values share memory with what came over the wire: keep a copy of what you keep for long.
+    /// </summary>
+    /// <param name="topic">The topic to read.</param>
+    /// <param name="options">Where to begin and when to end; by default from the beginning to the end.</param>
+    /// <param name="cancellationToken">Ends the read.</param>
+    /// <returns>The records.</returns>
+    /// <exception cref="BrokerClientException">
+    /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). OutOfRange: FromOffset lies beyond the end
+    /// (never with Follow). Unavailable: no broker answered for OperationTimeout (never with Follow).
+    /// </exception>
+    public async IAsyncEnumerable<BrokerRecord> ReadAsync(
+        string topic, ReadOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(topic);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (!TopicName.Validate(topic, out var reason))
+        {
+            throw ClientErrors.Invalid(reason);
+        }
+
+        options ??= new ReadOptions();
+        var read = new TopicRead(topic, options.Follow, options.MaxRecords, _options, _time, _logger)
+        {
+            NextOffset = options.FromOffset ?? (options.FromEnd ? await EndOfAsync(topic, cancellationToken) : 0),
+        };
+        while (!read.IsDone)
+        {
+            var connection = read.Choose(_connections);
+            using var call = connection.Messages.Read(read.Request(), cancellationToken: cancellationToken);
+            while (await read.MoveNextAsync(call.ResponseStream, connection, _connections, cancellationToken) is { } response)
+            {
+                var before = read.Records;
+                foreach (var batch in response.Batches)
+                {
+                    var records = new RecordCursor(topic, batch, read.NextOffset);
+                    while (!read.IsDone && records.TryNext(out var record))
+                    {
+                        read.Advance(record.Offset);
+                        yield return record;
+                    }
+                }
+
+                read.SkipTo(response.NextOffset);
+                _metrics.Consumed(read.Records - before);
+            }
+        }
+    }
+
+    /// <summary>
+    /// The end is looked up once and then read from as an offset: if the read said "from the end" again after a broken connection,
+    /// it would skip what was published between.
+    /// </summary>
+    private async Task<long> EndOfAsync(string topic, CancellationToken cancellationToken)
+    {
+        var topics = await ListTopicsAsync(topic, cancellationToken);
+        return topics.Count == 0 ? 0 : topics[0].NextOffset;
+    }
+
+    /// <summary>Walks through the records of one stored batch, from an offset on.</summary>
+    private sealed class RecordCursor(string topic, Wire.StoredBatch batch, long fromOffset)
+    {
+        private readonly DateTimeOffset _timestamp = DateTimeOffset.FromUnixTimeMilliseconds(batch.TimestampUnixMs);
+        private readonly ReadOnlyMemory<byte> _bytes = batch.Batch.Memory;
+        private long _offset = batch.BaseOffset;
+        private int _at;
+
+        public bool TryNext(out BrokerRecord record)
+        {
+            while (RecordBatchDecoder.TryNext(_bytes, ref _at, out var bytes))
+            {
+                var offset = _offset++;
+                if (offset >= fromOffset)
+                {
+                    record = RecordBatchDecoder.Decode(bytes, topic, offset, _timestamp);
+                    return true;
+                }
+            }
+
+            record = null!;
+            return false;
+        }
+    }
+}

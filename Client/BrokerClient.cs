@@ -1,0 +1,101 @@
+using System.Security.Cryptography;
+using Broker.Client.Connections;
+using Broker.Client.Publishing;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Broker.Client;
+
+/// <summary>
+/// Publishes to and reads from a cluster of brokers. One client serves a whole process; all its members may be called at the same
+/// time. It finds out who leads, goes elsewhere when a broker dies or hangs, and tries again without storing anything twice.
+/// Failures that it cannot mend come as <see cref="BrokerClientException"/>.
+/// </summary>
+public sealed partial class BrokerClient : IAsyncDisposable
+{
+    /// <summary>How often broken promises are looked for. A dead broker is mostly noticed at once, by its broken connection.</summary>
+    private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
+
+    private readonly BrokerClientOptions _options;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+    private readonly BrokerConnections _connections;
+    private readonly ClientMetrics _metrics = new();
+    private readonly PublishContext _publishing;
+    private readonly CancellationTokenSource _end = new();
+    private readonly Task _ticking;
+    private readonly ulong _producerId;
+    private volatile bool _disposed;
+
+    /// <summary>Makes a client. It connects when it is first used.</summary>
+    /// <param name="options">Where the brokers are, and how patient to be.</param>
+    /// <param name="loggerFactory">Where to log; nowhere by default.</param>
+    /// <param name="time">The clock; the system's by default.</param>
+    /// <exception cref="ArgumentException">An option is missing or out of its range.</exception>
+    public BrokerClient(BrokerClientOptions options, ILoggerFactory? loggerFactory = null, TimeProvider? time = null)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _options = options.Validated();
+        _time = time ?? TimeProvider.System;
+        var loggers = loggerFactory ?? NullLoggerFactory.Instance;
+        _logger = loggers.CreateLogger($"Broker.Client.{options.ClientName}");
+        _connections = new BrokerConnections(_options, _time, loggers, _logger);
+        _publishing = new PublishContext(_options, _time, _logger, _connections, _metrics);
+        _producerId = options.ProducerId != 0 ? options.ProducerId : RandomProducerId();
+        _ticking = TickAsync();
+    }
+
+    /// <summary>
+    /// Closes the connections. Publishes that still wait for their answers fail with OutcomeUnknown: await them first.
+    /// </summary>
+    /// <returns>Completes when everything is closed.</returns>
+    public async ValueTask DisposeAsync()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        await _end.CancelAsync();
+        await _ticking;
+        ClosePublishing();
+        _connections.Dispose();
+        _metrics.Dispose();
+        _end.Dispose();
+    }
+
+    /// <summary>An id that no producer had before: random, not counted, so that no lost state can bring one back.</summary>
+    private static ulong RandomProducerId()
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
+        ulong id;
+        do
+        {
+            RandomNumberGenerator.Fill(bytes);
+            id = BitConverter.ToUInt64(bytes);
+        }
+        while (id == 0);
+        return id;
+    }
+
+    private async Task TickAsync()
+    {
+        await Task.Yield();
+        using var timer = new PeriodicTimer(TickInterval, _time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(_end.Token))
+            {
+                var now = _time.GetTimestamp();
+                _connections.CheckSilence(now);
+                _publishing.Gate.FailOverdue(
+                    now, waiter => ClientErrors.NoRoom(waiter.Topic, _options.PublishTimeout, _options.MaxBufferedBytes));
+            }
+        }
+        catch (OperationCanceledException) when (_disposed)
+        {
+            ClientLog.Closed(_logger);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+namespace Broker.Client;
+
+/// <summary>Why a call of <see cref="BrokerClient"/> failed, and so what the caller can do.</summary>
+public enum BrokerClientErrorCode
+{
+    /// <summary>Something else, e.g. a broker of another version. The message says what.</summary>
+    Unknown = 0,
+
+    /// <summary>A bad topic name, filter or message. Nothing was stored. Change the request.</summary>
+    InvalidArgument,
+
+    /// <summary>The topic does not exist.</summary>
+    NotFound,
+
+    /// <summary>The offset lies beyond the topic's end.</summary>
+    OutOfRange,
+
+    /// <summary>Something is too large, or a limit is reached. Nothing was stored. Send less.</summary>
+    ResourceExhausted,
+
+    /// <summary>The producer's sequence leaves a gap, or a newer epoch of the producer has published. Nothing was stored.</summary>
+    FailedPrecondition,
+
+    /// <summary>No broker could take the request in time. Nothing was stored. Try again.</summary>
+    Unavailable,
+
+    /// <summary>
+    /// The request was sent, and no broker said in time what came of it: it may be stored or not. With a
+    /// <see cref="ProducerStamp"/> of your own, send it again with the same stamp. Without, a second try may store it twice.
+    /// </summary>
+    OutcomeUnknown,
+
+    /// <summary>The brokers do not let this client do that.</summary>
+    PermissionDenied,
+}

@@ -1,0 +1,23 @@
+namespace Broker.Client;
+
+/// <summary>One committed message, as the brokers keep it.</summary>
+public sealed record BrokerRecord
+{
+    /// <summary>The topic that it was published to.</summary>
+    public required string Topic { get; init; }
+
+    /// <summary>Its position in the topic. Offsets begin at 0 and have no gaps.</summary>
+    public required long Offset { get; init; }
+
+    /// <summary>When the leader took it, by the leader's clock, to the millisecond. Never goes back within a topic.</summary>
+    public required DateTimeOffset Timestamp { get; init; }
+
+    /// <summary>The key; empty when the message has none.</summary>
+    public ReadOnlyMemory<byte> Key { get; init; }
+
+    /// <summary>The payload.</summary>
+    public ReadOnlyMemory<byte> Value { get; init; }
+
+    /// <summary>The headers in the order in which they were published; empty when the message has none.</summary>
+    public IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>> Headers { get; init; } = [];
+}

@@ -1,0 +1,35 @@
+using Microsoft.Extensions.Logging;
+
+namespace Broker.Client;
+
+/// <summary>Everything that the client logs. Payloads are never logged.</summary>
+internal static partial class ClientLog
+{
+    [LoggerMessage(10001, LogLevel.Information, "The publish stream to {Address} broke with {Batches} batches unanswered: {Failure}")]
+    public static partial void StreamBroken(ILogger logger, Uri address, int batches, string failure);
+
+    [LoggerMessage(10002, LogLevel.Debug, "The publish stream to {Address} has ended")]
+    public static partial void StreamEnded(ILogger logger, Uri address);
+
+    [LoggerMessage(10003, LogLevel.Debug, "A write to {Address} failed: {Failure}")]
+    public static partial void WriteFailed(ILogger logger, Uri address, string failure);
+
+    [LoggerMessage(10004, LogLevel.Debug, "Topic {Topic} is led by {Address}")]
+    public static partial void LeaderLearned(ILogger logger, string topic, Uri address);
+
+    [LoggerMessage(10005, LogLevel.Warning, "Producer {ProducerId:x} begins epoch {Epoch} on topic {Topic}: an earlier batch was given up")]
+    public static partial void EpochRenewed(ILogger logger, string topic, ulong producerId, uint epoch);
+
+    [LoggerMessage(10006, LogLevel.Warning, "{Count} messages for topic {Topic} failed ({Code}): {Failure}")]
+    public static partial void PublishFailed(
+        ILogger logger, string topic, int count, BrokerClientErrorCode code, string failure);
+
+    [LoggerMessage(10007, LogLevel.Debug, "Reading topic {Topic} from {Address} broke at offset {Offset}: {Failure}")]
+    public static partial void ReadBroken(ILogger logger, string topic, Uri address, long offset, string failure);
+
+    [LoggerMessage(10008, LogLevel.Debug, "{What} at {Address} failed, trying elsewhere: {Failure}")]
+    public static partial void CallFailed(ILogger logger, string what, Uri address, string failure);
+
+    [LoggerMessage(10009, LogLevel.Debug, "The client is closed")]
+    public static partial void Closed(ILogger logger);
+}

@@ -1,0 +1,132 @@
+using Broker.Client.Publishing;
+using Broker.Protocol.V1;
+using Grpc.Net.Client;
+using Microsoft.Extensions.Logging;
+using Wire = Broker.Protocol.Wire;
+
+namespace Broker.Client.Connections;
+
+/// <summary>The way to one broker: its channel, its publish stream, and how it did lately.</summary>
+internal sealed class BrokerConnection : IDisposable
+{
+    /// <summary>One batch of 4 MiB and its envelope, as the brokers' own limit.</summary>
+    private const int MessageBytes = 5 * 1024 * 1024;
+
+    private static readonly TimeSpan AvoidBrokenMin = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan AvoidMax = TimeSpan.FromSeconds(4);
+
+    // The shortest that SocketsHttpHandler takes: a broker that hangs while a reader waits at the tail is left after about 2 s.
+    private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(1);
+
+    private readonly Lock _lock = new();
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly GrpcChannel _channel;
+    private readonly SocketsHttpHandler _handler;
+    private PublishStream? _stream;
+    private int _failuresInRow;
+    private long _avoidUntil = long.MinValue;
+    private bool _disposed;
+
+    public BrokerConnection(Uri address, BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
+    {
+        Address = address;
+        Options = options;
+        _time = time;
+        _logger = logger;
+        _handler = new SocketsHttpHandler
+        {
+            ConnectTimeout = options.ConnectTimeout,
+            KeepAlivePingDelay = PingInterval,
+            KeepAlivePingTimeout = PingInterval,
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
+            EnableMultipleHttp2Connections = true,
+            InitialHttp2StreamWindowSize = 2 * 1024 * 1024,
+            PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
+            UseProxy = false,
+        };
+        _channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions
+        {
+            HttpHandler = _handler,
+            LoggerFactory = loggers,
+            MaxReceiveMessageSize = MessageBytes,
+            MaxSendMessageSize = MessageBytes,
+        });
+        Messages = new Wire.Broker.BrokerClient(_channel);
+        Admin = new Admin.AdminClient(_channel);
+    }
+
+    public Uri Address { get; }
+
+    public BrokerClientOptions Options { get; }
+
+    public Wire.Broker.BrokerClient Messages { get; }
+
+    public Admin.AdminClient Admin { get; }
+
+    /// <summary>Timestamp until which other brokers are preferred.</summary>
+    public long AvoidUntil => Interlocked.Read(ref _avoidUntil);
+
+    public bool IsAvoided => AvoidUntil > _time.GetTimestamp();
+
+    /// <summary>The publish stream that is open; a new one when there is none.</summary>
+    public PublishStream Stream()
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (_stream is null || _stream.IsBroken)
+            {
+                _stream = new PublishStream(this, _time, _logger);
+            }
+
+            return _stream;
+        }
+    }
+
+    public void CheckSilence(long now)
+    {
+        PublishStream? stream;
+        lock (_lock)
+        {
+            stream = _stream;
+        }
+
+        stream?.CheckSilence(now);
+    }
+
+    /// <summary>It answered: it is as good as any.</summary>
+    public void Worked()
+    {
+        if (Volatile.Read(ref _failuresInRow) != 0)
+        {
+            Volatile.Write(ref _failuresInRow, 0);
+            Interlocked.Exchange(ref _avoidUntil, long.MinValue);
+        }
+    }
+
+    /// <summary>It failed: prefer others for a while, longer each time.</summary>
+    /// <param name="hangs">Whether it keeps connections and does not answer: each try of it costs the whole AnswerTimeout.</param>
+    public void Failed(bool hangs)
+    {
+        var failures = Math.Min(Interlocked.Increment(ref _failuresInRow), 10);
+        var first = hangs ? Options.AnswerTimeout * 2 : AvoidBrokenMin;
+        var span = TimeSpan.FromTicks(Math.Min(AvoidMax.Ticks, first.Ticks << (failures - 1)));
+        Interlocked.Exchange(ref _avoidUntil, _time.GetTimestamp() + (long)(span.TotalSeconds * _time.TimestampFrequency));
+    }
+
+    public void Dispose()
+    {
+        PublishStream? stream;
+        lock (_lock)
+        {
+            _disposed = true;
+            stream = _stream;
+            _stream = null;
+        }
+
+        stream?.Break("the client was disposed", maybeStored: true, hangs: false);
+        _channel.Dispose();
+        _handler.Dispose();
+    }
+}

@@ -1,0 +1,156 @@
+using System.Collections.Concurrent;
+using Broker.Protocol.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Broker.Client.Connections;
+
+/// <summary>All brokers that the client knows, and who leads which topic as far as they said.</summary>
+internal sealed class BrokerConnections : IDisposable
+{
+    /// <summary>Brokers beyond it are not learned: any broker forwards to the leader, so none is needed.</summary>
+    private const int MaxConnections = 64;
+
+    /// <summary>As many as a cluster may have. A full map is emptied: it is a memory aid, and fills again by itself.</summary>
+    private const int MaxTopics = 100_000;
+
+    private readonly Lock _lock = new();
+    private readonly BrokerClientOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILoggerFactory _loggers;
+    private readonly ILogger _logger;
+    private readonly ConcurrentDictionary<string, BrokerConnection> _leaders = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, BrokerConnection> _byText = new(StringComparer.Ordinal);
+    private volatile BrokerConnection[] _all = [];
+    private bool _disposed;
+    private int _turn;
+
+    public BrokerConnections(BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
+    {
+        _options = options;
+        _time = time;
+        _loggers = loggers;
+        _logger = logger;
+
+        // Clients that start together begin at different brokers.
+        _turn = Random.Shared.Next(options.Addresses.Count);
+        foreach (var address in options.Addresses)
+        {
+            Find(address.AbsoluteUri);
+        }
+    }
+
+    public IReadOnlyList<BrokerConnection> All => _all;
+
+    /// <summary>Where to send a request about a topic: to its leader; when that is unknown or ails, to the others in turn.</summary>
+    public BrokerConnection Choose(string topic) => LeaderOf(topic) ?? Next();
+
+    /// <summary>Who leads the topic; null when that is unknown, or the leader failed just now.</summary>
+    public BrokerConnection? LeaderOf(string topic) =>
+        _leaders.TryGetValue(topic, out var leader) && !leader.IsAvoided ? leader : null;
+
+    /// <summary>The next broker in turn that did not fail just now; if all did, the one whose failure is the longest ago.</summary>
+    public BrokerConnection Next()
+    {
+        var all = _all;
+        var turn = (uint)Interlocked.Increment(ref _turn);
+        BrokerConnection? best = null;
+        for (var i = 0u; i < all.Length; i++)
+        {
+            var candidate = all[(turn + i) % (uint)all.Length];
+            if (!candidate.IsAvoided)
+            {
+                return candidate;
+            }
+
+            best = best is null || candidate.AvoidUntil < best.AvoidUntil ? candidate : best;
+        }
+
+        return best ?? throw new ObjectDisposedException(nameof(BrokerClient));
+    }
+
+    public void Learn(string topic, NodeAddress? leader)
+    {
+        if (leader is null || leader.Address.Length == 0)
+        {
+            return;
+        }
+
+        if (_leaders.TryGetValue(topic, out var known) && known.Address.OriginalString == leader.Address)
+        {
+            return;
+        }
+
+        if (Find(leader.Address) is { } connection && connection != known)
+        {
+            if (_leaders.Count >= MaxTopics)
+            {
+                _leaders.Clear();
+            }
+
+            _leaders[topic] = connection;
+            ClientLog.LeaderLearned(_logger, topic, connection.Address);
+        }
+    }
+
+    /// <summary>Forgets who leads a topic, if it was that one.</summary>
+    public void ForgetLeader(string topic, BrokerConnection leader) =>
+        _leaders.TryRemove(new KeyValuePair<string, BrokerConnection>(topic, leader));
+
+    /// <summary>The connection to an address, made when it is new; null when the address is no use or there are too many.</summary>
+    public BrokerConnection? Find(string address)
+    {
+        lock (_lock)
+        {
+            if (_byText.TryGetValue(address, out var connection))
+            {
+                return connection;
+            }
+
+            if (_disposed
+                || _byText.Count >= MaxConnections * 2
+                || !Uri.TryCreate(address, UriKind.Absolute, out var uri)
+                || uri.Scheme is not ("http" or "https"))
+            {
+                return null;
+            }
+
+            connection = _all.FirstOrDefault(c => c.Address == uri);
+            if (connection is null)
+            {
+                if (_all.Length >= MaxConnections)
+                {
+                    return null;
+                }
+
+                connection = new BrokerConnection(uri, _options, _time, _loggers, _logger);
+                _all = [.. _all, connection];
+            }
+
+            _byText[address] = connection;
+            return connection;
+        }
+    }
+
+    public void CheckSilence(long now)
+    {
+        foreach (var connection in _all)
+        {
+            connection.CheckSilence(now);
+        }
+    }
+
+    public void Dispose()
+    {
+        BrokerConnection[] all;
+        lock (_lock)
+        {
+            _disposed = true;
+            all = _all;
+        }
+
+        foreach (var connection in all)
+        {
+            connection.Dispose();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+using Broker.Client.Publishing;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+using Wire = Broker.Protocol.Wire;
+
+namespace Broker.Client.Connections;
+
+/// <summary>
+/// One life of a PublishStream call. Batches are written in the order in which they were given; answers find their batch by the
+/// correlation id. When it breaks, every batch without an answer is told, once, and it is never used again.
+/// </summary>
+internal sealed class PublishStream
+{
+    /// <summary>Writes that one caller does in a row for others before the thread pool takes over.</summary>
+    private const int WritesInline = 16;
+
+    private static ulong lastCorrelation;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<ulong, PublishBatch> _awaited = [];
+    private readonly Queue<(Wire.PublishStreamRequest Request, PublishBatch Batch)> _outbox = new();
+    private readonly CancellationTokenSource _end = new();
+    private readonly AsyncDuplexStreamingCall<Wire.PublishStreamRequest, Wire.PublishStreamResponse> _call;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private bool _writing;
+    private volatile bool _broken;
+    private long _lastHeardAt;
+
+    public PublishStream(BrokerConnection connection, TimeProvider time, ILogger logger)
+    {
+        Connection = connection;
+        _time = time;
+        _logger = logger;
+        _call = connection.Messages.PublishStream(cancellationToken: _end.Token);
+
+        // Not started inline: producers open streams under their lock, and an answer wants that lock.
+        _ = Task.Run(ReadAsync);
+    }
+
+    public BrokerConnection Connection { get; }
+
+    public bool IsBroken => _broken;
+
+    /// <summary>Queues a batch; false when the stream is broken. Call <see cref="Flush"/> outside of locks.</summary>
+    public bool TrySend(PublishBatch batch, long now, bool behindOthers)
+    {
+        var correlation = Interlocked.Increment(ref lastCorrelation);
+        var stamp = batch.Stamp;
+        var request = new Wire.PublishStreamRequest
+        {
+            Correlation = correlation,
+            Publish = new Wire.PublishRequest
+            {
+                Topic = batch.Producer.Topic,
+                Batch = UnsafeByteOperations.UnsafeWrap(batch.Encoded),
+                Producer = new Wire.ProducerStamp { Id = stamp.Id, Epoch = stamp.Epoch, Sequence = stamp.Sequence },
+            },
+        };
+        lock (_lock)
+        {
+            if (_broken)
+            {
+                return false;
+            }
+
+            batch.Sent(correlation, now, behindOthers);
+            batch.AddReference();
+            _awaited.Add(correlation, batch);
+            _outbox.Enqueue((request, batch));
+            return true;
+        }
+    }
+
+    /// <summary>Writes what is queued, on this thread while nobody else does: a publish costs no change of thread.</summary>
+    public void Flush()
+    {
+        lock (_lock)
+        {
+            if (_writing || _broken || _outbox.Count == 0)
+            {
+                return;
+            }
+
+            _writing = true;
+        }
+
+        _ = WriteAsync();
+    }
+
+    /// <summary>Ends the stream and tells every batch that waits for an answer.</summary>
+    public void Break(string failure, bool maybeStored, bool hangs)
+    {
+        KeyValuePair<ulong, PublishBatch>[] awaited;
+        (Wire.PublishStreamRequest Request, PublishBatch Batch)[] unwritten;
+        lock (_lock)
+        {
+            if (_broken)
+            {
+                return;
+            }
+
+            _broken = true;
+            awaited = [.. _awaited.OrderBy(static a => a.Key)];
+            unwritten = [.. _outbox];
+            _awaited.Clear();
+            _outbox.Clear();
+        }
+
+        Connection.Failed(hangs);
+        ClientLog.StreamBroken(_logger, Connection.Address, awaited.Length, failure);
+        var unsent = unwritten.Select(static u => u.Request.Correlation).ToHashSet();
+        foreach (var (correlation, batch) in awaited)
+        {
+            var stored = maybeStored && !unsent.Contains(correlation);
+            batch.Producer.OnNoAnswer(batch, correlation, $"{Connection.Address}: {failure}", stored, Connection);
+        }
+
+        foreach (var (_, batch) in unwritten)
+        {
+            batch.Release();
+        }
+
+        _end.Cancel();
+        _call.Dispose();
+    }
+
+    /// <summary>Leaves a broker that owes answers for too long: batch by batch while it answers others, else altogether.</summary>
+    public void CheckSilence(long now)
+    {
+        List<KeyValuePair<ulong, PublishBatch>>? overdue = null;
+        var hangs = false;
+        lock (_lock)
+        {
+            foreach (var awaited in _awaited)
+            {
+                var patience = Connection.Options.AnswerTimeout * (1 << awaited.Value.PatienceDoublings);
+                var tooLong = _time.GetElapsedTime(awaited.Value.SentAt, now) >= patience;
+                hangs |= tooLong;
+                if (tooLong || awaited.Value.DeadlineAt <= now)
+                {
+                    (overdue ??= []).Add(awaited);
+                }
+            }
+
+            hangs &= _time.GetElapsedTime(_lastHeardAt, now) >= Connection.Options.AnswerTimeout;
+            if (overdue is not null && !hangs)
+            {
+                overdue.ForEach(o => _awaited.Remove(o.Key));
+            }
+        }
+
+        if (overdue is null)
+        {
+            return;
+        }
+
+        var failure = $"no answer for {Connection.Options.AnswerTimeout.TotalMilliseconds:N0} ms or more";
+        if (hangs)
+        {
+            Break(failure, maybeStored: true, hangs: true);
+            return;
+        }
+
+        foreach (var (correlation, batch) in overdue.OrderBy(static o => o.Key))
+        {
+            batch.Producer.OnNoAnswer(batch, correlation, $"{Connection.Address}: {failure}", maybeStored: true, Connection);
+        }
+    }
+
+    private async Task WriteAsync()
+    {
+        var inline = 0;
+        try
+        {
+            while (true)
+            {
+                (Wire.PublishStreamRequest Request, PublishBatch Batch) next;
+                lock (_lock)
+                {
+                    if (!_outbox.TryDequeue(out next))
+                    {
+                        _writing = false;
+                        return;
+                    }
+                }
+
+                try
+                {
+                    await _call.RequestStream.WriteAsync(next.Request);
+                }
+                finally
+                {
+                    next.Batch.Release();
+                }
+
+                if (++inline % WritesInline == 0)
+                {
+                    await Task.Yield();
+                }
+            }
+        }
+        catch (Exception error) when (error is RpcException or InvalidOperationException or OperationCanceledException)
+        {
+            // The reading side ends with the call and knows the call's real status; it breaks the stream.
+            ClientLog.WriteFailed(_logger, Connection.Address, error.Message);
+        }
+    }
+
+    private async Task ReadAsync()
+    {
+        try
+        {
+            while (await _call.ResponseStream.MoveNext(_end.Token))
+            {
+                OnResponse(_call.ResponseStream.Current);
+            }
+
+            Break("it ended the stream", maybeStored: true, hangs: false);
+        }
+        catch (RpcException error)
+        {
+            Break(
+                $"{error.StatusCode}: {error.Status.Detail}",
+                maybeStored: !NeverConnected(error),
+                hangs: false);
+        }
+        catch (Exception error) when (error is OperationCanceledException or ObjectDisposedException && _broken)
+        {
+            ClientLog.StreamEnded(_logger, Connection.Address);
+        }
+    }
+
+    private void OnResponse(Wire.PublishStreamResponse response)
+    {
+        PublishBatch? batch;
+        lock (_lock)
+        {
+            _lastHeardAt = _time.GetTimestamp();
+            _awaited.Remove(response.Correlation, out batch);
+        }
+
+        Connection.Worked();
+        batch?.Producer.OnAnswer(batch, response.Correlation, response, Connection);
+    }
+
+    /// <summary>Whether no connection came about, so that surely nothing reached the broker.</summary>
+    private static bool NeverConnected(RpcException error) =>
+        error.Status.DebugException is HttpRequestException
+        {
+            HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError
+            or HttpRequestError.SecureConnectionError
+        };
+}

@@ -1,0 +1,57 @@
+using System.Text;
+
+namespace Broker.Client;
+
+/// <summary>
+/// The brokers' limits on a message, checked before it joins a batch: one message too large must not fail its neighbours. The
+/// numbers are those of Broker/Domain/Limits.cs; a test compares them.
+/// </summary>
+internal static class MessageLimits
+{
+    public const int ValueBytes = 1024 * 1024;
+    public const int KeyBytes = 8 * 1024;
+    public const int HeadersPerMessage = 64;
+    public const int HeaderBytes = 8 * 1024;
+    public const int BatchBytes = 4 * 1024 * 1024;
+
+    /// <summary>What of the message breaks which limit; null: nothing.</summary>
+    public static string? Violation(BrokerMessage message)
+    {
+        if (message.Value.Length > ValueBytes)
+        {
+            return $"The value has {message.Value.Length:N0} bytes; the limit is {ValueBytes:N0}. "
+                + "Keep larger things in a blob store and publish their address.";
+        }
+
+        if (message.Key.Length > KeyBytes)
+        {
+            return $"The key has {message.Key.Length:N0} bytes; the limit is {KeyBytes:N0}.";
+        }
+
+        return message.Headers is { Count: > 0 } headers ? HeaderViolation(headers) : null;
+    }
+
+    private static string? HeaderViolation(IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>> headers)
+    {
+        if (headers.Count > HeadersPerMessage)
+        {
+            return $"The message has {headers.Count:N0} headers; the limit is {HeadersPerMessage}.";
+        }
+
+        for (var i = 0; i < headers.Count; i++)
+        {
+            if (headers[i].Key is null)
+            {
+                return $"Header {i} has no name.";
+            }
+
+            var bytes = Encoding.UTF8.GetByteCount(headers[i].Key) + headers[i].Value.Length;
+            if (bytes > HeaderBytes)
+            {
+                return $"Header {i} has {bytes:N0} bytes of name and value; the limit is {HeaderBytes:N0}.";
+            }
+        }
+
+        return null;
+    }
+}

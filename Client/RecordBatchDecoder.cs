@@ -1,0 +1,137 @@
+using System.Text;
+
+namespace Broker.Client;
+
+/// <summary>
+/// Reads broker.v1.RecordBatch without objects between: keys and values are slices of the batch. The layout is shown at
+/// <see cref="RecordBatchEncoder"/>. Unknown fields are skipped, as protobuf demands.
+/// </summary>
+internal static class RecordBatchDecoder
+{
+    /// <summary>The bytes of the next record; false at the batch's end.</summary>
+    public static bool TryNext(ReadOnlyMemory<byte> batch, ref int at, out ReadOnlyMemory<byte> record)
+    {
+        while (at < batch.Length)
+        {
+            if (TryReadField(batch, ref at, out var field, out record) && field == 1)
+            {
+                return true;
+            }
+        }
+
+        record = default;
+        return false;
+    }
+
+    public static BrokerRecord Decode(ReadOnlyMemory<byte> record, string topic, long offset, DateTimeOffset timestamp)
+    {
+        ReadOnlyMemory<byte> key = default, value = default;
+        List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
+        var at = 0;
+        while (at < record.Length)
+        {
+            if (!TryReadField(record, ref at, out var field, out var content))
+            {
+                continue;
+            }
+
+            switch (field)
+            {
+                case 1:
+                    key = content;
+                    break;
+                case 2:
+                    value = content;
+                    break;
+                case 3:
+                    (headers ??= []).Add(DecodeHeader(content));
+                    break;
+                default:
+                    break;
+            }
+        }
+
+        return headers is null
+            ? new BrokerRecord { Topic = topic, Offset = offset, Timestamp = timestamp, Key = key, Value = value }
+            : new BrokerRecord { Topic = topic, Offset = offset, Timestamp = timestamp, Key = key, Value = value, Headers = headers };
+    }
+
+    private static KeyValuePair<string, ReadOnlyMemory<byte>> DecodeHeader(ReadOnlyMemory<byte> header)
+    {
+        var name = string.Empty;
+        ReadOnlyMemory<byte> value = default;
+        var at = 0;
+        while (at < header.Length)
+        {
+            if (TryReadField(header, ref at, out var field, out var content))
+            {
+                name = field == 1 ? Encoding.UTF8.GetString(content.Span) : name;
+                value = field == 2 ? content : value;
+            }
+        }
+
+        return new(name, value);
+    }
+
+    /// <summary>Reads one field; false when it was one without bytes (a number) and has been skipped.</summary>
+    private static bool TryReadField(ReadOnlyMemory<byte> message, ref int at, out int field, out ReadOnlyMemory<byte> content)
+    {
+        var span = message.Span;
+        var tag = ReadVarint(span, ref at);
+        field = (int)(tag >> 3);
+        content = default;
+        switch (tag & 7)
+        {
+            case 0:
+                ReadVarint(span, ref at);
+                return false;
+            case 1:
+                Skip(span, ref at, 8);
+                return false;
+            case 2:
+                var length = ReadVarint(span, ref at);
+                var start = at;
+                Skip(span, ref at, length);
+                content = message[start..at];
+                return true;
+            case 5:
+                Skip(span, ref at, 4);
+                return false;
+            default:
+                throw Malformed();
+        }
+    }
+
+    private static void Skip(ReadOnlySpan<byte> span, ref int at, ulong length)
+    {
+        if (length > (ulong)(span.Length - at))
+        {
+            throw Malformed();
+        }
+
+        at += (int)length;
+    }
+
+    private static ulong ReadVarint(ReadOnlySpan<byte> span, ref int at)
+    {
+        ulong value = 0;
+        for (var shift = 0; shift < 64; shift += 7)
+        {
+            if (at >= span.Length)
+            {
+                throw Malformed();
+            }
+
+            var next = span[at++];
+            value |= (ulong)(next & 0x7F) << shift;
+            if (next < 0x80)
+            {
+                return value;
+            }
+        }
+
+        throw Malformed();
+    }
+
+    private static InvalidDataException Malformed() => new("The batch is not an encoded broker.v1.RecordBatch.");
+}

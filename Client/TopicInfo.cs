@@ -1,0 +1,8 @@
+namespace Broker.Client;
+
+/// <summary>A topic, as the asked node has applied it: it may lag the leader by a network hop.</summary>
+/// <param name="Name">The topic's name.</param>
+/// <param name="Group">The Raft group (shard) that holds it.</param>
+/// <param name="FirstOffset">The first offset that can be read.</param>
+/// <param name="NextOffset">The offset that the next committed record will get.</param>
+public sealed record TopicInfo(string Name, int Group, long FirstOffset, long NextOffset);
