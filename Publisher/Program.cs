@@ -1,2 +1,17 @@
+using Broker.Client;
+using Publisher;
+using Publisher.Api;
+
 var builder = WebApplication.CreateBuilder(args);
-builder.Build().Run();
+builder.AddServiceDefaults();
+builder.AddGrpcEndpoint("Publisher:GrpcPort");
+
+builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = PublisherLimits.GrpcMessageBytes);
+builder.Services.AddBrokerClient("broker");
+builder.Services.AddPublisher(builder.Configuration);
+
+var app = builder.Build();
+app.MapDefaultEndpoints();
+app.MapGrpcService<PublisherService>();
+app.MapPublish();
+app.Run();

@@ -1,0 +1,62 @@
+using System.Text;
+using Broker.Client;
+using Broker.Protocol.V1;
+using Google.Protobuf;
+using Publisher.Outbox;
+
+namespace Publisher.Api;
+
+/// <summary>
+/// Refuses what the brokers would refuse, before it is stored: a stored message that can never be published would leave a hole in its
+/// producer's sequence.
+/// </summary>
+internal static class MessageCheck
+{
+    /// <summary>Makes a message for the outbox, or throws <see cref="PublishException"/> with the reason.</summary>
+    public static OutboxMessage Make(string topic, Record? record)
+    {
+        if (!TopicName.ValidateForPublish(topic, out var reason))
+        {
+            throw new PublishException(PublishFailure.Invalid, reason);
+        }
+
+        record ??= new Record();
+        CheckSize("The message's value", record.Value.Length, PublisherLimits.RecordBytes);
+        CheckSize("The message's key", record.Key.Length, PublisherLimits.KeyBytes);
+        if (record.Headers.Count > PublisherLimits.HeadersPerRecord)
+        {
+            throw new PublishException(
+                PublishFailure.TooLarge,
+                $"The message has {record.Headers.Count} headers; the limit is {PublisherLimits.HeadersPerRecord}.");
+        }
+
+        foreach (var header in record.Headers)
+        {
+            CheckSize("A header", Encoding.UTF8.GetByteCount(header.Name) + header.Value.Length, PublisherLimits.HeaderBytes);
+        }
+
+        return new OutboxMessage(topic, new RecordBytes(record.Key.Memory, record.Value.Memory, EncodeHeaders(record)));
+    }
+
+    private static void CheckSize(string what, int actualBytes, int limitBytes)
+    {
+        if (actualBytes > limitBytes)
+        {
+            throw new PublishException(
+                PublishFailure.TooLarge, $"{what} has {actualBytes:N0} bytes; the limit is {limitBytes:N0}.");
+        }
+    }
+
+    // Only name and value of each: fields that this version does not know are not kept.
+    private static byte[] EncodeHeaders(Record record)
+    {
+        if (record.Headers.Count == 0)
+        {
+            return [];
+        }
+
+        var headers = new Record();
+        headers.Headers.Add(record.Headers.Select(header => new Header { Name = header.Name, Value = header.Value }));
+        return headers.ToByteArray();
+    }
+}

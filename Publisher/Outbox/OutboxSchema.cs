@@ -1,0 +1,46 @@
+using Dapper;
+using Npgsql;
+
+namespace Publisher.Outbox;
+
+/// <summary>Creates the outbox's tables. Idempotent; an advisory lock lets many instances start at once.</summary>
+internal static class OutboxSchema
+{
+    // Any constant does; it only has to differ from the locks of other programs in the same database.
+    private const long LockKey = 0x6F7574626F78;
+
+    // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their marking.
+    private const string Sql = """
+        CREATE TABLE IF NOT EXISTS producers (
+            producer_id bigint PRIMARY KEY,
+            created timestamptz NOT NULL DEFAULT now(),
+            seen timestamptz NOT NULL DEFAULT now());
+        CREATE TABLE IF NOT EXISTS outbox (
+            id bigserial PRIMARY KEY,
+            producer_id bigint NOT NULL,
+            topic text NOT NULL,
+            first_sequence bigint NOT NULL,
+            batch_index int NOT NULL,
+            sequence bigint NOT NULL,
+            key bytea,
+            value bytea NOT NULL,
+            headers bytea,
+            state smallint NOT NULL DEFAULT 0,
+            broker_offset bigint,
+            error text,
+            created timestamptz NOT NULL DEFAULT now(),
+            committed timestamptz);
+        CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (producer_id, topic, first_sequence) WHERE state = 0;
+        """;
+
+    public static async Task EnsureAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await connection.ExecuteAsync(new CommandDefinition(
+            "SELECT pg_advisory_xact_lock(@LockKey)", new { LockKey }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(Sql, transaction: transaction, cancellationToken: cancellationToken));
+        await transaction.CommitAsync(cancellationToken);
+    }
+}

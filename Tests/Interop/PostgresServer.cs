@@ -1,0 +1,156 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Npgsql;
+using Xunit;
+
+namespace Broker.Tests.Interop;
+
+/// <summary>
+/// A real Postgres of the test's own: a free port, a folder under the temporary one, a user that is not root (the server refuses
+/// root). It can be killed as a crash would kill it, and started again over the same folder.
+/// </summary>
+internal sealed class PostgresServer : IAsyncDisposable
+{
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(30);
+
+    private readonly string _folder;
+    private readonly int _port;
+    private Process? _process;
+
+    private PostgresServer(string folder, int port) => (_folder, _port) = (folder, port);
+
+    // The pool is small so that a test notices leaked connections.
+    public string ConnectionString =>
+        $"Host=127.0.0.1;Port={_port};Username=postgres;Database=postgres;Maximum Pool Size=20;Timeout=5;Command Timeout=10";
+
+    public static async Task<PostgresServer> CreateAsync()
+    {
+        var folder = Directory.CreateTempSubdirectory("broker-postgres-").FullName;
+        if (Environment.IsPrivilegedProcess)
+        {
+            await RunAsync("chown", ["postgres", folder]);
+        }
+
+        var server = new PostgresServer(folder, FreePort());
+        await RunAsync(
+            Command("initdb", out var arguments), [.. arguments, "-D", server.Data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+        await server.StartAsync();
+        return server;
+    }
+
+    public async Task StartAsync()
+    {
+        var deadline = Stopwatch.StartNew();
+        while (true)
+        {
+            // Right after a kill the orphaned backends still hold the shared memory for a moment, and the server refuses to start.
+            _process ??= Launch();
+            if (await CanConnectAsync())
+            {
+                return;
+            }
+
+            if (_process.HasExited)
+            {
+                _process.Dispose();
+                _process = null;
+            }
+
+            if (deadline.Elapsed > StartTimeout)
+            {
+                throw new TimeoutException($"Postgres did not start: {await File.ReadAllTextAsync(LogFile)}");
+            }
+
+            await Task.Delay(20);
+        }
+    }
+
+    public NpgsqlDataSource Connect() => NpgsqlDataSource.Create(ConnectionString);
+
+    /// <summary>Ends the server as a crash would.</summary>
+    public async Task KillAsync()
+    {
+        _process!.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        _process = null;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is not null)
+        {
+            await KillAsync();
+        }
+
+        for (var attempt = 0; Directory.Exists(_folder) && attempt < 100; attempt++)
+        {
+            try
+            {
+                Directory.Delete(_folder, recursive: true);
+            }
+            catch (IOException)
+            {
+                await Task.Delay(20);  // A backend that has not noticed the kill yet may still write.
+            }
+        }
+    }
+
+    private string Data => Path.Combine(_folder, "data");
+
+    private string LogFile => Path.Combine(_folder, "log");
+
+    private Process Launch()
+    {
+        var command = Command("postgres", out var prefix);
+        string[] arguments = [.. prefix, "-D", Data, "-p", $"{_port}", "-h", "127.0.0.1", "-k", _folder, "-c", "shared_buffers=16MB"];
+        var line = string.Join(' ', arguments.Prepend(command).Select(argument => $"'{argument}'"));
+        return Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec {line} >>'{LogFile}' 2>&1"]))!;
+    }
+
+    // setpriv becomes the server by exec, so the process that is killed is the server itself.
+    private static string Command(string program, out string[] prefix)
+    {
+        var path = Directory.GetDirectories("/usr/lib/postgresql")
+            .OrderDescending()
+            .Select(folder => Path.Combine(folder, "bin", program))
+            .First(File.Exists);
+        prefix = Environment.IsPrivilegedProcess ? ["--reuid=postgres", "--regid=postgres", "--init-groups", path] : [];
+        return Environment.IsPrivilegedProcess ? "setpriv" : path;
+    }
+
+    private async Task<bool> CanConnectAsync()
+    {
+        try
+        {
+            await using var connection = new NpgsqlConnection(ConnectionString + ";Pooling=false");
+            await connection.OpenAsync();
+            return true;
+        }
+        catch (NpgsqlException)
+        {
+            return false;
+        }
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private static async Task RunAsync(string program, IEnumerable<string> arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = await process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"{program} failed: {await output}{error}");
+    }
+}

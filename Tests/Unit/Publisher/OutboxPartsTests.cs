@@ -1,0 +1,104 @@
+using Broker.Protocol.V1;
+using Google.Protobuf;
+using Publisher;
+using Publisher.Api;
+using Publisher.Outbox;
+using Xunit;
+
+namespace Broker.Tests.Unit.PublisherService;
+
+/// <summary>The encoding of batches, the checks before the outbox, and the bound of waiting bytes.</summary>
+public sealed class OutboxPartsTests
+{
+    [Theory]
+    [InlineData(0, 0, 0)]
+    [InlineData(1, 1, 0)]
+    [InlineData(127, 128, 2)]
+    [InlineData(8_192, 1_048_576, 64)]
+    public void A_batch_is_encoded_as_protobuf_encodes_it(int keyBytes, int valueBytes, int headers)
+    {
+        var batch = new RecordBatch();
+        for (var i = 0; i < 2; i++)
+        {
+            var record = new Record
+            {
+                Key = ByteString.CopyFrom(new byte[keyBytes]),
+                Value = ByteString.CopyFrom(Enumerable.Repeat((byte)i, valueBytes).ToArray()),
+            };
+            record.Headers.Add(Enumerable.Range(0, headers).Select(
+                at => new Header { Name = $"name-{at}", Value = ByteString.CopyFromUtf8("värde") }));
+            batch.Records.Add(record);
+        }
+
+        var records = batch.Records.Select(record => MessageCheck.Make("orders", record).Record).ToList();
+        Assert.Equal(batch.ToByteArray(), RecordBytes.EncodeBatch(records));
+        Assert.Equal(batch.CalculateSize(), records.Sum(record => record.FieldBytes));
+    }
+
+    [Theory]
+    [InlineData("", PublishFailure.Invalid)]
+    [InlineData("a..b", PublishFailure.Invalid)]
+    [InlineData("orders.*", PublishFailure.Invalid)]
+    [InlineData("$internal", PublishFailure.Invalid)]
+    public void A_bad_topic_is_refused_before_it_is_stored(string topic, object failure)
+    {
+        var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make(topic, new Record()));
+        Assert.Equal(failure, refusal.Failure);
+    }
+
+    [Fact]
+    public void Oversized_parts_are_refused_with_the_limit_in_the_message()
+    {
+        AssertTooLarge(new Record { Value = ByteString.CopyFrom(new byte[PublisherLimits.RecordBytes + 1]) }, "1,048,576");
+        AssertTooLarge(new Record { Key = ByteString.CopyFrom(new byte[PublisherLimits.KeyBytes + 1]) }, "8,192");
+        AssertTooLarge(
+            new Record { Headers = { new Header { Name = "n", Value = ByteString.CopyFrom(new byte[8 * 1024]) } } }, "8,192");
+        var many = new Record();
+        many.Headers.Add(Enumerable.Range(0, 65).Select(_ => new Header()));
+        AssertTooLarge(many, "64");
+    }
+
+    [Fact]
+    public async Task A_full_gate_lets_waiters_in_by_their_turn()
+    {
+        var gate = new ByteGate(10);
+        await gate.EnterAsync(8, CancellationToken.None);
+        var large = gate.EnterAsync(9, CancellationToken.None);
+        var small = gate.EnterAsync(1, CancellationToken.None);
+        Assert.False(large.IsCompleted || small.IsCompleted);
+        gate.Exit(8);
+        await large;
+        await small;
+        Assert.Equal(10, gate.InsideBytes);
+    }
+
+    [Fact]
+    public async Task A_waiter_that_gives_up_leaves_the_gate_to_the_next()
+    {
+        var gate = new ByteGate(10);
+        await gate.EnterAsync(8, CancellationToken.None);
+        using var impatient = new CancellationTokenSource();
+        var large = gate.EnterAsync(9, impatient.Token);
+        var small = gate.EnterAsync(2, CancellationToken.None);
+        await impatient.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => large);
+        await small;
+        Assert.Equal(10, gate.InsideBytes);
+    }
+
+    [Fact]
+    public async Task Something_larger_than_the_gate_enters_when_it_is_empty()
+    {
+        var gate = new ByteGate(10);
+        await gate.EnterAsync(50, CancellationToken.None);
+        gate.Exit(50);
+        Assert.Equal(0, gate.InsideBytes);
+    }
+
+    private static void AssertTooLarge(Record record, string limit)
+    {
+        var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make("orders", record));
+        Assert.Equal(PublishFailure.TooLarge, refusal.Failure);
+        Assert.Contains(limit, refusal.Message, StringComparison.Ordinal);
+    }
+}
