@@ -7,8 +7,8 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Broker.ServiceDefaults;
 
 /// <summary>
-/// The server as it is, but a port that it cannot bind is told in words that name the setting. The check belongs to the binding
-/// itself: a port that was free a moment before may be taken.
+/// The server as it is, but a port that it cannot bind is told in words that name the setting. The check belongs to the
+/// binding itself: a port that was free a moment before may be taken.
 /// </summary>
 internal sealed class BindingServer(IServer inner, string configurationKey, int port) : IServer
 {
@@ -27,7 +27,8 @@ internal sealed class BindingServer(IServer inner, string configurationKey, int 
     public async Task StartAsync<TContext>(IHttpApplication<TContext> application, CancellationToken cancellationToken)
         where TContext : notnull
     {
-        // The configured addresses are among the endpoints that were added in code; Kestrel warns when it finds them here as well.
+        // The configured addresses are among the endpoints that were added in code; Kestrel warns when it finds them
+        // here as well.
         inner.Features.Get<IServerAddressesFeature>()?.Addresses.Clear();
         try
         {
@@ -37,7 +38,8 @@ internal sealed class BindingServer(IServer inner, string configurationKey, int 
         {
             // Without the cause: it says the same again, in forty lines of the host's log.
             throw new StartupException(
-                $"{exception.Message.TrimEnd('.')}. Another process listens there. The setting {configurationKey} gives the "
+                $"{exception.Message.TrimEnd('.')}. Another process listens there. The setting {configurationKey} "
+                + "gives the "
                 + $"gRPC port ({port}), ASPNETCORE_URLS the others: choose a free one, or stop the other process.");
         }
     }

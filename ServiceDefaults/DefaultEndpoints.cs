@@ -9,8 +9,8 @@ using Microsoft.Extensions.DependencyInjection;
 namespace Broker.ServiceDefaults;
 
 /// <summary>
-/// The addresses that every service has in every environment: the app model gives no environment to its services, so they run in
-/// Production and are probed there.
+/// The addresses that every service has in every environment: the app model gives no environment to its services, so
+/// they run in Production and are probed there.
 /// </summary>
 internal static class DefaultEndpoints
 {
@@ -24,7 +24,8 @@ internal static class DefaultEndpoints
     public static void Map(IEndpointRouteBuilder endpoints)
     {
         endpoints.MapHealthChecks(HealthPath).DisableHttpMetrics();
-        endpoints.MapHealthChecks(AlivePath, new HealthCheckOptions { Predicate = check => check.Tags.Contains(LiveTag) })
+        endpoints.MapHealthChecks(
+            AlivePath, new HealthCheckOptions { Predicate = check => check.Tags.Contains(LiveTag) })
             .DisableHttpMetrics();
         endpoints.MapGet(MetricsPath, WriteMetricsAsync).DisableHttpMetrics();
     }

@@ -6,8 +6,8 @@ using Microsoft.Extensions.Configuration.Memory;
 namespace Broker.ServiceDefaults;
 
 /// <summary>
-/// Settings from the nearest .env file, looked for in the content root and its parents. They stand above appsettings.json and below
-/// the environment and the command line. Absent file: nothing happens.
+/// Settings from the nearest .env file, looked for in the content root and its parents. They stand above
+/// appsettings.json and below the environment and the command line. Absent file: nothing happens.
 /// </summary>
 internal static class EnvFiles
 {
@@ -34,7 +34,8 @@ internal static class EnvFiles
 
             settings[name.Replace("__", ":", StringComparison.Ordinal)] = value;
             // ASPNETCORE_URLS is read without its prefix.
-            var prefix = Array.Find(HostPrefixes, prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
+            var prefix = Array.Find(
+                HostPrefixes, prefix => name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase));
             if (prefix is not null)
             {
                 settings[name[prefix.Length..].Replace("__", ":", StringComparison.Ordinal)] = value;
@@ -65,7 +66,8 @@ internal static class EnvFiles
             try
             {
                 // Environment variables of the process are not touched: they reach every child process and library.
-                return [.. Env.Load(path, new LoadOptions(setEnvVars: false, clobberExistingVars: true, onlyExactPath: true))];
+                return [.. Env.Load(
+                    path, new LoadOptions(setEnvVars: false, clobberExistingVars: true, onlyExactPath: true))];
             }
             catch (Sprache.ParseException exception)
             {

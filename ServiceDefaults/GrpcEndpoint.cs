@@ -9,13 +9,15 @@ using Microsoft.Extensions.Configuration;
 namespace Broker.ServiceDefaults;
 
 /// <summary>
-/// Two kinds of ports in one Kestrel: cleartext HTTP/2 needs one of its own, as without TLS the protocol cannot be negotiated.
+/// Two kinds of ports in one Kestrel: cleartext HTTP/2 needs one of its own, as without TLS the protocol cannot be
+/// negotiated.
 /// </summary>
 internal static class GrpcEndpoint
 {
     /// <summary>
-    /// The window of a connection bounds what all its streams have in flight towards us. Peers send 4 MiB of log entries ahead
-    /// (Limits.InFlightBytesPerFollower) per group on one connection; Kestrel's 1 MiB would make the groups wait for each other.
+    /// The window of a connection bounds what all its streams have in flight towards us. Peers send 4 MiB of log
+    /// entries ahead (Limits.InFlightBytesPerFollower) per group on one connection; Kestrel's 1 MiB would make the
+    /// groups wait for each other.
     /// </summary>
     private const int ConnectionWindowBytes = 16 * 1024 * 1024;
 
@@ -23,8 +25,8 @@ internal static class GrpcEndpoint
     private const int StreamWindowBytes = 4 * 1024 * 1024;
 
     /// <summary>
-    /// An append of 1 MiB is then one frame, not sixty-four of 16 KiB. Frames of one connection take turns, so a heartbeat waits for
-    /// at most one of them: about a millisecond.
+    /// An append of 1 MiB is then one frame, not sixty-four of 16 KiB. Frames of one connection take turns, so a
+    /// heartbeat waits for at most one of them: about a millisecond.
     /// </summary>
     private const int FrameBytes = 1024 * 1024;
 

@@ -26,8 +26,8 @@ public static class ServiceDefaultsExtensions
     };
 
     /// <summary>
-    /// .env files; console logging; OTLP for traces, metrics and logs where OTEL_EXPORTER_OTLP_ENDPOINT is set; the Prometheus
-    /// exporter; the "self" health check; HttpClients that know services by name.
+    /// .env files; console logging; OTLP for traces, metrics and logs where OTEL_EXPORTER_OTLP_ENDPOINT is set; the
+    /// Prometheus exporter; the "self" health check; HttpClients that know services by name.
     /// </summary>
     public static TBuilder AddServiceDefaults<TBuilder>(this TBuilder builder)
         where TBuilder : IHostApplicationBuilder
@@ -37,16 +37,17 @@ public static class ServiceDefaultsExtensions
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = LogLevels });
         AddLogging(builder);
         AddTelemetry(builder);
-        builder.Services.AddHealthChecks().AddCheck("self", () => HealthCheckResult.Healthy(), [DefaultEndpoints.LiveTag]);
+        builder.Services.AddHealthChecks()
+            .AddCheck("self", () => HealthCheckResult.Healthy(), [DefaultEndpoints.LiveTag]);
         builder.Services.AddTransient<ServiceDiscoveryHandler>();
         builder.Services.ConfigureHttpClientDefaults(http => http.AddHttpMessageHandler<ServiceDiscoveryHandler>());
         return builder;
     }
 
     /// <summary>
-    /// Lets Kestrel listen on localhost at the port that the setting names, for HTTP/2 without TLS, beside the addresses of
-    /// ASPNETCORE_URLS. Without the setting only those are used. A port that is malformed or taken ends the process with exit
-    /// code 1 and a message that names the setting.
+    /// Lets Kestrel listen on localhost at the port that the setting names, for HTTP/2 without TLS, beside the
+    /// addresses of ASPNETCORE_URLS. Without the setting only those are used. A port that is malformed or taken ends
+    /// the process with exit code 1 and a message that names the setting.
     /// </summary>
     public static WebApplicationBuilder AddGrpcEndpoint(this WebApplicationBuilder builder, string configurationKey)
     {
@@ -58,7 +59,8 @@ public static class ServiceDefaultsExtensions
     }
 
     /// <summary>
-    /// /health: all health checks; /alive: those tagged "live"; /metrics: Prometheus' text format. In every environment.
+    /// /health: all health checks; /alive: those tagged "live"; /metrics: Prometheus' text format. In every
+    /// environment.
     /// </summary>
     public static WebApplication MapDefaultEndpoints(this WebApplication app)
     {
@@ -74,13 +76,15 @@ public static class ServiceDefaultsExtensions
             console.SingleLine = true;
             console.UseUtcTimestamp = true;
             console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z' ";
-            console.ColorBehavior = Console.IsOutputRedirected ? LoggerColorBehavior.Disabled : LoggerColorBehavior.Default;
+            console.ColorBehavior = Console.IsOutputRedirected
+                ? LoggerColorBehavior.Disabled : LoggerColorBehavior.Default;
         });
     }
 
     private static void AddTelemetry(IHostApplicationBuilder builder)
     {
-        // ASP.NET Core 10 leaves OpenTelemetry's tags off its spans unless asked; the probe filter and the traces need them.
+        // ASP.NET Core 10 leaves OpenTelemetry's tags off its spans unless asked; the probe filter and the traces need
+        // them.
         AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
         builder.Services.TryAddSingleton(new PrometheusOptions { Meters = TelemetryNames.Meters });
         builder.Services.TryAddSingleton<PrometheusExporter>();

@@ -1,6 +1,8 @@
 namespace Broker.ServiceDefaults;
 
-/// <summary>Ends a process that cannot start with the message alone and exit code 1, in place of a stack trace and a core dump.</summary>
+/// <summary>
+/// Ends a process that cannot start with the message alone and exit code 1, in place of a stack trace and a core dump.
+/// </summary>
 internal static class StartupFailure
 {
     private static int _installed;

@@ -6,16 +6,16 @@ using Tag = System.Collections.Generic.KeyValuePair<string, object?>;
 namespace Broker.Diagnostics;
 
 /// <summary>
-/// Every figure that a node gives out, as meter "Broker.Node". The rooms call these methods; nothing else of the broker knows what a
-/// meter is. A call is a few nanoseconds when nobody listens and allocates nothing.
+/// Every figure that a node gives out, as meter "Broker.Node". The rooms call these methods; nothing else of the broker
+/// knows what a meter is. A call is a few nanoseconds when nobody listens and allocates nothing.
 /// </summary>
 public sealed class BrokerMetrics : IDisposable
 {
     public const string MeterName = "Broker.Node";
 
     /// <summary>
-    /// 50 µs to 10 s: a flush on a good disk takes 0.1 ms and a commit 0.2 ms, which OpenTelemetry's default buckets (from 5 ms)
-    /// would throw together; an election's pause is near the other end.
+    /// 50 µs to 10 s: a flush on a good disk takes 0.1 ms and a commit 0.2 ms, which OpenTelemetry's default buckets
+    /// (from 5 ms) would throw together; an election's pause is near the other end.
     /// </summary>
     private static readonly InstrumentAdvice<double> DurationBuckets = new()
     {
@@ -48,15 +48,20 @@ public sealed class BrokerMetrics : IDisposable
     private readonly Counter<long> _refused;
     private Func<IEnumerable<GroupFigures>>? _groups;
 
-    /// <summary>With a factory the meter belongs to its host; without one (simulations, unit tests) it stands alone.</summary>
+    /// <summary>
+    /// With a factory the meter belongs to its host; without one (simulations, unit tests) it stands alone.
+    /// </summary>
     public BrokerMetrics(IMeterFactory? factory = null)
     {
         _meter = factory?.Create(MeterName) ?? new Meter(MeterName);
-        _publishedMessages = Counter("broker.topics.published.messages", "{message}", "Messages that were given an offset");
-        _publishedBytes = Counter("broker.topics.published.bytes", "By", "Bytes of the batches that were given offsets");
+        _publishedMessages = Counter(
+            "broker.topics.published.messages", "{message}", "Messages that were given an offset");
+        _publishedBytes = Counter(
+            "broker.topics.published.bytes", "By", "Bytes of the batches that were given offsets");
         _queueLength = _meter.CreateUpDownCounter<long>(
             "broker.replication.queue.length", "{request}", "Requests that wait to be put into a log entry");
-        _commitDuration = Duration("broker.replication.commit.duration", "From proposing an entry to having applied it");
+        _commitDuration = Duration(
+            "broker.replication.commit.duration", "From proposing an entry to having applied it");
         _elections = Counter("broker.consensus.elections", "{election}", "Elections that this node won");
         _flushDuration = Duration("broker.storage.flush.duration", "One write and flush of the log");
         _flushedBytes = Counter("broker.storage.flushed.bytes", "By", "Bytes of the log that were written and flushed");
@@ -65,17 +70,21 @@ public sealed class BrokerMetrics : IDisposable
         _receivedBytes = Counter("broker.transport.received.bytes", "By", "Bytes of messages received from peers");
         _droppedPeerMessages = Counter(
             "broker.transport.dropped.messages", "{message}", "Messages to peers that found their queue full");
-        _reconnects = Counter("broker.transport.reconnects", "{connection}", "Connections to a peer that were opened anew");
+        _reconnects = Counter(
+            "broker.transport.reconnects", "{connection}", "Connections to a peer that were opened anew");
         _livePublished = Counter("broker.delivery.live.published", "{batch}", "Batches put on the live plane");
         _liveDropped = Counter("broker.delivery.live.dropped", "{batch}", "Batches that the live plane did not take");
         _readMessages = Counter("broker.delivery.read.messages", "{message}", "Messages sent to readers");
         _readBytes = Counter("broker.delivery.read.bytes", "By", "Bytes of the batches sent to readers");
         _refused = Counter("broker.api.refused", "{request}", "Requests that were refused, by code");
         Observe("broker.consensus.term", "{term}", "Raft term of a group", group => group.Term);
-        Observe("broker.consensus.leader", "{node}", "Number of the node that leads a group; 0: unknown", group => group.Leader);
+        Observe("broker.consensus.leader", "{node}", "Number of the node that leads a group; 0: unknown", group =>
+            group.Leader);
         Observe("broker.consensus.role", "{role}", "This node's role in a group, as a number", group => group.Role);
-        Observe("broker.consensus.commit.index", "{entry}", "Last committed entry of a group", group => group.CommitIndex);
-        Observe("broker.consensus.applied.index", "{entry}", "Last applied entry of a group", group => group.AppliedIndex);
+        Observe(
+            "broker.consensus.commit.index", "{entry}", "Last committed entry of a group", group => group.CommitIndex);
+        Observe(
+            "broker.consensus.applied.index", "{entry}", "Last applied entry of a group", group => group.AppliedIndex);
         Observe("broker.consensus.last.index", "{entry}", "Last entry of a group's log", group => group.LastIndex);
     }
 
@@ -123,7 +132,9 @@ public sealed class BrokerMetrics : IDisposable
 
     public void Refused(RefusalCode code) => _refused.Add(1, CodeTags[code]);
 
-    /// <summary>Says where the groups' figures come from. Called at each scrape, from any thread; a later call replaces it.</summary>
+    /// <summary>
+    /// Says where the groups' figures come from. Called at each scrape, from any thread; a later call replaces it.
+    /// </summary>
     public void ObserveGroups(Func<IEnumerable<GroupFigures>> groups) => Volatile.Write(ref _groups, groups);
 
     public void Dispose() => _meter.Dispose();

@@ -1,5 +1,7 @@
 namespace Broker.Diagnostics;
 
-/// <summary>One group's state at a moment, for the metrics. Leader is 0 when unknown; Role as Consensus numbers it.</summary>
+/// <summary>
+/// One group's state at a moment, for the metrics. Leader is 0 when unknown; Role as Consensus numbers it.
+/// </summary>
 public readonly record struct GroupFigures(
     int Group, long Term, int Leader, int Role, long CommitIndex, long AppliedIndex, long LastIndex);

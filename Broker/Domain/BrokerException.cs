@@ -17,7 +17,9 @@ public enum RefusalCode
     /// <summary>No leader is known: nothing was stored.</summary>
     NoLeader,
 
-    /// <summary>Leadership moved while the request was under way: it may or may not be stored. Retry with the same stamp.</summary>
+    /// <summary>
+    /// Leadership moved while the request was under way: it may or may not be stored. Retry with the same stamp.
+    /// </summary>
     OutcomeUnknown,
 
     /// <summary>The producer's sequence leaves a gap: send the missing batches first.</summary>

@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Broker.Domain;
 
 /// <summary>
-/// States what must always hold, in Release builds too. A broken invariant means that memory or code cannot be trusted any more:
-/// the node stops rather than acknowledge something false, and its peers go on.
+/// States what must always hold, in Release builds too. A broken invariant means that memory or code cannot be trusted
+/// any more: the node stops rather than acknowledge something false, and its peers go on.
 /// </summary>
 public static class Invariant
 {

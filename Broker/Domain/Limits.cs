@@ -6,7 +6,9 @@ public static class Limits
     /// <summary>A record's value. Larger things belong in a blob store, with their address in a message.</summary>
     public const int RecordBytes = 1024 * 1024;
 
-    /// <summary>An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat.</summary>
+    /// <summary>
+    /// An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat.
+    /// </summary>
     public const int BatchBytes = 4 * 1024 * 1024;
 
     /// <summary>Headers of one record.</summary>
@@ -23,7 +25,9 @@ public static class Limits
     /// <summary>Topics of a cluster: each costs about 300 bytes of memory on every replica.</summary>
     public const int Topics = 100_000;
 
-    /// <summary>The largest body of a log entry that gathers waiting commands. One oversized batch may stand alone.</summary>
+    /// <summary>
+    /// The largest body of a log entry that gathers waiting commands. One oversized batch may stand alone.
+    /// </summary>
     public const int EntryBodyBytes = 1024 * 1024;
 
     /// <summary>The most commands in one log entry.</summary>
@@ -32,7 +36,9 @@ public static class Limits
     /// <summary>The largest entry that a peer or a disk may present: one batch with its topic and stamp.</summary>
     public const int EntryBytes = BatchBytes + 64 * 1024;
 
-    /// <summary>Appended but not committed bytes of one group: beyond it publishes are refused, the leader stays.</summary>
+    /// <summary>
+    /// Appended but not committed bytes of one group: beyond it publishes are refused, the leader stays.
+    /// </summary>
     public const int UncommittedBytesPerGroup = 32 * 1024 * 1024;
 
     /// <summary>Publishes that wait for a group's loop, per group.</summary>
@@ -41,7 +47,9 @@ public static class Limits
     /// <summary>Bytes of publishes that wait for a group's loop, per group.</summary>
     public const int WaitingProposalBytesPerGroup = 32 * 1024 * 1024;
 
-    /// <summary>AppendEntries bytes in flight to one follower: covers bandwidth times delay of a fast local network.</summary>
+    /// <summary>
+    /// AppendEntries bytes in flight to one follower: covers bandwidth times delay of a fast local network.
+    /// </summary>
     public const int InFlightBytesPerFollower = 4 * 1024 * 1024;
 
     /// <summary>Bytes in one AppendEntries message; a single larger entry is sent alone.</summary>
@@ -50,10 +58,14 @@ public static class Limits
     /// <summary>Recent entries kept in memory per group for followers, for apply and for readers at the tail.</summary>
     public const int TailCacheBytesPerGroup = 16 * 1024 * 1024;
 
-    /// <summary>Producers whose last batches are remembered, per topic; the one that was silent longest is forgotten first.</summary>
+    /// <summary>
+    /// Producers whose last batches are remembered, per topic; the one that was silent longest is forgotten first.
+    /// </summary>
     public const int ProducersPerTopic = 1_000;
 
-    /// <summary>Remembered batches per producer and topic: a client may have so many in flight (Kafka keeps 5).</summary>
+    /// <summary>
+    /// Remembered batches per producer and topic: a client may have so many in flight (Kafka keeps 5).
+    /// </summary>
     public const int RememberedBatchesPerProducer = 16;
 
     /// <summary>Live subscriptions of a cluster, and filters of each.</summary>
@@ -61,10 +73,14 @@ public static class Limits
 
     public const int FiltersPerLiveSubscription = 100;
 
-    /// <summary>A batch above this is announced on Redis by its offsets alone: Redis drops slow readers of large messages.</summary>
+    /// <summary>
+    /// A batch above this is announced on Redis by its offsets alone: Redis drops slow readers of large messages.
+    /// </summary>
     public const int LiveBatchBytes = 256 * 1024;
 
-    /// <summary>Batches that wait for Redis; beyond it the oldest is dropped, and subscribers fill the gap from the log.</summary>
+    /// <summary>
+    /// Batches that wait for Redis; beyond it the oldest is dropped, and subscribers fill the gap from the log.
+    /// </summary>
     public const int LiveQueueBatches = 10_000;
 
     /// <summary>The same in bytes: what a node may spend on a Redis that is slow or away.</summary>
@@ -82,7 +98,9 @@ public static class Limits
     /// <summary>Bytes of batches in one answer to a reader.</summary>
     public const int ReadResponseBytes = 1024 * 1024;
 
-    /// <summary>Publishes under way on one PublishStream; beyond it the stream is not read, so HTTP/2 holds the sender back.</summary>
+    /// <summary>
+    /// Publishes under way on one PublishStream; beyond it the stream is not read, so HTTP/2 holds the sender back.
+    /// </summary>
     public const int PublishesInFlightPerStream = 1_024;
 
     /// <summary>Messages that wait for one peer's stream; beyond it they are dropped, and Raft sends again.</summary>

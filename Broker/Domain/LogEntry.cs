@@ -2,7 +2,9 @@ namespace Broker.Domain;
 
 public enum EntryKind : byte
 {
-    /// <summary>What a new leader appends first, so that it can commit entries of older terms (Raft thesis 3.6.2).</summary>
+    /// <summary>
+    /// What a new leader appends first, so that it can commit entries of older terms (Raft thesis 3.6.2).
+    /// </summary>
     Noop = 1,
 
     /// <summary>One or more commands for the group's state machine, see Topics/CommandCodec.</summary>
@@ -10,11 +12,12 @@ public enum EntryKind : byte
 }
 
 /// <summary>
-/// One entry of a group's Raft log. It holds every command that waited when the leader appended it, so Raft's cost is paid per
-/// batch, not per message. The body is shared by storage, transport and readers and is never changed.
+/// One entry of a group's Raft log. It holds every command that waited when the leader appended it, so Raft's cost is
+/// paid per batch, not per message. The body is shared by storage, transport and readers and is never changed.
 /// </summary>
 public sealed class LogEntry(
-    LogIndex index, Term term, EntryKind kind, int count, long timestampUnixMs, uint bodyCrc32C, ReadOnlyMemory<byte> body)
+    LogIndex index, Term term, EntryKind kind, int count, long timestampUnixMs, uint bodyCrc32C,
+    ReadOnlyMemory<byte> body)
 {
     /// <summary>Bytes that an entry costs beside its body, on disk and on the wire.</summary>
     public const int OverheadBytes = 64;

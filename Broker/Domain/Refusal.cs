@@ -29,22 +29,26 @@ public static class Refusal
 
     public static BrokerException NoLeader(GroupId group) => new(
         RefusalCode.NoLeader,
-        $"Group {group} has no leader at the moment (an election runs, or no majority of its nodes is up). Nothing was stored; retry.",
+        $"Group {group} has no leader at the moment (an election runs, or no majority of its nodes is up). Nothing was "
+        + "stored; retry.",
         NodeId.None,
         TimeSpan.FromMilliseconds(50));
 
     public static BrokerException OutcomeUnknown(GroupId group) => Make(
         RefusalCode.OutcomeUnknown,
-        $"Leadership of group {group} moved while the batch was under way: it may be stored or not. Send it again with the same "
+        $"Leadership of group {group} moved while the batch was under way: it may be stored or not. Send it again with "
+        + "the same "
         + "producer stamp; a batch that is stored already is answered with its offset.");
 
     public static BrokerException OutOfSequence(string topic, ulong expected, ulong actual) => Make(
         RefusalCode.OutOfSequence,
-        $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. Nothing was stored; send what lies between first.");
+        $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. Nothing was stored; send what "
+        + "lies between first.");
 
     public static BrokerException ProducerFenced(uint current, uint actual) => Make(
         RefusalCode.ProducerFenced,
         $"Producer epoch {actual} is fenced: epoch {current} has published. Nothing was stored; stop this producer.");
 
-    private static BrokerException Make(RefusalCode code, string message) => new(code, message, NodeId.None, TimeSpan.Zero);
+    private static BrokerException Make(RefusalCode code, string message) =>
+        new(code, message, NodeId.None, TimeSpan.Zero);
 }

@@ -3,14 +3,16 @@ using Microsoft.Extensions.Configuration;
 namespace Broker.ServiceDefaults.Discovery;
 
 /// <summary>
-/// Lets an HttpClient call services by name: http://publisher, https+http://publisher, http://_grpc.broker-1 (its endpoint "grpc").
-/// A name with several addresses is called in turn. A name that the configuration does not know is left to DNS.
+/// Lets an HttpClient call services by name: http://publisher, https+http://publisher, http://_grpc.broker-1 (its
+/// endpoint "grpc"). A name with several addresses is called in turn. A name that the configuration does not know is
+/// left to DNS.
 /// </summary>
 internal sealed class ServiceDiscoveryHandler(IConfiguration configuration) : DelegatingHandler
 {
     private uint _turn;
 
-    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    protected override async Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request, CancellationToken cancellationToken)
     {
         var original = request.RequestUri;
         if (original is null)

@@ -3,7 +3,8 @@ using Microsoft.Extensions.Configuration;
 namespace Broker.ServiceDefaults.Discovery;
 
 /// <summary>
-/// Where the other services are, as the app model tells it: the variables <c>services__broker-1__grpc__0=http://localhost:7001</c>,
+/// Where the other services are, as the app model tells it: the variables
+/// <c>services__broker-1__grpc__0=http://localhost:7001</c>,
 /// <c>services__broker-1__grpc__1=...</c>.
 /// </summary>
 public static class ServiceEndpoints
@@ -21,7 +22,9 @@ public static class ServiceEndpoints
         return [.. section.GetChildren().Where(child => !string.IsNullOrWhiteSpace(child.Value)).Select(Parse)];
     }
 
-    /// <summary>The names of the services that have an endpoint of this name, e.g. every broker with a "grpc" one.</summary>
+    /// <summary>
+    /// The names of the services that have an endpoint of this name, e.g. every broker with a "grpc" one.
+    /// </summary>
     public static IReadOnlyList<string> ServicesWith(IConfiguration configuration, string endpoint)
     {
         ArgumentNullException.ThrowIfNull(configuration);

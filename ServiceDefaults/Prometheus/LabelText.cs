@@ -4,7 +4,9 @@ using Tag = System.Collections.Generic.KeyValuePair<string, object?>;
 
 namespace Broker.ServiceDefaults.Prometheus;
 
-/// <summary>Tags as the text between a sample's braces: sorted, so that the order in which tags come makes no second series.</summary>
+/// <summary>
+/// Tags as the text between a sample's braces: sorted, so that the order in which tags come makes no second series.
+/// </summary>
 internal static class LabelText
 {
     /// <summary>The label set of OpenTelemetry's overflow series.</summary>

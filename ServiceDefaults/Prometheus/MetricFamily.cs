@@ -5,8 +5,8 @@ using Tag = System.Collections.Generic.KeyValuePair<string, object?>;
 namespace Broker.ServiceDefaults.Prometheus;
 
 /// <summary>
-/// One Prometheus metric: all series of its name. Instruments of several meters that have the same name and kind share it.
-/// A measurement finds its series without a lock and without allocation; only a new series takes the lock.
+/// One Prometheus metric: all series of its name. Instruments of several meters that have the same name and kind share
+/// it. A measurement finds its series without a lock and without allocation; only a new series takes the lock.
 /// </summary>
 internal sealed class MetricFamily
 {
@@ -25,7 +25,9 @@ internal sealed class MetricFamily
     private readonly ConcurrentDictionary<Tag[], MetricSeries>.AlternateLookup<ReadOnlySpan<Tag>> _lookup;
     private readonly Lock _lock = new();
 
-    /// <summary>Guarded by the lock. The keys are label texts; several orders of the same tags lead to one series.</summary>
+    /// <summary>
+    /// Guarded by the lock. The keys are label texts; several orders of the same tags lead to one series.
+    /// </summary>
     private readonly SortedDictionary<string, MetricSeries> _byLabels = new(StringComparer.Ordinal);
 
     /// <summary>Entries of _byTags, whose own Count takes all of its locks. Written under the lock.</summary>
@@ -87,7 +89,9 @@ internal sealed class MetricFamily
 
     public void Record(double value, ReadOnlySpan<Tag> tags) => Find(tags).Record(value);
 
-    /// <summary>Observable instruments say at each scrape what exists; what they no longer name is forgotten afterwards.</summary>
+    /// <summary>
+    /// Observable instruments say at each scrape what exists; what they no longer name is forgotten afterwards.
+    /// </summary>
     public void BeginScrape(int scrape) => _scrape = scrape;
 
     public void Write(PrometheusText text)
@@ -112,7 +116,8 @@ internal sealed class MetricFamily
         }
     }
 
-    private static bool IsGauge(Instrument instrument) => instrument.GetType().GetGenericTypeDefinition() == typeof(Gauge<>);
+    private static bool IsGauge(Instrument instrument) =>
+        instrument.GetType().GetGenericTypeDefinition() == typeof(Gauge<>);
 
     private static double[] Bounds(Instrument instrument)
     {

@@ -51,7 +51,8 @@ internal sealed class LastSeries(string labels) : MetricSeries(labels)
 
     public override void Record(double value) => Volatile.Write(ref _value, value);
 
-    public override void Write(PrometheusText text, string name) => text.Sample(name, Labels, Volatile.Read(ref _value));
+    public override void Write(PrometheusText text, string name) =>
+        text.Sample(name, Labels, Volatile.Read(ref _value));
 }
 
 /// <summary>Counts by buckets. A bucket holds what is at most its bound.</summary>

@@ -6,8 +6,8 @@ using Tag = System.Collections.Generic.KeyValuePair<string, object?>;
 namespace Broker.ServiceDefaults.Prometheus;
 
 /// <summary>
-/// Listens to the process's instruments and writes them in Prometheus' text format. Measurements only add numbers; all text is made
-/// at the scrape. Of two hosts in one process, each sees its own meters and those that belong to nobody.
+/// Listens to the process's instruments and writes them in Prometheus' text format. Measurements only add numbers; all
+/// text is made at the scrape. Of two hosts in one process, each sees its own meters and those that belong to nobody.
 /// </summary>
 public sealed partial class PrometheusExporter : IDisposable
 {
@@ -33,10 +33,12 @@ public sealed partial class PrometheusExporter : IDisposable
         _listener.InstrumentPublished = OnPublished;
         _listener.MeasurementsCompleted = OnCompleted;
         _listener.SetMeasurementEventCallback<byte>(static (_, value, tags, state) => Record((long)value, tags, state));
-        _listener.SetMeasurementEventCallback<short>(static (_, value, tags, state) => Record((long)value, tags, state));
+        _listener.SetMeasurementEventCallback<short>(
+            static (_, value, tags, state) => Record((long)value, tags, state));
         _listener.SetMeasurementEventCallback<int>(static (_, value, tags, state) => Record((long)value, tags, state));
         _listener.SetMeasurementEventCallback<long>(static (_, value, tags, state) => Record(value, tags, state));
-        _listener.SetMeasurementEventCallback<float>(static (_, value, tags, state) => Record((double)value, tags, state));
+        _listener.SetMeasurementEventCallback<float>(
+            static (_, value, tags, state) => Record((double)value, tags, state));
         _listener.SetMeasurementEventCallback<double>(static (_, value, tags, state) => Record(value, tags, state));
         _listener.SetMeasurementEventCallback<decimal>(
             static (_, value, tags, state) => Record((double)value, tags, state));
@@ -70,7 +72,8 @@ public sealed partial class PrometheusExporter : IDisposable
 
     public void Dispose() => _listener.Dispose();
 
-    private static void Record(long value, ReadOnlySpan<Tag> tags, object? state) => (state as MetricFamily)?.Record(value, tags);
+    private static void Record(long value, ReadOnlySpan<Tag> tags, object? state) =>
+        (state as MetricFamily)?.Record(value, tags);
 
     private static void Record(double value, ReadOnlySpan<Tag> tags, object? state) =>
         (state as MetricFamily)?.Record(value, tags);
@@ -95,7 +98,8 @@ public sealed partial class PrometheusExporter : IDisposable
         {
             if (!headed)
             {
-                text.Header(OverflowName, MetricKind.Counter, "Measurements of label sets beyond the limit of a metric.");
+                text.Header(
+                    OverflowName, MetricKind.Counter, "Measurements of label sets beyond the limit of a metric.");
                 headed = true;
             }
 
@@ -165,7 +169,8 @@ public sealed partial class PrometheusExporter : IDisposable
     [LoggerMessage(11001, LogLevel.Warning, "Some observable metrics could not be read; the others are in the scrape")]
     private static partial void LogObservationFailed(ILogger logger, Exception exception);
 
-    [LoggerMessage(11002, LogLevel.Warning, "Metric {Instrument} of meter {Meter} is left out: there are {Limit} metrics already")]
+    [LoggerMessage(
+        11002, LogLevel.Warning, "Metric {Instrument} of meter {Meter} is left out: there are {Limit} metrics already")]
     private static partial void LogTooManyMetrics(ILogger logger, string meter, string instrument, int limit);
 
     [LoggerMessage(11003, LogLevel.Warning,

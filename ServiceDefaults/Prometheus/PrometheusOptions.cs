@@ -7,12 +7,14 @@ public sealed record PrometheusOptions
     public IReadOnlyList<string> Meters { get; init; } = [];
 
     /// <summary>
-    /// Label sets of one metric; further ones are counted together in one series that is labelled otel_metric_overflow, as
-    /// OpenTelemetry's SDK does (its default, too). A scrape of this many series stays below about 200 KiB a metric.
+    /// Label sets of one metric; further ones are counted together in one series that is labelled otel_metric_overflow,
+    /// as OpenTelemetry's SDK does (its default, too). A scrape of this many series stays below about 200 KiB a metric.
     /// </summary>
     public int MaxSeriesPerMetric { get; init; } = 2_000;
 
-    /// <summary>Metrics of one process: several times what the runtime, ASP.NET Core, Npgsql and the broker have together.</summary>
+    /// <summary>
+    /// Metrics of one process: several times what the runtime, ASP.NET Core, Npgsql and the broker have together.
+    /// </summary>
     public int MaxMetrics { get; init; } = 1_000;
 
     /// <summary>Characters of one label's value; what is longer is cut.</summary>

@@ -5,8 +5,8 @@ using System.Text;
 namespace Broker.ServiceDefaults.Prometheus;
 
 /// <summary>
-/// Writes the text exposition format 0.0.4, e.g. <c>broker_api_refused_total{code="NotLeader"} 3</c>. A unit is part of the name;
-/// the format has no line for it.
+/// Writes the text exposition format 0.0.4, e.g. <c>broker_api_refused_total{code="NotLeader"} 3</c>. A unit is part of
+/// the name; the format has no line for it.
 /// </summary>
 internal sealed class PrometheusText(IBufferWriter<byte> output)
 {

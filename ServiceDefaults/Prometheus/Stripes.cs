@@ -1,16 +1,17 @@
 namespace Broker.ServiceDefaults.Prometheus;
 
 /// <summary>
-/// Numbers that many threads add to: one set of cells per processor (at most 8), each on cache lines of its own, so that
-/// threads do not wait for each other. A reader adds the sets up; a measurement that runs meanwhile may be in or not.
+/// Numbers that many threads add to: one set of cells per processor (at most 8), each on cache lines of its own, so
+/// that threads do not wait for each other. A reader adds the sets up; a measurement that runs meanwhile may be in or
+/// not.
 /// </summary>
 internal sealed class Stripes
 {
     private const int MaxStripes = 8;
     private const int CellsPerCacheLine = 8;
 
-    private static readonly int Mask =
-        Math.Min(MaxStripes, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Environment.ProcessorCount)) - 1;
+    private static readonly int Mask = (int)Math.Min(
+        MaxStripes, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Environment.ProcessorCount)) - 1;
 
     private readonly int _width;
     private readonly long[] _cells;

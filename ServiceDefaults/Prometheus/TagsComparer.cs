@@ -7,7 +7,8 @@ internal sealed class TagsComparer : IEqualityComparer<Tag[]>, IAlternateEqualit
 {
     public static readonly TagsComparer Instance = new();
 
-    public bool Equals(Tag[]? x, Tag[]? y) => ReferenceEquals(x, y) || (x is not null && y is not null && Equals(x.AsSpan(), y));
+    public bool Equals(Tag[]? x, Tag[]? y) =>
+        ReferenceEquals(x, y) || (x is not null && y is not null && Equals(x.AsSpan(), y));
 
     public bool Equals(ReadOnlySpan<Tag> alternate, Tag[] other)
     {

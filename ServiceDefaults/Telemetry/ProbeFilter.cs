@@ -4,8 +4,8 @@ using OpenTelemetry;
 namespace Broker.ServiceDefaults.Telemetry;
 
 /// <summary>
-/// Leaves requests to /health, /alive and /metrics out of the traces: they come every few seconds and say nothing. It stands before
-/// the exporter, which skips what is not marked as recorded.
+/// Leaves requests to /health, /alive and /metrics out of the traces: they come every few seconds and say nothing. It
+/// stands before the exporter, which skips what is not marked as recorded.
 /// </summary>
 internal sealed class ProbeFilter : BaseProcessor<Activity>
 {

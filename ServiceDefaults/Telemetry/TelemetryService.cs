@@ -10,11 +10,12 @@ using OpenTelemetry.Trace;
 namespace Broker.ServiceDefaults.Telemetry;
 
 /// <summary>
-/// Owns the listeners of a process: the Prometheus exporter always, and traces and metrics over OTLP where an endpoint is
-/// configured. Starts before and stops after every other service, so that it sees their first and last measurements.
+/// Owns the listeners of a process: the Prometheus exporter always, and traces and metrics over OTLP where an endpoint
+/// is configured. Starts before and stops after every other service, so that it sees their first and last measurements.
 /// </summary>
 internal sealed partial class TelemetryService(
-    IConfiguration configuration, PrometheusExporter exporter, ILogger<TelemetryService> logger) : IHostedLifecycleService, IDisposable
+    IConfiguration configuration, PrometheusExporter exporter, ILogger<TelemetryService> logger)
+    : IHostedLifecycleService, IDisposable
 {
     public const string EndpointKey = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
@@ -84,6 +85,7 @@ internal sealed partial class TelemetryService(
             .Build();
     }
 
-    [LoggerMessage(11004, LogLevel.Warning, "The last traces or metrics did not reach the collector within {TimeoutMs} ms")]
+    [LoggerMessage(
+        11004, LogLevel.Warning, "The last traces or metrics did not reach the collector within {TimeoutMs} ms")]
     private static partial void LogNotFlushed(ILogger logger, int timeoutMs);
 }

@@ -1,6 +1,8 @@
 namespace Grpc.Core;
 
-/// <summary>What the four call types share, in the shape of their official constructors: functions over one state object.</summary>
+/// <summary>
+/// What the four call types share, in the shape of their official constructors: functions over one state object.
+/// </summary>
 internal readonly struct CallHandle(
     Func<object, Task<Metadata>> responseHeaders,
     Func<object, Status> status,

@@ -28,7 +28,8 @@ public abstract class ChannelCredentials
         internal override bool IsSecure => isSecure;
     }
 
-    private sealed class CompositeCredentials(ChannelCredentials transport, CallCredentials perCall) : ChannelCredentials
+    private sealed class CompositeCredentials(ChannelCredentials transport, CallCredentials perCall)
+        : ChannelCredentials
     {
         internal override bool IsSecure => transport.IsSecure;
 

@@ -79,7 +79,8 @@ public sealed class BrokerMetricsTests : IDisposable
     public void Groups_are_observed_once_their_source_is_known()
     {
         Assert.DoesNotContain("broker_consensus_term", Scrape(), StringComparison.Ordinal);
-        _metrics.ObserveGroups(() => [new GroupFigures(0, 5, 2, 1, 100, 99, 101), new GroupFigures(1, 6, 0, 0, 7, 7, 7)]);
+        _metrics.ObserveGroups(
+            () => [new GroupFigures(0, 5, 2, 1, 100, 99, 101), new GroupFigures(1, 6, 0, 0, 7, 7, 7)]);
 
         string[] expected =
         [

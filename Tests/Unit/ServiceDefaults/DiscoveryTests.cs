@@ -33,7 +33,8 @@ public sealed class DiscoveryTests
     {
         var configuration = Configuration(("services:broker-1:grpc:0", "localhost:7002"));
 
-        var failure = Assert.Throws<StartupException>(() => ServiceEndpoints.Resolve(configuration, "broker-1", "grpc"));
+        var failure = Assert.Throws<StartupException>(
+            () => ServiceEndpoints.Resolve(configuration, "broker-1", "grpc"));
         Assert.Contains("services:broker-1:grpc:0", failure.Message, StringComparison.Ordinal);
     }
 
@@ -47,7 +48,8 @@ public sealed class DiscoveryTests
     public async Task A_client_calls_services_by_name(string asked, string called)
     {
         var (client, calls) = Client(
-            ("services:broker-1:grpc:0", "http://localhost:7001"), ("services:publisher:http:0", "http://localhost:8001"));
+            ("services:broker-1:grpc:0", "http://localhost:7001"),
+            ("services:publisher:http:0", "http://localhost:8001"));
         using var response = await client.GetAsync(new Uri(asked), Cancellation);
 
         Assert.Equal([called], calls);
@@ -96,7 +98,8 @@ public sealed class DiscoveryTests
 
     private sealed class Recorder(List<string> calls) : HttpMessageHandler
     {
-        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        protected override Task<HttpResponseMessage> SendAsync(
+            HttpRequestMessage request, CancellationToken cancellationToken)
         {
             calls.Add(request.RequestUri!.AbsoluteUri);
             return Task.FromResult(new HttpResponseMessage(HttpStatusCode.OK));

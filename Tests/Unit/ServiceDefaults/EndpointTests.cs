@@ -130,7 +130,8 @@ public sealed class EndpointTests
 
     private static WebApplication Build(Action<WebApplicationBuilder>? configure = null)
     {
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { EnvironmentName = Environments.Production });
+        var builder = WebApplication.CreateBuilder(
+            new WebApplicationOptions { EnvironmentName = Environments.Production });
         builder.Configuration["urls"] = "http://127.0.0.1:0";
         builder.AddServiceDefaults();
         builder.Logging.ClearProviders();
@@ -143,5 +144,6 @@ public sealed class EndpointTests
     private static List<string> Addresses(WebApplication app) =>
         [.. app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses];
 
-    private static HttpClient Client(WebApplication app, int address) => new() { BaseAddress = new Uri(Addresses(app)[address]) };
+    private static HttpClient Client(WebApplication app, int address) =>
+        new() { BaseAddress = new Uri(Addresses(app)[address]) };
 }

@@ -75,7 +75,8 @@ public sealed class EnvFileTests : IDisposable
     private ConfigurationManager Load(string folder, params string[] arguments)
     {
         var root = Directory.CreateDirectory(Path.Combine(_root, folder)).FullName;
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { ContentRootPath = root, Args = arguments });
+        var builder = WebApplication.CreateBuilder(
+            new WebApplicationOptions { ContentRootPath = root, Args = arguments });
         builder.AddServiceDefaults();
         return builder.Configuration;
     }

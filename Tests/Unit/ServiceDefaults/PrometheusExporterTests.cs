@@ -102,7 +102,8 @@ public sealed class PrometheusExporterTests : IDisposable
     public void Label_values_are_escaped_and_typed()
     {
         Meter.CreateCounter<long>("c").Add(
-            1, new Tag("text", "a\"b\\c\nd"), new Tag("http.route", null), new Tag("number", 1.5), new Tag("flag", true));
+            1, new Tag("text", "a\"b\\c\nd"), new Tag("http.route", null), new Tag("number", 1.5),
+            new Tag("flag", true));
 
         Assert.Contains(
             "c_total{flag=\"true\",http_route=\"\",number=\"1.5\",text=\"a\\\"b\\\\c\\nd\"} 1\n",

@@ -1,0 +1,145 @@
+using Broker.Tests.Unit.Tidy;
+using Xunit;
+
+namespace Broker.Tests.Unit;
+
+/// <summary>
+/// Reads the repository's own sources and holds them to the house rules; each rule is also tried on a violation.
+/// </summary>
+public sealed class TidyTests
+{
+    /// <summary>What is forbidden elsewhere but right here, with the reason.</summary>
+    private static readonly Dictionary<(string Path, string Rule), string> Allowed = new()
+    {
+        [("ServiceDefaults/StartupFailure.cs", "console")] = "the process ends there; no logger exists any more",
+    };
+
+    private static readonly HashSet<(string Path, string Rule)> Nothing = [];
+
+    private static readonly Lazy<List<SourceFile>> Sources = new(SourceFile.All);
+
+    [Fact]
+    public void The_sources_are_found() =>
+        Assert.Contains(Sources.Value, file => file.Path == "Broker/Domain/Limits.cs");
+
+    [Fact]
+    public void No_file_is_too_long() => Clean(TidyRules.Length);
+
+    [Fact]
+    public void No_line_is_too_long() => Clean(TidyRules.LineLength);
+
+    [Fact]
+    public void No_file_has_a_vague_name() => Clean(TidyRules.VagueName);
+
+    [Fact]
+    public void Rooms_use_only_rooms_below_them() => Clean(TidyRules.OneWay);
+
+    [Fact]
+    public void Files_have_the_namespace_of_their_room() => Clean(TidyRules.Namespace);
+
+    [Fact]
+    public void Nothing_blocks_sleeps_reads_the_clock_or_writes_to_the_console() =>
+        Clean(file => TidyRules.ForbiddenCall(file, Allowed.Keys.ToHashSet()));
+
+    [Fact]
+    public void Event_ids_are_unique() => Assert.Empty(TidyRules.DuplicateEventIds(Sources.Value));
+
+    [Fact]
+    public void Every_exception_is_still_needed() => Assert.All(Allowed.Keys, exception =>
+    {
+        var file = Sources.Value.SingleOrDefault(file => file.Path == exception.Path);
+        Assert.True(file is not null, $"{exception.Path} is gone; take its exception away.");
+        Assert.Contains(
+            TidyRules.ForbiddenCall(file, Nothing), violation =>
+            violation.Contains(exception.Rule, StringComparison.Ordinal));
+    });
+
+    [Theory]
+    [InlineData("Broker/Topics/Long.cs", 501, false)]
+    [InlineData("Broker/Topics/Long.cs", 500, true)]
+    [InlineData("Tests/Unit/Long.cs", 800, true)]
+    [InlineData("Tests/Unit/Long.cs", 801, false)]
+    public void The_length_rule_finds_a_long_file(string path, int lines, bool clean) =>
+        Planted(TidyRules.Length, path, string.Concat(Enumerable.Repeat("x\n", lines)), clean);
+
+    [Theory]
+    [InlineData(120, true)]
+    [InlineData(121, false)]
+    public void The_line_rule_finds_a_long_line(int columns, bool clean) =>
+        Planted(TidyRules.LineLength, "Broker/A.cs", "a\r\n" + new string('x', columns) + "\r\n", clean);
+
+    [Theory]
+    [InlineData("Broker/Topics/TopicUtils.cs", false)]
+    [InlineData("Broker/Common/Topic.cs", false)]
+    [InlineData("Broker/Topics/ShardManager.Apply.cs", false)]
+    [InlineData("Broker/Topics/CommonPrefix.cs", true)]
+    public void The_name_rule_finds_a_vague_name(string path, bool clean) =>
+        Planted(TidyRules.VagueName, path, "", clean);
+
+    [Theory]
+    [InlineData("Broker/Consensus/A.cs", "using Broker.Replication;", false)]
+    [InlineData("Broker/Consensus/A.cs", "using Broker.Storage;", false)]
+    [InlineData("Broker/Transport/A.cs", "using Broker.Consensus;", false)]
+    [InlineData("Broker/Domain/A.cs", "var x = Broker.Topics.Table.Empty;", false)]
+    [InlineData(
+        "Broker/Replication/A.cs", "using Broker.Storage;\nusing Broker.Consensus;\nusing Broker.Domain;", true)]
+    [InlineData("Broker/Consensus/A.cs", "using Broker.Diagnostics;\n// Broker.Api says so", true)]
+    [InlineData("Broker/Topics/A.cs", "using Broker.Client;\nusing Broker.Protocol.V1;", true)]
+    [InlineData("Broker/Program.cs", "using Broker.Api;", true)]
+    public void The_room_rule_finds_an_upward_use(string path, string code, bool clean) =>
+        Planted(TidyRules.OneWay, path, code, clean);
+
+    [Theory]
+    [InlineData("namespace Broker.Api;", false)]
+    [InlineData("namespace Broker.TopicsToo;", false)]
+    [InlineData("namespace Broker.Topics;", true)]
+    [InlineData("namespace Broker.Topics.Codec;", true)]
+    public void The_namespace_rule_finds_a_stranger(string code, bool clean) =>
+        Planted(TidyRules.Namespace, "Broker/Topics/A.cs", code, clean);
+
+    [Theory]
+    [InlineData("var x = task.Result;", false)]
+    [InlineData("task.GetAwaiter().GetResult();", false)]
+    [InlineData("task.Wait();", false)]
+    [InlineData("private async void Run()", false)]
+    [InlineData("var now = DateTime.UtcNow;", false)]
+    [InlineData("var now = DateTimeOffset.Now;", false)]
+    [InlineData("Thread.Sleep(1);", false)]
+    [InlineData("Console.WriteLine(1);", false)]
+    [InlineData("var s = \"a // not a comment\"; task.Wait();", false)]
+    [InlineData("// task.Result would block; nor is DateTime.UtcNow read", true)]
+    [InlineData("var s = \"Console.WriteLine\" + @\"Thread.Sleep\"; /* task.Wait() */", true)]
+    [InlineData("var r = outcome.ResultCode; semaphore.WaitAsync();", true)]
+    public void The_call_rule_finds_a_forbidden_call(string code, bool clean) =>
+        Planted(file => TidyRules.ForbiddenCall(file, Nothing), "Broker/Topics/A.cs", code, clean);
+
+    [Theory]
+    [InlineData("Broker/Cli/A.cs")]
+    [InlineData("AppHost/Program.cs")]
+    [InlineData("Tests/Demo/A.cs")]
+    public void Programs_for_people_may_write_to_the_console(string path) =>
+        Planted(file => TidyRules.ForbiddenCall(file, Nothing), path, "Console.WriteLine(1);", clean: true);
+
+    [Fact]
+    public void The_event_id_rule_finds_a_second_use()
+    {
+        SourceFile[] files =
+        [
+            new("Broker/A.cs", "[LoggerMessage(1001, LogLevel.Information, \"a\")]\n[LoggerMessage(EventId = 1002)]"),
+            new("Broker/B.cs", "[LoggerMessage(\n    1001, LogLevel.Information, \"b\")]"),
+        ];
+
+        var violation = Assert.Single(TidyRules.DuplicateEventIds(files));
+        Assert.Contains("1001", violation, StringComparison.Ordinal);
+        Assert.Contains("Broker/B.cs:1", violation, StringComparison.Ordinal);
+    }
+
+    private static void Clean(Func<SourceFile, IEnumerable<string>> rule)
+    {
+        var violations = Sources.Value.SelectMany(rule).ToList();
+        Assert.True(violations.Count == 0, string.Join('\n', violations.Prepend($"{violations.Count} violations:")));
+    }
+
+    private static void Planted(Func<SourceFile, IEnumerable<string>> rule, string path, string text, bool clean) =>
+        Assert.Equal(clean, !rule(new SourceFile(path, text)).Any());
+}
