@@ -3,8 +3,8 @@ using Broker.Domain;
 namespace Broker.Consensus;
 
 /// <summary>
-/// A leader's knowledge of one follower. While it probes, one AppendEntries is under way at a time and finds where the logs agree;
-/// then entries are sent without waiting (Raft thesis 10.2.1), up to a window of bytes.
+/// A leader's knowledge of one follower. While it probes, one AppendEntries is under way at a time and finds where the
+/// logs agree; then entries are sent without waiting (Raft thesis 10.2.1), up to a window of bytes.
 /// </summary>
 internal sealed class Follower(NodeId id, LogIndex nextIndex, long nowMs)
 {
@@ -19,7 +19,9 @@ internal sealed class Follower(NodeId id, LogIndex nextIndex, long nowMs)
 
     public bool IsProbing { get; private set; } = true;
 
-    /// <summary>While probing: a probe is under way, nothing more is sent until an answer or a heartbeat's answer.</summary>
+    /// <summary>
+    /// While probing: a probe is under way, nothing more is sent until an answer or a heartbeat's answer.
+    /// </summary>
     public bool ProbeSent { get; set; }
 
     public long InFlightBytes { get; private set; }

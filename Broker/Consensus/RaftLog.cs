@@ -10,11 +10,12 @@ internal sealed class RaftLog
 
     public RaftLog(LogIndex lastIndex, IReadOnlyList<TermRun> runs)
     {
-        Invariant.Check(lastIndex.Value == 0 ? runs.Count == 0 : runs.Count > 0, "a log has term runs when it has entries");
+        Invariant.Check((lastIndex.Value == 0) == (runs.Count == 0), "a log has term runs when it has entries");
         Invariant.Check(runs.Count == 0 || runs[0].First.Value == 1, "a log begins at index 1");
         for (var i = 0; i < runs.Count; i++)
         {
-            var rises = i == 0 ? runs[0].Term > Term.None : runs[i].First > runs[i - 1].First && runs[i].Term > runs[i - 1].Term;
+            var before = i == 0 ? default : runs[i - 1];
+            var rises = runs[i].First > before.First && runs[i].Term > before.Term;
             Invariant.Check(rises && runs[i].First <= lastIndex, "term runs rise within the log");
         }
 
@@ -60,8 +61,9 @@ internal sealed class RaftLog
     public bool Contains(LogIndex index, Term term) => index <= LastIndex && TermAt(index) == term;
 
     /// <summary>
-    /// The last entry at or before an index whose term is at or before a term. Entries after it cannot agree with a log that has
-    /// that term at that index, because terms never fall along a log; so one answer skips a whole run of terms (Raft paper 5.3).
+    /// The last entry at or before an index whose term is at or before a term. Entries after it cannot agree with a log
+    /// that has that term at that index, because terms never fall along a log; so one answer skips a whole run of terms
+    /// (Raft paper 5.3).
     /// </summary>
     public LogIndex LastPossibleAgreement(LogIndex index, Term term)
     {
@@ -111,7 +113,9 @@ internal sealed class RaftLog
         return terms;
     }
 
-    /// <summary>The last run that begins at or before an index; -1 for none. Most questions are about the last run.</summary>
+    /// <summary>
+    /// The last run that begins at or before an index; -1 for none. Most questions are about the last run.
+    /// </summary>
     private int RunOf(LogIndex index)
     {
         var high = _runs.Count - 1;

@@ -5,18 +5,21 @@ namespace Broker.Consensus;
 /// <summary>
 /// One message between two replicas of a group. A field that its kind does not name is zero.
 /// <list type="table">
-/// <item><term>AppendEntries</term><description>LogIndex, LogTerm: the entry before the first that follows. CommitIndex: the leader's.
-/// EntryCount, EntryTerms: what follows. Context: not 0 when the leader wants an answer although there may be nothing new.</description></item>
-/// <item><term>AppendEntriesResponse</term><description>Accepted: LogIndex is the match index, flushed; RejectHint is how far the
-/// follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous index, RejectHint and LogTerm the
-/// last entry of the follower that may agree.</description></item>
-/// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A pre-vote's Term is the
-/// term that the candidate would campaign in. Force: see there. Context of a pre-vote: its round, given back in the answer.</description></item>
-/// <item><term>RequestVoteResponse, RequestPreVoteResponse</term><description>Reject. A granted pre-vote repeats the request's Term,
-/// a refused one tells the voter's own.</description></item>
-/// <item><term>Heartbeat</term><description>CommitIndex: the leader's, clamped to what this follower has acknowledged.</description></item>
-/// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Reject: the answer to a
-/// leader of an older term, of which only Term counts.</description></item>
+/// <item><term>AppendEntries</term><description>LogIndex, LogTerm: the entry before the first that follows.
+/// CommitIndex: the leader's. EntryCount, EntryTerms: what follows. Context: not 0 when the leader wants an answer
+/// although there may be nothing new.</description></item>
+/// <item><term>AppendEntriesResponse</term><description>Accepted: LogIndex is the match index, flushed; RejectHint is
+/// how far the follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous
+/// index, RejectHint and LogTerm the last entry of the follower that may agree.</description></item>
+/// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A
+/// pre-vote's Term is the term that the candidate would campaign in. Force: see there. Context of a pre-vote: its
+/// round, given back in the answer.</description></item>
+/// <item><term>RequestVoteResponse, RequestPreVoteResponse</term><description>Reject. A granted pre-vote repeats the
+/// request's Term, a refused one tells the voter's own.</description></item>
+/// <item><term>Heartbeat</term><description>CommitIndex: the leader's, clamped to what this follower has
+/// acknowledged.</description></item>
+/// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Reject: the
+/// answer to a leader of an older term, of which only Term counts.</description></item>
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
 /// </list>
 /// </summary>
@@ -40,7 +43,10 @@ public sealed class RaftMessage
 
     public LogIndex RejectHint { get; init; }
 
-    /// <summary>A vote request of a leadership transfer: voters do not protect the leader that they hear from (Raft thesis 4.2.3).</summary>
+    /// <summary>
+    /// A vote request of a leadership transfer: voters do not protect the leader that they hear from (Raft thesis
+    /// 4.2.3).
+    /// </summary>
     public bool Force { get; init; }
 
     public long Context { get; init; }

@@ -11,7 +11,9 @@ public sealed partial class RaftNode
     /// <summary>When this follower last heard from the leader of its term.</summary>
     private long _leaderContactMs;
 
-    /// <summary>The leader whose connection broke, until somebody is heard to lead: it is not protected from elections.</summary>
+    /// <summary>
+    /// The leader whose connection broke, until somebody is heard to lead: it is not protected from elections.
+    /// </summary>
     private NodeId _brokenLeader;
 
     /// <summary>Answers of the election under way; bit n stands for voter n.</summary>
@@ -24,8 +26,8 @@ public sealed partial class RaftNode
     private bool _isTransferCampaign;
 
     /// <summary>
-    /// A leader that this replica hears from is protected: neither pre-votes nor votes are given against it, so that a replica
-    /// that lost contact alone cannot depose it (Raft thesis 4.2.3).
+    /// A leader that this replica hears from is protected: neither pre-votes nor votes are given against it, so that a
+    /// replica that lost contact alone cannot depose it (Raft thesis 4.2.3).
     /// </summary>
     private bool HasLiveLeader =>
         Role == RaftRole.Leader
@@ -48,8 +50,8 @@ public sealed partial class RaftNode
     private void ResetElectionDeadline() => _electionDeadlineMs = _nowMs + RandomMs(_electionMinMs, _electionMaxMs);
 
     /// <summary>
-    /// The next attempt after one that failed or stays without an answer comes sooner when there is reason to think that no leader
-    /// lives. Pre-votes change nothing, so that haste is harmless.
+    /// The next attempt after one that failed or stays without an answer comes sooner when there is reason to think
+    /// that no leader lives. Pre-votes change nothing, so that haste is harmless.
     /// </summary>
     private void ResetElectionDeadlineToRetry()
     {
@@ -68,8 +70,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only asks, and a
-    /// vote request against a live leader is not heard. False: the message is done with.
+    /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only
+    /// asks, and a vote request against a live leader is not heard. False: the message is done with.
     /// </summary>
     private bool TryEnterNewerTerm(RaftMessage message)
     {
@@ -86,7 +88,9 @@ public sealed partial class RaftNode
         }
     }
 
-    /// <summary>Tells a sender that lives in an older term about the newer one; answers of an older term mean nothing.</summary>
+    /// <summary>
+    /// Tells a sender that lives in an older term about the newer one; answers of an older term mean nothing.
+    /// </summary>
     private void AnswerOlderTerm(RaftMessage message)
     {
         var kind = message.Kind switch
@@ -128,8 +132,8 @@ public sealed partial class RaftNode
             _brokenLeader = NodeId.None;
         }
 
-        // A candidate that cannot win must not keep putting off those that can, so a mere newer term leaves a waiting follower's
-        // deadline alone.
+        // A candidate that cannot win must not keep putting off those that can, so a mere newer term leaves a waiting
+        // follower's deadline alone.
         if (wasActive || !leader.IsNone)
         {
             ResetElectionDeadline();

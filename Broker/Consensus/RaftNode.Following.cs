@@ -6,8 +6,9 @@ namespace Broker.Consensus;
 public sealed partial class RaftNode
 {
     /// <summary>
-    /// This log is known to equal the current leader's up to here. Grows within a term, because a leader only appends; what it says
-    /// about commits and what is acknowledged to it are clamped to it, so that a tail of another leader's never counts.
+    /// This log is known to equal the current leader's up to here. Grows within a term, because a leader only appends;
+    /// what it says about commits and what is acknowledged to it are clamped to it, so that a tail of another leader's
+    /// never counts.
     /// </summary>
     private LogIndex _verifiedIndex;
 
@@ -35,7 +36,8 @@ public sealed partial class RaftNode
         _verifiedIndex = LogIndex.Max(_verifiedIndex, last);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
 
-        // What must still be flushed is acknowledged when it is; what was acknowledged before is told again, as it may be lost.
+        // What must still be flushed is acknowledged when it is; what was acknowledged before is told again, as it may
+        // be lost.
         if (message.Context != 0 || (message.EntryCount > 0 && FlushedIndex >= last))
         {
             SendAcknowledgement();

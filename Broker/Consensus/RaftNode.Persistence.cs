@@ -6,8 +6,8 @@ namespace Broker.Consensus;
 public sealed partial class RaftNode
 {
     /// <summary>
-    /// Messages held back while a term or vote is on its way to the disk. A stalled disk collects a few a heartbeat; beyond the
-    /// bound the newest are dropped, as a network might.
+    /// Messages held back while a term or vote is on its way to the disk. A stalled disk collects a few a heartbeat;
+    /// beyond the bound the newest are dropped, as a network might.
     /// </summary>
     internal const int MaxHeldMessages = 1024;
 
@@ -37,7 +37,9 @@ public sealed partial class RaftNode
 
     private bool IsHardStateDurable => _hardStateSequence <= _persistedSequence;
 
-    /// <summary>Everything that was to be persisted up to and including the Ready of this sequence is durable.</summary>
+    /// <summary>
+    /// Everything that was to be persisted up to and including the Ready of this sequence is durable.
+    /// </summary>
     public void Persisted(long sequence)
     {
         Invariant.Check(sequence <= _takenSequence, "only what was handed out can be persisted");
@@ -74,8 +76,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Sends a message, after the term and vote that it may reveal are durable (Raft thesis 3.8). A leader's are durable already, so
-    /// that its entries leave in parallel with its own write (10.2.1).
+    /// Sends a message, after the term and vote that it may reveal are durable (Raft thesis 3.8). A leader's are
+    /// durable already, so that its entries leave in parallel with its own write (10.2.1).
     /// </summary>
     private void Send(RaftMessage message)
     {
@@ -96,8 +98,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Removes entries that the leader's log contradicts. A write of them that is still under way will report success later; it
-    /// must then not count for the entries that took their place.
+    /// Removes entries that the leader's log contradicts. A write of them that is still under way will report success
+    /// later; it must then not count for the entries that took their place.
     /// </summary>
     private void Truncate(LogIndex from)
     {
@@ -141,7 +143,7 @@ public sealed partial class RaftNode
             _pendingPersists.Add((_takenSequence, hasEntries ? last : LogIndex.None));
         }
 
-        Invariant.Check(_hardStateSequence <= _takenSequence, "a change of term or vote is handed out with the next Ready");
+        Invariant.Check(_hardStateSequence <= _takenSequence, "a new term or vote is in the next Ready");
         _hardStateChanged = false;
         _truncateFrom = null;
         _noop = null;

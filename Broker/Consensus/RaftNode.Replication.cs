@@ -55,7 +55,8 @@ public sealed partial class RaftNode
             }
         }
 
-        // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at once.
+        // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
+        // once.
         _noop = AppendAsLeader(LogEntry.OverheadBytes);
         _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
     }
@@ -146,15 +147,17 @@ public sealed partial class RaftNode
             SendEntries(follower);
         }
 
-        // While entries flow they carry the commit index; the last one of a burst is told by an empty message, so that reads on
-        // followers need not wait for a heartbeat.
+        // While entries flow they carry the commit index; the last one of a burst is told by an empty message, so that
+        // reads on followers need not wait for a heartbeat.
         if (_commitIndex == _log.LastIndex && follower.SentCommitIndex < _commitIndex)
         {
             SendEmptyAppend(follower, wantsAnswer: false);
         }
     }
 
-    /// <summary>Sends entries from the follower's next index on: as many as one message may hold, none when there are none.</summary>
+    /// <summary>
+    /// Sends entries from the follower's next index on: as many as one message may hold, none when there are none.
+    /// </summary>
     private void SendEntries(Follower follower)
     {
         var count = 0;
@@ -196,7 +199,8 @@ public sealed partial class RaftNode
         });
     }
 
-    private int SizeOf(LogIndex index) => _uncommitted.TryGet(index, out var sizeBytes) ? sizeBytes : _entrySizeBytes(index);
+    private int SizeOf(LogIndex index) =>
+        _uncommitted.TryGet(index, out var sizeBytes) ? sizeBytes : _entrySizeBytes(index);
 
     private void HandleAppendEntriesResponse(RaftMessage message)
     {
@@ -233,8 +237,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// The entry before those that were sent is not in the follower's log. Its answer names the last entry that may agree, so each
-    /// round skips a whole term (Raft paper 5.3, end).
+    /// The entry before those that were sent is not in the follower's log. Its answer names the last entry that may
+    /// agree, so each round skips a whole term (Raft paper 5.3, end).
     /// </summary>
     private void BackUp(Follower follower, RaftMessage message)
     {
@@ -277,8 +281,8 @@ public sealed partial class RaftNode
         }
         else if (follower.IsProbing || message.LogIndex < follower.NextIndex.Previous())
         {
-            // Sent, not acknowledged: on its way, on the follower's way to its disk, or lost. Which it is shows when the follower is
-            // asked about the last of it, without sending it again.
+            // Sent, not acknowledged: on its way, on the follower's way to its disk, or lost. Which it is shows when
+            // the follower is asked about the last of it, without sending it again.
             SendEmptyAppend(follower, wantsAnswer: true);
         }
     }
@@ -302,8 +306,9 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Commits what a majority has flushed, if it is of this term (Raft thesis 3.6.2). The leader counts itself only up to what it
-    /// has flushed; and although the thesis allows it, it never commits beyond that, so that whatever it applies is on its own disk.
+    /// Commits what a majority has flushed, if it is of this term (Raft thesis 3.6.2). The leader counts itself only up
+    /// to what it has flushed; and although the thesis allows it, it never commits beyond that, so that whatever it
+    /// applies is on its own disk.
     /// </summary>
     private void TryCommit()
     {

@@ -10,9 +10,9 @@ public sealed partial class RaftNode
     private bool _timeoutNowSent;
 
     /// <summary>
-    /// Begins to hand leadership over: new proposals are refused, the target is caught up, then told to campaign. Given up after the
-    /// shortest election timeout. False, and nothing begun: this replica does not lead, hands over already, or the target is not a
-    /// follower that answers.
+    /// Begins to hand leadership over: new proposals are refused, the target is caught up, then told to campaign. Given
+    /// up after the shortest election timeout. False, and nothing begun: this replica does not lead, hands over
+    /// already, or the target is not a follower that answers.
     /// </summary>
     public bool TryTransferLeadership(NodeId target)
     {

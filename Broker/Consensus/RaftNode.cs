@@ -3,13 +3,12 @@ using Broker.Domain;
 namespace Broker.Consensus;
 
 /// <summary>
-/// One replica of a Raft group, as a pure step function: time, messages, proposals and finished writes come in; a
-/// <see cref="Ready"/> says what to persist, to send and to apply. It has no clock, I/O, lock or payload, so the same inputs and the
-/// same random source give the same outputs. One thread at a time may call it.
-/// <para>
-/// Words and rules are those of Ongaro's thesis, with pre-vote (9.6), check-quorum (6.2), pipelining (10.2.1), leadership transfer
-/// (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed before it is durable.
-/// </para>
+/// One replica of a Raft group, as a pure step function: time, messages, proposals and finished writes come in; a <see
+/// cref="Ready"/> says what to persist, to send and to apply. It has no clock, I/O, lock or payload, so the same inputs
+/// and the same random source give the same outputs. One thread at a time may call it.
+/// <para> Words and rules are those of Ongaro's thesis, with pre-vote (9.6), check-quorum (6.2), pipelining (10.2.1),
+/// leadership transfer (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed
+/// before it is durable. </para>
 /// <para>Start reading here; then Election, Replication, Persistence, Transfer.</para>
 /// </summary>
 public sealed partial class RaftNode
@@ -38,7 +37,8 @@ public sealed partial class RaftNode
 
     /// <param name="options">Who this replica and its peers are, and the times and bounds.</param>
     /// <param name="initial">What it recovered from its disk.</param>
-    /// <param name="entrySizeBytes">The size of an entry that was recovered or that a Ready has handed out for appending.</param>
+    /// <param name="entrySizeBytes">The size of an entry that was recovered or that a Ready has handed out for
+    /// appending.</param>
     /// <param name="random">Where random timeouts come from; its seed fixes the node's behaviour.</param>
     /// <param name="nowMs">The time, in milliseconds of a monotonic clock.</param>
     public RaftNode(
@@ -103,7 +103,9 @@ public sealed partial class RaftNode
 
     public Term TermAt(LogIndex index) => _log.TermAt(index);
 
-    /// <summary>Lets time pass. Call at any rate, at least every 10 ms; a time before the last one counts as the last one.</summary>
+    /// <summary>
+    /// Lets time pass. Call at any rate, at least every 10 ms; a time before the last one counts as the last one.
+    /// </summary>
     public void Tick(long nowMs)
     {
         _nowMs = Math.Max(_nowMs, nowMs);
@@ -123,8 +125,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Takes a message of a peer. A message for another node, or from a node that is not a voter, is dropped. Take the Ready after
-    /// each AppendEntries, so that its entries can be matched with the bytes that came along.
+    /// Takes a message of a peer. A message for another node, or from a node that is not a voter, is dropped. Take the
+    /// Ready after each AppendEntries, so that its entries can be matched with the bytes that came along.
     /// </summary>
     public void Step(RaftMessage message)
     {
@@ -147,8 +149,8 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Appends an entry of the caller's to the log of this leader. The caller keeps its bytes under the index, and attaches them
-    /// when a Ready names it. Several proposals may precede one Ready; they then leave in one message.
+    /// Appends an entry of the caller's to the log of this leader. The caller keeps its bytes under the index, and
+    /// attaches them when a Ready names it. Several proposals may precede one Ready; they then leave in one message.
     /// </summary>
     public ProposeResult TryPropose(int sizeBytes, out LogIndex index)
     {

@@ -12,43 +12,47 @@ public sealed record RaftOptions
     public required IReadOnlyList<NodeId> Voters { get; init; }
 
     /// <summary>
-    /// How often a leader says that it lives. Default 100 ms. Shorter recovers lost messages sooner, and costs idle groups more.
+    /// How often a leader says that it lives. Default 100 ms. Shorter recovers lost messages sooner, and costs idle
+    /// groups more.
     /// </summary>
     public TimeSpan HeartbeatInterval { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>
-    /// The shortest silence of a leader after which a follower asks for an election; also how long it protects a leader that it
-    /// hears from. Default 500 ms. Shorter fails over sooner, and lets a pause of the leader's process cost it the leadership.
+    /// The shortest silence of a leader after which a follower asks for an election; also how long it protects a leader
+    /// that it hears from. Default 500 ms. Shorter fails over sooner, and lets a pause of the leader's process cost it
+    /// the leadership.
     /// </summary>
     public TimeSpan ElectionTimeoutMin { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// The longest such silence; each follower draws its own between the two. Default 1,000 ms. A wide range makes split votes
-    /// rare. A leader that reaches no majority for so long steps down.
+    /// The longest such silence; each follower draws its own between the two. Default 1,000 ms. A wide range makes
+    /// split votes rare. A leader that reaches no majority for so long steps down.
     /// </summary>
     public TimeSpan ElectionTimeoutMax { get; init; } = TimeSpan.FromMilliseconds(1000);
 
     /// <summary>
-    /// A follower whose connection to the leader breaks asks for pre-votes after a random part of this. Default 50 ms. Shorter
-    /// fails over sooner after a crash, and makes split votes likelier.
+    /// A follower whose connection to the leader breaks asks for pre-votes after a random part of this. Default 50 ms.
+    /// Shorter fails over sooner after a crash, and makes split votes likelier.
     /// </summary>
     public TimeSpan BrokenConnectionDelayMax { get; init; } = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>Bytes of entries on their way to one follower, not yet acknowledged. Default 4 MiB; one message may exceed it.</summary>
+    /// <summary>
+    /// Bytes of entries on their way to one follower, not yet acknowledged. Default 4 MiB; one message may exceed it.
+    /// </summary>
     public int MaxInFlightBytes { get; init; } = Limits.InFlightBytesPerFollower;
 
     /// <summary>Bytes of entries in one AppendEntries. Default 1 MiB; a single larger entry is sent alone.</summary>
     public int MaxAppendBytes { get; init; } = Limits.AppendMessageBytes;
 
     /// <summary>
-    /// Bytes of proposals that wait for their commit; beyond it proposals are refused, and the leader stays. Default 32 MiB. One
-    /// proposal is always let in, whatever its size.
+    /// Bytes of proposals that wait for their commit; beyond it proposals are refused, and the leader stays. Default 32
+    /// MiB. One proposal is always let in, whatever its size.
     /// </summary>
     public long MaxUncommittedBytes { get; init; } = Limits.UncommittedBytesPerGroup;
 
     /// <summary>
-    /// Who should lead first: this node campaigns at once while the group has never had a term. Default none: whoever times out
-    /// first. Spreads the leaders of a new cluster's groups; it has no effect later.
+    /// Who should lead first: this node campaigns at once while the group has never had a term. Default none: whoever
+    /// times out first. Spreads the leaders of a new cluster's groups; it has no effect later.
     /// </summary>
     public NodeId PreferredLeader { get; init; } = NodeId.None;
 
@@ -61,7 +65,7 @@ public sealed record RaftOptions
         Require(HeartbeatInterval >= TimeSpan.FromMilliseconds(1), "HeartbeatInterval must be 1 ms or more");
         Require(ElectionTimeoutMin >= 2 * HeartbeatInterval, "ElectionTimeoutMin must be two heartbeats or more");
         Require(ElectionTimeoutMax > ElectionTimeoutMin, "ElectionTimeoutMax must exceed ElectionTimeoutMin");
-        Require(BrokenConnectionDelayMax >= TimeSpan.FromMilliseconds(1), "BrokenConnectionDelayMax must be 1 ms or more");
+        Require(BrokenConnectionDelayMax.TotalMilliseconds >= 1, "BrokenConnectionDelayMax must be 1 ms or more");
         Require(MaxInFlightBytes > 0 && MaxAppendBytes > 0 && MaxUncommittedBytes > 0, "Byte limits must be positive");
     }
 

@@ -5,7 +5,8 @@ using Xunit;
 namespace Broker.Tests.Unit.Consensus;
 
 /// <summary>
-/// Replicas and a network in one thread on virtual time. After every round it checks that logs and applied entries agree.
+/// Replicas and a network in one thread on virtual time. After every round it checks that logs and applied entries
+/// agree.
 /// </summary>
 internal sealed class Cluster
 {
@@ -25,6 +26,8 @@ internal sealed class Cluster
     public Replica[] Replicas { get; }
 
     public long NowMs { get; private set; }
+
+    public long StepMs { get; set; } = 5;
 
     /// <summary>Messages for which this holds are lost.</summary>
     public Func<RaftMessage, bool> Lose { get; set; } = _ => false;
@@ -78,7 +81,7 @@ internal sealed class Cluster
     {
         for (var end = NowMs + milliseconds; NowMs < end;)
         {
-            NowMs += 5;
+            NowMs += StepMs;
             foreach (var replica in Replicas.Where(r => r.IsUp))
             {
                 replica.Tick(NowMs);
@@ -90,7 +93,7 @@ internal sealed class Cluster
 
     public void RunUntil(Func<bool> condition, string what, long deadlineMs = 10_000)
     {
-        for (var end = NowMs + deadlineMs; !condition(); Run(5))
+        for (var end = NowMs + deadlineMs; !condition(); Run(StepMs))
         {
             Assert.True(NowMs < end, $"{what} within {deadlineMs} ms");
         }
@@ -107,7 +110,7 @@ internal sealed class Cluster
         return Leaders.Single();
     }
 
-    /// <summary>Makes a chosen replica the leader, by letting only its clock run.</summary>
+    /// <summary>Makes a chosen replica the leader, by letting only its clock run; the others' clocks follow.</summary>
     public Replica Elect(int id)
     {
         for (var end = NowMs + 10_000; this[id].Node.Role != RaftRole.Leader;)
@@ -118,6 +121,15 @@ internal sealed class Cluster
             Pump();
         }
 
+        NowMs = this[id].Node.NextDeadlineMs;
+        foreach (var other in Replicas.Where(r => r.IsUp && r.Id.Value != id))
+        {
+            other.Tick(NowMs);
+            other.Sent.Clear();
+        }
+
+        this[id].Tick(NowMs);
+        Pump();
         return this[id];
     }
 
@@ -135,7 +147,8 @@ internal sealed class Cluster
     {
         foreach (var leader in Leaders)
         {
-            Assert.Equal(leader.Id, _leaders.TryAdd(leader.Node.Term, leader.Id) ? leader.Id : _leaders[leader.Node.Term]);
+            _leaders.TryAdd(leader.Node.Term, leader.Id);
+            Assert.Equal(_leaders[leader.Node.Term], leader.Id);
         }
 
         var longest = Replicas.MaxBy(r => r.Applied.Count)!.Applied;

@@ -66,7 +66,9 @@ public sealed class ElectionTests
         Assert.True(leader.Node.CommitIndex > index);
     }
 
-    /// <summary>Raft thesis 3.4: each server votes for at most one candidate in a given term, first come first served.</summary>
+    /// <summary>
+    /// Raft thesis 3.4: each server votes for at most one candidate in a given term, first come first served.
+    /// </summary>
     [Fact]
     public void Replica_gives_one_vote_a_term()
     {
@@ -145,7 +147,7 @@ public sealed class ElectionTests
     {
         var replica = new Replica(1, 3, hardState: new HardState(new Term(8), NodeId.None));
 
-        replica.Receive(new RaftMessage { Kind = kind, From = Two, To = One, Term = new Term(7), LogTerm = new Term(7) });
+        replica.Receive(new RaftMessage { Kind = kind, From = Two, To = One, Term = new Term(7) });
 
         var sent = replica.TakeOnly(answer);
         Assert.True(sent.Reject);
@@ -220,7 +222,10 @@ public sealed class ElectionTests
         var replica = new Replica(1, 3);
 
         replica.Receive(VoteRequest(new NodeId(9), term: 5));
-        replica.Receive(new RaftMessage { Kind = RaftMessageKind.RequestVote, From = Two, To = Three, Term = new Term(5) });
+        replica.Receive(new RaftMessage
+        {
+            Kind = RaftMessageKind.RequestVote, From = Two, To = Three, Term = new Term(5),
+        });
 
         Assert.Empty(replica.TakeSent());
         Assert.Equal(Term.None, replica.Node.Term);
