@@ -1,0 +1,28 @@
+namespace Broker.Delivery;
+
+/// <summary>What Delivery logs: event ids 5000 to 5999.</summary>
+internal static partial class DeliveryLog
+{
+    [LoggerMessage(
+        5001, LogLevel.Information, "Redis is connected; live subscribers get batches as they are committed.")]
+    public static partial void LiveConnected(ILogger logger);
+
+    [LoggerMessage(
+        5002,
+        LogLevel.Warning,
+        "Redis is away ({Reason}). Live subscribers fall back to the log; the connection is tried again.")]
+    public static partial void LiveLost(ILogger logger, string reason);
+
+    [LoggerMessage(
+        5003,
+        LogLevel.Warning,
+        "Redis has owed an answer for {SlowAfter}. What does not fit the queue is dropped oldest first.")]
+    public static partial void LiveSlow(ILogger logger, TimeSpan slowAfter);
+
+    [LoggerMessage(
+        5004, LogLevel.Warning, "{Dropped} batches were dropped from the live queue since Redis was last well.")]
+    public static partial void LiveDropped(ILogger logger, long dropped);
+
+    [LoggerMessage(5005, LogLevel.Error, "The live fan-out met an error that it does not know, and starts over.")]
+    public static partial void LiveFailed(ILogger logger, Exception exception);
+}

@@ -1,0 +1,17 @@
+using Broker.Domain;
+using Broker.Topics;
+
+namespace Broker.Delivery;
+
+/// <summary>
+/// What one data shard's applied batches set off: its readers wake, and Redis hears of them, where there is one.
+/// </summary>
+public sealed class ShardDelivery(GroupId group, TailSignal signal, LiveFanOut? liveFanOut) : IAppliedBatches
+{
+    public void OnAppended(
+        string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
+    {
+        signal.Notify(topic);
+        liveFanOut?.OnAppended(group, topic, baseOffset, count, timestampUnixMs, entry.Body.Slice(position, length));
+    }
+}
