@@ -4,9 +4,10 @@ using System.Text;
 namespace Broker.Client;
 
 /// <summary>
-/// Which topics a subscription wants: a topic name in which <c>*</c> stands for exactly one token, and a last <c>&gt;</c> for one
-/// or more tokens. <c>orders.*.created</c> matches <c>orders.eu.created</c>; <c>orders.&gt;</c> matches that and
-/// <c>orders.eu</c>, not <c>orders</c>; <c>&gt;</c> matches every topic. Immutable; safe to share between threads.
+/// Which topics a subscription wants: a topic name in which <c>*</c> stands for exactly one token, and a last
+/// <c>&gt;</c> for one or more tokens. <c>orders.*.created</c> matches <c>orders.eu.created</c>; <c>orders.&gt;</c>
+/// matches that and <c>orders.eu</c>, not <c>orders</c>; <c>&gt;</c> matches every topic. Immutable; safe to share
+/// between threads.
 /// </summary>
 public sealed class TopicFilter : IEquatable<TopicFilter>
 {
@@ -22,9 +23,10 @@ public sealed class TopicFilter : IEquatable<TopicFilter>
     public bool IsLiteral { get; }
 
     /// <summary>
-    /// A glob for Redis PSUBSCRIBE (put the channel prefix before it) that matches every topic that the filter matches, and
-    /// perhaps more, because a Redis <c>*</c> also spans dots: check what arrives with <see cref="Matches"/>. Characters that
-    /// mean something to Redis are escaped, so for a literal filter subscribe to the plain channel instead.
+    /// A glob for Redis PSUBSCRIBE (put the channel prefix before it) that matches every topic that the filter matches,
+    /// and perhaps more, because a Redis <c>*</c> also spans dots: check what arrives with <see cref="Matches"/>.
+    /// Characters that mean something to Redis are escaped, so for a literal filter subscribe to the plain channel
+    /// instead.
     /// </summary>
     public string RedisPattern => ToRedisPattern();
 
@@ -81,7 +83,8 @@ public sealed class TopicFilter : IEquatable<TopicFilter>
 
     /// <summary>Whether two filters have the same text.</summary>
     /// <param name="other">The other filter.</param>
-    public bool Equals(TopicFilter? other) => other is not null && string.Equals(_text, other._text, StringComparison.Ordinal);
+    public bool Equals(TopicFilter? other) =>
+        other is not null && string.Equals(_text, other._text, StringComparison.Ordinal);
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => Equals(obj as TopicFilter);

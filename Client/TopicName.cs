@@ -3,8 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace Broker.Client;
 
 /// <summary>
-/// The rules for topic names: dot-separated tokens such as <c>orders.eu.created</c>, 1 to 255 bytes of UTF-8, without spaces,
-/// control characters, <c>*</c> and <c>&gt;</c>. Case matters.
+/// The rules for topic names: dot-separated tokens such as <c>orders.eu.created</c>, 1 to 255 bytes of UTF-8, without
+/// spaces, control characters, <c>*</c> and <c>&gt;</c>. Case matters.
 /// </summary>
 public static class TopicName
 {
@@ -20,7 +20,9 @@ public static class TopicName
         return reason is null;
     }
 
-    /// <summary>Whether users may publish to a topic of this name: well formed, and not reserved for the broker.</summary>
+    /// <summary>
+    /// Whether users may publish to a topic of this name: well formed, and not reserved for the broker.
+    /// </summary>
     /// <param name="name">The name to judge.</param>
     /// <param name="reason">What is wrong with it, as a sentence for the user; null when nothing is.</param>
     public static bool ValidateForPublish([NotNullWhen(true)] string? name, [NotNullWhen(false)] out string? reason)

@@ -81,7 +81,8 @@ internal static class TopicSyntax
         }
     }
 
-    private static string? FindBadWildcard(string text, ReadOnlySpan<char> token, string what, bool wildcards, bool isLast)
+    private static string? FindBadWildcard(
+        string text, ReadOnlySpan<char> token, string what, bool wildcards, bool isLast)
     {
         if (!wildcards)
         {
@@ -93,6 +94,8 @@ internal static class TopicSyntax
             return $"{what} '{text}' has a wildcard inside the token '{token}'; '*' and '>' stand alone between dots.";
         }
 
-        return token[0] == '>' && !isLast ? $"{what} '{text}' has '>' before its end; '>' is the last token only." : null;
+        return token[0] == '>' && !isLast
+            ? $"{what} '{text}' has '>' before its end; '>' is the last token only."
+            : null;
     }
 }

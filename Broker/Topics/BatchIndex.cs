@@ -3,14 +3,15 @@ using Broker.Domain;
 namespace Broker.Topics;
 
 /// <summary>
-/// The batches of one topic in offset order, in chunks that are never moved once full, so that a topic with one batch is small
-/// and one with millions is not copied. One thread appends, any number read, without a lock.
+/// The batches of one topic in offset order, in chunks that are never moved once full, so that a topic with one batch
+/// is small and one with millions is not copied. One thread appends, any number read, without a lock.
 /// <para>
-/// Why that is right (.NET memory model, docs/design/specs/Memory-model.md): an appended slot is written first, a chunk or a
-/// directory that had to grow is stored next, and <see cref="_count"/> is written last, with release semantics. A reader reads
-/// the count first, with acquire semantics, so it sees every store that came before: the slots below that count, and a directory
-/// and chunks that hold them (or newer ones, which hold them too). Slots below a published count are never written again.
-/// Everything that readers may know follows from the count alone, so there is no second field to be torn from it.
+/// Why that is right (.NET memory model, docs/design/specs/Memory-model.md): an appended slot is written first, a chunk
+/// or a directory that had to grow is stored next, and <see cref="_count"/> is written last, with release semantics. A
+/// reader reads the count first, with acquire semantics, so it sees every store that came before: the slots below that
+/// count, and a directory and chunks that hold them (or newer ones, which hold them too). Slots below a published count
+/// are never written again. Everything that readers may know follows from the count alone, so there is no second field
+/// to be torn from it.
 /// </para>
 /// </summary>
 internal sealed class BatchIndex

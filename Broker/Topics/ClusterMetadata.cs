@@ -3,7 +3,9 @@ using Broker.Domain;
 
 namespace Broker.Topics;
 
-/// <summary>The metadata group's state after some applied entry. Immutable: a reader on any thread keeps a whole picture.</summary>
+/// <summary>
+/// The metadata group's state after some applied entry. Immutable: a reader on any thread keeps a whole picture.
+/// </summary>
 public sealed record ClusterMetadata(
     Guid? ClusterId,
     ImmutableSortedDictionary<int, NodeRegistration> Nodes,

@@ -7,7 +7,8 @@ namespace Broker.Topics;
 /// The bytes of a log entry's body: commands, one after the other. All numbers are little-endian.
 /// <code>
 /// command: u32 length of what follows | u8 kind | payload
-/// publish: u8 topic length | topic | u64 producer id | u32 epoch | u64 sequence | u32 record count | RecordBatch, to the end
+/// publish: u8 topic length | topic | u64 producer id | u32 epoch | u64 sequence | u32 record count
+///          | RecordBatch, to the end
 /// </code>
 /// An unstamped publish of one empty record (0A 00) to topic "a":
 /// <code>
@@ -30,7 +31,9 @@ public static partial class CommandCodec
 
     private const int PublishFixedBytes = 1 + sizeof(ulong) + sizeof(uint) + sizeof(ulong) + sizeof(uint);
 
-    /// <summary>The commands of an entry's body. Malformed bytes break an invariant: the log has checked their CRC.</summary>
+    /// <summary>
+    /// The commands of an entry's body. Malformed bytes break an invariant: the log has checked their CRC.
+    /// </summary>
     public static CommandSequence Read(ReadOnlySpan<byte> body) => new(body);
 
     public static CommandSequence Read(ReadOnlyMemory<byte> body) => new(body.Span);

@@ -1,6 +1,8 @@
 namespace Broker.Topics;
 
-/// <summary>What a command in a log entry asks of the state machine. The numbers are on disk: never reuse one.</summary>
+/// <summary>
+/// What a command in a log entry asks of the state machine. The numbers are on disk: never reuse one.
+/// </summary>
 public enum CommandKind : byte
 {
     /// <summary>Stores a record batch in a topic (data shards).</summary>

@@ -28,7 +28,8 @@ public ref struct CommandSequence(ReadOnlySpan<byte> body)
         Invariant.Check(rest.Length > CommandCodec.HeaderBytes - 1, "a command's header lies within the entry's body");
         var length = BinaryPrimitives.ReadUInt32LittleEndian(rest);
         Invariant.Check(
-            length >= 1 && length <= (uint)(rest.Length - sizeof(uint)), "a command's length lies within the entry's body");
+            length >= 1 && length <= (uint)(rest.Length - sizeof(uint)),
+            "a command's length lies within the entry's body");
         _kind = (CommandKind)rest[sizeof(uint)];
         _payloadPosition = _position + CommandCodec.HeaderBytes;
         _payloadLength = (int)length - 1;

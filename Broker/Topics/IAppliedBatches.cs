@@ -6,8 +6,9 @@ namespace Broker.Topics;
 public interface IAppliedBatches
 {
     /// <summary>
-    /// Called on the group's loop thread after readers can see the batch, in log order. Must not block and must not throw.
-    /// The batch's bytes are <paramref name="length"/> bytes of the entry's body from <paramref name="position"/>.
+    /// Called on the group's loop thread after readers can see the batch, in log order. Must not block and must not
+    /// throw. The batch's bytes are <paramref name="length"/> bytes of the entry's body from <paramref
+    /// name="position"/>.
     /// </summary>
     void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length);

@@ -6,8 +6,8 @@ using Broker.Replication;
 namespace Broker.Topics;
 
 /// <summary>
-/// The state of group 0: the cluster's id, its nodes, its live subscriptions. Everything follows from the committed entries.
-/// One thread applies; others read <see cref="Current"/>, a picture that never changes under them.
+/// The state of group 0: the cluster's id, its nodes, its live subscriptions. Everything follows from the committed
+/// entries. One thread applies; others read <see cref="Current"/>, a picture that never changes under them.
 /// </summary>
 public sealed class MetadataStateMachine(Action<ClusterMetadata>? changed = null) : IStateMachine
 {
@@ -21,8 +21,8 @@ public sealed class MetadataStateMachine(Action<ClusterMetadata>? changed = null
     public ulong StateHash => _hash.Value;
 
     /// <summary>
-    /// Applies an entry; afterwards calls the constructor's <c>changed</c>, once and only when something is different, on this
-    /// thread: it must not block and must not throw.
+    /// Applies an entry; afterwards calls the constructor's <c>changed</c>, once and only when something is different,
+    /// on this thread: it must not block and must not throw.
     /// </summary>
     public void Apply(LogEntry entry, Span<CommandResult> results)
     {
@@ -87,8 +87,8 @@ public sealed class MetadataStateMachine(Action<ClusterMetadata>? changed = null
         return default;
     }
 
-    // A node number stands for a disk: one that comes back with another disk has forgotten its votes and its log, and must not
-    // pass for the old one (Raft thesis 11.7.2 counts on stable storage).
+    // A node number stands for a disk: one that comes back with another disk has forgotten its votes and its log, and
+    // must not pass for the old one (Raft thesis 11.7.2 counts on stable storage).
     private CommandResult RegisterNode(NodeRegistration node, ref ClusterMetadata state)
     {
         _hash.Add(node.Id.Value);

@@ -21,7 +21,9 @@ internal sealed class ProducerState(ulong id)
 
     public ProducerState? Newer { get; set; }
 
-    /// <summary>A newer epoch starts over: what older ones sent can no longer be repeated, for they are fenced.</summary>
+    /// <summary>
+    /// A newer epoch starts over: what older ones sent can no longer be repeated, for they are fenced.
+    /// </summary>
     public void BeginEpoch(uint epoch)
     {
         Epoch = epoch;

@@ -4,22 +4,23 @@ using Broker.Replication;
 namespace Broker.Topics;
 
 /// <summary>
-/// The idempotent producers of one topic (KIP-98): decides whether a stamped batch is new, a repetition, or out of turn. It
-/// depends on the log alone, so every replica decides the same.
+/// The idempotent producers of one topic (KIP-98): decides whether a stamped batch is new, a repetition, or out of
+/// turn. It depends on the log alone, so every replica decides the same.
 /// </summary>
 internal sealed class ProducerTable(int maxProducers)
 {
     private readonly Dictionary<ulong, ProducerState> _producers = [];
 
-    // A list from the producer whose last batch is oldest to the one whose is newest. Batches come in log order, so "lowest log
-    // index first" is this order, and two batches of one entry still have a definite one.
+    // A list from the producer whose last batch is oldest to the one whose is newest. Batches come in log order, so
+    // "lowest log index first" is this order, and two batches of one entry still have a definite one.
     private ProducerState? _oldest;
     private ProducerState? _newest;
 
     public int Count => _producers.Count;
 
     /// <summary>
-    /// True: the batch is to be appended, and then remembered by <see cref="Remember"/>. False: it is not, and the answer says why.
+    /// True: the batch is to be appended, and then remembered by <see cref="Remember"/>. False: it is not, and the
+    /// answer says why.
     /// </summary>
     public bool Admits(in PublishStamp stamp, int count, out CommandResult answer)
     {

@@ -5,17 +5,17 @@ using Broker.Domain;
 namespace Broker.Topics;
 
 /// <summary>
-/// Checks the encoded <c>broker.v1.RecordBatch</c> of a producer in one pass, so that what is stored can be read by every
-/// consumer, and counts its records. It makes no objects; only a refusal allocates, for its words.
+/// Checks the encoded <c>broker.v1.RecordBatch</c> of a producer in one pass, so that what is stored can be read by
+/// every consumer, and counts its records. It makes no objects; only a refusal allocates, for its words.
 /// <code>
 /// 0A 0E                      records[0], 14 bytes
 ///   0A 01 6B                 key "k"
 ///   12 02 68 69              value "hi"
 ///   1A 05 0A 01 68 12 00     headers[0]: name "h", value empty
 /// </code>
-/// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker writes:
-/// tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a known field with
-/// another wire type, which protobuf treats as unknown.
+/// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker
+/// writes: tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a
+/// known field with another wire type, which protobuf treats as unknown.
 /// </summary>
 public static class RecordBatchScanner
 {

@@ -5,8 +5,8 @@ namespace Broker.Topics;
 
 /// <summary>
 /// Which group holds a topic: a stable hash of its name, modulo the number of data shards. Group 0 holds the cluster's
-/// metadata, so data shards are numbered from 1. The number of shards is fixed when the cluster is first started: another
-/// one would look for topics where they are not.
+/// metadata, so data shards are numbered from 1. The number of shards is fixed when the cluster is first started:
+/// another one would look for topics where they are not.
 /// </summary>
 public sealed class ShardMap
 {

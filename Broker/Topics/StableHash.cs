@@ -1,8 +1,9 @@
 namespace Broker.Topics;
 
 /// <summary>
-/// FNV-1a with 64 bits, finished with MurmurHash3's fmix64 because FNV's low bits alone spread short names badly. The same on
-/// every machine and in every version: it decides where topics live, so it never changes (test vectors guard it).
+/// FNV-1a with 64 bits, finished with MurmurHash3's fmix64 because FNV's low bits alone spread short names badly. The
+/// same on every machine and in every version: it decides where topics live, so it never changes (test vectors guard
+/// it).
 /// </summary>
 internal static class StableHash
 {

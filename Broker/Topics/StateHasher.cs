@@ -4,8 +4,8 @@ using System.Text;
 namespace Broker.Topics;
 
 /// <summary>
-/// A running hash of everything that a state machine did, in order: replicas that did the same have the same value. It is
-/// compared for equality only, between replicas of one version, so its mixing may change with a version.
+/// A running hash of everything that a state machine did, in order: replicas that did the same have the same value. It
+/// is compared for equality only, between replicas of one version, so its mixing may change with a version.
 /// </summary>
 internal struct StateHasher
 {

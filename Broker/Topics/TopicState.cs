@@ -2,7 +2,9 @@ using Broker.Domain;
 
 namespace Broker.Topics;
 
-/// <summary>What a replica knows about one topic. The apply thread writes; readers see it through <see cref="TopicView"/>.</summary>
+/// <summary>
+/// What a replica knows about one topic. The apply thread writes; readers see it through <see cref="TopicView"/>.
+/// </summary>
 internal sealed class TopicState(string name, ulong nameHash)
 {
     public string Name { get; } = name;
@@ -19,7 +21,8 @@ internal sealed class TopicState(string name, ulong nameHash)
     public long Append(LogEntry entry, int recordCount, int position, int length)
     {
         var baseOffset = Batches.NextOffset;
-        Batches.Append(new BatchLocation(baseOffset, recordCount, position, entry.Index, entry.TimestampUnixMs, length));
+        Batches.Append(new BatchLocation(
+            baseOffset, recordCount, position, entry.Index, entry.TimestampUnixMs, length));
         return baseOffset;
     }
 }

@@ -6,9 +6,9 @@ using Broker.Replication;
 namespace Broker.Topics;
 
 /// <summary>
-/// The state of one data shard: its topics, where their batches are in the log, and which producers sent them. Everything
-/// follows from the committed entries (times too), so all replicas agree. One thread applies; readers on other threads see a
-/// batch as soon as its Apply step is done and never a part of one (see <see cref="BatchIndex"/>).
+/// The state of one data shard: its topics, where their batches are in the log, and which producers sent them.
+/// Everything follows from the committed entries (times too), so all replicas agree. One thread applies; readers on
+/// other threads see a batch as soon as its Apply step is done and never a part of one (see <see cref="BatchIndex"/>).
 /// </summary>
 public sealed class TopicStateMachine : IStateMachine
 {

@@ -1,8 +1,8 @@
 namespace Broker.Topics;
 
 /// <summary>
-/// A topic as readers on any thread see it. It is live: <see cref="NextOffset"/> grows between two calls, and whatever is below
-/// it stays as it is.
+/// A topic as readers on any thread see it. It is live: <see cref="NextOffset"/> grows between two calls, and whatever
+/// is below it stays as it is.
 /// </summary>
 public readonly struct TopicView
 {

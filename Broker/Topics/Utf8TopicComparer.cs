@@ -4,11 +4,12 @@ using Broker.Domain;
 namespace Broker.Topics;
 
 /// <summary>
-/// Compares topic names with the bytes that stand in the log, so that applying a publish to a known topic makes no string. The
-/// hash is seeded per process (as HashCode is): names come from clients, who could otherwise pick colliding ones. Nothing
-/// replicated depends on it.
+/// Compares topic names with the bytes that stand in the log, so that applying a publish to a known topic makes no
+/// string. The hash is seeded per process (as HashCode is): names come from clients, who could otherwise pick colliding
+/// ones. Nothing replicated depends on it.
 /// </summary>
-internal sealed class Utf8TopicComparer : IEqualityComparer<string>, IAlternateEqualityComparer<ReadOnlySpan<byte>, string>
+internal sealed class Utf8TopicComparer
+    : IEqualityComparer<string>, IAlternateEqualityComparer<ReadOnlySpan<byte>, string>
 {
     public static readonly Utf8TopicComparer Instance = new();
 

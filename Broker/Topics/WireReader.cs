@@ -1,8 +1,8 @@
 namespace Broker.Topics;
 
 /// <summary>
-/// Takes protobuf fields off encoded bytes without making objects (protobuf.dev/programming-guides/encoding). Every Try*
-/// answers false on bytes that no encoder writes; varints may have more bytes than they need, as decoders accept.
+/// Takes protobuf fields off encoded bytes without making objects (protobuf.dev/programming-guides/encoding). Every
+/// Try* answers false on bytes that no encoder writes; varints may have more bytes than they need, as decoders accept.
 /// </summary>
 internal ref struct WireReader(ReadOnlySpan<byte> bytes)
 {
@@ -40,7 +40,9 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
         return true;
     }
 
-    /// <summary>Passes over an unknown field. Groups (types 3 and 4, deprecated) and types that do not exist are refused.</summary>
+    /// <summary>
+    /// Passes over an unknown field. Groups (types 3 and 4, deprecated) and types that do not exist are refused.
+    /// </summary>
     public bool TrySkip(int wireType) => wireType switch
     {
         Varint => TrySkipVarint(),

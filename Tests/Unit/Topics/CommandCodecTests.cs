@@ -21,7 +21,8 @@ public sealed class CommandCodecTests
         var store = Guid.Parse("00112233-4455-6677-8899-aabbccddeeff");
         var bytes = Entries.Metadata(
             into => CommandCodec.WriteNodeRegistered(into, new NodeRegistration(new NodeId(2), "b", store)));
-        Assert.Equal("18000000" + "11" + "02000000" + "00112233445566778899AABBCCDDEEFF" + "010062", Convert.ToHexString(bytes));
+        Assert.Equal(
+            "18000000" + "11" + "02000000" + "00112233445566778899AABBCCDDEEFF" + "010062", Convert.ToHexString(bytes));
     }
 
     [Fact]
@@ -32,7 +33,7 @@ public sealed class CommandCodecTests
         {
             var wanted = Enumerable.Range(0, random.Next(1, 8)).Select(_ => Draw(random)).ToArray();
             var body = wanted
-                .SelectMany(publish => Entries.PublishCommand(publish.Topic, publish.Batch, publish.Records, publish.Stamp))
+                .SelectMany(each => Entries.PublishCommand(each.Topic, each.Batch, each.Records, each.Stamp))
                 .ToArray();
 
             var ordinal = 0;

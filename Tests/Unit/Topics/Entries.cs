@@ -19,7 +19,13 @@ internal sealed class Entries
     }
 
     public LogEntry Raw(int count, byte[] body) => new(
-        new LogIndex(++_index), new Term(1), EntryKind.Commands, count, _timestampUnixMs += 10, Crc32C.Compute(body), body);
+        new LogIndex(++_index),
+        new Term(1),
+        EntryKind.Commands,
+        count,
+        _timestampUnixMs += 10,
+        Crc32C.Compute(body),
+        body);
 
     public LogEntry Publish(string topic, int records = 1, ulong id = 0, uint epoch = 0, ulong sequence = 0) =>
         Of(PublishCommand(topic, Batch(records), records, new PublishStamp(id, epoch, sequence)));

@@ -105,7 +105,8 @@ public sealed class MetadataStateMachineTests
         var other = new MetadataStateMachine();
         var third = new MetadataStateMachine();
         var entry = _entries.Of(Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["a"])));
-        var different = new Entries().Of(Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["b"])));
+        var different = new Entries().Of(
+            Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["b"])));
         _machine.Apply(entry, []);
         other.Apply(entry, []);
         third.Apply(different, []);

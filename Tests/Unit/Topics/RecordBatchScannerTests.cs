@@ -15,7 +15,8 @@ public sealed class RecordBatchScannerTests
         var batch = Convert.FromHexString("0A0E" + "0A016B" + "12026869" + "1A050A01681200");
         Assert.Equal(new BatchScan(1, RefusalCode.None, null), RecordBatchScanner.Scan(batch));
         var parsed = Assert.Single(RecordBatch.Parser.ParseFrom(batch).Records);
-        Assert.Equal(("k", "hi", "h"), (parsed.Key.ToStringUtf8(), parsed.Value.ToStringUtf8(), parsed.Headers[0].Name));
+        Assert.Equal(
+            ("k", "hi", "h"), (parsed.Key.ToStringUtf8(), parsed.Value.ToStringUtf8(), parsed.Headers[0].Name));
     }
 
     [Fact]
@@ -115,7 +116,8 @@ public sealed class RecordBatchScannerTests
     public void Unknown_fields_and_odd_but_legal_encodings_pass()
     {
         // An unknown varint, fixed64, bytes and fixed32 around a record whose length takes five bytes.
-        Assert.Equal(1, Accept(Convert.FromHexString("1096011908000000000000002203616263" + "2D01000000" + "0A8080808000")));
+        Assert.Equal(1, Accept(Convert.FromHexString(
+            "1096011908000000000000002203616263" + "2D01000000" + "0A8080808000")));
 
         // The known fields with another wire type are unknown to protobuf.
         Assert.Equal(1, Accept(Convert.FromHexString("0805" + "0A04" + "0805" + "1806")));
@@ -124,7 +126,9 @@ public sealed class RecordBatchScannerTests
     [Fact]
     public void Limits_are_checked_per_record_and_named()
     {
-        Refuse(new Record { Value = Bytes(Limits.RecordBytes + 1) }, "Record 1 has a value of 1,048,577 bytes; the limit is 1,048,576");
+        Refuse(
+            new Record { Value = Bytes(Limits.RecordBytes + 1) },
+            "Record 1 has a value of 1,048,577 bytes; the limit is 1,048,576");
         Refuse(new Record { Key = Bytes(Limits.KeyBytes + 1) }, "Record 1 has a key of 8,193 bytes");
         Refuse(
             new Record { Headers = { new Header { Name = "n", Value = Bytes(Limits.HeaderBytes) } } },
@@ -185,7 +189,8 @@ public sealed class RecordBatchScannerTests
         var batch = new RecordBatch();
         for (var i = random.Next(1, 6); i > 0; i--)
         {
-            var record = new Record { Key = Bytes(random.Next(4)), Value = Bytes(random.Next(2) == 0 ? 0 : random.Next(300)) };
+            var value = Bytes(random.Next(2) == 0 ? 0 : random.Next(300));
+            var record = new Record { Key = Bytes(random.Next(4)), Value = value };
             for (var headers = random.Next(3); headers > 0; headers--)
             {
                 record.Headers.Add(new Header { Name = "é漢x"[..random.Next(4)], Value = Bytes(random.Next(5)) });

@@ -5,7 +5,8 @@ namespace Broker.Tests.Unit.Topics;
 
 public sealed class ShardMapTests
 {
-    // Computed by an independent implementation of FNV-1a 64 + fmix64. A changed value would lose topics: never edit these.
+    // Computed by an independent implementation of FNV-1a 64 + fmix64. A changed value would lose topics: never edit
+    // these.
     [Theory]
     [InlineData("", 0xEFD01F60BA992926)]
     [InlineData("a", 0x82A2A958A9BECE5B)]

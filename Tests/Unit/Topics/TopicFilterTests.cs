@@ -75,7 +75,8 @@ public sealed class TopicFilterTests
 
             var filter = string.Join('.', tokens);
             Assert.True(
-                Reference(tokens, topic.Split('.')) == TopicFilter.Parse(filter).Matches(topic), $"{filter} and {topic}");
+                Reference(tokens, topic.Split('.')) == TopicFilter.Parse(filter).Matches(topic),
+                $"{filter} and {topic}");
         }
     }
 

@@ -101,7 +101,9 @@ public sealed class TopicStateMachineTests
         }
 
         var forgotten = Publish("a", 2, id: 1, sequence: 0);
-        Assert.Equal((RefusalCode.None, -1L, true, 2), (forgotten.Code, forgotten.BaseOffset, forgotten.Duplicate, forgotten.Count));
+        Assert.Equal(
+            (RefusalCode.None, -1L, true, 2),
+            (forgotten.Code, forgotten.BaseOffset, forgotten.Duplicate, forgotten.Count));
     }
 
     [Fact]
@@ -131,7 +133,8 @@ public sealed class TopicStateMachineTests
         Assert.Equal(4, Publish("a", 1, id: 1, epoch: 5, sequence: 0).BaseOffset);
         var fenced = Publish("a", 1, id: 1, epoch: 4, sequence: 4);
         Assert.Equal((RefusalCode.ProducerFenced, 5UL), (fenced.Code, fenced.Expected));
-        Assert.Equal((4L, true), (Publish("a", 1, id: 1, epoch: 5).BaseOffset, Publish("a", 1, id: 1, epoch: 5).Duplicate));
+        var again = Publish("a", 1, id: 1, epoch: 5);
+        Assert.Equal((4L, true), (again.BaseOffset, again.Duplicate));
     }
 
     [Fact]
@@ -204,7 +207,8 @@ public sealed class TopicStateMachineTests
     {
         var random = new Random(11);
         var log = Enumerable.Range(0, 500)
-            .Select(_ => _entries.Publish($"t{random.Next(4)}", random.Next(1, 4), (ulong)random.Next(4), 0, (ulong)random.Next(20)))
+            .Select(_ => _entries.Publish(
+                $"t{random.Next(4)}", random.Next(1, 4), (ulong)random.Next(4), 0, (ulong)random.Next(20)))
             .ToList();
         var one = new TopicStateMachine(new AppliedLog(), 3, 2);
         var two = new TopicStateMachine(new AppliedLog(), 3, 2);
