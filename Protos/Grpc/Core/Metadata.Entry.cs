@@ -55,6 +55,10 @@ public sealed partial class Metadata
 
         internal bool HasKey(string key) => string.Equals(Key, key, StringComparison.OrdinalIgnoreCase);
 
+        internal static bool IsValidKey(string key) =>
+            !key.AsSpan().ContainsAnyExcept(KeyCharacters)
+            || !key.ToLowerInvariant().AsSpan().ContainsAnyExcept(KeyCharacters);
+
         private static string NormalizeKey(string key)
         {
             ArgumentNullException.ThrowIfNull(key);
