@@ -3,7 +3,7 @@ using System.Buffers;
 namespace Grpc.Wire;
 
 /// <summary>A growing buffer of pooled memory. Not safe for use by two threads at once.</summary>
-internal sealed class PooledBuffer : IBufferWriter<byte>, IDisposable
+internal sealed class PooledBuffer : IBufferWriter<byte>
 {
     private const int SmallestSizeBytes = 1024;
 
@@ -73,7 +73,8 @@ internal sealed class PooledBuffer : IBufferWriter<byte>, IDisposable
         }
     }
 
-    public void Dispose()
+    /// <summary>Gives the memory back. The buffer is empty and can be used again.</summary>
+    public void Release()
     {
         Length = 0;
         Return();
