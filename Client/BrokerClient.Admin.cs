@@ -17,7 +17,7 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(filter);
         var request = new ListTopicsRequest { Filter = filter };
         var response = await CallAnyAsync(
-            "Listing topics", c => c.Admin.ListTopicsAsync, request, cancellationToken);
+            "Listing topics", (c, o) => c.Admin.ListTopicsAsync(request, o), cancellationToken);
         return [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))];
     }
 
@@ -27,7 +27,7 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>
     public async ValueTask<ClusterInfo> DescribeClusterAsync(CancellationToken cancellationToken = default) =>
         ToInfo(await CallAnyAsync(
-            "Describing the cluster", c => c.Admin.DescribeClusterAsync, new DescribeClusterRequest(), cancellationToken));
+            "Describing the cluster", (c, o) => c.Admin.DescribeClusterAsync(new DescribeClusterRequest(), o), cancellationToken));
 
     /// <summary>The cluster as one given node sees it, with that node's own Raft figures. Asked once, without a retry.</summary>
     /// <param name="address">Base address of the node's gRPC endpoint.</param>
@@ -72,7 +72,7 @@ public sealed partial class BrokerClient
         var request = new PutLiveSubscriptionRequest { Name = name };
         request.Filters.AddRange(filters);
         await CallAnyAsync(
-            $"Putting live subscription '{name}'", c => c.Admin.PutLiveSubscriptionAsync, request, cancellationToken);
+            $"Putting live subscription '{name}'", (c, o) => c.Admin.PutLiveSubscriptionAsync(request, o), cancellationToken);
     }
 
     /// <summary>Ends a live subscription. Removing one that does not exist succeeds.</summary>
@@ -85,18 +85,16 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(name);
         await CallAnyAsync(
             $"Deleting live subscription '{name}'",
-            c => c.Admin.DeleteLiveSubscriptionAsync,
-            new DeleteLiveSubscriptionRequest { Name = name },
+            (c, o) => c.Admin.DeleteLiveSubscriptionAsync(new DeleteLiveSubscriptionRequest { Name = name }, o),
             cancellationToken);
     }
 
     /// <summary>
     /// Asks one broker after the other until one answers. All these calls may be repeated: they read, or set something by its name.
     /// </summary>
-    private async Task<TResponse> CallAnyAsync<TRequest, TResponse>(
+    private async Task<TResponse> CallAnyAsync<TResponse>(
         string what,
-        Func<BrokerConnection, Func<TRequest, CallOptions, AsyncUnaryCall<TResponse>>> method,
-        TRequest request,
+        Func<BrokerConnection, CallOptions, AsyncUnaryCall<TResponse>> method,
         CancellationToken cancellationToken)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -106,7 +104,7 @@ public sealed partial class BrokerClient
             var connection = _connections.Next();
             try
             {
-                using var call = method(connection)(request, TryOptions(cancellationToken));
+                using var call = method(connection, TryOptions(cancellationToken));
                 var response = await call;
                 connection.Worked();
                 return response;

@@ -52,13 +52,13 @@ public sealed partial class BrokerClient
                 topic, bytes, () => (producer, producer.Append(message, bytes, out _)), cancellationToken);
         }
 
-        var ack = producer.Append(message, bytes, out var mayPump);
+        var ticket = producer.Append(message, bytes, out var mayPump);
         if (mayPump)
         {
             producer.Pump();
         }
 
-        return cancellationToken.CanBeCanceled ? AckUnlessCancelledAsync(ack, cancellationToken) : ack;
+        return ticket.AckAsync(cancellationToken);
     }
 
     /// <summary>
@@ -107,14 +107,10 @@ public sealed partial class BrokerClient
                 topic, encodedBatch.Length, () => Enqueue(topic, encodedBatch, count, stamp), cancellationToken);
         }
 
-        var (producer, ack) = Enqueue(topic, encodedBatch, count, stamp);
+        var (producer, ticket) = Enqueue(topic, encodedBatch, count, stamp);
         producer.Pump();
-        return cancellationToken.CanBeCanceled ? AckUnlessCancelledAsync(ack, cancellationToken) : ack;
+        return ticket.AckAsync(cancellationToken);
     }
-
-    private static async ValueTask<PublishAck> AckUnlessCancelledAsync(
-        ValueTask<PublishAck> ack, CancellationToken cancellationToken) =>
-        await ack.AsTask().WaitAsync(cancellationToken);
 
     private bool TryAddProducer(
         string topic,
@@ -143,7 +139,7 @@ public sealed partial class BrokerClient
     private ValueTask<PublishAck> WaitForRoomAsync(
         string topic,
         int bytes,
-        Func<(TopicProducer Producer, ValueTask<PublishAck> Ack)> enter,
+        Func<(TopicProducer Producer, PublishTicket Ticket)> enter,
         CancellationToken cancellationToken)
     {
         var deadline = _publishing.After(_publishing.Now, _options.PublishTimeout);
@@ -153,7 +149,7 @@ public sealed partial class BrokerClient
             : ValueTask.FromException<PublishAck>(ClientErrors.TooManyWaiting(topic, _options.MaxWaitingPublishes));
     }
 
-    private (TopicProducer Producer, ValueTask<PublishAck> Ack) Enqueue(
+    private (TopicProducer Producer, PublishTicket Ticket) Enqueue(
         string topic, ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
     {
         while (true)
@@ -163,9 +159,9 @@ public sealed partial class BrokerClient
                 static (key, client) => new TopicProducer(
                     client._publishing, key.Topic, key.Id, idle => client.Forget(key, idle)),
                 this);
-            if (producer.TryEnqueue(encoded, count, stamp) is { } ack)
+            if (producer.TryEnqueue(encoded, count, stamp) is { } ticket)
             {
-                return (producer, ack);
+                return (producer, ticket);
             }
         }
     }

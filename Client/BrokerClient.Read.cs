@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using Broker.Client.Connections;
-using Grpc.Core;
 using Wire = Broker.Protocol.Wire;
 
 namespace Broker.Client;

@@ -8,11 +8,8 @@ internal static partial class ClientLog
     [LoggerMessage(10001, LogLevel.Information, "The publish stream to {Address} broke with {Batches} batches unanswered: {Failure}")]
     public static partial void StreamBroken(ILogger logger, Uri address, int batches, string failure);
 
-    [LoggerMessage(10002, LogLevel.Debug, "The publish stream to {Address} has ended")]
-    public static partial void StreamEnded(ILogger logger, Uri address);
-
-    [LoggerMessage(10003, LogLevel.Debug, "A write to {Address} failed: {Failure}")]
-    public static partial void WriteFailed(ILogger logger, Uri address, string failure);
+    [LoggerMessage(10002, LogLevel.Debug, "The publish stream to {Address} has ended: {Failure}")]
+    public static partial void StreamEnded(ILogger logger, Uri address, string failure);
 
     [LoggerMessage(10004, LogLevel.Debug, "Topic {Topic} is led by {Address}")]
     public static partial void LeaderLearned(ILogger logger, string topic, Uri address);

@@ -1,4 +1,3 @@
-using Broker.Client.Publishing;
 using Broker.Protocol.V1;
 using Grpc.Net.Client;
 using Microsoft.Extensions.Logging;

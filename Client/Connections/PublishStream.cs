@@ -15,12 +15,11 @@ internal sealed class PublishStream
     /// <summary>Writes that one caller does in a row for others before the thread pool takes over.</summary>
     private const int WritesInline = 16;
 
-    private static ulong lastCorrelation;
+    private static ulong _lastCorrelation;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<ulong, PublishBatch> _awaited = [];
     private readonly Queue<(Wire.PublishStreamRequest Request, PublishBatch Batch)> _outbox = new();
-    private readonly CancellationTokenSource _end = new();
     private readonly AsyncDuplexStreamingCall<Wire.PublishStreamRequest, Wire.PublishStreamResponse> _call;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -33,7 +32,7 @@ internal sealed class PublishStream
         Connection = connection;
         _time = time;
         _logger = logger;
-        _call = connection.Messages.PublishStream(cancellationToken: _end.Token);
+        _call = connection.Messages.PublishStream();
 
         // Not started inline: producers open streams under their lock, and an answer wants that lock.
         _ = Task.Run(ReadAsync);
@@ -46,7 +45,7 @@ internal sealed class PublishStream
     /// <summary>Queues a batch; false when the stream is broken. Call <see cref="Flush"/> outside of locks.</summary>
     public bool TrySend(PublishBatch batch, long now, bool behindOthers)
     {
-        var correlation = Interlocked.Increment(ref lastCorrelation);
+        var correlation = Interlocked.Increment(ref _lastCorrelation);
         var stamp = batch.Stamp;
         var request = new Wire.PublishStreamRequest
         {
@@ -122,7 +121,6 @@ internal sealed class PublishStream
             batch.Release();
         }
 
-        _end.Cancel();
         _call.Dispose();
     }
 
@@ -201,10 +199,9 @@ internal sealed class PublishStream
                 }
             }
         }
-        catch (Exception error) when (error is RpcException or InvalidOperationException or OperationCanceledException)
+        catch (Exception error)
         {
-            // The reading side ends with the call and knows the call's real status; it breaks the stream.
-            ClientLog.WriteFailed(_logger, Connection.Address, error.Message);
+            Break(error);
         }
     }
 
@@ -212,24 +209,27 @@ internal sealed class PublishStream
     {
         try
         {
-            while (await _call.ResponseStream.MoveNext(_end.Token))
+            while (await _call.ResponseStream.MoveNext(CancellationToken.None))
             {
                 OnResponse(_call.ResponseStream.Current);
             }
 
             Break("it ended the stream", maybeStored: true, hangs: false);
         }
-        catch (RpcException error)
+        catch (Exception error)
         {
-            Break(
-                $"{error.StatusCode}: {error.Status.Detail}",
-                maybeStored: !NeverConnected(error),
-                hangs: false);
+            Break(error);
         }
-        catch (Exception error) when (error is OperationCanceledException or ObjectDisposedException && _broken)
-        {
-            ClientLog.StreamEnded(_logger, Connection.Address);
-        }
+    }
+
+    /// <summary>Whatever ended a loop of the stream, its batches go elsewhere; a break that was meant is no news.</summary>
+    private void Break(Exception error)
+    {
+        ClientLog.StreamEnded(_logger, Connection.Address, error.Message);
+        Break(
+            error is RpcException rpc ? $"{rpc.StatusCode}: {rpc.Status.Detail}" : $"{error.GetType().Name}: {error.Message}",
+            maybeStored: !NeverConnected(error),
+            hangs: false);
     }
 
     private void OnResponse(Wire.PublishStreamResponse response)
@@ -246,8 +246,8 @@ internal sealed class PublishStream
     }
 
     /// <summary>Whether no connection came about, so that surely nothing reached the broker.</summary>
-    private static bool NeverConnected(RpcException error) =>
-        error.Status.DebugException is HttpRequestException
+    private static bool NeverConnected(Exception error) =>
+        error is RpcException { Status.DebugException: HttpRequestException inner } && inner is
         {
             HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError
             or HttpRequestError.SecureConnectionError

@@ -2,9 +2,9 @@ namespace Broker.Client.Publishing;
 
 /// <summary>A publish that waits for room. It joins its batch in the moment in which it is let in.</summary>
 internal sealed class GateWaiter(
-    string topic, int bytes, long deadlineAt, Func<(TopicProducer Producer, ValueTask<PublishAck> Ack)> enter)
+    string topic, int bytes, long deadlineAt, Func<(TopicProducer Producer, PublishTicket Ticket)> enter)
 {
-    private readonly TaskCompletionSource<ValueTask<PublishAck>> _admission =
+    private readonly TaskCompletionSource<PublishTicket> _admission =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private volatile bool _cancelled;
@@ -20,8 +20,8 @@ internal sealed class GateWaiter(
 
     public TopicProducer Enter()
     {
-        var (producer, ack) = enter();
-        _admission.SetResult(ack);
+        var (producer, ticket) = enter();
+        _admission.SetResult(ticket);
         return producer;
     }
 
@@ -29,10 +29,10 @@ internal sealed class GateWaiter(
 
     public async ValueTask<PublishAck> AckAsync(CancellationToken cancellationToken)
     {
-        ValueTask<PublishAck> ack;
+        PublishTicket ticket;
         try
         {
-            ack = await _admission.Task.WaitAsync(cancellationToken);
+            ticket = await _admission.Task.WaitAsync(cancellationToken);
         }
         catch (OperationCanceledException)
         {
@@ -40,6 +40,6 @@ internal sealed class GateWaiter(
             throw;
         }
 
-        return cancellationToken.CanBeCanceled ? await ack.AsTask().WaitAsync(cancellationToken) : await ack;
+        return await ticket.AckAsync(cancellationToken);
     }
 }

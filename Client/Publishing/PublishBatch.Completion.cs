@@ -120,7 +120,9 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
             switch (scheduler)
             {
                 case SynchronizationContext context:
+#pragma warning disable VSTHRD001 // The awaiter asked for its context, as every awaiter of a ValueTask may; nothing blocks here.
                     context.Post(action.Invoke, state);
+#pragma warning restore VSTHRD001
                     break;
                 case TaskScheduler tasks:
                     _ = Task.Factory.StartNew(

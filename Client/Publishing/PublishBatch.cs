@@ -12,7 +12,7 @@ internal sealed partial class PublishBatch
     private readonly int _limitBytes;
     private readonly int _limitRecords;
     private byte[]? _rented;
-    private ReadOnlyMemory<byte> _given;
+    private readonly ReadOnlyMemory<byte> _given;
     private int _references = 1;
 
     /// <summary>A batch to be filled.</summary>

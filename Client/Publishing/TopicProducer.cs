@@ -54,15 +54,14 @@ internal sealed partial class TopicProducer(
     private bool OwnsSequence => onIdle is null;
 
     /// <summary>Adds a message to the batch that fills. Call <see cref="Pump"/> next when mayPump is set.</summary>
-    public ValueTask<PublishAck> Append(BrokerMessage message, int sizeBytes, out bool mayPump)
+    public PublishTicket Append(BrokerMessage message, int sizeBytes, out bool mayPump)
     {
         lock (_lock)
         {
             mayPump = false;
             if (_closedBy is { } closed)
             {
-                context.Gate.Release(sizeBytes);
-                return ValueTask.FromException<PublishAck>(closed);
+                return new PublishTicket(closed);
             }
 
             if (_open is { } full && !full.HasRoomFor(sizeBytes))
@@ -79,12 +78,12 @@ internal sealed partial class TopicProducer(
                 Math.Max(_expectedBytes, sizeBytes));
             var place = _open.Append(message, sizeBytes);
             mayPump = CanSend;
-            return new ValueTask<PublishAck>(_open, place);
+            return new PublishTicket(_open, place);
         }
     }
 
     /// <summary>Adds a batch that its caller stamped; null when this producer has been retired, and a new one must be made.</summary>
-    public ValueTask<PublishAck>? TryEnqueue(ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
+    public PublishTicket? TryEnqueue(ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
     {
         lock (_lock)
         {
@@ -95,14 +94,13 @@ internal sealed partial class TopicProducer(
 
             if (_closedBy is { } closed)
             {
-                context.Gate.Release(encoded.Length);
-                return ValueTask.FromException<PublishAck>(closed);
+                return new PublishTicket(closed);
             }
 
             var deadline = context.After(context.Now, context.Options.PublishTimeout);
             var batch = new PublishBatch(this, deadline, encoded, count, stamp);
             _ready.Enqueue(batch);
-            return new ValueTask<PublishAck>(batch, 0);
+            return new PublishTicket(batch, 0);
         }
     }
 

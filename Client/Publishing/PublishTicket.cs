@@ -1,0 +1,30 @@
+namespace Broker.Client.Publishing;
+
+/// <summary>A record's place in a batch, or why it got none.</summary>
+internal readonly struct PublishTicket
+{
+    private readonly PublishBatch? _batch;
+    private readonly short _place;
+    private readonly BrokerClientException? _refusal;
+
+    public PublishTicket(PublishBatch batch, short place)
+    {
+        _batch = batch;
+        _place = place;
+    }
+
+    public PublishTicket(BrokerClientException refusal) => _refusal = refusal;
+
+    /// <summary>Completes with the batch.</summary>
+    public ValueTask<PublishAck> AckAsync(CancellationToken cancellationToken)
+    {
+        if (_refusal is not null)
+        {
+            return ValueTask.FromException<PublishAck>(_refusal);
+        }
+
+        return cancellationToken.CanBeCanceled
+            ? new(new ValueTask<PublishAck>(_batch!, _place).AsTask().WaitAsync(cancellationToken))
+            : new(_batch!, _place);
+    }
+}

@@ -1,0 +1,50 @@
+using Broker.Client;
+using Broker.Protocol.V1;
+using Grpc.Core;
+
+namespace Broker.Tests.Unit.Client;
+
+internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBase
+{
+    public override Task<ListTopicsResponse> ListTopics(ListTopicsRequest request, ServerCallContext context)
+    {
+        if (!TopicFilter.TryParse(request.Filter, out var filter, out var reason))
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, reason));
+        }
+
+        var response = new ListTopicsResponse();
+        response.Topics.AddRange(cluster.Topics()
+            .Where(t => filter.Matches(t.Name))
+            .Select(t => new TopicDescription { Name = t.Name, Group = 1, NextOffset = t.Next }));
+        return Task.FromResult(response);
+    }
+
+    public override Task<DescribeClusterResponse> DescribeCluster(DescribeClusterRequest request, ServerCallContext context)
+    {
+        var response = new DescribeClusterResponse { ClusterId = new string('a', 32), ThisNode = (uint)index + 1 };
+        response.Nodes.AddRange(cluster.Nodes.Select((n, i) => new NodeDescription
+        {
+            NodeId = (uint)i + 1,
+            Name = $"broker-{i + 1}",
+            Address = n.Address.OriginalString,
+            Connected = true,
+        }));
+        response.Groups.Add(new GroupDescription { Group = 1, Leader = (uint)cluster.Leader + 1, Term = 3, Role = "Leader" });
+        return Task.FromResult(response);
+    }
+
+    public override Task<PutLiveSubscriptionResponse> PutLiveSubscription(
+        PutLiveSubscriptionRequest request, ServerCallContext context)
+    {
+        cluster.LiveSubscriptions[request.Name] = [.. request.Filters];
+        return Task.FromResult(new PutLiveSubscriptionResponse());
+    }
+
+    public override Task<DeleteLiveSubscriptionResponse> DeleteLiveSubscription(
+        DeleteLiveSubscriptionRequest request, ServerCallContext context)
+    {
+        cluster.LiveSubscriptions.TryRemove(request.Name, out _);
+        return Task.FromResult(new DeleteLiveSubscriptionResponse());
+    }
+}
