@@ -15,6 +15,13 @@ public static class Refusal
         RefusalCode.ResourceExhausted,
         $"{what} has {actualBytes:N0} bytes; the limit is {limitBytes:N0}. Send less at a time.");
 
+    public static BrokerException Exhausted(string message) => Make(RefusalCode.ResourceExhausted, message);
+
+    public static BrokerException TooManyTopics(string topic) => Make(
+        RefusalCode.ResourceExhausted,
+        $"Topic '{topic}' would be one more than the {Limits.Topics:N0} that a cluster may hold. Nothing was stored; use fewer topics, with "
+        + "keys or headers to tell messages apart.");
+
     public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
         RefusalCode.ResourceExhausted,
         $"{what} is full. Nothing was stored; send again in {retryAfter.TotalMilliseconds:N0} ms.",
