@@ -1,0 +1,146 @@
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Grpc.Core;
+using Grpc.Net.Client;
+
+namespace Broker.Transport;
+
+/// <summary>
+/// All streams to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over it. A broken
+/// stream is dialled again with back-off and jitter.
+/// </summary>
+public sealed class PeerTransport : IAsyncDisposable
+{
+    private static readonly TimeSpan RedialDelayMin = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan RedialDelayMax = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(2);
+
+    private readonly NodeId _self;
+    private readonly IPeerGate _gate;
+    private readonly BrokerMetrics _metrics;
+    private readonly ILogger _logger;
+    private readonly Dictionary<NodeId, PeerLink> _links;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly List<Task> _dialers = [];
+
+    public PeerTransport(
+        NodeId self, IReadOnlyList<PeerEndpoint> peers, IPeerGate gate, BrokerMetrics metrics, ILogger logger)
+    {
+        _self = self;
+        _gate = gate;
+        _metrics = metrics;
+        _logger = logger;
+        _links = peers.Where(peer => peer.Node != self)
+            .ToDictionary(peer => peer.Node, peer => new PeerLink(peer, gate, metrics, logger));
+    }
+
+    public void Start()
+    {
+        foreach (var link in _links.Values.Where(link => link.Peer.Node.Value > _self.Value))
+        {
+            _dialers.Add(Task.Run(() => DialForeverAsync(link, _stopping.Token)));
+        }
+    }
+
+    public bool IsConnected(NodeId peer) => _links.TryGetValue(peer, out var link) && link.IsConnected;
+
+    /// <summary>Queues a message. Dropped when the peer is away or its queue is full.</summary>
+    public void Send(NodeId to, PeerMessage message)
+    {
+        if (_links.TryGetValue(to, out var link))
+        {
+            link.Send(message);
+        }
+    }
+
+    /// <summary>Ends all streams, so that the server which carries them can stop.</summary>
+    public void CloseStreams() => _stopping.Cancel();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        await Task.WhenAll(_dialers);
+        foreach (var link in _links.Values)
+        {
+            link.Dispose();
+        }
+
+        _stopping.Dispose();
+    }
+
+    /// <summary>Serves a stream that a peer dialled.</summary>
+    internal async Task AcceptAsync(
+        IAsyncStreamReader<PeerEnvelope> reader, IServerStreamWriter<PeerEnvelope> writer, CancellationToken callEnded)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
+        var hello = await ReadHelloAsync(reader, ended.Token);
+        var link = Admit(hello);
+        await writer.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, ended.Token);
+        await link.RunAsync(reader, writer, hello, ended.Token);
+    }
+
+    private async Task DialForeverAsync(PeerLink link, CancellationToken cancellationToken)
+    {
+        using var channel = GrpcChannel.ForAddress(
+            link.Peer.Address,
+            new GrpcChannelOptions { MaxReceiveMessageSize = Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
+        var client = new Peer.PeerClient(channel);
+        var delay = RedialDelayMin;
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            try
+            {
+                using var call = client.Connect(cancellationToken: cancellationToken);
+                await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, cancellationToken);
+                var hello = await ReadHelloAsync(call.ResponseStream, cancellationToken);
+                if (Admit(hello) != link)
+                {
+                    throw new RpcException(new Status(
+                        StatusCode.FailedPrecondition,
+                        $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': check service discovery."));
+                }
+
+                delay = RedialDelayMin;
+                await link.RunAsync(call.ResponseStream, call.RequestStream, hello, cancellationToken);
+            }
+            catch (Exception exception) when (exception is RpcException or TimeoutException)
+            {
+                TransportLog.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                return;
+            }
+
+            // Half of the delay is fixed, half is chance, so that nodes that lost one peer together do not return together.
+            var pause = (delay / 2) + (Random.Shared.NextDouble() * delay / 2);
+            await Task.Delay(pause, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, RedialDelayMax.Ticks));
+            _metrics.PeerRedialed();
+        }
+    }
+
+    private static async Task<PeerHello> ReadHelloAsync(
+        IAsyncStreamReader<PeerEnvelope> reader, CancellationToken cancellationToken)
+    {
+        var arrived = await reader.MoveNext(cancellationToken).WaitAsync(HelloTimeout, cancellationToken);
+        return arrived && reader.Current.Hello is { } hello
+            ? hello
+            : throw new RpcException(new Status(
+                StatusCode.InvalidArgument, "The first envelope of a peer stream must hold a hello. Is this a broker's peer?"));
+    }
+
+    private PeerLink Admit(PeerHello hello)
+    {
+        var known = _links.TryGetValue(new NodeId((int)hello.NodeId), out var link);
+        var reason = known ? "" : $"Node {hello.NodeId} ('{hello.Name}') is not one of this cluster's nodes.";
+        if (known && _gate.Admits(hello, out reason))
+        {
+            return link!;
+        }
+
+        TransportLog.Refused(_logger, hello.NodeId, hello.Name, reason);
+        throw new RpcException(new Status(StatusCode.FailedPrecondition, reason));
+    }
+}
