@@ -1,0 +1,77 @@
+using Broker.Consensus;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Storage;
+using Broker.Topics;
+
+namespace Broker.Cluster;
+
+/// <summary>Opening the groups, and what the rooms above ask of them.</summary>
+public sealed partial class BrokerNode
+{
+    private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
+
+    /// <summary>Commits a change of the cluster's metadata. This node must lead the metadata group.</summary>
+    public async Task<CommandResult> ProposeMetadataAsync(ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
+    {
+        var proposal = new EncodedProposal(command);
+        Group(GroupId.Metadata).Propose(proposal);
+        return await proposal.Done.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>The node that leads a group; waits through an election, then refuses.</summary>
+    public async Task<NodeId> WaitForLeaderAsync(GroupId id, CancellationToken cancellationToken)
+    {
+        var group = Group(id);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(LeaderWait);
+        while (true)
+        {
+            var status = group.Status;
+            if (!status.Leader.IsNone)
+            {
+                return status.Leader;
+            }
+
+            try
+            {
+                await group.WaitForChangeAsync(status, patience.Token);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw Refusal.NoLeader(id);
+            }
+        }
+    }
+
+    private void OpenGroup(
+        GroupId id,
+        Func<GroupId, IAppliedBatches> applied,
+        IStorageDevice device,
+        TimeProvider time,
+        BrokerMetrics metrics,
+        ILoggerFactory loggers)
+    {
+        var folder = Path.Combine(Options.DataDirectory, $"group-{id.Value:D4}");
+        var log = GroupLog.Open(device, folder, id, _store.StoreId, new StorageOptions(), loggers.CreateLogger("Broker.Storage"));
+        _logs.Add(log);
+        ClusterLog.Recovered(_logger, id.Value, log.LastIndex.Value, log.TermRuns.Count == 0 ? 0 : log.TermRuns[^1].Term.Value);
+        var options = new RaftOptions
+        {
+            Id = Options.NodeId,
+            Voters = [.. Options.Nodes.Select(node => node.Node)],
+            PreferredLeader = LeaderBalancer.PreferredLeader(Options, id),
+        };
+        IStateMachine machine = Metadata;
+        if (id != GroupId.Metadata)
+        {
+            var topics = new TopicStateMachine(applied(id));
+            _dataShards.Add((id, topics));
+            machine = topics;
+        }
+
+        _groups.Add(new ReplicaGroup(
+            id, options, log, machine, _writer, this, time, new Random(), metrics, loggers.CreateLogger("Broker.Replication")));
+    }
+}

@@ -1,0 +1,142 @@
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Replication;
+using Broker.Storage;
+using Broker.Topics;
+using Broker.Transport;
+
+namespace Broker.Cluster;
+
+/// <summary>One node: its identity, its groups, the threads they live on and the streams to its peers.</summary>
+public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
+{
+    private readonly NodeStore _store;
+    private readonly List<GroupLog> _logs = [];
+    private readonly List<ReplicaGroup> _groups = [];
+    private readonly List<(GroupId Group, TopicStateMachine Machine)> _dataShards = [];
+    private readonly LogWriter _writer;
+    private readonly ReplicationLoop _loop;
+    private readonly PeerTransport _transport;
+    private readonly ClusterFormation _formation;
+    private readonly LeaderBalancer _balancer;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly List<Task> _background = [];
+    private readonly ILogger _logger;
+    private bool _disposed;
+
+    /// <param name="options">Who this node is and who the others are.</param>
+    /// <param name="applied">Who hears of every batch that a shard commits.</param>
+    /// <param name="metadataChanged">Who hears of every change of the cluster's metadata.</param>
+    /// <param name="device">The disk.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="metrics">Where figures go.</param>
+    /// <param name="loggers">Where words go.</param>
+    /// <param name="onFatal">Ends the process: the disk or an invariant failed.</param>
+    public BrokerNode(
+        ClusterOptions options,
+        Func<GroupId, IAppliedBatches> applied,
+        Action<ClusterMetadata> metadataChanged,
+        IStorageDevice device,
+        TimeProvider time,
+        BrokerMetrics metrics,
+        ILoggerFactory loggers,
+        Action<Exception> onFatal)
+    {
+        Options = options;
+        _logger = loggers.CreateLogger("Broker.Cluster");
+        ClusterLog.Starting(
+            _logger, options.NodeName, options.NodeId.Value, options.Nodes.Count, options.DataDirectory, options.DataShards);
+        _store = NodeStore.Open(device, options.DataDirectory, options.NodeName, options.NodeId, Guid.NewGuid);
+        Shards = new ShardMap(options.DataShards);
+        Metadata = new MetadataStateMachine(metadataChanged);
+
+        var replicationLogger = loggers.CreateLogger("Broker.Replication");
+        var register = new PeerRegister();
+        var gate = new PeerGate(options, _store, Metadata, register);
+        _transport = new PeerTransport(options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"));
+        _writer = new LogWriter(metrics, replicationLogger, onFatal);
+        for (var group = 0; group <= options.DataShards; group++)
+        {
+            OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
+        }
+
+        gate.Attach(_groups);
+        _loop = new ReplicationLoop(_groups, replicationLogger, onFatal);
+        _formation = new ClusterFormation(this, _store, register, time, _logger);
+        _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
+        metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
+    }
+
+    public ClusterOptions Options { get; }
+
+    public ShardMap Shards { get; }
+
+    public MetadataStateMachine Metadata { get; }
+
+    public IReadOnlyList<ReplicaGroup> Groups => _groups;
+
+    /// <summary>The state machines of the data shards, by group.</summary>
+    public IReadOnlyList<(GroupId Group, TopicStateMachine Machine)> DataShards => _dataShards;
+
+    public Guid? ClusterId => _store.ClusterId;
+
+    public ReplicaGroup Group(GroupId id) => _groups[id.Value];
+
+    /// <summary>The state machine of the shard that holds a topic.</summary>
+    public TopicStateMachine TopicsOf(GroupId group) => _dataShards[group.Value - 1].Machine;
+
+    /// <summary>The streams to the other nodes, for the endpoint that accepts them.</summary>
+    public PeerTransport Transport => _transport;
+
+    public bool IsConnected(NodeId peer) => _transport.IsConnected(peer);
+
+    public void Start()
+    {
+        _writer.Start();
+        _loop.Start();
+        _transport.Start();
+        _background.Add(Task.Run(() => _formation.RunAsync(_stopping.Token)));
+        _background.Add(Task.Run(() => _balancer.RunAsync(_stopping.Token)));
+    }
+
+    /// <summary>Takes leave of the peers; the node serves what is local until it is disposed of.</summary>
+    public void BeginStop() => _transport.CloseStreams();
+
+    void IPeerSender.Send(NodeId to, PeerMessage message) => _transport.Send(to, message);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        await _stopping.CancelAsync();
+        foreach (var task in _background)
+        {
+            await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        await _transport.DisposeAsync();
+        _loop.Dispose();
+        _writer.Dispose();
+        foreach (var log in _logs)
+        {
+            log.Dispose();
+        }
+
+        _store.Dispose();
+        _stopping.Dispose();
+    }
+
+    private static GroupFigures Figures(GroupStatus status) => new(
+        status.Group.Value,
+        status.Term.Value,
+        status.Leader.Value,
+        (int)status.Role,
+        status.CommitIndex.Value,
+        status.AppliedIndex.Value,
+        status.LastIndex.Value);
+}

@@ -1,0 +1,81 @@
+using System.Globalization;
+using Broker.Domain;
+using Broker.Transport;
+
+namespace Broker.Cluster;
+
+/// <summary>What this node is told from outside: section "Broker" of the configuration, and service discovery.</summary>
+public sealed record ClusterOptions
+{
+    /// <summary>This node's name, as service discovery knows it, e.g. "broker-1". Setting Broker:NodeName.</summary>
+    public required string NodeName { get; init; }
+
+    /// <summary>This node's number in the cluster, from 1.</summary>
+    public required NodeId NodeId { get; init; }
+
+    /// <summary>Where this node keeps its logs. Setting Broker:DataDirectory; default ".data/{name}".</summary>
+    public required string DataDirectory { get; init; }
+
+    /// <summary>All nodes, this one too, by id.</summary>
+    public required IReadOnlyList<PeerEndpoint> Nodes { get; init; }
+
+    /// <summary>Raft groups for topics, beside the metadata group. Fixed when the cluster forms. Setting Broker:DataShards; default 3.</summary>
+    public int DataShards { get; init; } = 3;
+
+    /// <summary>
+    /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from this node's only
+    /// by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
+    /// </summary>
+    public static ClusterOptions From(IConfiguration configuration)
+    {
+        var name = configuration["Broker:NodeName"] ?? "broker-1";
+        var nodes = Discover(configuration, name);
+        var self = nodes.FirstOrDefault(node => node.Name == name)
+            ?? throw Refusal.InvalidArgument(
+                $"Broker:NodeName is '{name}', but service discovery knows only {string.Join(", ", nodes.Select(node => node.Name))}. "
+                + $"Set services__{name}__grpc__0 to this node's own address, or correct the name.");
+        var shards = configuration.GetValue("Broker:DataShards", 3);
+        if (shards is < 1 or > 256)
+        {
+            throw Refusal.InvalidArgument($"Broker:DataShards is {shards}; it must be from 1 to 256.");
+        }
+
+        return new ClusterOptions
+        {
+            NodeName = name,
+            NodeId = self.Node,
+            DataDirectory = Path.GetFullPath(configuration["Broker:DataDirectory"] ?? Path.Combine(".data", name)),
+            Nodes = nodes,
+            DataShards = shards,
+        };
+    }
+
+    private static List<PeerEndpoint> Discover(IConfiguration configuration, string name)
+    {
+        var prefix = WithoutNumber(name);
+        var found = configuration.GetSection("services").GetChildren()
+            .Where(service => WithoutNumber(service.Key) == prefix)
+            .Select(service => (Name: service.Key, Address: service["grpc:0"]))
+            .Where(service => !string.IsNullOrEmpty(service.Address))
+            .OrderBy(service => NumberOf(service.Name)).ThenBy(service => service.Name, StringComparer.Ordinal)
+            .ToList();
+        if (found.Count == 0)
+        {
+            found.Add((name, $"http://localhost:{configuration["Broker:GrpcPort"] ?? "0"}"));
+        }
+
+        return [.. found.Select((service, position) => new PeerEndpoint(
+            new NodeId(position + 1), service.Name, ParseAddress(service.Name, service.Address!)))];
+    }
+
+    private static Uri ParseAddress(string name, string address) =>
+        Uri.TryCreate(address, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+            ? uri!
+            : throw Refusal.InvalidArgument(
+                $"services__{name}__grpc__0 is '{address}'; expected an address such as http://localhost:7001.");
+
+    private static string WithoutNumber(string name) => name.TrimEnd("0123456789".ToCharArray());
+
+    private static int NumberOf(string name) =>
+        int.TryParse(name.AsSpan(WithoutNumber(name).Length), CultureInfo.InvariantCulture, out var number) ? number : 0;
+}
