@@ -1,2 +1,4 @@
-var builder = WebApplication.CreateBuilder(args);
-builder.Build().Run();
+using Broker.Api;
+
+// The node. All of its parts are put together in Api/BrokerHost.cs; the settings are in README.md.
+return await BrokerHost.RunAsync(args);

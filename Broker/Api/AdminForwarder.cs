@@ -1,0 +1,43 @@
+using System.Collections.Concurrent;
+using Broker.Cluster;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Grpc.Core;
+using Grpc.Net.Client;
+
+namespace Broker.Api;
+
+/// <summary>Has the metadata group's leader carry out a change that reached another node.</summary>
+internal sealed class AdminForwarder(BrokerNode node) : IDisposable
+{
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
+
+    private readonly ConcurrentDictionary<NodeId, Lazy<GrpcChannel>> _channels = new();
+
+    public static bool IsForwarded(ServerCallContext context) =>
+        context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;
+
+    public async Task<TResponse> ForwardAsync<TRequest, TResponse>(
+        NodeId leader,
+        Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> call,
+        TRequest request,
+        ServerCallContext context)
+    {
+        var channel = _channels.GetOrAdd(leader, id => new Lazy<GrpcChannel>(() =>
+            GrpcChannel.ForAddress(node.Options.Nodes.First(known => known.Node == id).Address)));
+        var options = new CallOptions(
+            headers: new Metadata { { LeaderForwarder.ForwardedHeader, "1" } },
+            deadline: DateTime.SpecifyKind(TimeProvider.System.GetUtcNow().UtcDateTime + Timeout, DateTimeKind.Utc),
+            cancellationToken: context.CancellationToken);
+        using var answer = call(new Admin.AdminClient(channel.Value), request, options);
+        return await answer.ResponseAsync;
+    }
+
+    public void Dispose()
+    {
+        foreach (var channel in _channels.Values)
+        {
+            channel.Value.Dispose();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+using Broker.Cluster;
+using Broker.Consensus;
+using Broker.Delivery;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Storage;
+using Broker.Transport;
+
+namespace Broker.Api;
+
+/// <summary>Puts the node together: settings, rooms, endpoints.</summary>
+internal static class BrokerHost
+{
+    public static async Task<int> RunAsync(string[] args)
+    {
+        var builder = WebApplication.CreateBuilder(args);
+        builder.AddServiceDefaults();
+        builder.AddGrpcEndpoint("Broker:GrpcPort");
+        AddNode(builder);
+        builder.Services.AddGrpc(options =>
+        {
+            options.MaxReceiveMessageSize = Limits.GrpcMessageBytes;
+            options.MaxSendMessageSize = Limits.GrpcMessageBytes;
+        });
+
+        var app = builder.Build();
+        app.MapDefaultEndpoints();
+        app.MapGrpcService<BrokerService>();
+        app.MapGrpcService<AdminService>();
+        app.MapGrpcService<PeerService>();
+        await app.RunAsync();
+        return Environment.ExitCode;
+    }
+
+    private static void AddNode(WebApplicationBuilder builder)
+    {
+        var services = builder.Services;
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton(ClusterOptions.From(builder.Configuration));
+        services.AddSingleton<BrokerMetrics>();
+        services.AddSingleton<IStorageDevice, PhysicalDevice>();
+        services.AddSingleton(new TailSignal());
+        services.AddSingleton(MakeNode);
+        AddLiveFanOut(builder);
+        services.AddSingleton<TopicReaders>();
+        services.AddSingleton<LeaderDirectory>();
+        services.AddSingleton<LeaderForwarder>();
+        services.AddSingleton<PublishRouter>();
+        services.AddSingleton<AdminForwarder>();
+        services.AddSingleton<BrokerService>();
+        services.AddSingleton<AdminService>();
+        services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));
+        services.AddHostedService<NodeLifetime>();
+        services.AddHealthChecks().AddCheck<GroupsHealthCheck>("groups");
+    }
+
+    private static BrokerNode MakeNode(IServiceProvider provider)
+    {
+        var tail = provider.GetRequiredService<TailSignal>();
+        var live = provider.GetService<LiveFanOut>();
+        return new BrokerNode(
+            provider.GetRequiredService<ClusterOptions>(),
+            group => new ShardDelivery(group, tail, live),
+            metadata => live?.SetSubscriptions(metadata.LiveSubscriptions.Values),
+            provider.GetRequiredService<IStorageDevice>(),
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<BrokerMetrics>(),
+            provider.GetRequiredService<ILoggerFactory>(),
+            exception => Environment.FailFast($"The broker stops: {exception.Message}", exception));
+    }
+
+    /// <summary>Without a Redis the brokers work as with one; subscribers then read from the log alone.</summary>
+    private static void AddLiveFanOut(WebApplicationBuilder builder)
+    {
+        if (builder.Configuration.GetConnectionString("cache") is not { Length: > 0 } redis)
+        {
+            return;
+        }
+
+        builder.Services.AddSingleton(provider => new LiveFanOut(
+            new LiveFanOutOptions { ConnectionString = redis },
+            group => provider.GetRequiredService<BrokerNode>().Group(group).Status.Role == RaftRole.Leader,
+            provider.GetRequiredService<ILogger<LiveFanOut>>(),
+            provider.GetRequiredService<TimeProvider>()));
+        builder.Services.AddHostedService(provider => provider.GetRequiredService<LiveFanOut>());
+    }
+}

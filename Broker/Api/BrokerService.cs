@@ -1,0 +1,100 @@
+using Broker.Delivery;
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Google.Protobuf;
+using Grpc.Core;
+
+namespace Broker.Api;
+
+/// <summary>The service broker.v1.Broker, in its wire form: batches stay bytes.</summary>
+internal sealed class BrokerService(
+    PublishRouter router, TopicReaders readers, IHostApplicationLifetime lifetime) : Protocol.Wire.Broker.BrokerBase
+{
+    public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
+    {
+        var sink = new SingleAnswer();
+        router.Route(0, request, IsForwarded(context), sink, context.CancellationToken);
+        var answer = await sink.Task.WaitAsync(context.CancellationToken);
+        return answer.Status == 0 ? answer.Response : throw PublishAnswers.ToRpcException(answer);
+    }
+
+    public override async Task PublishStream(
+        IAsyncStreamReader<PublishStreamRequest> requestStream,
+        IServerStreamWriter<PublishStreamResponse> responseStream,
+        ServerCallContext context)
+    {
+        using var ended = EndsWith(context);
+        using var answers = new PublishAnswers(Limits.PublishesInFlightPerStream);
+        var writing = answers.WriteAsync(responseStream, ended.Token);
+        var forwarded = IsForwarded(context);
+        try
+        {
+            while (await requestStream.MoveNext(ended.Token))
+            {
+                var request = requestStream.Current;
+                await answers.ReserveAsync(ended.Token);
+                router.Route(request.Correlation, request.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+            }
+
+            answers.NoMoreRequests();
+            await writing;
+        }
+        catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            throw Stopping();
+        }
+        finally
+        {
+            await ended.CancelAsync();
+            await writing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    public override async Task Read(
+        ReadRequest request, IServerStreamWriter<ReadResponse> responseStream, ServerCallContext context)
+    {
+        using var ended = EndsWith(context);
+        try
+        {
+            await foreach (var page in readers.ReadAsync(request, ended.Token))
+            {
+                await responseStream.WriteAsync(ToResponse(page), ended.Token);
+            }
+        }
+        catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            throw Stopping();
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
+    }
+
+    private static ReadResponse ToResponse(ReadPage page)
+    {
+        var response = new ReadResponse { NextOffset = page.NextOffset, HighWatermark = page.HighWatermark };
+        foreach (var batch in page.Batches)
+        {
+            response.Batches.Add(new StoredBatch
+            {
+                BaseOffset = batch.BaseOffset,
+                TimestampUnixMs = batch.TimestampUnixMs,
+                Count = (uint)batch.Count,
+                Batch = UnsafeByteOperations.UnsafeWrap(batch.Batch),
+            });
+        }
+
+        return response;
+    }
+
+    /// <summary>A long call ends when its client goes, and when the node stops: the server would wait for it otherwise.</summary>
+    private CancellationTokenSource EndsWith(ServerCallContext context) =>
+        CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
+
+    private static RpcException Stopping() =>
+        new(new Status(StatusCode.Unavailable, "This node stops. Go on at another one."));
+
+    private static bool IsForwarded(ServerCallContext context) =>
+        context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;
+}

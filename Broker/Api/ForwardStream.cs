@@ -1,0 +1,134 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Transport;
+using Grpc.Core;
+using Grpc.Net.Client;
+using WireClient = Broker.Protocol.Wire.Broker.BrokerClient;
+
+namespace Broker.Api;
+
+/// <summary>
+/// One PublishStream to another node, opened when there is something to forward. When it breaks, everything on it is answered
+/// ABORTED: the client sends it again with the same stamp.
+/// </summary>
+internal sealed class ForwardStream : IAsyncDisposable
+{
+    /// <summary>Publishes on their way to one node; beyond it they are refused.</summary>
+    private const int QueueLength = 8_192;
+
+    private readonly PeerEndpoint _peer;
+    private readonly ILogger _logger;
+    private readonly GrpcChannel _channel;
+    private readonly Channel<PublishCall> _queue = Channel.CreateBounded<PublishCall>(
+        new BoundedChannelOptions(QueueLength) { SingleReader = true });
+
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Task _running;
+
+    public ForwardStream(PeerEndpoint peer, ILogger logger)
+    {
+        _peer = peer;
+        _logger = logger;
+        _channel = GrpcChannel.ForAddress(
+            peer.Address,
+            new GrpcChannelOptions { MaxReceiveMessageSize = Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
+        _running = Task.Run(RunAsync);
+    }
+
+    public void Send(PublishCall call)
+    {
+        if (!_queue.Writer.TryWrite(call))
+        {
+            call.Fail(Refusal.Overloaded($"The forward queue to {_peer.Name}", TimeSpan.FromMilliseconds(20)));
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        await _running;
+        _channel.Dispose();
+        _stopping.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            while (await _queue.Reader.WaitToReadAsync(_stopping.Token))
+            {
+                await RunStreamAsync(_stopping.Token);
+            }
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            // The node stops; what waits is refused below.
+        }
+
+        _queue.Writer.TryComplete();
+        while (_queue.Reader.TryRead(out var call))
+        {
+            call.Fail(Refusal.NoLeader(call.Group));
+        }
+    }
+
+    private async Task RunStreamAsync(CancellationToken cancellationToken)
+    {
+        var pending = new ConcurrentDictionary<ulong, PublishCall>();
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            var client = new WireClient(_channel);
+            using var stream = client.PublishStream(
+                new Metadata { { LeaderForwarder.ForwardedHeader, "1" } }, cancellationToken: ended.Token);
+            var reading = ReadAsync(stream.ResponseStream, pending, ended);
+            var writing = WriteAsync(stream.RequestStream, pending, ended.Token);
+            await Task.WhenAny(reading, writing);
+            await ended.CancelAsync();
+            await Task.WhenAll(reading, writing);
+        }
+        catch (Exception exception) when (exception is RpcException or OperationCanceledException)
+        {
+            ApiLog.ForwardBroke(_logger, _peer.Name, exception.Message);
+        }
+
+        foreach (var call in pending.Values)
+        {
+            call.Fail(Refusal.OutcomeUnknown(call.Group));
+        }
+    }
+
+    private async Task WriteAsync(
+        IClientStreamWriter<PublishStreamRequest> writer,
+        ConcurrentDictionary<ulong, PublishCall> pending,
+        CancellationToken cancellationToken)
+    {
+        ulong correlation = 0;
+        while (await _queue.Reader.WaitToReadAsync(cancellationToken))
+        {
+            while (_queue.Reader.TryRead(out var call))
+            {
+                correlation++;
+                pending[correlation] = call;
+                await writer.WriteAsync(
+                    new PublishStreamRequest { Correlation = correlation, Publish = call.Request }, cancellationToken);
+            }
+        }
+    }
+
+    private static async Task ReadAsync(
+        IAsyncStreamReader<PublishStreamResponse> reader,
+        ConcurrentDictionary<ulong, PublishCall> pending,
+        CancellationTokenSource ended)
+    {
+        while (await reader.MoveNext(ended.Token))
+        {
+            if (pending.TryRemove(reader.Current.Correlation, out var call))
+            {
+                call.Forwarded(reader.Current);
+            }
+        }
+    }
+}

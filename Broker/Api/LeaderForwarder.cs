@@ -1,0 +1,29 @@
+using System.Collections.Concurrent;
+using Broker.Cluster;
+using Broker.Domain;
+
+namespace Broker.Api;
+
+/// <summary>Brings publishes that reached a follower to the leader, over one stream per node.</summary>
+internal sealed class LeaderForwarder(BrokerNode node, ILogger<LeaderForwarder> logger) : IAsyncDisposable
+{
+    /// <summary>Marks the stream so that the leader's node does not forward again.</summary>
+    public const string ForwardedHeader = "broker-forwarded";
+
+    private readonly ConcurrentDictionary<NodeId, Lazy<ForwardStream>> _streams = new();
+
+    public void Forward(NodeId leader, PublishCall call)
+    {
+        var stream = _streams.GetOrAdd(leader, id => new Lazy<ForwardStream>(() =>
+            new ForwardStream(node.Options.Nodes.First(known => known.Node == id), logger)));
+        stream.Value.Send(call);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var stream in _streams.Values)
+        {
+            await stream.Value.DisposeAsync();
+        }
+    }
+}

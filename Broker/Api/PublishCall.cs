@@ -1,0 +1,96 @@
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Replication;
+using Broker.Topics;
+
+namespace Broker.Api;
+
+/// <summary>Where the answers of publishes go. Called by the replication loop or by a stream to another node: must not block.</summary>
+internal interface IPublishSink
+{
+    void Answered(PublishStreamResponse response);
+}
+
+/// <summary>One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.</summary>
+internal sealed class PublishCall : Proposal
+{
+    private readonly IPublishSink _sink;
+    private readonly LeaderDirectory _leaders;
+
+    public PublishCall(
+        ulong correlation, PublishRequest request, GroupId group, int count, IPublishSink sink, LeaderDirectory leaders)
+    {
+        Correlation = correlation;
+        Request = request;
+        Group = group;
+        Count = count;
+        SizeBytes = CommandCodec.PublishSizeBytes(request.Topic, request.Batch.Length);
+        _sink = sink;
+        _leaders = leaders;
+    }
+
+    public ulong Correlation { get; }
+
+    public PublishRequest Request { get; }
+
+    public GroupId Group { get; }
+
+    /// <summary>Records in the batch.</summary>
+    public int Count { get; }
+
+    public override int SizeBytes { get; }
+
+    public override void Encode(Span<byte> destination)
+    {
+        var stamp = Request.Producer is { } producer
+            ? new PublishStamp(producer.Id, producer.Epoch, producer.Sequence)
+            : PublishStamp.None;
+        CommandCodec.WritePublish(destination, Request.Topic, stamp, Count, Request.Batch.Span);
+    }
+
+    public override void Complete(in CommandResult result)
+    {
+        if (result.Code != RefusalCode.None)
+        {
+            Fail(Describe(result));
+            return;
+        }
+
+        Answer(new PublishResponse
+        {
+            BaseOffset = result.BaseOffset,
+            Count = (uint)result.Count,
+            Duplicate = result.Duplicate,
+            TimestampUnixMs = result.TimestampUnixMs,
+            Leader = _leaders.Self,
+        });
+    }
+
+    public override void Fail(BrokerException refusal) => _sink.Answered(new PublishStreamResponse
+    {
+        Correlation = Correlation,
+        Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+        Message = refusal.Message,
+        RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
+        Leader = _leaders.Of(Group),
+    });
+
+    /// <summary>The leader, on another node, has answered.</summary>
+    public void Forwarded(PublishStreamResponse response)
+    {
+        response.Correlation = Correlation;
+        _sink.Answered(response);
+    }
+
+    private void Answer(PublishResponse response) =>
+        _sink.Answered(new PublishStreamResponse { Correlation = Correlation, Response = response });
+
+    private BrokerException Describe(in CommandResult result) => result.Code switch
+    {
+        RefusalCode.OutOfSequence => Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence),
+        RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
+        RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
+        RefusalCode.InvalidArgument => Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
+        _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),
+    };
+}

@@ -1,0 +1,113 @@
+using Broker.Client;
+using Broker.Cluster;
+using Broker.Consensus;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Topics;
+
+namespace Broker.Api;
+
+/// <summary>
+/// Checks a publish once and brings it to the leader of its topic's shard: into the local log, or over the forward stream to another
+/// node. A forwarded publish is not forwarded again.
+/// </summary>
+internal sealed class PublishRouter(
+    BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
+{
+    /// <summary>How long a publish waits for an election before it is refused: longer than a usual fail-over, shorter than a deadline.</summary>
+    private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
+
+    /// <summary>Routes the request; its answer goes to sink, now or later. Never throws for what a client sent.</summary>
+    public void Route(ulong correlation, PublishRequest request, bool forwarded, IPublishSink sink, CancellationToken cancellationToken)
+    {
+        PublishCall call;
+        try
+        {
+            call = Check(correlation, request, sink);
+        }
+        catch (BrokerException refusal)
+        {
+            metrics.Refused(refusal.Code);
+            sink.Answered(new PublishStreamResponse
+            {
+                Correlation = correlation,
+                Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+                Message = refusal.Message,
+            });
+            return;
+        }
+
+        if (!TryDispatch(call, forwarded))
+        {
+            _ = DispatchLaterAsync(call, forwarded, cancellationToken);
+        }
+    }
+
+    private PublishCall Check(ulong correlation, PublishRequest request, IPublishSink sink)
+    {
+        if (!TopicName.ValidateForPublish(request.Topic, out var reason))
+        {
+            throw Refusal.InvalidArgument(reason);
+        }
+
+        if (request.Batch.Length > Limits.BatchBytes)
+        {
+            throw Refusal.TooLarge("The batch", request.Batch.Length, Limits.BatchBytes);
+        }
+
+        if (request.Producer is { Id: 0 })
+        {
+            throw Refusal.InvalidArgument("producer.id is 0; choose a random number, or leave producer out for a publish without retries.");
+        }
+
+        var scan = RecordBatchScanner.Scan(request.Batch.Span);
+        if (!scan.IsValid)
+        {
+            throw scan.Code == RefusalCode.ResourceExhausted ? Refusal.Exhausted(scan.Reason) : Refusal.InvalidArgument(scan.Reason);
+        }
+
+        metrics.Published(scan.Count, request.Batch.Length);
+        return new PublishCall(
+            correlation, request, node.Shards.GroupOf(request.Topic), scan.Count, sink, leaders);
+    }
+
+    /// <summary>False when no leader is known at the moment.</summary>
+    private bool TryDispatch(PublishCall call, bool forwarded)
+    {
+        var group = node.Group(call.Group);
+        var status = group.Status;
+        if (status.Role == RaftRole.Leader || (forwarded && !status.Leader.IsNone))
+        {
+            group.Propose(call);
+            return true;
+        }
+
+        if (status.Leader.IsNone)
+        {
+            return false;
+        }
+
+        forwarder.Forward(status.Leader, call);
+        return true;
+    }
+
+    private async Task DispatchLaterAsync(PublishCall call, bool forwarded, CancellationToken cancellationToken)
+    {
+        var group = node.Group(call.Group);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(LeaderWait);
+        try
+        {
+            do
+            {
+                await group.WaitForChangeAsync(group.Status, patience.Token);
+            }
+            while (!TryDispatch(call, forwarded));
+        }
+        catch (OperationCanceledException)
+        {
+            call.Fail(Refusal.NoLeader(call.Group));
+        }
+    }
+}
