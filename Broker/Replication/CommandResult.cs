@@ -20,6 +20,8 @@ public record struct CommandResult
     /// <summary>Time of the entry that stored the batch. 0: a duplicate whose time is no longer remembered.</summary>
     public long TimestampUnixMs { get; set; }
 
-    /// <summary>On OutOfSequence the producer's next sequence, on ProducerFenced its current epoch; 0 otherwise.</summary>
+    /// <summary>
+    /// On OutOfSequence the producer's next sequence, on ProducerFenced its current epoch; 0 otherwise.
+    /// </summary>
     public ulong Expected { get; set; }
 }

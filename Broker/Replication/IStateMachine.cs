@@ -2,7 +2,9 @@ using Broker.Domain;
 
 namespace Broker.Replication;
 
-/// <summary>A group's replicated state: the same entries in the same order give the same state on every replica.</summary>
+/// <summary>
+/// A group's replicated state: the same entries in the same order give the same state on every replica.
+/// </summary>
 public interface IStateMachine
 {
     /// <summary>
@@ -11,8 +13,9 @@ public interface IStateMachine
     ulong StateHash { get; }
 
     /// <summary>
-    /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller waits for
-    /// them, or is empty (then results are not wanted). Called by one thread, in log order, each index once per process life.
+    /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller
+    /// waits for them, or is empty (then results are not wanted). Called by one thread, in log order, each index once
+    /// per process life.
     /// </summary>
     void Apply(LogEntry entry, Span<CommandResult> results);
 }
