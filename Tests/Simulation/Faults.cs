@@ -1,0 +1,161 @@
+namespace Broker.Tests.Simulation;
+
+/// <summary>What goes wrong, and when. Each fault ends by itself; several may be under way at once.</summary>
+internal sealed class Faults(World world)
+{
+    private bool _isOver;
+
+    private Random Random => world.Random;
+
+    private SimulatedNode AnyNode => world.Nodes[Random.Next(world.Nodes.Count)];
+
+    /// <summary>Faults hit leaders more often than their number would have it.</summary>
+    private SimulatedNode Victim =>
+        Random.Next(2) == 0 ? world.Nodes.FirstOrDefault(node => node.IsLeader) ?? AnyNode : AnyNode;
+
+    public void Begin() => world.Scheduler.After(Random.NextInt64(world.Scenario.FaultIntervalMaxUs), () =>
+    {
+        if (!_isOver)
+        {
+            Inject();
+            Begin();
+        }
+    });
+
+    public void End()
+    {
+        _isOver = true;
+        foreach (var node in world.Nodes)
+        {
+            node.Resume();
+            node.Start();
+        }
+
+        world.Network.Heal();
+        foreach (var node in world.Nodes)
+        {
+            node.HealDisk();
+        }
+    }
+
+    private void Inject()
+    {
+        switch (Random.Next(12))
+        {
+            case 0 or 1:
+                Crash(Victim);
+                break;
+            case 2:
+                CrashAll();
+                break;
+            case 3:
+                Restart(Victim);
+                break;
+            case 4:
+                Isolate(Victim);
+                break;
+            case 5:
+                Split();
+                break;
+            case 6:
+                CutOneWay(Victim, AnyNode);
+                break;
+            case 7:
+                Pause(Victim);
+                break;
+            case 8:
+                SlowDisk(Victim);
+                break;
+            case 9:
+                Victim.Transfer(AnyNode.Id);
+                break;
+            case 10:
+                // A report without a cause: it must be harmless.
+                Victim.TellUnreachable(AnyNode.Id);
+                break;
+            default:
+                Victim.Propose(100);
+                break;
+        }
+    }
+
+    private void Crash(SimulatedNode node)
+    {
+        node.Crash();
+        Later(node.Start);
+    }
+
+    private void CrashAll()
+    {
+        foreach (var node in world.Nodes)
+        {
+            Crash(node);
+        }
+    }
+
+    private void Restart(SimulatedNode node)
+    {
+        node.Crash();
+        node.Start();
+    }
+
+    private void Isolate(SimulatedNode node)
+    {
+        Say($"isolates {node.Id}");
+        foreach (var other in world.Nodes.Where(other => other != node))
+        {
+            CutBoth(node, other);
+        }
+
+        Later(world.Network.Mend);
+    }
+
+    private void Split()
+    {
+        var left = world.Nodes.Where(_ => Random.Next(2) == 0).ToArray();
+        Say($"splits off {string.Join(' ', left.Select(node => node.Id))}");
+        foreach (var node in left)
+        {
+            foreach (var other in world.Nodes.Except(left))
+            {
+                CutBoth(node, other);
+            }
+        }
+
+        Later(world.Network.Mend);
+    }
+
+    private void CutOneWay(SimulatedNode from, SimulatedNode to)
+    {
+        if (from != to)
+        {
+            Say($"cuts {from.Id} -> {to.Id}");
+            world.Network.Cut(from.Id.Value, to.Id.Value);
+            Later(world.Network.Mend);
+        }
+    }
+
+    private void CutBoth(SimulatedNode left, SimulatedNode right)
+    {
+        world.Network.Cut(left.Id.Value, right.Id.Value);
+        world.Network.Cut(right.Id.Value, left.Id.Value);
+    }
+
+    private void Pause(SimulatedNode node)
+    {
+        node.Pause();
+        Later(node.Resume);
+    }
+
+    private void SlowDisk(SimulatedNode node)
+    {
+        Say($"slows the disk of {node.Id}");
+        node.SlowDisk(1 << Random.Next(1, 10));
+        Later(node.HealDisk);
+    }
+
+    private void Later(Action end) =>
+        world.Scheduler.After(Random.NextInt64(10_000, world.Scenario.FaultLengthMaxUs), end);
+
+    private void Say(string what) => world.Trace.Write("flt", what);
+}

@@ -1,0 +1,42 @@
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// The simplest disk that keeps the promises of Broker/Storage: hard state first, then the truncation, then entries.
+/// </summary>
+internal sealed class ModelDisk : IReplicaDisk
+{
+    private readonly List<Entry> _entries = [];
+
+    public HardState HardState { get; private set; }
+
+    public IReadOnlyList<Entry> Entries => _entries;
+
+    public void Write(DiskWrite write) => Apply(write, write.Entries.Count + 2);
+
+    public void Tear(DiskWrite write, Random random) => Apply(write, random.Next(write.Entries.Count + 3));
+
+    public void Reopen()
+    {
+        // What was written is all there is.
+    }
+
+    private void Apply(DiskWrite write, int parts)
+    {
+        if (parts >= 1 && write.HardState is { } hardState)
+        {
+            HardState = hardState;
+        }
+
+        if (parts >= 2 && write.TruncateFrom is { } from && from.Value <= _entries.Count)
+        {
+            _entries.RemoveRange((int)from.Value - 1, _entries.Count - (int)from.Value + 1);
+        }
+
+        if (parts > 2)
+        {
+            _entries.AddRange(write.Entries.Take(parts - 2));
+        }
+    }
+}

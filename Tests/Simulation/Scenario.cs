@@ -1,0 +1,69 @@
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// What kind of world a seed lives in. Drawn first, so that a seed's world does not depend on what happens in it.
+/// </summary>
+internal sealed record Scenario
+{
+    public required int Nodes { get; init; }
+
+    /// <summary>
+    /// Streams keep their order and lose messages only when they break, as in production; otherwise anything goes.
+    /// </summary>
+    public required bool HasStreams { get; init; }
+
+    public required double LossRate { get; init; }
+
+    public required double DuplicateRate { get; init; }
+
+    public required long NetworkDelayMaxUs { get; init; }
+
+    public required long FlushMinUs { get; init; }
+
+    public required long FlushMaxUs { get; init; }
+
+    /// <summary>Faults come at random intervals of up to this.</summary>
+    public required long FaultIntervalMaxUs { get; init; }
+
+    public required long ProposeIntervalMaxUs { get; init; }
+
+    /// <summary>Faults last up to this.</summary>
+    public required long FaultLengthMaxUs { get; init; }
+
+    public required int MaxAppendBytes { get; init; }
+
+    public required int MaxInFlightBytes { get; init; }
+
+    public required int MaxUncommittedBytes { get; init; }
+
+    /// <summary>Whether a connection that breaks is noticed: always, mostly, never.</summary>
+    public required double NoticeRate { get; init; }
+
+    /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
+    public required double ClockSkew { get; init; }
+
+    public static Scenario Draw(Random random)
+    {
+        var hasStreams = random.Next(2) == 0;
+        return new Scenario
+        {
+            Nodes = Pick(random, 3, 3, 3, 5, 2),
+            HasStreams = hasStreams,
+            LossRate = Pick(random, 0, 0.001, 0.01, hasStreams ? 0.01 : 0.2),
+            DuplicateRate = hasStreams ? 0 : Pick(random, 0, 0.01, 0.1),
+            NetworkDelayMaxUs = Pick(random, 500, 2_000, 20_000, 80_000),
+            FlushMinUs = Pick(random, 50, 200),
+            FlushMaxUs = Pick(random, 300, 5_000, 50_000),
+            FaultIntervalMaxUs = Pick(random, 300_000, 1_000_000, 4_000_000),
+            ProposeIntervalMaxUs = Pick(random, 2_000, 20_000, 100_000),
+            FaultLengthMaxUs = Pick(random, 200_000, 1_500_000, 6_000_000),
+            MaxAppendBytes = Pick(random, 200, 1_000, 1_000_000),
+            MaxInFlightBytes = Pick(random, 400, 4_000, 4_000_000),
+            MaxUncommittedBytes = Pick(random, 2_000, 100_000),
+            NoticeRate = Pick(random, 0.0, 0.7, 1.0),
+            ClockSkew = Pick(random, 0.0, 0.05, 0.15),
+        };
+    }
+
+    private static T Pick<T>(Random random, params T[] choices) => choices[random.Next(choices.Length)];
+}

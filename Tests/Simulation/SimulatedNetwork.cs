@@ -1,0 +1,140 @@
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// Links between nodes, each direction on its own: delay, loss, duplication, reordering, cuts. A stream that breaks
+/// loses what was under way in it, and the nodes may be told.
+/// </summary>
+internal sealed class SimulatedNetwork(World world)
+{
+    private const long HealthyDelayMaxUs = 2_000;
+
+    private readonly HashSet<(int From, int To)> _cut = [];
+
+    /// <summary>When the last message of a stream arrives: none overtakes it.</summary>
+    private readonly Dictionary<(int From, int To), long> _lastArrivalUs = [];
+
+    /// <summary>Counts the connections of a link; what a broken one carried never arrives.</summary>
+    private readonly Dictionary<(int From, int To), int> _connection = [];
+
+    /// <summary>Faults are over: nothing is lost any more.</summary>
+    public bool IsHealed { get; private set; }
+
+    private Scenario Scenario => world.Scenario;
+
+    public void Send(Packet packet)
+    {
+        var link = (packet.Message.From.Value, packet.Message.To.Value);
+        if (_cut.Contains(link))
+        {
+            return;
+        }
+
+        if (!IsHealed && world.Random.NextDouble() < Scenario.LossRate)
+        {
+            if (Scenario.HasStreams)
+            {
+                Break(link.Item1, link.Item2);
+            }
+
+            return;
+        }
+
+        Deliver(packet, link);
+        if (!IsHealed && world.Random.NextDouble() < Scenario.DuplicateRate)
+        {
+            Deliver(packet, link);
+        }
+    }
+
+    public void Cut(int from, int to)
+    {
+        if (_cut.Add((from, to)))
+        {
+            Break(from, to);
+        }
+    }
+
+    public void Mend()
+    {
+        var mended = _cut.ToArray();
+        _cut.Clear();
+        foreach (var (from, to) in mended)
+        {
+            TellReachable(from, to);
+        }
+    }
+
+    public void Heal()
+    {
+        IsHealed = true;
+        Mend();
+    }
+
+    /// <summary>A node's process ended: its connections break, and its peers mostly notice at once.</summary>
+    public void BreakAll(int node)
+    {
+        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        {
+            Break(node, other.Id.Value);
+        }
+    }
+
+    public void ConnectAll(int node)
+    {
+        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        {
+            TellReachable(node, other.Id.Value);
+        }
+    }
+
+    private void Break(int left, int right)
+    {
+        _connection[(left, right)] = _connection.GetValueOrDefault((left, right)) + 1;
+        _connection[(right, left)] = _connection.GetValueOrDefault((right, left)) + 1;
+        foreach (var (node, peer) in new[] { (left, right), (right, left) })
+        {
+            if (world.Random.NextDouble() < Scenario.NoticeRate)
+            {
+                world.Scheduler.After(
+                    world.Random.Next(5_000), () => world.NodeOf(node).TellUnreachable(new NodeId(peer)));
+            }
+        }
+
+        if (!_cut.Contains((left, right)) && !_cut.Contains((right, left)))
+        {
+            world.Scheduler.After(5_000 + world.Random.Next(20_000), () => TellReachable(left, right));
+        }
+    }
+
+    private void TellReachable(int left, int right)
+    {
+        if (!_cut.Contains((left, right)) && !_cut.Contains((right, left)))
+        {
+            world.NodeOf(left).TellReachable(new NodeId(right));
+            world.NodeOf(right).TellReachable(new NodeId(left));
+        }
+    }
+
+    private void Deliver(Packet packet, (int From, int To) link)
+    {
+        var delayMaxUs = Math.Min(Scenario.NetworkDelayMaxUs, IsHealed ? HealthyDelayMaxUs : long.MaxValue);
+        var arrivalUs = world.Scheduler.NowUs + world.Random.NextInt64(20, delayMaxUs);
+        if (Scenario.HasStreams)
+        {
+            arrivalUs = Math.Max(arrivalUs, _lastArrivalUs.GetValueOrDefault(link));
+            _lastArrivalUs[link] = arrivalUs;
+        }
+
+        var connection = _connection.GetValueOrDefault(link);
+        world.Scheduler.After(arrivalUs - world.Scheduler.NowUs, () =>
+        {
+            var isSameConnection = !Scenario.HasStreams || connection == _connection.GetValueOrDefault(link);
+            if (isSameConnection && !_cut.Contains(link))
+            {
+                world.NodeOf(link.To).Receive(packet);
+            }
+        });
+    }
+}

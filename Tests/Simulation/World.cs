@@ -1,0 +1,144 @@
+using System.Diagnostics.CodeAnalysis;
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// One seed: a cluster, a network, clients and faults on virtual time in one thread. First faults come and go for a
+/// number of steps; then all heals, and the cluster must make progress, keep its leader, and have lost nothing.
+/// </summary>
+internal sealed class World
+{
+    /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
+    private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
+
+    private const long CalmUs = 5_000_000;
+    private const long CalmProposeIntervalMaxUs = 100_000;
+
+    private readonly Faults _faults;
+    private long _lastValue;
+    private bool _isCalm;
+    private bool _clientsAreDone;
+
+    public World(int seed, TextWriter? liveTrace, int keepTraceLines)
+    {
+        Random = new Random(seed);
+        Scheduler = new Scheduler();
+        Trace = new Trace(Scheduler, liveTrace, keepTraceLines);
+        Scenario = Scenario.Draw(Random);
+        Network = new SimulatedNetwork(this);
+        History = new History(this);
+        _faults = new Faults(this);
+        Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedNode(this, id, Scenario.Nodes))];
+        if (Trace.IsOn)
+        {
+            Trace.Write("seed", $"{seed}: {Scenario}");
+        }
+    }
+
+    public Random Random { get; }
+
+    public Scheduler Scheduler { get; }
+
+    public Trace Trace { get; }
+
+    public Scenario Scenario { get; }
+
+    public SimulatedNetwork Network { get; }
+
+    public History History { get; }
+
+    public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
+
+    private long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
+
+    public static void Check([DoesNotReturnIf(false)] bool holds, string what)
+    {
+        if (!holds)
+        {
+            throw new SimulationException(what);
+        }
+    }
+
+    public SimulatedNode NodeOf(int id) => Nodes[id - 1];
+
+    public long NextValue() => ++_lastValue;
+
+    /// <summary>Runs the seed to its end; throws what went wrong.</summary>
+    public void Run(long steps)
+    {
+        foreach (var node in Nodes)
+        {
+            Scheduler.After(Random.Next(50_000), node.Start);
+        }
+
+        ScheduleClient();
+        _faults.Begin();
+        while (Scheduler.Steps < steps)
+        {
+            Step();
+        }
+
+        _faults.End();
+        Trace.Write("all", "faults are over");
+        RunUntilProgress();
+        RunCalm();
+        _clientsAreDone = true;
+        RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
+        History.CheckNothingLost();
+    }
+
+    private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
+
+    private void ScheduleClient() => Scheduler.After(Random.NextInt64(ProposeIntervalMaxUs), () =>
+    {
+        // A client may also hold on to a leader that was replaced and does not know it.
+        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
+        if (leaders.Length > 0 && !_clientsAreDone)
+        {
+            var count = _isCalm || Random.Next(10) > 0 ? 1 : Random.Next(1, 40);
+            leaders[Random.Next(leaders.Length)].Propose(count);
+        }
+
+        ScheduleClient();
+    });
+
+    private void RunUntilProgress()
+    {
+        _isCalm = true;
+        var values = _lastValue;
+        var index = LogIndex.None;
+        History.OnAcknowledged = (at, entry) => index = index.Value == 0 && entry.Value > values ? at : index;
+        RunUntil(
+            () => index.Value > 0 && Nodes.All(node => node.AppliedIndex >= index),
+            ProgressWithinUs,
+            "progress within ten election timeouts after the last fault");
+    }
+
+    private void RunCalm()
+    {
+        // A follower that was told too late may have a campaign under way; from then on nothing may change.
+        RunFor(2_000_000);
+        var elections = History.Elections;
+        RunFor(CalmUs);
+        Check(History.Elections == elections, "a healthy cluster keeps its leader");
+        Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
+    }
+
+    private void RunFor(long lengthUs)
+    {
+        for (var endUs = Scheduler.NowUs + lengthUs; Scheduler.NowUs < endUs;)
+        {
+            Step();
+        }
+    }
+
+    private void RunUntil(Func<bool> condition, long withinUs, string what)
+    {
+        for (var deadlineUs = Scheduler.NowUs + withinUs; !condition();)
+        {
+            Step();
+            Check(Scheduler.NowUs < deadlineUs, what);
+        }
+    }
+}
