@@ -67,7 +67,7 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
             IReadOnlyList<string> privileges = capability.Length == 0
                 ? user
                 : [.. user, "--inh-caps", $"+{capability}", "--ambient-caps", $"+{capability}"];
-            var (exitCode, _) = await Tool.TryRunAsync("setpriv", [.. privileges, "test", "-w", folder], cancellationToken);
+            var (exitCode, _) = await Tool.TryRunAsync("setpriv", [.. privileges, "ls", folder], cancellationToken);
             if (exitCode == 0)
             {
                 return privileges;
