@@ -1,2 +1,17 @@
+using Broker.Client;
+using Subscriber;
+using Subscriber.Api;
+
 var builder = WebApplication.CreateBuilder(args);
-builder.Build().Run();
+builder.AddServiceDefaults();
+builder.AddGrpcEndpoint("Subscriber:GrpcPort");
+
+builder.Services.AddGrpc();
+builder.Services.AddBrokerClient("broker");
+builder.Services.AddSubscriber(builder.Configuration);
+
+var app = builder.Build();
+app.MapDefaultEndpoints();
+app.MapGrpcService<SubscriberService>();
+app.MapSubscriber();
+app.Run();

@@ -1,0 +1,91 @@
+using System.Runtime.CompilerServices;
+using Broker.Client;
+using Broker.Protocol.V1;
+using Google.Protobuf;
+using Subscriber.Inbox;
+
+namespace Subscriber.Following;
+
+/// <summary>The brokers, through the client library.</summary>
+internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
+{
+    public async IAsyncEnumerable<LogRecord> ReadAsync(
+        string topic, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var options = new ReadOptions { FromOffset = fromOffset, MaxRecords = limit };
+        await using var records = client.ReadAsync(topic, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
+        while (await TryMoveAsync(records))
+        {
+            var record = records.Current;
+            yield return new LogRecord(
+                record.Offset,
+                new InboxRecord(
+                    record.Timestamp.ToUnixTimeMilliseconds(), record.Key, record.Value, EncodeHeaders(record.Headers)));
+        }
+    }
+
+    public Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken) =>
+        TranslateAsync<IReadOnlyList<LogTopic>>(async () =>
+        {
+            var topics = await client.ListTopicsAsync(filter, cancellationToken);
+            return topics.Select(topic => new LogTopic(topic.Name, topic.FirstOffset, topic.NextOffset)).ToList();
+        });
+
+    public Task PutLiveSubscriptionAsync(string name, IReadOnlyList<string> filters, CancellationToken cancellationToken) =>
+        TranslateAsync(async () =>
+        {
+            await client.PutLiveSubscriptionAsync(name, filters, cancellationToken);
+            return true;
+        });
+
+    public Task DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken) => TranslateAsync(async () =>
+    {
+        await client.DeleteLiveSubscriptionAsync(name, cancellationToken);
+        return true;
+    });
+
+    // A topic that a lagging replica does not know yet, or knows to a smaller offset, has nothing more for now.
+    private static async Task<bool> TryMoveAsync(IAsyncEnumerator<BrokerRecord> records)
+    {
+        try
+        {
+            return await records.MoveNextAsync();
+        }
+        catch (BrokerClientException e) when (e.Code is BrokerClientErrorCode.NotFound or BrokerClientErrorCode.OutOfRange)
+        {
+            return false;
+        }
+        catch (BrokerClientException e)
+        {
+            throw new BrokerLogException(e.Message, e);
+        }
+    }
+
+    private static async Task<T> TranslateAsync<T>(Func<Task<T>> call)
+    {
+        try
+        {
+            return await call();
+        }
+        catch (BrokerClientException e)
+        {
+            throw new BrokerLogException(e.Message, e);
+        }
+    }
+
+    private static byte[] EncodeHeaders(IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>> headers)
+    {
+        if (headers.Count == 0)
+        {
+            return [];
+        }
+
+        var record = new Record();
+        foreach (var (name, value) in headers)
+        {
+            record.Headers.Add(new Header { Name = name, Value = UnsafeByteOperations.UnsafeWrap(value) });
+        }
+
+        return record.ToByteArray();
+    }
+}

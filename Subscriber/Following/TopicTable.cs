@@ -1,0 +1,143 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using Subscriber.Inbox;
+
+namespace Subscriber.Following;
+
+/// <summary>
+/// The progress of all topics, and the way of messages from their two sources to the inbox writer. Each topic has its own lock,
+/// held for moments only; runs enter the writer's queue under it, so the queue keeps each topic's order.
+/// </summary>
+internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, ILogger<TopicTable> logger)
+{
+    private readonly ConcurrentDictionary<string, TopicProgress> _topics = new(StringComparer.Ordinal);
+
+    // A topic stands in it at most once (TopicProgress.Fetching), so the number of topics bounds it.
+    private readonly Channel<TopicProgress> _fetches = Channel.CreateUnbounded<TopicProgress>();
+    private long _aheadBytes;
+
+    public int Count => _topics.Count;
+
+    /// <summary>Topics that wait for a log read.</summary>
+    public ChannelReader<TopicProgress> Fetches => _fetches.Reader;
+
+    public void Load(string topic, long nextOffset) => _topics[topic] = new TopicProgress(topic, nextOffset);
+
+    /// <summary>A live batch has arrived.</summary>
+    public void OnLive(string topic, MessageRun run)
+    {
+        if (!queue.HasRoomForLive)
+        {
+            OnAnnounced(topic, 0, run.EndOffset);
+            return;
+        }
+
+        var progress = Get(topic);
+        lock (progress)
+        {
+            if (run.BaseOffset > progress.Next && !progress.Fetching)
+            {
+                metrics.Gap();
+                logger.GapFound(topic, progress.Next, run.BaseOffset);
+            }
+
+            var before = progress.AheadBytes;
+            var limit = Math.Min(
+                SubscriberLimits.AheadBytesPerTopic,
+                before + SubscriberLimits.AheadBytes - Interlocked.Read(ref _aheadBytes));
+            var handOver = new List<InboxAppend>(1);
+            var known = progress.Offer(run, limit, handOver);
+            Pass(progress, before, handOver, pages: null);
+            if (known > 0)
+            {
+                metrics.Duplicate(known);
+            }
+        }
+    }
+
+    /// <summary>Offsets are known to exist: a batch that is too large for Redis, or the brokers' list of topics.</summary>
+    public void OnAnnounced(string topic, long firstOffset, long nextOffset)
+    {
+        var progress = Get(topic);
+        lock (progress)
+        {
+            progress.Announce(firstOffset, nextOffset);
+            AskForLogRead(progress);
+        }
+    }
+
+    /// <summary>
+    /// A page from the log, read from the offset where the reader began or went on. The page's slot is given back by the writer.
+    /// </summary>
+    public void OnLogPage(TopicProgress progress, MessageRun run, bool afterTrim, SemaphoreSlim pages)
+    {
+        lock (progress)
+        {
+            var before = progress.AheadBytes;
+            var handOver = new List<InboxAppend>(1);
+            if (afterTrim && run.BaseOffset > progress.Next)
+            {
+                logger.LogTrimmed(progress.Topic, run.BaseOffset, run.BaseOffset - progress.Next);
+                progress.OfferAfterTrim(run, handOver);
+            }
+            else
+            {
+                progress.Offer(run, progress.AheadBytes, handOver);
+            }
+
+            Pass(progress, before, handOver, pages);
+        }
+    }
+
+    /// <summary>The reader of a topic pauses. It comes again when it is behind and may go on at once.</summary>
+    public void EndLogRead(TopicProgress progress, bool again)
+    {
+        lock (progress)
+        {
+            progress.Fetching = false;
+            if (again)
+            {
+                AskForLogRead(progress);
+            }
+        }
+    }
+
+    /// <summary>The inbox's own position differs from what was handed to it.</summary>
+    public void OnPositionMoved(TopicProgress progress, long expected, long actual)
+    {
+        logger.PositionMoved(progress.Topic, expected, actual);
+        lock (progress)
+        {
+            Interlocked.Add(ref _aheadBytes, -progress.AheadBytes);
+            progress.Reset(actual);
+            AskForLogRead(progress);
+        }
+    }
+
+    private TopicProgress Get(string topic) => _topics.GetOrAdd(topic, name => new TopicProgress(name, 0));
+
+    private void Pass(TopicProgress progress, long aheadBefore, List<InboxAppend> handOver, SemaphoreSlim? pages)
+    {
+        Interlocked.Add(ref _aheadBytes, progress.AheadBytes - aheadBefore);
+        for (var i = 0; i < handOver.Count; i++)
+        {
+            queue.Add(handOver[i], i == 0 ? pages : null);
+        }
+
+        if (handOver.Count == 0)
+        {
+            pages?.Release();
+        }
+
+        AskForLogRead(progress);
+    }
+
+    private void AskForLogRead(TopicProgress progress)
+    {
+        if (progress.Behind && !progress.Fetching)
+        {
+            progress.Fetching = true;
+            _fetches.Writer.TryWrite(progress);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using Dapper;
+using Npgsql;
+
+namespace Subscriber.Inbox;
+
+/// <summary>Creates the inbox's tables. Idempotent; an advisory lock lets many instances start at once.</summary>
+internal static class InboxSchema
+{
+    /// <summary>
+    /// Held by every transaction that writes the inbox, so that of many instances one writes at a time and inbox ids rise in the
+    /// order of commits: a reader that has seen an id never finds a smaller one later.
+    /// </summary>
+    public const long WriterLock = 0x696E626F78;
+
+    private const long SchemaLock = 0x696E626F7801;
+
+    private const string Sql = """
+        CREATE TABLE IF NOT EXISTS inbox (
+            inbox_id bigserial NOT NULL,
+            topic text NOT NULL,
+            "offset" bigint NOT NULL,
+            timestamp_unix_ms bigint NOT NULL,
+            key bytea,
+            value bytea NOT NULL,
+            headers bytea,
+            received timestamptz NOT NULL DEFAULT now(),
+            source smallint NOT NULL,
+            PRIMARY KEY (topic, "offset"));
+        CREATE UNIQUE INDEX IF NOT EXISTS inbox_by_id ON inbox (inbox_id);
+        CREATE TABLE IF NOT EXISTS positions (topic text PRIMARY KEY, next_offset bigint NOT NULL);
+        CREATE TABLE IF NOT EXISTS subjects (filter text PRIMARY KEY, created timestamptz NOT NULL DEFAULT now());
+        """;
+
+    public static async Task EnsureAsync(NpgsqlDataSource database, CancellationToken cancellationToken)
+    {
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        await connection.ExecuteAsync(new CommandDefinition(
+            "SELECT pg_advisory_xact_lock(@SchemaLock)", new { SchemaLock }, transaction, cancellationToken: cancellationToken));
+        await connection.ExecuteAsync(
+            new CommandDefinition(Sql, transaction: transaction, cancellationToken: cancellationToken));
+        await transaction.CommitAsync(cancellationToken);
+    }
+}
