@@ -1,0 +1,59 @@
+# Installs the Debian packages that are missing. Sourced by ./run and ./test.
+
+# The package names of the missing ones among: name of the package, then how to see that it is there.
+missing_packages() {
+    command -v redis-server >/dev/null || echo redis-server
+    # Debian keeps the server programs of Postgres outside PATH, in a folder for each version.
+    command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
+    command -v prometheus >/dev/null || echo prometheus
+    if [[ "${1:-}" == with-python ]]; then
+        /usr/bin/python3 -c 'import grpc' 2>/dev/null || echo python3-grpcio
+    fi
+}
+
+install_missing() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    ((${#missing[@]} > 0)) || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install: ${missing[*]} (this machine has no apt-get)." >&2
+        return 1
+    fi
+    local sudo=()
+    if ((EUID != 0)); then
+        if ! command -v sudo >/dev/null; then
+            echo "Please install as root: apt-get install ${missing[*]}" >&2
+            return 1
+        fi
+        sudo=(sudo)
+    fi
+
+    echo "Installing ${missing[*]}: the application runs each as a process of its own, with its data in its own folder."
+    # Debian starts a service when it is installed, unless this file says no (invoke-rc.d(8)).
+    local policy=/usr/sbin/policy-rc.d placed=
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+        "${sudo[@]}" chmod 755 "$policy"
+        placed=yes
+    fi
+    local result=0
+    {
+        "${sudo[@]}" apt-get update -qq &&
+            "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    } >"${TMPDIR:-/tmp}/broker-apt.log" 2>&1 || result=$?
+    if [[ -n $placed ]]; then
+        "${sudo[@]}" rm -f "$policy"
+    fi
+    if ((result != 0)); then
+        tail -n 20 "${TMPDIR:-/tmp}/broker-apt.log" >&2
+        echo "apt-get failed; all of its output is in ${TMPDIR:-/tmp}/broker-apt.log" >&2
+    fi
+    return "$result"
+}
+
+require_dotnet() {
+    if ! command -v dotnet >/dev/null; then
+        echo "The .NET SDK 10 is missing: https://learn.microsoft.com/dotnet/core/install/linux-debian" >&2
+        return 1
+    fi
+}
