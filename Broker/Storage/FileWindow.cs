@@ -4,7 +4,7 @@ namespace Broker.Storage;
 internal sealed class FileWindow(IStorageFile file, long endOffset)
 {
     private const int WindowBytes = 256 * 1024;
-    private byte[] _buffer = new byte[WindowBytes];
+    private byte[] _buffer = new byte[Math.Min(WindowBytes, endOffset)];
     private long _start;
     private int _filled;
 

@@ -47,7 +47,6 @@ internal static class TailCheck
     public static bool Clean(Segment segment)
     {
         var window = new FileWindow(segment.File!, segment.Header.CapacityBytes);
-        var zeros = new byte[PieceBytes];
         var isTorn = false;
         for (var offset = segment.TailOffset; offset < segment.Header.CapacityBytes; offset += PieceBytes)
         {
@@ -55,7 +54,7 @@ internal static class TailCheck
             if (piece.ContainsAnyExcept((byte)0))
             {
                 isTorn = true;
-                segment.File!.Write(offset, zeros.AsSpan(0, piece.Length));
+                segment.File!.Write(offset, new byte[piece.Length]);
             }
         }
 

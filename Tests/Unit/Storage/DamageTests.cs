@@ -17,8 +17,8 @@ public sealed class DamageTests
         var written = WriteSmallLog(isClosed: true);
         var found = FlipEveryByte((device, name) => CheckOpen(device, written, written.Count, name));
 
-        // Every byte of headers, bodies and slots counts; only unused space and padding may be flipped without a word.
-        Assert.InRange(found, 2 * 4096, int.MaxValue);
+        // Every byte of frames and headers counts; only unused space, padding and one of two slots may be flipped without a word.
+        Assert.InRange(found, 20 * (64 + 301), int.MaxValue);
     }
 
     [Fact]
@@ -250,9 +250,17 @@ public sealed class DamageTests
         var found = 0;
         foreach (var name in _fixture.Device.List(LogFixture.Folder))
         {
-            var length = _fixture.Device.Length(_fixture.PathOf(name));
-            for (var at = 0; at < length; at++)
+            var bytes = new byte[_fixture.Device.Length(_fixture.PathOf(name))];
+            using var file = _fixture.Device.Open(_fixture.PathOf(name), create: false);
+            file.Read(0, bytes);
+            for (var at = 0; at < bytes.Length; at++)
             {
+                // In a long run of zeros one byte stands for its neighbours.
+                if (at % 32 != 0 && !bytes.AsSpan(at & ~31, 32).ContainsAnyExcept((byte)0))
+                {
+                    continue;
+                }
+
                 var device = _fixture.Device.Clone(at);
                 device.Flip(_fixture.PathOf(name), at, (byte)(1 << (at % 8)));
                 found += check(device, $"{name}:{at}") ? 1 : 0;
