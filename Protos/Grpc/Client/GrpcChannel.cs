@@ -10,12 +10,15 @@ namespace Grpc.Net.Client;
 public sealed class GrpcChannel : ChannelBase, IDisposable
 {
     /// <summary>
-    /// Servers on the C core close a connection on which pings without data come more often than every five minutes. This is
-    /// just beyond, and still finds out in the end that a peer has vanished without a word.
+    /// Servers on the C core close a connection on which pings without data come more often than every five minutes.
+    /// This is just beyond, and still finds out in the end that a peer has vanished without a word.
     /// </summary>
     private static readonly TimeSpan DefaultPingDelay = TimeSpan.FromSeconds(310);
 
     private static readonly TimeSpan DefaultPingTimeout = TimeSpan.FromSeconds(20);
+
+    /// <summary>As the C core: a host that swallows packets is UNAVAILABLE after this time, not after TCP's minutes.</summary>
+    private static readonly TimeSpan DefaultConnectTimeout = TimeSpan.FromSeconds(20);
 
     /// <summary>A stream's first window. It grows by itself; this saves its first doublings.</summary>
     private const int FirstWindowSizeBytes = 1024 * 1024;
@@ -105,6 +108,7 @@ public sealed class GrpcChannel : ChannelBase, IDisposable
         EnableMultipleHttp2Connections = true,
         KeepAlivePingDelay = DefaultPingDelay,
         KeepAlivePingTimeout = DefaultPingTimeout,
+        ConnectTimeout = DefaultConnectTimeout,
         InitialHttp2StreamWindowSize = FirstWindowSizeBytes,
         AllowAutoRedirect = false,
         UseCookies = false,
@@ -117,7 +121,8 @@ public sealed class GrpcChannel : ChannelBase, IDisposable
     {
         if (address.Scheme != Uri.UriSchemeHttp && address.Scheme != Uri.UriSchemeHttps)
         {
-            throw new ArgumentException($"The address '{address}' must begin with http:// or https://.", nameof(address));
+            throw new ArgumentException(
+                $"The address '{address}' must begin with http:// or https://.", nameof(address));
         }
 
         if (options.Credentials is { } credentials && credentials.IsSecure != (address.Scheme == Uri.UriSchemeHttps))

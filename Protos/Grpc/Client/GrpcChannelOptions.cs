@@ -12,7 +12,9 @@ public sealed class GrpcChannelOptions
     /// <summary>In bytes. Default: null, no limit. A larger request fails with RESOURCE_EXHAUSTED.</summary>
     public int? MaxSendMessageSize { get; set; }
 
-    /// <summary>In bytes. Default: 4 MiB. Null: no limit. A larger response ends the call with RESOURCE_EXHAUSTED.</summary>
+    /// <summary>
+    /// In bytes. Default: 4 MiB. Null: no limit. A larger response ends the call with RESOURCE_EXHAUSTED.
+    /// </summary>
     public int? MaxReceiveMessageSize { get; set; } = Wire.GrpcHeaders.DefaultMaxReceiveSizeBytes;
 
     public ILoggerFactory? LoggerFactory { get; set; }

@@ -8,8 +8,8 @@ namespace Microsoft.AspNetCore.Builder;
 public static class GrpcEndpointRouteBuilderExtensions
 {
     /// <summary>
-    /// Maps the methods of a service. The service is taken from the scope of each call; one that is not registered is created
-    /// for the call and disposed after it.
+    /// Maps the methods of a service. The service is taken from the scope of each call; one that is not registered is
+    /// created for the call and disposed after it.
     /// </summary>
     public static GrpcServiceEndpointConventionBuilder MapGrpcService<TService>(this IEndpointRouteBuilder builder)
         where TService : class

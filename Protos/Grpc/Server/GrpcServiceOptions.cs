@@ -6,7 +6,9 @@ public class GrpcServiceOptions
     /// <summary>In bytes. Default: null, no limit. A larger response ends the call with RESOURCE_EXHAUSTED.</summary>
     public int? MaxSendMessageSize { get; set; }
 
-    /// <summary>In bytes. Default: 4 MiB. Null: no limit. A larger request ends the call with RESOURCE_EXHAUSTED.</summary>
+    /// <summary>
+    /// In bytes. Default: 4 MiB. Null: no limit. A larger request ends the call with RESOURCE_EXHAUSTED.
+    /// </summary>
     public int? MaxReceiveMessageSize { get; set; } = Wire.GrpcHeaders.DefaultMaxReceiveSizeBytes;
 
     /// <summary>Tell the caller the type and message of an exception that a handler throws. Default: false.</summary>

@@ -14,7 +14,8 @@ public static class ServerCallContextExtensions
             return call.HttpContext;
         }
 
-        // The key by which a test double of ServerCallContext offers an HttpContext, as the official package defines it.
+        // The key by which a test double of ServerCallContext offers an HttpContext, as the official package defines
+        // it.
         return serverCallContext.UserState.TryGetValue("__HttpContext", out var value) && value is HttpContext http
             ? http
             : throw new InvalidOperationException("This call does not come from an HTTP request.");

@@ -13,8 +13,8 @@ internal static class Frame
 
     /// <summary>
     /// Cuts the first frame off <paramref name="buffer"/>. When it is not all there, the answer is false and
-    /// <paramref name="frameSizeBytes"/> is its whole size, or 0 while the header is incomplete. The limit is checked as soon
-    /// as the header is there, so that nothing is allocated for a length that is merely claimed.
+    /// <paramref name="frameSizeBytes"/> is its whole size, or 0 while the header is incomplete. The limit is checked
+    /// as soon as the header is there, so that nothing is allocated for a length that is merely claimed.
     /// </summary>
     public static bool TryRead(
         ref ReadOnlySequence<byte> buffer,

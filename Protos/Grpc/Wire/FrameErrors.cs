@@ -7,15 +7,18 @@ internal static class FrameErrors
 {
     public static RpcException ReceivedTooLarge(long sizeBytes, int limitBytes) => new(new Status(
         StatusCode.ResourceExhausted,
-        $"Received message of {sizeBytes} bytes exceeds the limit of {limitBytes} bytes; raise MaxReceiveMessageSize or send less."));
+        $"Received message of {sizeBytes} bytes exceeds the limit of {limitBytes} bytes; raise "
+        + "MaxReceiveMessageSize or send less."));
 
     public static RpcException DecompressedTooLarge(int limitBytes) => new(new Status(
         StatusCode.ResourceExhausted,
-        $"Received message exceeds the limit of {limitBytes} bytes when decompressed; raise MaxReceiveMessageSize or send less."));
+        $"Received message exceeds the limit of {limitBytes} bytes when decompressed; raise MaxReceiveMessageSize "
+        + "or send less."));
 
     public static RpcException SentTooLarge(long sizeBytes, int limitBytes) => new(new Status(
         StatusCode.ResourceExhausted,
-        $"Message of {sizeBytes} bytes exceeds the sending limit of {limitBytes} bytes; raise MaxSendMessageSize or send less."));
+        $"Message of {sizeBytes} bytes exceeds the sending limit of {limitBytes} bytes; raise MaxSendMessageSize or "
+        + "send less."));
 
     public static RpcException Malformed(string what) =>
         new(new Status(StatusCode.Internal, $"Malformed gRPC frame: {what}"));

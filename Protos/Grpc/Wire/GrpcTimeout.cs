@@ -36,7 +36,9 @@ internal static class GrpcTimeout
         return ticks >= 0;
     }
 
-    /// <summary>The finest unit that holds the value in eight digits, rounded up so that the server never gives up first.</summary>
+    /// <summary>
+    /// The finest unit that holds the value in eight digits, rounded up so that the server never gives up first.
+    /// </summary>
     public static string Format(TimeSpan timeout)
     {
         ReadOnlySpan<(long Ticks, char Unit)> units =

@@ -4,7 +4,9 @@ using Grpc.Core;
 
 namespace Grpc.Wire;
 
-/// <summary>The gzip encoding. The broker's own traffic does not use it, so that clarity goes before speed here.</summary>
+/// <summary>
+/// The gzip encoding. The broker's own traffic does not use it, so that clarity goes before speed here.
+/// </summary>
 internal static class Gzip
 {
     private const int ChunkSizeBytes = 16 * 1024;

@@ -5,10 +5,19 @@ namespace Grpc.Wire;
 /// <summary>Metadata entries as HTTP headers: text as it is, bytes as base64 without padding.</summary>
 internal static class MetadataHeaders
 {
-    public static string Encode(Metadata.Entry entry) =>
-        entry.IsBinary ? Convert.ToBase64String(entry.BytesUncopied).TrimEnd('=') : entry.Value;
+    /// <summary>The value as a header; false for text that HTTP does not carry.</summary>
+    public static bool TryEncode(Metadata.Entry entry, out string value)
+    {
+        value = entry.IsBinary ? Convert.ToBase64String(entry.BytesUncopied).TrimEnd('=') : entry.Value;
+        return !value.AsSpan().ContainsAnyExceptInRange(' ', '~');
+    }
 
-    /// <summary>Adds a received header. What belongs to HTTP or to the protocol is not metadata and is left out.</summary>
+    public static string DescribeBadText(Metadata.Entry entry) =>
+        $"The metadata value of '{entry.Key}' is not printable ASCII; send bytes under a key that ends in '-bin'.";
+
+    /// <summary>
+    /// Adds a received header. What belongs to HTTP or to the protocol is not metadata and is left out.
+    /// </summary>
     public static void Add(Metadata metadata, string name, string value)
     {
         if (IsProtocolHeader(name) || !Metadata.Entry.IsValidKey(name))

@@ -24,7 +24,8 @@ internal sealed class PayloadReader : DeserializationContext
         catch (Exception exception) when (exception is not RpcException)
         {
             throw new RpcException(new Status(
-                StatusCode.Internal, $"The received message is not a valid {typeof(T).Name}: {exception.Message}", exception));
+                StatusCode.Internal, $"The received message is not a valid {typeof(T).Name}: {exception.Message}",
+                exception));
         }
         finally
         {

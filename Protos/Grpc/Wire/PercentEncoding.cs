@@ -33,7 +33,9 @@ internal static class PercentEncoding
         return encoded.ToString();
     }
 
-    /// <summary>What is not valid is kept as it stands: the specification forbids to discard a message for its form.</summary>
+    /// <summary>
+    /// What is not valid is kept as it stands: the specification forbids to discard a message for its form.
+    /// </summary>
     public static string Decode(string text)
     {
         if (!text.Contains('%', StringComparison.Ordinal))
@@ -49,7 +51,8 @@ internal static class PercentEncoding
             if (source[i] == '%'
                 && i + 2 < source.Length
                 && byte.TryParse(
-                    source.AsSpan(i + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
+                    source.AsSpan(i + 1, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture,
+                    out var value))
             {
                 target[length++] = value;
                 i += 2;

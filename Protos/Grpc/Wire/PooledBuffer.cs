@@ -7,7 +7,9 @@ internal sealed class PooledBuffer : IBufferWriter<byte>
 {
     private const int SmallestSizeBytes = 1024;
 
-    /// <summary>Above this, <see cref="Clear"/> gives the memory back: one large message must not pin it for the call's life.</summary>
+    /// <summary>
+    /// Above this, <see cref="Clear"/> gives the memory back: one large message must not pin it for the call's life.
+    /// </summary>
     private const int KeptSizeBytes = 128 * 1024;
 
     private byte[] _bytes = [];

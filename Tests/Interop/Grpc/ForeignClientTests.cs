@@ -4,7 +4,9 @@ using Xunit;
 
 namespace Broker.Tests.Interop.GrpcCalls;
 
-/// <summary>Our server, called by gRPC's C core through Python: what each check asks for stands in echo_client.py.</summary>
+/// <summary>
+/// Our server, called by gRPC's C core through Python: what each check asks for stands in echo_client.py.
+/// </summary>
 public sealed class ForeignClientTests
 {
     [Fact]
@@ -15,6 +17,7 @@ public sealed class ForeignClientTests
         server.Probe.OnUnary = AnswerAsync;
         server.Probe.OnChat = async (requests, responses, context) =>
         {
+            using var registration = context.CancellationToken.Register(() => cancelled.TrySetResult());
             await foreach (var request in requests.ReadAllAsync())
             {
                 await responses.WriteAsync(request);
@@ -22,7 +25,6 @@ public sealed class ForeignClientTests
 
             if (context.RequestHeaders.GetValue("act") == "stay")
             {
-                using var registration = context.CancellationToken.Register(() => cancelled.TrySetResult());
                 await cancelled.Task;
             }
         };
@@ -41,7 +43,8 @@ public sealed class ForeignClientTests
         {
             case "fail":
                 throw new RpcException(
-                    new Status(StatusCode.FailedPrecondition, "Zustände 100 %"), new Metadata { { "why-bin", [0, 255] } });
+                    new Status(StatusCode.FailedPrecondition, "Zustände 100 %"),
+                    new Metadata { { "why-bin", [0, 255] } });
             case "throw":
                 throw new FormatException();
             case "sleep":

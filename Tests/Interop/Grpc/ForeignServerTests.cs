@@ -64,7 +64,8 @@ public sealed class ForeignServerTests
         Assert.Equal("because", failure.Trailers.GetValue("why"));
         Assert.Equal([0, 255], failure.Trailers.GetValueBytes("why-bin")!);
 
-        var late = await EchoServer.FailureAsync(Act(calls, "sleep", DateTime.UtcNow.AddMilliseconds(200)).ResponseAsync);
+        var late = await EchoServer.FailureAsync(
+            Act(calls, "sleep", DateTime.UtcNow.AddMilliseconds(200)).ResponseAsync);
         Assert.Equal(StatusCode.DeadlineExceeded, late.StatusCode);
 
         var unknown = calls.AsyncUnaryCall(EchoService.UnknownMethod, null, default, [1]);

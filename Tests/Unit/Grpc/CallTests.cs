@@ -190,6 +190,25 @@ public sealed class CallTests
     }
 
     [Fact]
+    public async Task Text_that_HTTP_does_not_carry_is_refused_on_both_sides()
+    {
+        await using var server = await EchoServer.StartAsync();
+        server.Probe.OnUnary = static (request, context) =>
+        {
+            context.ResponseTrailers.Add("text", "ä\n");
+            return Task.FromResult(request);
+        };
+
+        var sent = await EchoServer.FailureAsync(
+            server.Unary([1], new CallOptions(new Metadata { { "text", "ä" } })).ResponseAsync);
+        var received = await EchoServer.FailureAsync(server.Unary([1]).ResponseAsync);
+
+        Assert.Equal(StatusCode.Internal, sent.StatusCode);
+        Assert.Equal(StatusCode.Internal, received.StatusCode);
+        Assert.Contains("'text'", received.Status.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_handler_that_throws_RpcException_chooses_status_and_trailers()
     {
         await using var server = await EchoServer.StartAsync();
@@ -225,7 +244,8 @@ public sealed class CallTests
     [Theory]
     [InlineData(false, "Exception was thrown by handler.")]
     [InlineData(true, "secret")]
-    public async Task An_unexpected_exception_is_UNKNOWN_and_tells_its_message_only_when_asked_to(bool detailed, string part)
+    public async Task An_unexpected_exception_is_UNKNOWN_and_tells_its_message_only_when_asked_to(
+        bool detailed, string part)
     {
         await using var server = await EchoServer.StartAsync(options => options.EnableDetailedErrors = detailed);
         server.Probe.OnUnary = static (_, _) => throw new FormatException("secret");
@@ -277,7 +297,8 @@ public sealed class CallTests
         var method = new Method<byte[], byte[]>(
             MethodType.Unary, "test.v1.Broken", name, EchoService.Bytes, EchoService.Bytes);
 
-        var failure = await EchoServer.FailureAsync(server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
+        var failure = await EchoServer.FailureAsync(
+            server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
 
         Assert.Equal(expected, failure.StatusCode);
     }

@@ -21,7 +21,8 @@ public sealed class CancellationTests
         var deadline = DateTime.UtcNow.AddMilliseconds(200);
         var watch = Stopwatch.StartNew();
 
-        var failure = await EchoServer.FailureAsync(server.Unary([1], new CallOptions(deadline: deadline)).ResponseAsync);
+        var failure = await EchoServer.FailureAsync(
+            server.Unary([1], new CallOptions(deadline: deadline)).ResponseAsync);
 
         Assert.Equal(StatusCode.DeadlineExceeded, failure.StatusCode);
         Assert.InRange(watch.Elapsed, TimeSpan.FromMilliseconds(150), EchoServer.Patience);
@@ -67,7 +68,8 @@ public sealed class CancellationTests
     public async Task A_call_without_a_deadline_has_none()
     {
         await using var server = await EchoServer.StartAsync();
-        server.Probe.OnUnary = static (_, context) => Task.FromResult(new[] { context.Deadline == DateTime.MaxValue ? (byte)1 : (byte)0 });
+        server.Probe.OnUnary = static (_, context) =>
+            Task.FromResult(new[] { context.Deadline == DateTime.MaxValue ? (byte)1 : (byte)0 });
 
         Assert.Equal([1], await server.Unary([9]).ResponseAsync.WaitAsync(EchoServer.Patience));
     }
@@ -102,7 +104,8 @@ public sealed class CancellationTests
 
         await cancelled.Task.WaitAsync(EchoServer.Patience);
         Assert.Equal(StatusCode.Cancelled, (await EchoServer.FailureAsync(read)).StatusCode);
-        Assert.Equal(StatusCode.Cancelled, (await EchoServer.FailureAsync(call.RequestStream.WriteAsync([1]))).StatusCode);
+        Assert.Equal(
+            StatusCode.Cancelled, (await EchoServer.FailureAsync(call.RequestStream.WriteAsync([1]))).StatusCode);
         Assert.Equal(StatusCode.Cancelled, call.GetStatus().StatusCode);
     }
 

@@ -24,7 +24,8 @@ public sealed class EchoServer : IAsyncDisposable
     private EchoServer(WebApplication app, GrpcChannelOptions? channelOptions)
     {
         _app = app;
-        Address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+        Address =
+            app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         Channel = GrpcChannel.ForAddress(Address, channelOptions ?? new GrpcChannelOptions());
         Calls = Channel.CreateCallInvoker();
         Probe = app.Services.GetRequiredService<EchoService.Probe>();

@@ -17,9 +17,12 @@ public class EchoService(EchoService.Probe probe)
     public static void BindService(ServiceBinderBase binder, EchoService? service)
     {
         binder.AddMethod(UnaryMethod, service is null ? null : new UnaryServerMethod<byte[], byte[]>(service.Unary));
-        binder.AddMethod(CollectMethod, service is null ? null : new ClientStreamingServerMethod<byte[], byte[]>(service.Collect));
-        binder.AddMethod(CountMethod, service is null ? null : new ServerStreamingServerMethod<byte[], byte[]>(service.Count));
-        binder.AddMethod(ChatMethod, service is null ? null : new DuplexStreamingServerMethod<byte[], byte[]>(service.Chat));
+        binder.AddMethod(
+            CollectMethod, service is null ? null : new ClientStreamingServerMethod<byte[], byte[]>(service.Collect));
+        binder.AddMethod(
+            CountMethod, service is null ? null : new ServerStreamingServerMethod<byte[], byte[]>(service.Count));
+        binder.AddMethod(
+            ChatMethod, service is null ? null : new DuplexStreamingServerMethod<byte[], byte[]>(service.Chat));
     }
 
     public virtual Task<byte[]> Unary(byte[] request, ServerCallContext context) => probe.OnUnary(request, context);
@@ -64,7 +67,8 @@ public class EchoService(EchoService.Probe probe)
                 }
             };
 
-        public Func<IAsyncStreamReader<byte[]>, IServerStreamWriter<byte[]>, ServerCallContext, Task> OnChat { get; set; } =
+        public Func<IAsyncStreamReader<byte[]>, IServerStreamWriter<byte[]>, ServerCallContext,
+            Task> OnChat { get; set; } =
             static async (requests, responses, _) =>
             {
                 await foreach (var request in requests.ReadAllAsync())

@@ -119,7 +119,8 @@ public sealed class ProtocolTests
         using var response = await client.PostAsync(Path, [1, 0, 0, 0, 1, 5], encoding: "snappy");
 
         Assert.Equal("12", await response.StatusAsync());
-        Assert.Contains("gzip", response.Http.Headers.GetValues("grpc-accept-encoding").Single(), StringComparison.Ordinal);
+        Assert.Contains(
+            "gzip", response.Http.Headers.GetValues("grpc-accept-encoding").Single(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -129,7 +130,8 @@ public sealed class ProtocolTests
         var headers = new Metadata { { "grpc-internal-encoding-request", "gzip" } };
         var message = new byte[100_000];
 
-        Assert.Equal(message, await server.Unary(message, new CallOptions(headers)).ResponseAsync.WaitAsync(EchoServer.Patience));
+        Assert.Equal(message,
+            await server.Unary(message, new CallOptions(headers)).ResponseAsync.WaitAsync(EchoServer.Patience));
     }
 
     [Theory]
@@ -158,7 +160,8 @@ public sealed class ProtocolTests
     public async Task Requests_that_are_not_gRPC_reach_the_rest_of_the_application()
     {
         await using var server = await EchoServer.StartAsync();
-        using var http = new HttpClient { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using var http = new HttpClient { DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
 
         Assert.Equal("plain", await http.GetStringAsync(new Uri(server.Address + "/plain")));
         using var missing = await http.GetAsync(new Uri(server.Address + "/no/where"));
@@ -192,7 +195,8 @@ public sealed class ProtocolTests
         var method = new Method<byte[], byte[]>(
             MethodType.Unary, "test.v1.Raw", "Get", EchoService.Bytes, EchoService.Bytes);
 
-        var failure = await EchoServer.FailureAsync(server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
+        var failure = await EchoServer.FailureAsync(
+            server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
 
         Assert.True(expected == failure.StatusCode, $"{what}: {failure.Status}");
     }
@@ -200,11 +204,13 @@ public sealed class ProtocolTests
     [Fact]
     public async Task The_client_tells_a_response_that_is_not_gRPC()
     {
-        await using var server = await EchoServer.StartAsync(map: app => app.MapPost("/test.v1.Raw/Text", () => "hello"));
+        await using var server = await EchoServer.StartAsync(
+            map: app => app.MapPost("/test.v1.Raw/Text", () => "hello"));
         var method = new Method<byte[], byte[]>(
             MethodType.Unary, "test.v1.Raw", "Text", EchoService.Bytes, EchoService.Bytes);
 
-        var failure = await EchoServer.FailureAsync(server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
+        var failure = await EchoServer.FailureAsync(
+            server.Calls.AsyncUnaryCall(method, null, default, [1]).ResponseAsync);
 
         Assert.Equal(StatusCode.Unknown, failure.StatusCode);
         Assert.Contains("text/plain", failure.Status.Detail, StringComparison.Ordinal);

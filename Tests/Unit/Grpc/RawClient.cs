@@ -9,7 +9,8 @@ public sealed class RawClient(string address) : IDisposable
     private readonly HttpMessageInvoker _http = new(new SocketsHttpHandler());
 
     public Task<RawResponse> PostAsync(
-        string path, byte[] body, string contentType = "application/grpc", string? encoding = null, string? timeout = null) =>
+        string path, byte[] body, string contentType = "application/grpc", string? encoding = null,
+        string? timeout = null) =>
         SendAsync(path, new ByteArrayContent(body), contentType, encoding, timeout);
 
     /// <summary>A request whose body never ends.</summary>

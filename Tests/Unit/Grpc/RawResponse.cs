@@ -16,7 +16,8 @@ public sealed class RawResponse(HttpResponseMessage response) : IDisposable
     private async Task<string?> FindAsync(string name)
     {
         await BodyAsync();
-        return response.TrailingHeaders.TryGetValues(name, out var values) || response.Headers.TryGetValues(name, out values)
+        return response.TrailingHeaders.TryGetValues(name, out var values)
+            || response.Headers.TryGetValues(name, out values)
             ? values.Single()
             : null;
     }

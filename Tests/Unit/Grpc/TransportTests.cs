@@ -51,7 +51,8 @@ public sealed class TransportTests
         proxy.Cut();
 
         Assert.Equal(StatusCode.Unavailable, (await EchoServer.FailureAsync(read)).StatusCode);
-        Assert.Equal(StatusCode.Unavailable, (await EchoServer.FailureAsync(call.RequestStream.WriteAsync([2]))).StatusCode);
+        Assert.Equal(
+            StatusCode.Unavailable, (await EchoServer.FailureAsync(call.RequestStream.WriteAsync([2]))).StatusCode);
     }
 
     [Fact]
@@ -121,7 +122,8 @@ public sealed class TransportTests
         }
 
         Assert.InRange(before, 1, 999);
-        Assert.Equal(999, await call.ResponseStream.ReadAllAsync().CountAsync().AsTask().WaitAsync(EchoServer.Patience));
+        Assert.Equal(
+            999, await call.ResponseStream.ReadAllAsync().CountAsync().AsTask().WaitAsync(EchoServer.Patience));
     }
 
     [Fact]

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Http.Headers;
-using System.Text;
 using Grpc.Core;
 using Grpc.Wire;
 
@@ -46,7 +45,8 @@ internal sealed class ClientCall<TRequest, TResponse> : ClientCall
         try
         {
             var compress = IsCompressed && ((WriteOptions?.Flags ?? default) & WriteFlags.NoCompress) == 0;
-            new FrameWriter(frame, Channel.Options.MaxSendMessageSize).Write(request, _method.RequestMarshaller, compress);
+            new FrameWriter(frame, Channel.Options.MaxSendMessageSize)
+                .Write(request, _method.RequestMarshaller, compress);
         }
         catch (Exception exception)
         {
@@ -158,12 +158,9 @@ internal sealed class ClientCall<TRequest, TResponse> : ClientCall
                 continue;
             }
 
-            var value = MetadataHeaders.Encode(entry);
-            if (!Ascii.IsValid(value))
+            if (!MetadataHeaders.TryEncode(entry, out var value))
             {
-                throw new RpcException(new Status(
-                    StatusCode.Internal,
-                    $"The metadata value of '{entry.Key}' is not ASCII; send bytes under a key that ends in '-bin'."));
+                throw new RpcException(new Status(StatusCode.Internal, MetadataHeaders.DescribeBadText(entry)));
             }
 
             headers.TryAddWithoutValidation(entry.Key, value);
@@ -216,7 +213,8 @@ internal sealed class ClientCall<TRequest, TResponse> : ClientCall
         if (!GrpcHeaders.IsGrpcContentType(contentType))
         {
             Finish(new Status(
-                StatusCode.Unknown, $"{Channel.Address} answered with content-type '{contentType}', not application/grpc."));
+                StatusCode.Unknown,
+                $"{Channel.Address} answered with content-type '{contentType}', not application/grpc."));
             return null;
         }
 
@@ -232,7 +230,8 @@ internal sealed class ClientCall<TRequest, TResponse> : ClientCall
         if (!trailers.NonValidated.TryGetValues(GrpcHeaders.Status, out var text))
         {
             return new Status(
-                StatusCode.Internal, $"{Channel.Address} ended the response without a grpc-status: it or a proxy broke it off.");
+                StatusCode.Internal,
+                $"{Channel.Address} ended the response without a grpc-status: it or a proxy broke it off.");
         }
 
         var detail = trailers.NonValidated.TryGetValues(GrpcHeaders.Message, out var message)

@@ -4,8 +4,9 @@ using Grpc.Wire;
 namespace Grpc.Net.Client.Internal;
 
 /// <summary>
-/// The life of one call on the client, whatever its message types. It ends once: with the server's status, with a failure of
-/// the transport, at its deadline, or because the caller gives up. Whatever comes first is the call's status for good.
+/// The life of one call on the client, whatever its message types. It ends once: with the server's status, with a
+/// failure of the transport, at its deadline, or because the caller gives up. Whatever comes first is the call's status
+/// for good.
 /// </summary>
 internal abstract class ClientCall : IDisposable
 {
@@ -118,7 +119,8 @@ internal abstract class ClientCall : IDisposable
         if (status.StatusCode != StatusCode.OK)
         {
             GrpcClientLog.CallFailed(
-                Channel.Logger, Method.FullName, Channel.Address, status.StatusCode, status.Detail, status.DebugException);
+                Channel.Logger, Method.FullName, Channel.Address, status.StatusCode, status.Detail,
+                status.DebugException);
         }
 
         ReleaseRegistrations();

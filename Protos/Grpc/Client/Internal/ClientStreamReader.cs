@@ -39,7 +39,8 @@ internal sealed class ClientStreamReader<TRequest, TResponse>(
         {
             return IsClosed
                 ? End()
-                : throw new InvalidOperationException("The previous read is in progress; one response can be read at a time.");
+                : throw new InvalidOperationException(
+                    "The previous read is in progress; one response can be read at a time.");
         }
 
         var isDone = false;

@@ -4,8 +4,8 @@ using Grpc.Wire;
 namespace Grpc.Net.Client.Internal;
 
 /// <summary>
-/// Writes requests. A message goes straight into the transport's stream; those with a buffer hint gather in one buffer and
-/// leave with the first that has none.
+/// Writes requests. A message goes straight into the transport's stream; those with a buffer hint gather in one buffer
+/// and leave with the first that has none.
 /// </summary>
 internal sealed class ClientStreamWriter<TRequest, TResponse> : ExclusiveUse, IClientStreamWriter<TRequest>
     where TRequest : class
@@ -15,8 +15,8 @@ internal sealed class ClientStreamWriter<TRequest, TResponse> : ExclusiveUse, IC
     private const int MostBufferedBytes = 64 * 1024;
 
     /// <summary>
-    /// How long a write that fails because the server has ended the call waits for somebody to read the status, which comes
-    /// after the responses.
+    /// How long a write that fails because the server has ended the call waits for somebody to read the status, which
+    /// comes after the responses.
     /// </summary>
     private static readonly TimeSpan StatusPatience = TimeSpan.FromSeconds(1);
 
@@ -85,7 +85,8 @@ internal sealed class ClientStreamWriter<TRequest, TResponse> : ExclusiveUse, IC
     {
         if (!TryEnter())
         {
-            return IsClosed ? Task.CompletedTask : RefuseAsync("The previous write is in progress; await it before the end.");
+            return IsClosed
+                ? Task.CompletedTask : RefuseAsync("The previous write is in progress; await it before the end.");
         }
 
         if (_isCompleted || _buffer.Length == 0)
@@ -168,7 +169,9 @@ internal sealed class ClientStreamWriter<TRequest, TResponse> : ExclusiveUse, IC
             : _call.CreateException());
     }
 
-    /// <summary>Finds the status behind a failed write. The transport alone does not know why the server ended the call.</summary>
+    /// <summary>
+    /// Finds the status behind a failed write. The transport alone does not know why the server ended the call.
+    /// </summary>
     private async ValueTask<Exception> ExplainAsync(Exception failure)
     {
         var mayHaveStatus = failure is OperationCanceledException || StatusMap.IsStreamReset(failure);
@@ -182,7 +185,8 @@ internal sealed class ClientStreamWriter<TRequest, TResponse> : ExclusiveUse, IC
         {
             var status = StatusMap.OfException(failure, _call.Channel.Address);
             return new RpcException(new Status(
-                status.StatusCode, $"The server takes no more requests; read the responses for its status. {status.Detail}", failure));
+                status.StatusCode,
+                $"The server takes no more requests; read the responses for its status. {status.Detail}", failure));
         }
 
         return _call.GetStatus().StatusCode == StatusCode.OK

@@ -1,8 +1,8 @@
 namespace Grpc.Net.Client.Internal;
 
 /// <summary>
-/// Guards a pooled buffer that one operation at a time uses and that any thread may close. The buffer is given back once,
-/// when it is closed and no operation holds it.
+/// Guards a pooled buffer that one operation at a time uses and that any thread may close. The buffer is given back
+/// once, when it is closed and no operation holds it.
 /// </summary>
 internal abstract class ExclusiveUse
 {

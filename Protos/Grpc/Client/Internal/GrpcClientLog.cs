@@ -9,6 +9,7 @@ internal static partial class GrpcClientLog
     public static partial void CallFailed(
         ILogger logger, string method, Uri address, StatusCode status, string detail, Exception? exception);
 
-    [LoggerMessage(3912, LogLevel.Warning, "The call credentials were not sent with {Method}: the channel to {Address} is not secure.")]
+    [LoggerMessage(3912, LogLevel.Warning,
+        "The call credentials were not sent with {Method}: the channel to {Address} is not secure.")]
     public static partial void CredentialsWithheld(ILogger logger, string method, Uri address);
 }

@@ -3,7 +3,9 @@ using Grpc.Wire;
 
 namespace Grpc.Net.Client.Internal;
 
-/// <summary>Cuts the response's stream into frames with one pooled buffer, many frames a read where they come together.</summary>
+/// <summary>
+/// Cuts the response's stream into frames with one pooled buffer, many frames a read where they come together.
+/// </summary>
 internal sealed class ResponseFrames(Stream stream, string? encoding, int? limitBytes)
 {
     private const int FirstSizeBytes = 4 * 1024;

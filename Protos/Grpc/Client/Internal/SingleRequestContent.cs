@@ -5,8 +5,8 @@ using Grpc.Wire;
 namespace Grpc.Net.Client.Internal;
 
 /// <summary>
-/// One encoded request. The transport may send it again after a connection that never took it, and may still be sending when
-/// the call ends, so the buffer is given back by whoever lets go of it last.
+/// One encoded request. The transport may send it again after a connection that never took it, and may still be sending
+/// when the call ends, so the buffer is given back by whoever lets go of it last.
 /// </summary>
 internal sealed class SingleRequestContent : HttpContent
 {

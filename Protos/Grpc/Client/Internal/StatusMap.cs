@@ -3,7 +3,9 @@ using Grpc.Core;
 
 namespace Grpc.Net.Client.Internal;
 
-/// <summary>What the failures of HTTP mean in gRPC (grpc/doc/http-grpc-status-mapping.md and PROTOCOL-HTTP2.md, "Errors").</summary>
+/// <summary>
+/// What the failures of HTTP mean in gRPC (grpc/doc/http-grpc-status-mapping.md and PROTOCOL-HTTP2.md, "Errors").
+/// </summary>
 internal static class StatusMap
 {
     public static Status OfHttpStatus(HttpStatusCode http, Uri address)
@@ -50,8 +52,8 @@ internal static class StatusMap
     }
 
     /// <summary>
-    /// The runtime reports a stream's reset and a connection's end (GOAWAY) by the same type and tells them apart in the
-    /// message alone. A connection's end is always UNAVAILABLE, whatever its code.
+    /// The runtime reports a stream's reset and a connection's end (GOAWAY) by the same type and tells them apart in
+    /// the message alone. A connection's end is always UNAVAILABLE, whatever its code.
     /// </summary>
     private static HttpProtocolException? FindReset(Exception? exception)
     {

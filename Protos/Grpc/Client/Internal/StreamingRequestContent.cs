@@ -3,7 +3,9 @@ using System.Net.Http.Headers;
 
 namespace Grpc.Net.Client.Internal;
 
-/// <summary>The requests of a streaming call: hands the transport's stream to the writer, and stays until half-close.</summary>
+/// <summary>
+/// The requests of a streaming call: hands the transport's stream to the writer, and stays until half-close.
+/// </summary>
 internal sealed class StreamingRequestContent : HttpContent
 {
     private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -16,7 +18,9 @@ internal sealed class StreamingRequestContent : HttpContent
         Headers.ContentType = contentType;
     }
 
-    /// <summary>The stream, once the transport has offered it. A continuation-free way for the writes that follow.</summary>
+    /// <summary>
+    /// The stream, once the transport has offered it. A continuation-free way for the writes that follow.
+    /// </summary>
     public Target? Current => _target;
 
     /// <summary>Completes when <see cref="Current"/> is there; is cancelled when the call ends before.</summary>
@@ -42,7 +46,8 @@ internal sealed class StreamingRequestContent : HttpContent
     {
         if (_hasWritten)
         {
-            throw new IOException("The connection closed after a part of the requests was sent; they cannot be sent again.");
+            throw new IOException(
+                "The connection closed after a part of the requests was sent; they cannot be sent again.");
         }
 
         // The flush sends the headers, which the server may answer before the first request.

@@ -7,15 +7,17 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Grpc.AspNetCore.Server.Internal;
 
-/// <summary>Serves the calls of one method: checks the request, runs the handler, ends the call with a status.</summary>
+/// <summary>
+/// Serves the calls of one method: checks the request, runs the handler, ends the call with a status.
+/// </summary>
 internal abstract class MethodHandler<TService, TRequest, TResponse>(
     Method<TRequest, TResponse> method, ServerSettings settings)
     where TService : class
     where TRequest : class
     where TResponse : class
 {
-    private static readonly ObjectFactory<TService> CreateService =
-        ActivatorUtilities.CreateFactory<TService>(Type.EmptyTypes);
+    /// <summary>Made at its first use: a registered service may have no constructor that it would find.</summary>
+    private ObjectFactory<TService>? _createService;
 
     protected Method<TRequest, TResponse> Method => method;
 
@@ -53,7 +55,8 @@ internal abstract class MethodHandler<TService, TRequest, TResponse>(
 
     private async Task InvokeTransientAsync(ServerCall call)
     {
-        var service = CreateService(call.HttpContext.RequestServices, null);
+        _createService ??= ActivatorUtilities.CreateFactory<TService>(Type.EmptyTypes);
+        var service = _createService(call.HttpContext.RequestServices, null);
         try
         {
             await InvokeAsync(service, call);

@@ -5,8 +5,8 @@ using Grpc.Wire;
 namespace Grpc.AspNetCore.Server.Internal;
 
 /// <summary>
-/// Reads requests from the body's pipe, where they are parsed in place. What is examined but incomplete widens the HTTP/2
-/// window, so that a message larger than the window still arrives; what is not read holds the sender back.
+/// Reads requests from the body's pipe, where they are parsed in place. What is examined but incomplete widens the
+/// HTTP/2 window, so that a message larger than the window still arrives; what is not read holds the sender back.
 /// </summary>
 internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller) : IAsyncStreamReader<T>
     where T : class
@@ -18,7 +18,8 @@ internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller
     private T? _current;
     private bool _isAtEnd;
 
-    public T Current => _current ?? throw new InvalidOperationException("There is no current message: call MoveNext first.");
+    public T Current =>
+        _current ?? throw new InvalidOperationException("There is no current message: call MoveNext first.");
 
     public Task<bool> MoveNext(CancellationToken cancellationToken)
     {
@@ -37,7 +38,12 @@ internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller
             return False;
         }
 
-        return _body.TryRead(out var result) && TryTake(result) ? (_isAtEnd ? False : True) : ReadAsync(cancellationToken);
+        if (_body.TryRead(out var result) && TryTake(result))
+        {
+            return _isAtEnd ? False : True;
+        }
+
+        return ReadAsync(cancellationToken);
     }
 
     /// <summary>Reads the one request of a call and sees that no other follows.</summary>
@@ -49,7 +55,9 @@ internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller
         }
 
         var request = Current;
-        return await MoveNext(default) ? throw FrameErrors.Malformed("the request holds more than one message.") : request;
+        return await MoveNext(default)
+            ? throw FrameErrors.Malformed("the request holds more than one message.")
+            : request;
     }
 
     private async Task<bool> ReadAsync(CancellationToken cancellationToken)
@@ -88,11 +96,13 @@ internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller
         var examined = buffer.End;
         try
         {
-            if (Frame.TryRead(ref buffer, call.Options.MaxReceiveMessageSize, out var isCompressed, out var payload, out _))
+            if (Frame.TryRead(
+                ref buffer, call.Options.MaxReceiveMessageSize, out var isCompressed, out var payload, out _))
             {
                 consumed = buffer.Start;
                 examined = consumed;
-                var message = Frame.Decode(payload, isCompressed, call.RequestEncoding, call.Options.MaxReceiveMessageSize);
+                var message = Frame.Decode(
+                    payload, isCompressed, call.RequestEncoding, call.Options.MaxReceiveMessageSize);
                 _current = call.PayloadReader.Read(message, marshaller);
                 return true;
             }

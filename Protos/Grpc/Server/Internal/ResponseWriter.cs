@@ -5,8 +5,8 @@ using Microsoft.AspNetCore.Http;
 namespace Grpc.AspNetCore.Server.Internal;
 
 /// <summary>
-/// Writes responses straight into the body's pipe. A flush waits while the caller's HTTP/2 window or the connection is full,
-/// which holds a fast handler back.
+/// Writes responses straight into the body's pipe. A flush waits while the caller's HTTP/2 window or the connection is
+/// full, which holds a fast handler back.
 /// </summary>
 internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshaller) : IServerStreamWriter<T>
     where T : class
@@ -36,7 +36,8 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
 
         if (Interlocked.Exchange(ref _isWriting, 1) != 0)
         {
-            throw new InvalidOperationException("The previous write is in progress; one response can be written at a time.");
+            throw new InvalidOperationException(
+                "The previous write is in progress; one response can be written at a time.");
         }
 
         var isLeftToFlush = false;
@@ -143,7 +144,9 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
         CheckFlush(await _body.FlushAsync(both.Token), both.Token);
     }
 
-    /// <summary>The body's pipe may report an aborted request as a completed flush (dotnet/aspnetcore issue 40788).</summary>
+    /// <summary>
+    /// The body's pipe may report an aborted request as a completed flush (dotnet/aspnetcore issue 40788).
+    /// </summary>
     private static void CheckFlush(FlushResult result, CancellationToken token)
     {
         if (result.IsCanceled || result.IsCompleted)

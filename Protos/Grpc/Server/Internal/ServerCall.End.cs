@@ -92,7 +92,14 @@ internal sealed partial class ServerCall
         {
             foreach (var entry in _responseTrailers)
             {
-                target.Append(entry.Key, MetadataHeaders.Encode(entry));
+                if (MetadataHeaders.TryEncode(entry, out var value))
+                {
+                    target.Append(entry.Key, value);
+                }
+                else
+                {
+                    status = new Status(StatusCode.Internal, MetadataHeaders.DescribeBadText(entry));
+                }
             }
         }
 

@@ -29,7 +29,9 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     /// <summary>The status is on its way, so that nothing more may be written.</summary>
     public bool HasEnded { get; private set; }
 
-    /// <summary>Whether a token of its own is needed to cut a read or a write short; an abort of the request does so by itself.</summary>
+    /// <summary>
+    /// Whether a token of its own is needed to cut a read or a write short; an abort of the request does so by itself.
+    /// </summary>
     public bool HasDeadline => _deadlineSource is not null;
 
     private bool IsPastDeadline =>
@@ -96,11 +98,17 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
             throw new InvalidOperationException("The response headers can be sent once, before the first response.");
         }
 
-        _hasHeaders = true;
         foreach (var entry in responseHeaders)
         {
-            http.Response.Headers.Append(entry.Key, MetadataHeaders.Encode(entry));
+            if (!MetadataHeaders.TryEncode(entry, out var value))
+            {
+                throw new ArgumentException(MetadataHeaders.DescribeBadText(entry), nameof(responseHeaders));
+            }
+
+            http.Response.Headers.Append(entry.Key, value);
         }
+
+        _hasHeaders = true;
 
         // A flush is what sends them now; it starts the response by itself.
         return http.Response.BodyWriter.FlushAsync(CancellationTokenCore).AsTask();

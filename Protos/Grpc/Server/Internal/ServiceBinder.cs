@@ -7,7 +7,8 @@ using Microsoft.AspNetCore.Routing;
 namespace Grpc.AspNetCore.Server.Internal;
 
 /// <summary>Maps each method that generated code names to the service's method of the same name.</summary>
-internal sealed class ServiceBinder<TService>(ServerSettings settings, IEndpointRouteBuilder endpoints) : ServiceBinderBase
+internal sealed class ServiceBinder<TService>(ServerSettings settings, IEndpointRouteBuilder endpoints)
+    : ServiceBinderBase
     where TService : class
 {
     private readonly List<IEndpointConventionBuilder> _endpoints = [];
@@ -54,7 +55,8 @@ internal sealed class ServiceBinder<TService>(ServerSettings settings, IEndpoint
         where TDelegate : Delegate
     {
         var found = typeof(TService).GetMethod(method.Name, BindingFlags.Instance | BindingFlags.Public, parameters)
-            ?? throw new InvalidOperationException($"{typeof(TService)} has no method {method.Name} for {method.FullName}.");
+            ?? throw new InvalidOperationException(
+                $"{typeof(TService)} has no method {method.Name} for {method.FullName}.");
         return found.CreateDelegate<TDelegate>();
     }
 

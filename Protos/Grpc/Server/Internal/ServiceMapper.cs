@@ -83,7 +83,8 @@ internal sealed class ServiceMapper(
         http.Response.ContentType = Wire.GrpcHeaders.ContentType;
         ServerCall.WriteStatus(http.Response.Headers, new Status(
             StatusCode.Unimplemented,
-            $"Method '{path}' is not known to this server; check the service and method name, and the server's version."));
+            $"Method '{path}' is not known to this server; check the service and method name, and the server's "
+            + "version."));
         GrpcServerLog.RequestRefused(_settings.Logger, path ?? "", "unknown method");
         return Task.CompletedTask;
     }
