@@ -4,8 +4,9 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// The frame that segment headers, vote slots and the node record share, in every format version: bytes 0-7 say what it is, 8-11 the
-/// format version, 12-15 the CRC32C of all other bytes. So a block of a later version is recognized as such, not taken for damage.
+/// The frame that segment headers, vote slots and the node record share, in every format version: bytes 0-7 say what it
+/// is, 8-11 the format version, 12-15 the CRC32C of all other bytes. So a block of a later version is recognized as
+/// such, not taken for damage.
 /// </summary>
 internal static class CheckedBlock
 {
@@ -31,8 +32,8 @@ internal static class CheckedBlock
         if (version != FormatVersion)
         {
             throw new StorageRefusedException(
-                $"{path} has format version {version}; this broker reads version {FormatVersion}. Start the broker version that wrote it; "
-                + "nothing was changed.");
+                $"{path} has format version {version}; this broker reads version {FormatVersion}. "
+                + "Start the broker version that wrote it; nothing was changed.");
         }
     }
 

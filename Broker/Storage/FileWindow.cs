@@ -1,6 +1,8 @@
 namespace Broker.Storage;
 
-/// <summary>Reads a file from front to back in large pieces, so that a scan of many small frames makes few system calls.</summary>
+/// <summary>
+/// Reads a file from front to back in large pieces, so that a scan of many small frames makes few system calls.
+/// </summary>
 internal sealed class FileWindow(IStorageFile file, long endOffset)
 {
     private const int WindowBytes = 256 * 1024;

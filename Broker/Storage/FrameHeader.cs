@@ -19,8 +19,8 @@ namespace Broker.Storage;
 /// .. .. .. .. .. .. .. ..  06 00 00 00 00 00 00 00  00 00 00 00 01 00 00 00  02 00 00 00 .. .. .. ..
 /// 68 65 6C 6C 6F 00 00 00
 /// </code>
-/// The CRC begins with the segment's nonce, so a frame of another segment's life never passes; the previous frame's CRC makes a chain, so a
-/// stale frame behind a newer one never passes.
+/// The CRC begins with the segment's nonce, so a frame of another segment's life never passes; the previous frame's CRC
+/// makes a chain, so a stale frame behind a newer one never passes.
 /// </summary>
 internal readonly record struct FrameHeader(
     int BodyBytes,
@@ -36,7 +36,9 @@ internal readonly record struct FrameHeader(
 {
     public const int SizeBytes = LogEntry.OverheadBytes;
 
-    /// <summary>Frames begin at multiples of this, so that a search for headers needs to look at every eighth byte only.</summary>
+    /// <summary>
+    /// Frames begin at multiples of this, so that a search for headers needs to look at every eighth byte only.
+    /// </summary>
     public const int AlignmentBytes = 8;
 
     private const int CrcAt = 4;

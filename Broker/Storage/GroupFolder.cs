@@ -3,7 +3,10 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-/// <summary>The names in a group's folder: <c>vote</c>, <c>{first index, 20 digits}.log</c>, and <c>*.tmp</c> that no one needs after a crash.</summary>
+/// <summary>
+/// The names in a group's folder: <c>vote</c>, <c>{first index, 20 digits}.log</c>, and <c>*.tmp</c> that no one needs
+/// after a crash.
+/// </summary>
 internal static class GroupFolder
 {
     public const string VoteName = "vote";
@@ -33,8 +36,9 @@ internal static class GroupFolder
         if (actualGroup != group || actualStoreId != storeId)
         {
             throw new StorageRefusedException(
-                $"{path} belongs to group {actualGroup} of disk {actualStoreId}, not to group {group} of disk {storeId}. Give this node the "
-                + "data folder that it had before; a folder copied from another node must not be used. Nothing was changed.");
+                $"{path} belongs to group {actualGroup} of disk {actualStoreId}, "
+                + $"not to group {group} of disk {storeId}. Give this node the data folder that it had before; "
+                + "a folder copied from another node must not be used. Nothing was changed.");
         }
     }
 }

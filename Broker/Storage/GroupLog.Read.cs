@@ -5,11 +5,13 @@ namespace Broker.Storage;
 public sealed partial class GroupLog
 {
     /// <summary>
-    /// Reads entries whose write has returned, in order, from any thread. Bodies of one call share buffers that no one changes.
+    /// Reads entries whose write has returned, in order, from any thread. Bodies of one call share buffers that no one
+    /// changes.
     /// </summary>
     /// <param name="from">The first index, at least <see cref="FirstIndex"/>.</param>
     /// <param name="to">The last index, inclusive; what lies beyond the log's end is left out.</param>
-    /// <param name="maxBytes">Stop before the sizes of the entries exceed this; the first entry is read whatever its size.</param>
+    /// <param name="maxBytes">Stop before the sizes of the entries exceed this; the first entry is read whatever its
+    /// size.</param>
     /// <param name="into">Where the entries are added.</param>
     /// <returns>The number of entries read; 0 when there is none at <paramref name="from"/>.</returns>
     /// <exception cref="StorageCorruptException">An entry on disk is not the one that was written.</exception>
@@ -30,7 +32,8 @@ public sealed partial class GroupLog
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                throw new StorageException($"{run.Segment.Path} cannot be read at byte {run.Offset:N0}: {failure.Message}", failure);
+                throw new StorageException(
+                    $"{run.Segment.Path} cannot be read at byte {run.Offset:N0}: {failure.Message}", failure);
             }
             finally
             {
@@ -39,13 +42,15 @@ public sealed partial class GroupLog
 
             if (!isUncut)
             {
-                // A truncation came between: the bytes may be those of other entries by now. Look the position up again.
+                // A truncation came between: the bytes may be those of other entries by now. Look the position up
+                // again.
                 continue;
             }
 
             if (damage is { } offset)
             {
-                throw new StorageCorruptException(run.Segment.Path, offset, "the entry that was made durable there, with matching checksums");
+                throw new StorageCorruptException(
+                    run.Segment.Path, offset, "the entry that was made durable there, with matching checksums");
             }
 
             foreach (var entry in entries)

@@ -7,8 +7,9 @@ public sealed partial class GroupLog
     private const string NextSegmentName = "segment" + GroupFolder.TemporarySuffix;
 
     /// <summary>
-    /// Begins a new segment. The old one is flushed before, and the new one gets its name only when its header and length are durable: a
-    /// segment that exists proves that everything before it was durable, and recovery holds damage against that proof.
+    /// Begins a new segment. The old one is flushed before, and the new one gets its name only when its header and
+    /// length are durable: a segment that exists proves that everything before it was durable, and recovery holds
+    /// damage against that proof.
     /// </summary>
     private void Roll(LogIndex first, int frameBytes)
     {
@@ -80,8 +81,9 @@ public sealed partial class GroupLog
     }
 
     /// <summary>
-    /// Removes entries. First the vote file says so (the floor comes down, the epoch goes up); from then on recovery cuts what it does not find,
-    /// instead of calling it damage. Then later segments go, then the range is zeroed, so that no stale frame ever follows a new one.
+    /// Removes entries. First the vote file says so (the floor comes down, the epoch goes up); from then on recovery
+    /// cuts what it does not find, instead of calling it damage. Then later segments go, then the range is zeroed, so
+    /// that no stale frame ever follows a new one.
     /// </summary>
     private void Truncate(LogIndex from, HardState hardState)
     {
@@ -119,7 +121,10 @@ public sealed partial class GroupLog
         _activeFile.Sync();
         kept.DirtyToOffset = kept.TailOffset;
         _lastCrc32C = ReadLastCrc(kept, _activeFile);
-        StorageLog.Truncated(_logger, _group, from, last);
+        if (from <= last)
+        {
+            StorageLog.Truncated(_logger, _group, from, last);
+        }
     }
 
     private static uint ReadLastCrc(Segment segment, IStorageFile file)

@@ -13,8 +13,8 @@ public sealed partial class GroupLog
     private long _stagedTo;
 
     /// <summary>
-    /// Hard state, truncation, entries, in this order; all durable when it returns. Called by one thread at a time. A crash meanwhile leaves
-    /// a legal state: each step done, or not, or the entries up to some point.
+    /// Hard state, truncation, entries, in this order; all durable when it returns. Called by one thread at a time. A
+    /// crash meanwhile leaves a legal state: each step done, or not, or the entries up to some point.
     /// </summary>
     /// <exception cref="DiskFullException">No entry of the write was kept; hard state and truncation were.</exception>
     /// <exception cref="StorageException">The disk failed: the process must exit.</exception>
@@ -59,7 +59,8 @@ public sealed partial class GroupLog
 
     private void CheckOrder(LogWrite write)
     {
-        Invariant.Check(write.TruncateFrom is null || write.TruncateFrom >= FirstIndex, "a truncation begins within the log");
+        Invariant.Check(
+            write.TruncateFrom is null || write.TruncateFrom >= FirstIndex, "a truncation begins within the log");
         var expected = write.TruncateFrom is { } from ? LogIndex.Min(from, LastIndex.Next()) : LastIndex.Next();
         foreach (var entry in write.Entries)
         {

@@ -3,9 +3,9 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// One Raft group's log and hard state on disk. One thread at a time writes; any thread reads at the same time. When <see cref="Write"/> returns,
-/// everything in it is durable. The format is described at <see cref="SegmentHeader"/>, <see cref="FrameHeader"/> and
-/// <see cref="VoteRecord"/>, the rules of recovery in README.md beside this file.
+/// One Raft group's log and hard state on disk. One thread at a time writes; any thread reads at the same time. When
+/// <see cref="Write"/> returns, everything in it is durable. The format is described at <see cref="SegmentHeader"/>,
+/// <see cref="FrameHeader"/> and <see cref="VoteRecord"/>, the rules of recovery in README.md beside this file.
 /// </summary>
 public sealed partial class GroupLog : IDisposable
 {
@@ -31,7 +31,8 @@ public sealed partial class GroupLog : IDisposable
     private volatile Exception? _failure;
     private volatile bool _disposed;
 
-    private GroupLog(IStorageDevice device, string folder, StorageOptions options, ILogger logger, RecoveredLog recovered)
+    private GroupLog(
+        IStorageDevice device, string folder, StorageOptions options, ILogger logger, RecoveredLog recovered)
     {
         _device = device;
         _folder = folder;
@@ -56,12 +57,15 @@ public sealed partial class GroupLog : IDisposable
     /// <summary>The last durable entry; 0 when the log is empty.</summary>
     public LogIndex LastIndex => _segments.Last;
 
-    /// <summary>The terms of the log's entries. The list never changes; a write that changes terms makes a new one.</summary>
+    /// <summary>
+    /// The terms of the log's entries. The list never changes; a write that changes terms makes a new one.
+    /// </summary>
     public IReadOnlyList<TermRun> TermRuns => _runs.Current;
 
     /// <summary>Creates the group's log, or recovers it after a stop or crash of any kind.</summary>
     /// <exception cref="StorageCorruptException">Something durable is damaged or missing.</exception>
-    /// <exception cref="StorageRefusedException">The folder is another disk's, or of another format version.</exception>
+    /// <exception cref="StorageRefusedException">The folder is another disk's, or of another format
+    /// version.</exception>
     public static GroupLog Open(
         IStorageDevice device, string folder, GroupId group, Guid storeId, StorageOptions options, ILogger logger)
     {
@@ -71,7 +75,10 @@ public sealed partial class GroupLog : IDisposable
         return log;
     }
 
-    /// <summary>Closes the files. The vote file learns how far the log is durable, so that later damage of its tail is recognized.</summary>
+    /// <summary>
+    /// Closes the files. The vote file learns how far the log is durable, so that later damage of its tail is
+    /// recognized.
+    /// </summary>
     public void Dispose()
     {
         if (_disposed)
@@ -112,7 +119,9 @@ public sealed partial class GroupLog : IDisposable
         if (_failure is not null)
         {
             throw new StorageException(
-                $"The log of group {_group} in {_folder} failed before ({_failure.Message}). The process must exit and recover.", _failure);
+                $"The log of group {_group} in {_folder} failed before ({_failure.Message}). "
+                + "The process must exit and recover.",
+                _failure);
         }
     }
 }

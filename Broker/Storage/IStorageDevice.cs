@@ -1,8 +1,9 @@
 namespace Broker.Storage;
 
 /// <summary>
-/// The device seam: every file operation of the broker. Paths are absolute. Failures are <see cref="DiskFullException"/> when there
-/// is no space, any other <see cref="IOException"/> or <see cref="UnauthorizedAccessException"/> otherwise.
+/// The device seam: every file operation of the broker. Paths are absolute. Failures are <see
+/// cref="DiskFullException"/> when there is no space, any other <see cref="IOException"/> or <see
+/// cref="UnauthorizedAccessException"/> otherwise.
 /// </summary>
 public interface IStorageDevice
 {
@@ -17,7 +18,9 @@ public interface IStorageDevice
 
     long Length(string path);
 
-    /// <summary>Opens for reading and writing. A created file's name is durable after <see cref="SyncFolder"/>.</summary>
+    /// <summary>
+    /// Opens for reading and writing. A created file's name is durable after <see cref="SyncFolder"/>.
+    /// </summary>
     IStorageFile Open(string path, bool create);
 
     void Delete(string path);
@@ -28,6 +31,8 @@ public interface IStorageDevice
     /// <summary>Makes creations, deletions and renames in the folder durable.</summary>
     void SyncFolder(string folder);
 
-    /// <summary>Takes the file as an exclusive lock that ends with its owner's process; null when another holds it.</summary>
+    /// <summary>
+    /// Takes the file as an exclusive lock that ends with its owner's process; null when another holds it.
+    /// </summary>
     IDisposable? TryLock(string path);
 }

@@ -3,9 +3,10 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Opens a group's folder after a stop or crash of any kind. It takes frames as long as each is intact, follows the one before and continues
-/// the chain. Where that ends it decides: the end of the log, a torn tail (a write that never returned: cut), or damage (refused).
-/// Damage is whatever contradicts a proof that the missing entry was durable, see <see cref="CheckProofs"/>.
+/// Opens a group's folder after a stop or crash of any kind. It takes frames as long as each is intact, follows the one
+/// before and continues the chain. Where that ends it decides: the end of the log, a torn tail (a write that never
+/// returned: cut), or damage (refused). Damage is whatever contradicts a proof that the missing entry was durable, see
+/// <see cref="CheckProofs"/>.
 /// </summary>
 internal sealed class LogRecovery(
     IStorageDevice device, string folder, GroupId group, Guid storeId, StorageOptions options, ILogger logger)
@@ -55,7 +56,8 @@ internal sealed class LogRecovery(
         // The vote file comes before the first segment, and is never deleted.
         if (segmentPaths.Count > 0)
         {
-            throw new StorageCorruptException(PathOf(GroupFolder.VoteName), 0, "a vote file, because the group has a log");
+            throw new StorageCorruptException(
+                PathOf(GroupFolder.VoteName), 0, "a vote file, because the group has a log");
         }
 
         DeleteTemporaries();
@@ -111,7 +113,8 @@ internal sealed class LogRecovery(
             GroupFolder.CheckOwner(path, group, storeId, header.Group, header.StoreId);
             if (PathOf(GroupFolder.SegmentName(header.First)) != path)
             {
-                throw new StorageCorruptException(path, 0, $"the name {GroupFolder.SegmentName(header.First)} that the header says");
+                throw new StorageCorruptException(
+                    path, 0, $"the name {GroupFolder.SegmentName(header.First)} that the header says");
             }
 
             if (file.Length < header.CapacityBytes)
@@ -134,7 +137,8 @@ internal sealed class LogRecovery(
         while (true)
         {
             var offset = segment.TailOffset;
-            if (!FrameHeader.TryDecode(window.Get(offset, FrameHeader.SizeBytes), segment.Seed, out var header, out var crc)
+            var bytes = window.Get(offset, FrameHeader.SizeBytes);
+            if (!FrameHeader.TryDecode(bytes, segment.Seed, out var header, out var crc)
                 || header.Index != _expected
                 || header.PreviousCrc32C != _chain)
             {
@@ -155,9 +159,10 @@ internal sealed class LogRecovery(
     }
 
     /// <summary>
-    /// Proofs that an entry at or after the expected one was durable: the vote file's floor; the vote file's active segment; a later segment
-    /// (the one before it is flushed first); a later frame, which was written after the floor in its header was flushed. Proofs of an
-    /// older truncation epoch are void: what they prove was removed on purpose, or is covered by the vote file's floor.
+    /// Proofs that an entry at or after the expected one was durable: the vote file's floor; the vote file's active
+    /// segment; a later segment (the one before it is flushed first); a later frame, which was written after the floor
+    /// in its header was flushed. Proofs of an older truncation epoch are void: what they prove was removed on purpose,
+    /// or is covered by the vote file's floor.
     /// </summary>
     private void CheckProofs(VoteRecord vote, List<string> paths, int next)
     {
@@ -166,7 +171,10 @@ internal sealed class LogRecovery(
         var offset = segment?.TailOffset ?? 0;
         if (_expected <= vote.DurableFloor)
         {
-            throw new StorageCorruptException(path, offset, $"entry {_expected}; the vote file says that entries up to {vote.DurableFloor} are durable");
+            throw new StorageCorruptException(
+                path,
+                offset,
+                $"entry {_expected}; the vote file says that entries up to {vote.DurableFloor} are durable");
         }
 
         if (vote.ActiveSegment > (segment?.First ?? LogIndex.None))
@@ -181,13 +189,15 @@ internal sealed class LogRecovery(
             var header = ReadHeader(later, file).Header;
             if (header.TruncationEpoch == vote.TruncationEpoch || header.First < _expected)
             {
-                throw new StorageCorruptException(path, offset, $"entry {_expected}; the existence of {later} proves that it was durable");
+                throw new StorageCorruptException(
+                    path, offset, $"entry {_expected}; the existence of {later} proves that it was durable");
             }
         }
 
         if (segment is not null && TailCheck.FindProof(segment, _expected, vote.TruncationEpoch) is { } proof)
         {
-            throw new StorageCorruptException(path, offset, $"entry {_expected}; the frame at byte {proof:N0} proves that it was durable");
+            throw new StorageCorruptException(
+                path, offset, $"entry {_expected}; the frame at byte {proof:N0} proves that it was durable");
         }
     }
 
@@ -205,7 +215,10 @@ internal sealed class LogRecovery(
         }
     }
 
-    /// <summary>Cuts a torn tail and makes durable what was found: a killed process leaves its last writes in the page cache only.</summary>
+    /// <summary>
+    /// Cuts a torn tail and makes durable what was found: a killed process leaves its last writes in the page cache
+    /// only.
+    /// </summary>
     private void Finish(VoteFile vote)
     {
         var last = _expected.Previous();

@@ -3,8 +3,8 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// One unit of work for the log writer: what must be durable before the replica answers. Executed in the order hard state,
-/// truncation, entries. Built by one thread, then handed to the writer; reusable after <see cref="Clear"/>.
+/// One unit of work for the log writer: what must be durable before the replica answers. Executed in the order hard
+/// state, truncation, entries. Built by one thread, then handed to the writer; reusable after <see cref="Clear"/>.
 /// </summary>
 public sealed class LogWrite
 {

@@ -3,8 +3,9 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Who this disk belongs to, and which disks its peers had when it first met them. One process at a time holds the folder. A change is
-/// written to a new file that replaces the old one when it is durable, so a crash leaves the one or the other. Safe for many threads.
+/// Who this disk belongs to, and which disks its peers had when it first met them. One process at a time holds the
+/// folder. A change is written to a new file that replaces the old one when it is durable, so a crash leaves the one or
+/// the other. Safe for many threads.
 /// </summary>
 public sealed class NodeStore : IDisposable
 {
@@ -53,7 +54,8 @@ public sealed class NodeStore : IDisposable
     /// <param name="nodeName">The configured name: it must be the one that the disk was made for.</param>
     /// <param name="nodeId">The configured number: likewise.</param>
     /// <param name="newId">Draws the store id of a new disk.</param>
-    /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it open.</exception>
+    /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it
+    /// open.</exception>
     /// <exception cref="StorageCorruptException">The record is damaged.</exception>
     public static NodeStore Open(IStorageDevice device, string folder, string nodeName, NodeId nodeId, Func<Guid> newId)
     {
@@ -100,8 +102,8 @@ public sealed class NodeStore : IDisposable
             if (_record.Identity.ClusterId is { } bound)
             {
                 throw new StorageRefusedException(
-                    $"The disk in {_folder} belongs to cluster {bound}, not to {clusterId}. Start this node with its own cluster's peers, "
-                    + "or give it an empty Broker__DataDirectory.");
+                    $"The disk in {_folder} belongs to cluster {bound}, not to {clusterId}. "
+                    + "Start this node with its own cluster's peers, or give it an empty Broker__DataDirectory.");
             }
 
             Replace(_record with { Identity = _record.Identity with { ClusterId = clusterId } });
@@ -109,8 +111,8 @@ public sealed class NodeStore : IDisposable
     }
 
     /// <summary>
-    /// Remembers which disk a peer has, durably; the first one wins. False when the peer now shows another disk than the pinned one: it
-    /// has lost its log and its votes, and must not count as the replica that it was.
+    /// Remembers which disk a peer has, durably; the first one wins. False when the peer now shows another disk than
+    /// the pinned one: it has lost its log and its votes, and must not count as the replica that it was.
     /// </summary>
     public bool TryPinPeer(NodeId peer, Guid storeId, out Guid pinned)
     {
@@ -118,7 +120,8 @@ public sealed class NodeStore : IDisposable
         {
             if (!_record.PeerStores.TryGetValue(peer, out pinned))
             {
-                Replace(_record with { PeerStores = new Dictionary<NodeId, Guid>(_record.PeerStores) { [peer] = storeId } });
+                var peers = new Dictionary<NodeId, Guid>(_record.PeerStores) { [peer] = storeId };
+                Replace(_record with { PeerStores = peers });
                 pinned = storeId;
             }
 
@@ -152,7 +155,8 @@ public sealed class NodeStore : IDisposable
         if (identity.NodeName != nodeName || identity.NodeId != nodeId)
         {
             throw new StorageRefusedException(
-                $"The disk in {folder} belongs to {identity.NodeName} (node {identity.NodeId}), but this node is {nodeName} (node {nodeId}). "
+                $"The disk in {folder} belongs to {identity.NodeName} (node {identity.NodeId}), "
+                + $"but this node is {nodeName} (node {nodeId}). "
                 + $"Start {identity.NodeName} with it, or give this node its own Broker__DataDirectory.");
         }
     }
@@ -180,7 +184,8 @@ public sealed class NodeStore : IDisposable
     {
         if (_failure is not null)
         {
-            throw new StorageException($"The node record in {_folder} failed before. The process must exit and recover.", _failure);
+            throw new StorageException(
+                $"The node record in {_folder} failed before. The process must exit and recover.", _failure);
         }
 
         try
@@ -190,7 +195,8 @@ public sealed class NodeStore : IDisposable
         catch (IOException failure)
         {
             _failure = failure;
-            throw new StorageException($"The node record in {_folder} could not be written: {failure.Message}", failure);
+            throw new StorageException(
+                $"The node record in {_folder} could not be written: {failure.Message}", failure);
         }
 
         _record = record;

@@ -65,7 +65,8 @@ internal sealed class PhysicalFile(string path, SafeFileHandle handle) : IStorag
     public void Allocate(long lengthBytes)
     {
         var length = Length;
-        if (length >= lengthBytes || (OperatingSystem.IsLinux() && SystemCalls.TryAllocate(handle, path, length, lengthBytes)))
+        if (length >= lengthBytes
+            || (OperatingSystem.IsLinux() && SystemCalls.TryAllocate(handle, path, length, lengthBytes)))
         {
             return;
         }
@@ -91,7 +92,8 @@ internal sealed class PhysicalFile(string path, SafeFileHandle handle) : IStorag
     public void Dispose() => handle.Dispose();
 
     /// <summary>At most <see cref="PartsPerCall"/> of the parts, without copying them.</summary>
-    private sealed class Window(IReadOnlyList<ReadOnlyMemory<byte>> parts, int first) : IReadOnlyList<ReadOnlyMemory<byte>>
+    private sealed class Window(IReadOnlyList<ReadOnlyMemory<byte>> parts, int first)
+        : IReadOnlyList<ReadOnlyMemory<byte>>
     {
         public int Count => Math.Min(PartsPerCall, parts.Count - first);
 

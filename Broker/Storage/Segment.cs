@@ -2,7 +2,10 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-/// <summary>Where a frame lies in its segment: its offset in units of <see cref="FrameHeader.AlignmentBytes"/>, and its body's length.</summary>
+/// <summary>
+/// Where a frame lies in its segment: its offset in units of <see cref="FrameHeader.AlignmentBytes"/>, and its body's
+/// length.
+/// </summary>
 internal readonly record struct FramePosition(uint Unit, int BodyBytes)
 {
     public FramePosition(long offset, int bodyBytes)
@@ -18,8 +21,8 @@ internal readonly record struct FramePosition(uint Unit, int BodyBytes)
 }
 
 /// <summary>
-/// One segment file and, at 8 bytes an entry, where its frames lie. Positions and file are guarded by <see cref="SegmentSet"/>'s lock; the
-/// log writer alone changes them.
+/// One segment file and, at 8 bytes an entry, where its frames lie. Positions and file are guarded by <see
+/// cref="SegmentSet"/>'s lock; the log writer alone changes them.
 /// </summary>
 internal sealed class Segment(string path, SegmentHeader header)
 {

@@ -16,7 +16,8 @@ namespace Broker.Storage;
 /// 42 52 4B 52 53 45 47 31  01 00 00 00 .. .. .. ..  03 00 00 00 00 00 00 00  (store id)
 /// 01 00 00 00 00 00 00 00  (nonce)                  00 00 00 00 00 00 00 00  00 00 40 00 00 00 00 00
 /// </code>
-/// A file gets its final name only after this block and its whole length are durable, so a bad block is damage, never a torn write.
+/// A file gets its final name only after this block and its whole length are durable, so a bad block is damage, never a
+/// torn write.
 /// </summary>
 internal readonly record struct SegmentHeader(
     GroupId Group,

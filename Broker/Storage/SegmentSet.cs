@@ -2,15 +2,20 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-/// <summary>Consecutive frames of one segment that a reader may read; their file stays open until <see cref="SegmentSet.Unpin"/>.</summary>
-internal readonly record struct PinnedRun(Segment Segment, IStorageFile File, LogIndex First, long Offset, FramePosition[] Frames, long Cuts)
+/// <summary>
+/// Consecutive frames of one segment that a reader may read; their file stays open until <see
+/// cref="SegmentSet.Unpin"/>.
+/// </summary>
+internal readonly record struct PinnedRun(
+    Segment Segment, IStorageFile File, LogIndex First, long Offset, FramePosition[] Frames, long Cuts)
 {
     public int FileBytes => checked((int)(Frames[^1].EndOffset - Offset));
 }
 
 /// <summary>
-/// A log's segments in order, shared by one writer and any number of readers. The lock is held for look-ups only; bytes are read outside of it,
-/// from pinned files. A reader learns at <see cref="Unpin"/> whether a truncation came between, and then discards what it read.
+/// A log's segments in order, shared by one writer and any number of readers. The lock is held for look-ups only; bytes
+/// are read outside of it, from pinned files. A reader learns at <see cref="Unpin"/> whether a truncation came between,
+/// and then discards what it read.
 /// </summary>
 internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) : IDisposable
 {
@@ -62,7 +67,9 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
     }
 
-    /// <summary>Hides the entries from this index on, and gives the segments that no longer belong to the log, oldest first.</summary>
+    /// <summary>
+    /// Hides the entries from this index on, and gives the segments that no longer belong to the log, oldest first.
+    /// </summary>
     public List<Segment> CutFrom(LogIndex from)
     {
         lock (_gate)
@@ -114,7 +121,10 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
     }
 
-    /// <summary>Finds a run of readable entries in one segment; at least one if <paramref name="maxBytes"/> does not matter for the first.</summary>
+    /// <summary>
+    /// Finds a run of readable entries in one segment; at least one if <paramref name="maxBytes"/> does not matter for
+    /// the first.
+    /// </summary>
     public bool TryPin(LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run)
     {
         run = default;

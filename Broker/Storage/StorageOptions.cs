@@ -5,16 +5,22 @@ namespace Broker.Storage;
 /// <summary>How a group's log uses the disk. The defaults suit every group; tests use small numbers.</summary>
 public sealed class StorageOptions
 {
-    /// <summary>The size of a full-grown segment: large enough that rolling costs nothing, small enough to drop or copy as a whole.</summary>
+    /// <summary>
+    /// The size of a full-grown segment: large enough that rolling costs nothing, small enough to drop or copy as a
+    /// whole.
+    /// </summary>
     public long SegmentBytes { get; init; } = 64L * 1024 * 1024;
 
-    /// <summary>The size of a group's first segment; each next one doubles until <see cref="SegmentBytes"/>, so an idle group costs little.</summary>
+    /// <summary>
+    /// The size of a group's first segment; each next one doubles until <see cref="SegmentBytes"/>, so an idle group
+    /// costs little.
+    /// </summary>
     public long FirstSegmentBytes { get; init; } = 4L * 1024 * 1024;
 
     /// <summary>
-    /// How far ahead of small writes the file is filled with zeros. Overwriting written blocks needs no metadata in the flush: on ext4
-    /// a 64 KiB write + fdatasync takes 0.12 ms instead of 0.23 ms. A write above half of this fills nothing: its own bytes
-    /// amortize the metadata, and the disk writes each byte once.
+    /// How far ahead of small writes the file is filled with zeros. Overwriting written blocks needs no metadata in the
+    /// flush: on ext4 a 64 KiB write + fdatasync takes 0.12 ms instead of 0.23 ms. A write above half of this fills
+    /// nothing: its own bytes amortize the metadata, and the disk writes each byte once.
     /// </summary>
     public int ZeroAheadBytes { get; init; } = 1024 * 1024;
 
@@ -22,5 +28,6 @@ public sealed class StorageOptions
     public int OpenSealedSegments { get; init; } = 16;
 
     /// <summary>Draws a segment's nonce; a simulation passes its seeded source.</summary>
-    public Func<ulong> NewNonce { get; init; } = () => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+    public Func<ulong> NewNonce { get; init; } =
+        () => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
 }

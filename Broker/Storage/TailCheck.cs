@@ -2,14 +2,17 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-/// <summary>Looks at what lies behind a segment's last good frame: nothing, or what a torn write left, or a proof of damage.</summary>
+/// <summary>
+/// Looks at what lies behind a segment's last good frame: nothing, or what a torn write left, or a proof of damage.
+/// </summary>
 internal static class TailCheck
 {
     private const int PieceBytes = 64 * 1024;
 
     /// <summary>
-    /// Searches for a frame, at every eighth byte, that was written after the expected entry had been durable. Its header's checksum is
-    /// seeded by the segment's nonce, so neither a message's bytes nor another file's frames pass for one.
+    /// Searches for a frame, at every eighth byte, that was written after the expected entry had been durable. Its
+    /// header's checksum is seeded by the segment's nonce, so neither a message's bytes nor another file's frames pass
+    /// for one.
     /// </summary>
     public static long? FindProof(Segment segment, LogIndex expected, uint truncationEpoch)
     {
@@ -43,7 +46,9 @@ internal static class TailCheck
         return null;
     }
 
-    /// <summary>Zeroes what lies behind the last good frame; true when there was anything. The caller flushes.</summary>
+    /// <summary>
+    /// Zeroes what lies behind the last good frame; true when there was anything. The caller flushes.
+    /// </summary>
     public static bool Clean(Segment segment)
     {
         var window = new FileWindow(segment.File!, segment.Header.CapacityBytes);

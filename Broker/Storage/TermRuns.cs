@@ -2,7 +2,10 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-/// <summary>Where the log's terms begin. Terms change seldom, so each change makes a new array that readers keep as long as they like.</summary>
+/// <summary>
+/// Where the log's terms begin. Terms change seldom, so each change makes a new array that readers keep as long as they
+/// like.
+/// </summary>
 internal sealed class TermRuns
 {
     private TermRun[] _runs = [];

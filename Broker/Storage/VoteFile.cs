@@ -3,13 +3,15 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Term, vote and what is known durable, in two slots. Every write goes to both, one after the other, each flushed; it returns when both
-/// are durable. Therefore one bad slot is always harmless: either its write never returned, or the other slot holds the same record or a
-/// newer one. Two bad slots are damage.
+/// Term, vote and what is known durable, in two slots. Every write goes to both, one after the other, each flushed; it
+/// returns when both are durable. Therefore one bad slot is always harmless: either its write never returned, or the
+/// other slot holds the same record or a newer one. Two bad slots are damage.
 /// </summary>
 internal sealed class VoteFile : IDisposable
 {
-    /// <summary>The slots lie in different 4 KiB blocks, so that one torn or unreadable block cannot hit both.</summary>
+    /// <summary>
+    /// The slots lie in different 4 KiB blocks, so that one torn or unreadable block cannot hit both.
+    /// </summary>
     private const int SlotDistanceBytes = 4096;
 
     private const int FileBytes = 2 * SlotDistanceBytes;

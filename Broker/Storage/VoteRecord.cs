@@ -19,8 +19,10 @@ namespace Broker.Storage;
 /// </summary>
 /// <param name="Sequence">Counts the writes of the vote file; the slot with the higher one is the truth.</param>
 /// <param name="HardState">Term and vote.</param>
-/// <param name="DurableFloor">Entries up to here were durable when the slot was written: without them the disk is damaged.</param>
-/// <param name="TruncationEpoch">Counts truncations. What older epochs say about indexes above the floor is void.</param>
+/// <param name="DurableFloor">Entries up to here were durable when the slot was written: without them the disk is
+/// damaged.</param>
+/// <param name="TruncationEpoch">Counts truncations. What older epochs say about indexes above the floor is
+/// void.</param>
 /// <param name="ActiveSegment">First index of a segment that must exist; 0 before the first one.</param>
 internal sealed record VoteRecord(
     long Sequence, HardState HardState, LogIndex DurableFloor, uint TruncationEpoch, LogIndex ActiveSegment)
@@ -56,7 +58,11 @@ internal sealed record VoteRecord(
 
         CheckedBlock.CheckVersion(slot, path);
         GroupFolder.CheckOwner(
-            path, group, storeId, new GroupId(BinaryPrimitives.ReadInt32LittleEndian(slot[36..])), new Guid(slot.Slice(40, 16)));
+            path,
+            group,
+            storeId,
+            new GroupId(BinaryPrimitives.ReadInt32LittleEndian(slot[36..])),
+            new Guid(slot.Slice(40, 16)));
         return new VoteRecord(
             BinaryPrimitives.ReadInt64LittleEndian(slot[16..]),
             new HardState(

@@ -3,14 +3,15 @@ using Broker.Storage;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// A disk in memory that keeps what was flushed apart from what was only written, names included. A power cut resolves the difference by a
-/// seeded random source; faults fail single operations. The same seed and the same calls give the same disk.
+/// A disk in memory that keeps what was flushed apart from what was only written, names included. A power cut resolves
+/// the difference by a seeded random source; faults fail single operations. The same seed and the same calls give the
+/// same disk.
 /// </summary>
 public sealed class SimulatedDevice(int seed) : IStorageDevice
 {
     private readonly Random _random = new(seed);
     private readonly SortedSet<string> _folders = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, List<(string? Remove, string? Add, SimulatedDeviceInode? Inode)>> _pendingNames = [];
+    private readonly Dictionary<string, List<NameChange>> _pendingNames = [];
     private readonly HashSet<string> _locks = [];
     private SortedDictionary<string, SimulatedDeviceInode> _live = new(StringComparer.Ordinal);
     private SortedDictionary<string, SimulatedDeviceInode> _durable = new(StringComparer.Ordinal);
@@ -19,7 +20,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     /// <summary>Decides about each changing operation before it runs.</summary>
     public Func<SimulatedDeviceOperation, string, SimulatedDeviceFault>? Fault { get; set; }
 
-    /// <summary>Space for the files' lengths; beyond it an operation fails with <see cref="DiskFullException"/>.</summary>
+    /// <summary>
+    /// Space for the files' lengths; beyond it an operation fails with <see cref="DiskFullException"/>.
+    /// </summary>
     public long CapacityBytes { get; set; } = long.MaxValue;
 
     /// <summary>Changing operations so far.</summary>
@@ -46,7 +49,8 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     public bool Exists(string path) => Run(() => _live.ContainsKey(path));
 
     public IReadOnlyList<string> List(string folder) => Run(() =>
-        _live.Keys.Where(path => Path.GetDirectoryName(path) == folder).Select(path => Path.GetFileName(path)).ToList());
+        _live.Keys.Where(path => Path.GetDirectoryName(path) == folder)
+            .Select(path => Path.GetFileName(path)).ToList());
 
     public long Length(string path) => Run(() => Find(path).Length);
 
@@ -72,7 +76,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     }
 
     public void Delete(string path) => Change(
-        SimulatedDeviceOperation.Delete, path, () => ChangeName(Path.GetDirectoryName(path)!, path, add: null, inode: null));
+        SimulatedDeviceOperation.Delete,
+        path,
+        () => ChangeName(Path.GetDirectoryName(path)!, path, add: null, inode: null));
 
     public void Rename(string from, string to) => Change(
         SimulatedDeviceOperation.Rename, from, () => ChangeName(Path.GetDirectoryName(from)!, from, to, Find(from)));
@@ -89,7 +95,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
 
     public IDisposable? TryLock(string path) => Run(() => _locks.Add(path) ? new HeldLock(this, path, Life) : null);
 
-    /// <summary>The power is cut and comes back: open files are void, and what was not flushed meets its fate.</summary>
+    /// <summary>
+    /// The power is cut and comes back: open files are void, and what was not flushed meets its fate.
+    /// </summary>
     public void Crash(SimulatedDeviceCrash mode)
     {
         lock (Gate)
@@ -187,7 +195,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
         }
     }
 
-    /// <summary>Does the operation, unless the power is cut in it; then a pending one may still meet its luck at the crash.</summary>
+    /// <summary>
+    /// Does the operation, unless the power is cut in it; then a pending one may still meet its luck at the crash.
+    /// </summary>
     internal void End(Action isDone, bool isPending)
     {
         var isCut = OperationCount == PowerCutAt;
@@ -213,7 +223,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     }
 
     private SimulatedDeviceInode Find(string path) =>
-        _live.TryGetValue(path, out var inode) ? inode : throw new FileNotFoundException("Simulated: no such file.", path);
+        _live.TryGetValue(path, out var inode)
+            ? inode
+            : throw new FileNotFoundException("Simulated: no such file.", path);
 
     private void ThrowIfDown()
     {
@@ -230,34 +242,36 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
             _pendingNames[folder] = pending = [];
         }
 
-        pending.Add((remove, add, inode));
-        Apply(_live, remove, add, inode);
+        var change = new NameChange(remove, add, inode);
+        pending.Add(change);
+        Apply(_live, change);
     }
 
     private void ApplyNames(string folder, int count)
     {
         if (_pendingNames.Remove(folder, out var pending))
         {
-            foreach (var (remove, add, inode) in pending.Take(count))
+            foreach (var change in pending.Take(count))
             {
-                Apply(_durable, remove, add, inode);
+                Apply(_durable, change);
             }
         }
     }
 
-    private static void Apply(
-        SortedDictionary<string, SimulatedDeviceInode> names, string? remove, string? add, SimulatedDeviceInode? inode)
+    private static void Apply(SortedDictionary<string, SimulatedDeviceInode> names, NameChange change)
     {
-        if (remove is not null)
+        if (change.Remove is not null)
         {
-            names.Remove(remove);
+            names.Remove(change.Remove);
         }
 
-        if (add is not null)
+        if (change.Add is not null)
         {
-            names[add] = inode!;
+            names[change.Add] = change.Inode!;
         }
     }
+
+    private readonly record struct NameChange(string? Remove, string? Add, SimulatedDeviceInode? Inode);
 
     private sealed class HeldLock(SimulatedDevice device, string path, int life) : IDisposable
     {

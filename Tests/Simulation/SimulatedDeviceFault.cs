@@ -31,7 +31,9 @@ public enum SimulatedDeviceCrash
     DropUnsynced,
     KeepUnsynced,
 
-    /// <summary>Each 512-byte sector keeps some prefix of its writes, independent of the others: dropped, torn and reordered.</summary>
+    /// <summary>
+    /// Each 512-byte sector keeps some prefix of its writes, independent of the others: dropped, torn and reordered.
+    /// </summary>
     Shuffle,
 }
 

@@ -3,7 +3,8 @@ using Broker.Storage;
 namespace Broker.Tests.Simulation;
 
 /// <summary>An open file of a simulated disk; invalid after a crash or kill.</summary>
-internal sealed class SimulatedDeviceFile(SimulatedDevice device, string path, SimulatedDeviceInode inode, int life) : IStorageFile
+internal sealed class SimulatedDeviceFile(SimulatedDevice device, string path, SimulatedDeviceInode inode, int life)
+    : IStorageFile
 {
     private bool _disposed;
 

@@ -1,6 +1,8 @@
 namespace Broker.Tests.Simulation;
 
-/// <summary>A simulated file's bytes: as programs see them, as they are durable, and the writes between the two.</summary>
+/// <summary>
+/// A simulated file's bytes: as programs see them, as they are durable, and the writes between the two.
+/// </summary>
 internal sealed class SimulatedDeviceInode
 {
     private const int SectorBytes = 512;

@@ -17,7 +17,8 @@ public sealed class DamageTests
         var written = WriteSmallLog(isClosed: true);
         var found = FlipEveryByte((device, name) => CheckOpen(device, written, written.Count, name));
 
-        // Every byte of frames and headers counts; only unused space, padding and one of two slots may be flipped without a word.
+        // Every byte of frames and headers counts; only unused space, padding and one of two slots may be flipped
+        // without a word.
         Assert.InRange(found, 20 * (64 + 301), int.MaxValue);
     }
 
@@ -52,6 +53,21 @@ public sealed class DamageTests
             using var reopened = fixture.Open();
             Assert.Equal(8, LogFixture.ReadAll(reopened).Count);
         }
+    }
+
+    [Fact]
+    public void What_a_torn_write_left_is_zeroed_once()
+    {
+        var killed = _fixture.Open();
+        killed.Write(LogFixture.AppendRange(1, 4));
+        _fixture.Device.Kill();
+        Zero(_fixture, SegmentHeader.SizeBytes + 168, SegmentHeader.SizeBytes + 176);
+        _fixture.Open().Dispose();
+
+        var bytes = new byte[2000];
+        using var file = _fixture.Device.Open(_fixture.SegmentPath(1), create: false);
+        file.Read(SegmentHeader.SizeBytes + 168, bytes);
+        Assert.DoesNotContain(bytes, value => value != 0);
     }
 
     [Fact]
@@ -130,7 +146,7 @@ public sealed class DamageTests
     public void Files_cut_short_are_refused()
     {
         WriteSmallLog(isClosed: false);
-        foreach (var name in _fixture.Device.List(LogFixture.Folder).Where(name => name.EndsWith(".log", StringComparison.Ordinal)))
+        foreach (var name in _fixture.SegmentNames())
         {
             foreach (var length in new[] { 0, 100, 4096, 6000 })
             {
@@ -148,7 +164,8 @@ public sealed class DamageTests
         log.Write(LogFixture.AppendRange(1, 3));
         _fixture.Device.Flip(_fixture.SegmentPath(1), SegmentHeader.SizeBytes + 168 + 64 + 50, 4);
         var into = new List<LogEntry>();
-        var damage = Assert.Throws<StorageCorruptException>(() => log.Read(new LogIndex(1), new LogIndex(3), 10_000, into));
+        var damage = Assert.Throws<StorageCorruptException>(
+            () => log.Read(new LogIndex(1), new LogIndex(3), 10_000, into));
         Assert.Equal(SegmentHeader.SizeBytes + 168, damage.Offset);
         Assert.Empty(into);
         Assert.Equal(1, log.Read(new LogIndex(3), new LogIndex(3), 10_000, into));
@@ -176,7 +193,8 @@ public sealed class DamageTests
                 var block = new byte[blockBytes];
                 file.Read(at, block);
                 block[8] = 2;
-                BitConverter.TryWriteBytes(block.AsSpan(12), Crc32C.Compute(block.AsSpan(16), Crc32C.Compute(block.AsSpan(0, 12))));
+                var crc = Crc32C.Compute(block.AsSpan(16), Crc32C.Compute(block.AsSpan(0, 12)));
+                BitConverter.TryWriteBytes(block.AsSpan(12), crc);
                 file.Write(at, block);
                 if (name != "vote")
                 {
@@ -195,12 +213,14 @@ public sealed class DamageTests
     public void Message_that_looks_like_a_later_frame_is_not_taken_for_one()
     {
         var forged = new byte[64];
-        new FrameHeader(0, 0, new Term(1), new LogIndex(9), 0, new LogIndex(8), 0, 1, EntryKind.Noop, 0).Encode(forged, seed: 0);
+        var header = new FrameHeader(0, 0, new Term(1), new LogIndex(9), 0, new LogIndex(8), 0, 1, EntryKind.Noop, 0);
+        header.Encode(forged, seed: 0);
         var log = _fixture.Open();
         log.Write(LogFixture.AppendRange(1, 1));
         _fixture.Device.Fault = (operation, _) =>
             operation == SimulatedDeviceOperation.Sync ? SimulatedDeviceFault.IoError : SimulatedDeviceFault.None;
-        var body = new LogEntry(new LogIndex(2), new Term(1), EntryKind.Commands, 1, 0, Crc32C.Compute(forged) ^ 1, forged);
+        var badCrc = Crc32C.Compute(forged) ^ 1;
+        var body = new LogEntry(new LogIndex(2), new Term(1), EntryKind.Commands, 1, 0, badCrc, forged);
         Assert.Throws<StorageException>(() => log.Write(LogFixture.Append(body)));
         _fixture.Device.Fault = null;
         _fixture.Device.Kill();
@@ -213,12 +233,14 @@ public sealed class DamageTests
     {
         var body = Encoding.ASCII.GetBytes("hello");
         var bytes = new byte[64];
+        var bodyCrc = Crc32C.Compute(body);
         var header = new FrameHeader(
-            5, Crc32C.Compute(body), new Term(2), new LogIndex(7), 0x0102, new LogIndex(6), 0, 1, EntryKind.Commands, 0xAABBCCDD);
+            5, bodyCrc, new Term(2), new LogIndex(7), 0x0102, new LogIndex(6), 0, 1, EntryKind.Commands, 0xAABBCCDD);
         var crc = header.Encode(bytes, seed: 17);
         Assert.Equal("42465231", Convert.ToHexString(bytes, 0, 4));
         Assert.Equal("050000004CBB719A02000000000000000700000000000000", Convert.ToHexString(bytes, 8, 24));
-        Assert.Equal("0201000000000000060000000000000000000000010000000200" + "0000DDCCBBAA", Convert.ToHexString(bytes, 32, 32));
+        Assert.Equal("02010000000000000600000000000000", Convert.ToHexString(bytes, 32, 16));
+        Assert.Equal("000000000100000002000000DDCCBBAA", Convert.ToHexString(bytes, 48, 16));
         Assert.True(FrameHeader.TryDecode(bytes, 17, out var decoded, out var decodedCrc));
         Assert.Equal((header, crc), (decoded, decodedCrc));
         Assert.False(FrameHeader.TryDecode(bytes, 18, out _, out _));

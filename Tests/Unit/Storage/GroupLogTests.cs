@@ -22,7 +22,11 @@ public sealed class GroupLogTests
     [Fact]
     public void Written_entries_are_read_back_and_survive_a_restart()
     {
-        LogEntry[] written = [LogFixture.Entry(1, 1, 0), LogFixture.Entry(2, 1, 5), LogFixture.Entry(3, 2, 1000), LogFixture.Entry(4, 2, 8)];
+        LogEntry[] written =
+        [
+            LogFixture.Entry(1, 1, 0), LogFixture.Entry(2, 1, 5),
+            LogFixture.Entry(3, 2, 1000), LogFixture.Entry(4, 2, 8),
+        ];
         using (var log = _fixture.Open())
         {
             log.Write(LogFixture.Append(written));
@@ -60,7 +64,7 @@ public sealed class GroupLogTests
             }
         }
 
-        var segments = _fixture.Device.List(LogFixture.Folder).Where(name => name.EndsWith(".log", StringComparison.Ordinal)).ToList();
+        var segments = _fixture.SegmentNames();
         Assert.InRange(segments.Count, 3, 6);
         Assert.Equal(8 * 1024, _fixture.Device.Length(_fixture.PathOf(segments[0])));
         Assert.Equal(16 * 1024, _fixture.Device.Length(_fixture.PathOf(segments[1])));
@@ -182,7 +186,8 @@ public sealed class GroupLogTests
     {
         var log = _fixture.Open();
         log.Write(LogFixture.AppendRange(1, 3));
-        _fixture.Device.Fault = (operation, _) => operation == failing ? SimulatedDeviceFault.IoError : SimulatedDeviceFault.None;
+        _fixture.Device.Fault = (operation, _) =>
+            operation == failing ? SimulatedDeviceFault.IoError : SimulatedDeviceFault.None;
         Assert.Throws<StorageException>(() => log.Write(LogFixture.AppendRange(4, 4)));
         _fixture.Device.Fault = null;
         Assert.Throws<StorageException>(() => log.Write(LogFixture.AppendRange(4, 4)));
@@ -210,7 +215,8 @@ public sealed class GroupLogTests
             log.Write(LogFixture.AppendRange(7, 100, bodyBytes: 300));
         }
 
-        Assert.DoesNotContain(_fixture.Device.List(LogFixture.Folder), name => name.EndsWith(".tmp", StringComparison.Ordinal));
+        var names = _fixture.Device.List(LogFixture.Folder);
+        Assert.DoesNotContain(names, name => name.EndsWith(".tmp", StringComparison.Ordinal));
         using var reopened = _fixture.Open();
         LogFixture.AssertSame(LogFixture.AppendRange(1, 100, bodyBytes: 300).Entries, LogFixture.ReadAll(reopened));
     }
@@ -232,7 +238,8 @@ public sealed class GroupLogTests
         using var log = _fixture.Open();
         log.Write(LogFixture.AppendRange(1, 50));
         using var stop = new CancellationTokenSource();
-        var readers = Enumerable.Range(0, 2).Select(seed => Task.Run(() => ReadUntil(log, seed, stop.Token), CancellationToken.None)).ToArray();
+        var readers = Enumerable.Range(0, 2)
+            .Select(seed => Task.Run(() => ReadUntil(log, seed, stop.Token), CancellationToken.None)).ToArray();
         var random = new Random(5);
         for (var term = 2; term < 300; term++)
         {
@@ -259,7 +266,8 @@ public sealed class GroupLogTests
             for (var i = 0; i < into.Count; i++)
             {
                 Assert.Equal(from + i, into[i].Index.Value);
-                Assert.True(LogFixture.AreSame(LogFixture.Entry(from + i, into[i].Term.Value, into[i].Body.Length), into[i]));
+                var expected = LogFixture.Entry(from + i, into[i].Term.Value, into[i].Body.Length);
+                Assert.True(LogFixture.AreSame(expected, into[i]));
             }
         }
 

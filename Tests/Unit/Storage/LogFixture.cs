@@ -40,12 +40,17 @@ internal sealed class LogFixture(SimulatedDevice device)
 
     public string SegmentPath(long first) => PathOf(GroupFolder.SegmentName(new LogIndex(first)));
 
+    public List<string> SegmentNames() =>
+        [.. Device.List(Folder).Where(static name => name.EndsWith(".log", StringComparison.Ordinal))];
+
     public static LogEntry Entry(long index, long term = 1, int bodyBytes = 100)
     {
         var body = new byte[bodyBytes];
         new Random(HashCode.Combine(index, term, bodyBytes)).NextBytes(body);
         var kind = bodyBytes == 0 ? EntryKind.Noop : EntryKind.Commands;
-        return new LogEntry(new LogIndex(index), new Term(term), kind, bodyBytes % 7, 1_700_000_000_000 + index, Crc32C.Compute(body), body);
+        var timestampUnixMs = 1_700_000_000_000 + index;
+        return new LogEntry(
+            new LogIndex(index), new Term(term), kind, bodyBytes % 7, timestampUnixMs, Crc32C.Compute(body), body);
     }
 
     public static LogWrite Append(params LogEntry[] entries)

@@ -104,7 +104,8 @@ public sealed class NodeStoreTests
         {
             var device = _device.Clone(at);
             device.Flip(path, at, (byte)(1 << (at % 8)));
-            Assert.Throws<StorageCorruptException>(() => NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Guid.NewGuid));
+            Assert.Throws<StorageCorruptException>(
+                () => NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Guid.NewGuid));
         }
     }
 

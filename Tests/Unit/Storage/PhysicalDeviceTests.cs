@@ -43,7 +43,8 @@ public sealed class PhysicalDeviceTests : IDisposable
         using var file = _device.Open(path, create: true);
         file.Allocate(10_000);
         Assert.Equal(10_000, file.Length);
-        var parts = Enumerable.Range(0, 2500).Select(i => (ReadOnlyMemory<byte>)new[] { (byte)i, (byte)(i >> 8) }).ToList();
+        var parts = Enumerable.Range(0, 2500)
+            .Select(i => (ReadOnlyMemory<byte>)new[] { (byte)i, (byte)(i >> 8) }).ToList();
         file.Write(100, parts);
         file.Sync();
         var bytes = new byte[12_000];

@@ -5,7 +5,10 @@ using Xunit;
 
 namespace Broker.Tests.Unit.Storage;
 
-/// <summary>Cuts the power (or kills the process) in every single operation of a random workload, and checks what recovery finds.</summary>
+/// <summary>
+/// Cuts the power (or kills the process) in every single operation of a random workload, and checks what recovery
+/// finds.
+/// </summary>
 public sealed class PowerCutTests
 {
     public static TheoryData<SimulatedDeviceCrash> Modes =>
@@ -127,7 +130,8 @@ public sealed class PowerCutTests
         var maxBytes = random.Next(6) == 0 ? 20_000 : 900;
         for (var i = 0; i < count; i++)
         {
-            write.Entries.Add(LogFixture.Entry(last + 1 + i, (write.HardState ?? model.HardState).Term.Value, random.Next(maxBytes)));
+            var term = (write.HardState ?? model.HardState).Term.Value;
+            write.Entries.Add(LogFixture.Entry(last + 1 + i, term, random.Next(maxBytes)));
         }
 
         return write;
