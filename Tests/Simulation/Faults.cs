@@ -38,6 +38,29 @@ internal sealed class Faults(World world)
         }
     }
 
+    public void OnLeader(SimulatedNode node)
+    {
+        if (_isOver || Random.NextDouble() >= world.Scenario.UnluckyLeaderRate)
+        {
+            return;
+        }
+
+        world.Scheduler.After(Random.NextInt64(2 * world.Scenario.NetworkDelayMaxUs), () =>
+        {
+            if (!_isOver && node.IsLeader)
+            {
+                if (Random.Next(2) == 0)
+                {
+                    Crash(node);
+                }
+                else
+                {
+                    Isolate(node);
+                }
+            }
+        });
+    }
+
     private void Inject()
     {
         switch (Random.Next(12))

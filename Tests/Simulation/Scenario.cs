@@ -39,6 +39,11 @@ internal sealed record Scenario
     /// <summary>Whether a connection that breaks is noticed: always, mostly, never.</summary>
     public required double NoticeRate { get; init; }
 
+    /// <summary>
+    /// How often a new leader crashes or is cut off within moments, its first entries half spread: what Raft's figure 8 needs.
+    /// </summary>
+    public required double UnluckyLeaderRate { get; init; }
+
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
     public required double ClockSkew { get; init; }
 
@@ -61,6 +66,7 @@ internal sealed record Scenario
             MaxInFlightBytes = Pick(random, 400, 4_000, 4_000_000),
             MaxUncommittedBytes = Pick(random, 2_000, 100_000),
             NoticeRate = Pick(random, 0.0, 0.7, 1.0),
+            UnluckyLeaderRate = Pick(random, 0, 0, 0.7),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
         };
     }

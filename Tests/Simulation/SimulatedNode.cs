@@ -245,6 +245,10 @@ internal sealed class SimulatedNode
             {
                 Say($"is {_raft.Role} in term {_raft.Term}, leader {_raft.Leader}");
                 _world.History.CheckLeader(this);
+                if (IsLeader)
+                {
+                    _world.Faults.OnLeader(this);
+                }
             }
 
             var entries = TakeEntries(ready);

@@ -15,7 +15,6 @@ internal sealed class World
     private const long CalmUs = 5_000_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
 
-    private readonly Faults _faults;
     private long _lastValue;
     private bool _isCalm;
     private bool _clientsAreDone;
@@ -28,7 +27,7 @@ internal sealed class World
         Scenario = Scenario.Draw(Random);
         Network = new SimulatedNetwork(this);
         History = new History(this);
-        _faults = new Faults(this);
+        Faults = new Faults(this);
         Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedNode(this, id, Scenario.Nodes))];
         if (Trace.IsOn)
         {
@@ -47,6 +46,8 @@ internal sealed class World
     public SimulatedNetwork Network { get; }
 
     public History History { get; }
+
+    public Faults Faults { get; }
 
     public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
 
@@ -73,13 +74,13 @@ internal sealed class World
         }
 
         ScheduleClient();
-        _faults.Begin();
+        Faults.Begin();
         while (Scheduler.Steps < steps)
         {
             Step();
         }
 
-        _faults.End();
+        Faults.End();
         Trace.Write("all", "faults are over");
         RunUntilProgress();
         RunCalm();
