@@ -2,7 +2,8 @@
 var builder = DistributedApplication.CreateBuilder(args);
 var dataRoot = Path.GetFullPath(builder.Configuration["DataRoot"] ?? ".data", builder.AppHostDirectory);
 
-// Live messages between brokers and subscribers. Never the truth: nobody waits for it, and losing it costs latency only.
+// Live messages between brokers and subscribers. Never the truth: nobody waits for it, and losing it costs latency
+// only.
 var cache = builder.AddRedis("cache");
 
 var postgres = builder.AddPostgres("postgres").WithDataBindMount(Path.Combine(dataRoot, "postgres"));

@@ -1,9 +1,13 @@
 using System.Text.Json;
 
-/// <summary>Writes the folder that Prometheus reads: its configuration, and the addresses of the services to scrape.</summary>
+/// <summary>
+/// Writes the folder that Prometheus reads: its configuration, and the addresses of the services to scrape.
+/// </summary>
 internal static class PrometheusTargets
 {
-    /// <summary>The addresses are as <paramref name="reader"/> sees them: from inside a container the host has another name.</summary>
+    /// <summary>
+    /// The addresses are as <paramref name="reader"/> sees them: from inside a container the host has another name.
+    /// </summary>
     public static async Task WriteAsync(
         string configuration,
         string folder,
@@ -27,6 +31,7 @@ internal static class PrometheusTargets
             });
         }
 
-        await File.WriteAllTextAsync(Path.Combine(folder, "targets.json"), JsonSerializer.Serialize(groups), cancellationToken);
+        await File.WriteAllTextAsync(
+            Path.Combine(folder, "targets.json"), JsonSerializer.Serialize(groups), cancellationToken);
     }
 }

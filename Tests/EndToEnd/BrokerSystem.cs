@@ -7,7 +7,9 @@ using Xunit;
 
 namespace Broker.Tests.EndToEnd;
 
-/// <summary>The whole system, started once for all tests of the collection, with its data in a folder of its own.</summary>
+/// <summary>
+/// The whole system, started once for all tests of the collection, with its data in a folder of its own.
+/// </summary>
 public sealed class BrokerSystem : IAsyncLifetime
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(120);
@@ -16,7 +18,8 @@ public sealed class BrokerSystem : IAsyncLifetime
 
     public static IReadOnlyList<string> Brokers { get; } = ["broker-1", "broker-2", "broker-3"];
 
-    public DistributedApplication App => _app ?? throw new InvalidOperationException("The system has not been started.");
+    public DistributedApplication App =>
+        _app ?? throw new InvalidOperationException("The system has not been started.");
 
     public string DataRoot => _dataRoot;
 
@@ -55,7 +58,8 @@ public sealed class BrokerSystem : IAsyncLifetime
     public HttpClient CreateHttpClient(string name) => App.CreateHttpClient(name, "http");
 
     public Task WaitHealthyAsync(string name, CancellationToken cancellationToken) =>
-        App.ResourceNotifications.WaitForResourceHealthyAsync(name, cancellationToken).WaitAsync(StartTimeout, cancellationToken);
+        App.ResourceNotifications.WaitForResourceHealthyAsync(name, cancellationToken)
+            .WaitAsync(StartTimeout, cancellationToken);
 
     /// <summary>The id of the process behind a running resource.</summary>
     public int ProcessIdOf(string name)
@@ -75,7 +79,8 @@ public sealed class BrokerSystem : IAsyncLifetime
     {
         using var process = Process.GetProcessById(ProcessIdOf(name));
         process.Kill();
-        await App.ResourceNotifications.WaitForResourceAsync(name, KnownResourceStates.TerminalStates, cancellationToken)
+        await App.ResourceNotifications.WaitForResourceAsync(
+            name, KnownResourceStates.TerminalStates, cancellationToken)
             .WaitAsync(StartTimeout, cancellationToken);
     }
 
@@ -83,7 +88,8 @@ public sealed class BrokerSystem : IAsyncLifetime
     public async Task StopAsync(string name, CancellationToken cancellationToken)
     {
         await ExecuteAsync(name, KnownResourceCommands.StopCommand, cancellationToken);
-        await App.ResourceNotifications.WaitForResourceAsync(name, KnownResourceStates.TerminalStates, cancellationToken);
+        await App.ResourceNotifications.WaitForResourceAsync(
+            name, KnownResourceStates.TerminalStates, cancellationToken);
     }
 
     /// <summary>Starts a resource that was killed or stopped, and waits until it is healthy.</summary>

@@ -27,7 +27,8 @@ public sealed class SystemStartTests(BrokerSystem system)
         string[] expected = [.. BrokerSystem.Brokers, "publisher", "subscriber"];
         List<string> up = [];
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(250));
-        while (up.Count < expected.Length && DateTimeOffset.UtcNow < deadline && await timer.WaitForNextTickAsync(Cancel))
+        while (up.Count < expected.Length && DateTimeOffset.UtcNow < deadline &&
+            await timer.WaitForNextTickAsync(Cancel))
         {
             using var answer = JsonDocument.Parse(
                 await client.GetStringAsync(new Uri("/api/v1/query?query=up==1", UriKind.Relative), Cancel));

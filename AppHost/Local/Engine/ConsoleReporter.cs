@@ -4,7 +4,8 @@ using Microsoft.Extensions.Hosting;
 namespace Aspire.Hosting.Local;
 
 /// <summary>
-/// What a person at the terminal sees: changes of state, a table of addresses once everything is healthy, and the warnings and
+/// What a person at the terminal sees: changes of state, a table of addresses once everything is healthy, and the
+/// warnings and
 /// errors of the projects. Everything else is in the log files.
 /// </summary>
 internal sealed class ConsoleReporter : BackgroundService
@@ -16,7 +17,10 @@ internal sealed class ConsoleReporter : BackgroundService
     private readonly int _width;
 
     public ConsoleReporter(
-        DistributedApplicationModel model, ResourceNotificationService notifications, DataRoot root, Orchestrator orchestrator)
+        DistributedApplicationModel model,
+        ResourceNotificationService notifications,
+        DataRoot root,
+        Orchestrator orchestrator)
     {
         _model = model;
         _notifications = notifications;

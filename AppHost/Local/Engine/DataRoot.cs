@@ -19,7 +19,9 @@ internal sealed class DataRoot(string path)
 
     public string LogFileOf(string resourceName) => System.IO.Path.Combine(LogFolder, $"{resourceName}.log");
 
-    /// <summary>A password that is made on first use and kept. Letters and digits only, so that it needs no quoting anywhere.</summary>
+    /// <summary>
+    /// A password that is made on first use and kept. Letters and digits only, so that it needs no quoting anywhere.
+    /// </summary>
     public string GetOrCreateSecret(string name)
     {
         var folder = FolderOf("secrets");
@@ -31,7 +33,8 @@ internal sealed class DataRoot(string path)
             return File.ReadAllText(file);
         }
 
-        var secret = RandomNumberGenerator.GetString("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 24);
+        var secret = RandomNumberGenerator.GetString(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 24);
         WritePrivate(file, secret);
         return secret;
     }

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace Aspire.Hosting.Local;
 
-/// <summary>Keeps a second application off the same data. The system drops the lock when its holder dies, however it dies.</summary>
+/// <summary>
+/// Keeps a second application off the same data. The system drops the lock when its holder dies, however it dies.
+/// </summary>
 internal sealed class DataRootLock : IDisposable
 {
     private readonly FileStream _file;
@@ -25,7 +27,9 @@ internal sealed class DataRootLock : IDisposable
         {
             var id = File.Exists(holder) ? $" (process {File.ReadAllText(holder)})" : "";
             throw new DistributedApplicationException(
-                $"Another run{id} uses the data in {root.Path}. Stop it, or choose another folder with --DataRoot=FOLDER.", e);
+                $"Another run{id} uses the data in {root.Path}. " +
+                "Stop it, or choose another folder with --DataRoot=FOLDER.",
+                e);
         }
     }
 

@@ -27,9 +27,9 @@ internal static class DependencyWait
             case WaitType.WaitUntilStarted:
                 var started = await notifications.WaitForResourceAsync(
                     name,
-                    e => e.Snapshot.State?.Text == KnownResourceStates.Running || ResourceNotificationService.IsTerminal(e.Snapshot),
+                    e => IsRunning(e) || ResourceNotificationService.IsTerminal(e.Snapshot),
                     cancellationToken);
-                Require(started, started.Snapshot.State?.Text == KnownResourceStates.Running);
+                Require(started, IsRunning(started));
                 break;
             case WaitType.WaitForCompletion:
                 var ended = await notifications.WaitForResourceAsync(
@@ -41,12 +41,16 @@ internal static class DependencyWait
         }
     }
 
+    private static bool IsRunning(ResourceEvent reached) =>
+        reached.Snapshot.State?.Text == KnownResourceStates.Running;
+
     private static void Require(ResourceEvent reached, bool condition)
     {
         if (!condition)
         {
             throw new DistributedApplicationException(
-                $"Stopped waiting for the resource '{reached.Resource.Name}': {ResourceNotificationService.Describe(reached.Snapshot)}");
+                $"Stopped waiting for the resource '{reached.Resource.Name}': " +
+                ResourceNotificationService.Describe(reached.Snapshot));
         }
     }
 }

@@ -3,7 +3,9 @@ namespace Aspire.Hosting.Local;
 /// <summary>The bounds of the process engine.</summary>
 internal static class EngineLimits
 {
-    /// <summary>State changes that a sleeping watcher may have outstanding; an application has tens of resources.</summary>
+    /// <summary>
+    /// State changes that a sleeping watcher may have outstanding; an application has tens of resources.
+    /// </summary>
     public const int EventsPerWatcher = 4096;
 
     /// <summary>Lines of output kept to explain a failure: a .NET stack trace fits.</summary>

@@ -17,7 +17,8 @@ internal sealed class EntryPointHook
     /// <summary>The assembly whose entry point runs; null for an application that a test makes from nothing.</summary>
     public Assembly? Assembly { get; private init; }
 
-    public static Task<LocalApplicationBuilder> RunAsync(Assembly assembly, string[] args, CancellationToken cancellationToken)
+    public static Task<LocalApplicationBuilder> RunAsync(
+        Assembly assembly, string[] args, CancellationToken cancellationToken)
     {
         var entryPoint = assembly.EntryPoint ?? throw new ArgumentException(
             $"The assembly '{assembly.GetName().Name}' has no entry point.", nameof(assembly));
@@ -38,7 +39,8 @@ internal sealed class EntryPointHook
         try
         {
             entryPoint.Invoke(null, entryPoint.GetParameters().Length == 0 ? [] : [args]);
-            _built.TrySetException(new InvalidOperationException("The entry point has ended without a call of Build()."));
+            _built.TrySetException(
+                new InvalidOperationException("The entry point has ended without a call of Build()."));
         }
         catch (TargetInvocationException e)
         {

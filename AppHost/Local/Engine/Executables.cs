@@ -3,10 +3,13 @@ namespace Aspire.Hosting.Local;
 /// <summary>Finds programs.</summary>
 internal static class Executables
 {
-    /// <summary>Debian keeps the server programs of each Postgres version in a folder of their own, outside PATH.</summary>
+    /// <summary>
+    /// Debian keeps the server programs of each Postgres version in a folder of their own, outside PATH.
+    /// </summary>
     private const string PostgresFolders = "/usr/lib/postgresql";
 
-    public static string Find(string name, string debianPackage) => TryFind(name) ?? throw new DistributedApplicationException(
+    public static string Find(string name, string debianPackage) =>
+        TryFind(name) ?? throw new DistributedApplicationException(
         $"The program '{name}' is not installed. On Debian and Ubuntu: apt-get install {debianPackage}");
 
     public static string? TryFind(string name)

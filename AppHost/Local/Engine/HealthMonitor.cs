@@ -6,10 +6,12 @@ namespace Aspire.Hosting.Local;
 /// <summary>Runs the health checks of a resource while its process lives, and says when it is ready.</summary>
 internal sealed class HealthMonitor(IResource resource, EngineServices services)
 {
-    private readonly ImmutableArray<string> _keys = [.. resource.Annotations.OfType<HealthCheckAnnotation>().Select(a => a.Key)];
+    private readonly ImmutableArray<string> _keys =
+        [.. resource.Annotations.OfType<HealthCheckAnnotation>().Select(a => a.Key)];
 
     /// <summary>The reports before the first check: the resource is not healthy yet, unless it has no checks.</summary>
-    public ImmutableArray<HealthReportSnapshot> NoReports => [.. _keys.Select(key => new HealthReportSnapshot(key, null, null, null))];
+    public ImmutableArray<HealthReportSnapshot> NoReports =>
+        [.. _keys.Select(key => new HealthReportSnapshot(key, null, null, null))];
 
     /// <summary>Ends when the token is cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -72,7 +74,8 @@ internal sealed class HealthMonitor(IResource resource, EngineServices services)
     {
         try
         {
-            await services.Eventing.PublishAsync(new ResourceReadyEvent(resource, services.Provider), cancellationToken);
+            await services.Eventing.PublishAsync(
+                new ResourceReadyEvent(resource, services.Provider), cancellationToken);
             await PublishChildrenAsync(KnownResourceStates.Running);
             return (true, reports);
         }

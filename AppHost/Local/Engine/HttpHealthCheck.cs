@@ -5,7 +5,8 @@ namespace Aspire.Hosting.Local;
 /// <summary>Asks an HTTP endpoint.</summary>
 internal sealed class HttpHealthCheck(EndpointReference endpoint, string path, int expectedStatus) : IHealthCheck
 {
-    private static readonly HttpClient Client = new(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(1) })
+    private static readonly HttpClient Client = new(
+        new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(1) })
     {
         Timeout = EngineLimits.HealthCheckTimeout,
     };

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.ComponentModel;
 using System.Diagnostics;
 
 namespace Aspire.Hosting.Local;
@@ -10,17 +11,18 @@ namespace Aspire.Hosting.Local;
 /// </summary>
 internal static class LaunchThread
 {
-    private static readonly BlockingCollection<(ProcessStartInfo Info, TaskCompletionSource<Process> Started)> Requests =
-        new(boundedCapacity: 1024);
+    private static readonly BlockingCollection<Request> Requests = new(boundedCapacity: 1024);
 
     static LaunchThread() => new Thread(Loop) { IsBackground = true, Name = "launch" }.Start();
 
     public static Task<Process> StartAsync(ProcessStartInfo info)
     {
         var started = new TaskCompletionSource<Process>(TaskCreationOptions.RunContinuationsAsynchronously);
-        Requests.Add((info, started));
+        Requests.Add(new Request(info, started));
         return started.Task;
     }
+
+    private sealed record Request(ProcessStartInfo Info, TaskCompletionSource<Process> Started);
 
     private static void Loop()
     {
@@ -28,9 +30,10 @@ internal static class LaunchThread
         {
             try
             {
-                started.SetResult(Process.Start(info) ?? throw new InvalidOperationException($"{info.FileName} did not start."));
+                started.SetResult(
+                    Process.Start(info) ?? throw new InvalidOperationException($"{info.FileName} did not start."));
             }
-            catch (Exception e) when (e is System.ComponentModel.Win32Exception or InvalidOperationException or IOException)
+            catch (Exception e) when (e is Win32Exception or InvalidOperationException or IOException)
             {
                 started.SetException(e);
             }

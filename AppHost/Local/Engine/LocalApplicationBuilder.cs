@@ -16,7 +16,8 @@ internal sealed class LocalApplicationBuilder : IDistributedApplicationBuilder
     public LocalApplicationBuilder(DistributedApplicationOptions options, EntryPointHook? hook)
     {
         _hook = hook;
-        AppHostAssembly = hook?.Assembly ?? (options.AssemblyName is { } name ? Assembly.Load(name) : Assembly.GetEntryAssembly());
+        AppHostAssembly = hook?.Assembly
+            ?? (options.AssemblyName is { } name ? Assembly.Load(name) : Assembly.GetEntryAssembly());
         AppHostDirectory = FindDirectory(AppHostAssembly);
         _host = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings
         {
@@ -65,7 +66,8 @@ internal sealed class LocalApplicationBuilder : IDistributedApplicationBuilder
 
     public DistributedApplication BuildHost() => new(_host.Build());
 
-    // The build writes the path of the project into its assembly; a test that makes an application from nothing has none.
+    // The build writes the path of the project into its assembly; a test that makes an application from nothing has
+    // none.
     private static string FindDirectory(Assembly? assembly)
     {
         var path = assembly?.GetCustomAttributes<AssemblyMetadataAttribute>()

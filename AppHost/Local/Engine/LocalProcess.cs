@@ -48,7 +48,8 @@ internal sealed class LocalProcess : IDisposable
         }
         catch (TimeoutException)
         {
-            Log.Add($"The process did not end within {EngineLimits.StopTimeout.TotalSeconds:0} s and is killed.", isError: true);
+            var seconds = EngineLimits.StopTimeout.TotalSeconds;
+            Log.Add($"The process did not end within {seconds:0} s and is killed.", isError: true);
             Kill();
             await Exited.WaitAsync(EngineLimits.KillTimeout, _time);
         }
@@ -64,8 +65,10 @@ internal sealed class LocalProcess : IDisposable
         List<string> command = [plan.FileName, .. plan.Arguments];
         if (OperatingSystem.IsLinux())
         {
-            // Both replace themselves by the program, so the process id stays. setsid: a session of its own, so that Ctrl-C in
-            // the terminal reaches the AppHost alone, which then stops the others in order. pdeathsig: see LaunchThread; the
+            // Both replace themselves by the program, so the process id stays. setsid: a session of its own, so that
+            // Ctrl-C in
+            // the terminal reaches the AppHost alone, which then stops the others in order. pdeathsig: see
+            // LaunchThread; the
             // kernel clears it on a change of user, which is why setpriv does that first, in the same call.
             command.InsertRange(0, ["setsid", "setpriv", .. plan.Privileges, "--pdeathsig", "KILL", "--"]);
         }

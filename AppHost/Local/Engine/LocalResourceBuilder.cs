@@ -1,6 +1,7 @@
 namespace Aspire.Hosting.Local;
 
-internal sealed class LocalResourceBuilder<T>(IDistributedApplicationBuilder applicationBuilder, T resource) : IResourceBuilder<T>
+internal sealed class LocalResourceBuilder<T>(IDistributedApplicationBuilder applicationBuilder, T resource)
+    : IResourceBuilder<T>
     where T : IResource
 {
     public IDistributedApplicationBuilder ApplicationBuilder { get; } = applicationBuilder;

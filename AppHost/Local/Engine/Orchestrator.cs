@@ -53,16 +53,19 @@ internal sealed class Orchestrator : IHostedService, IAsyncDisposable, IDisposab
             }
 
             // A parameter is there at once; a database when its server is.
-            var isThere = resource is ParameterResource;
+            var state = resource is ParameterResource ? KnownResourceStates.Running
+                : explicitStart ? KnownResourceStates.NotStarted
+                : KnownResourceStates.Waiting;
             await _services.Notifications.PublishUpdateAsync(resource, s => s with
             {
-                State = isThere ? KnownResourceStates.Running : explicitStart ? KnownResourceStates.NotStarted : KnownResourceStates.Waiting,
+                State = state,
                 CreationTimeStamp = _services.Time.GetUtcNow().UtcDateTime,
             });
         }
 
         await _services.Eventing.PublishAsync(new BeforeStartEvent(_provider, _model), cancellationToken);
-        _starts = Task.WhenAll(_controllers.Values.Where(c => !c.IsExplicit).Select(c => c.StartAsync(_stopping.Token)));
+        _starts = Task.WhenAll(
+            _controllers.Values.Where(c => !c.IsExplicit).Select(c => c.StartAsync(_stopping.Token)));
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)
@@ -114,7 +117,8 @@ internal sealed class Orchestrator : IHostedService, IAsyncDisposable, IDisposab
         {
             foreach (var endpoint in resource.Annotations.OfType<EndpointAnnotation>())
             {
-                // The target port of a container belongs to the container's own network; here the process listens on the outer one.
+                // The target port of a container belongs to the container's own network; here the process listens on
+                // the outer one.
                 var wanted = resource is ContainerResource ? endpoint.Port : endpoint.TargetPort ?? endpoint.Port;
                 endpoint.AllocatedEndpoint = new AllocatedEndpoint(endpoint, "localhost", wanted ?? ports.Next());
             }

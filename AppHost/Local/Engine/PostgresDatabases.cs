@@ -5,11 +5,13 @@ namespace Aspire.Hosting.Local;
 /// <summary>Creates the databases of a server.</summary>
 internal static class PostgresDatabases
 {
-    public static async Task<NpgsqlConnection> ConnectAsync(PostgresServerResource server, CancellationToken cancellationToken)
+    public static async Task<NpgsqlConnection> ConnectAsync(
+        PostgresServerResource server, CancellationToken cancellationToken)
     {
         var text = await server.ConnectionStringExpression.GetValueAsync(cancellationToken);
 
-        // Without pooling a connection never outlives the server: a pooled one would fail the first check after a restart.
+        // Without pooling a connection never outlives the server: a pooled one would fail the first check after a
+        // restart.
         var connection = new NpgsqlConnection($"{text};Database=postgres;Pooling=false;Timeout=5;Command Timeout=30");
         try
         {

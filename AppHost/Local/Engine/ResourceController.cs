@@ -18,7 +18,10 @@ internal sealed class ResourceController(IResource resource, LaunchRecipe recipe
 
     public bool IsExplicit => resource.Annotations.OfType<ExplicitStartupAnnotation>().Any();
 
-    /// <summary>Waits for what the resource needs, and starts it. Returns the reason when that fails; a running one is left alone.</summary>
+    /// <summary>
+    /// Waits for what the resource needs, and starts it. Returns the reason when that fails; a running one is left
+    /// alone.
+    /// </summary>
     public async Task<string?> StartAsync(CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken);
@@ -42,7 +45,7 @@ internal sealed class ResourceController(IResource resource, LaunchRecipe recipe
             await PublishAsync(s => s with { State = KnownResourceStates.Exited });
             return "The start was cancelled.";
         }
-#pragma warning disable CA1031 // Whatever goes wrong in a recipe or in a callback of the description becomes the resource's state.
+#pragma warning disable CA1031 // Whatever goes wrong in a recipe or a callback becomes the resource's state.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -56,7 +59,9 @@ internal sealed class ResourceController(IResource resource, LaunchRecipe recipe
         }
     }
 
-    /// <summary>Ends a start that is still waiting, or the process. A resource that does not run is left alone.</summary>
+    /// <summary>
+    /// Ends a start that is still waiting, or the process. A resource that does not run is left alone.
+    /// </summary>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         _stopRequested = true;
@@ -111,7 +116,8 @@ internal sealed class ResourceController(IResource resource, LaunchRecipe recipe
     private async Task LaunchAsync(CancellationToken cancellationToken)
     {
         await PublishAsync(s => s with { State = KnownResourceStates.Starting, ExitCode = null, StopTimeStamp = null });
-        await services.Eventing.PublishAsync(new BeforeResourceStartedEvent(resource, services.Provider), cancellationToken);
+        await services.Eventing.PublishAsync(
+            new BeforeResourceStartedEvent(resource, services.Provider), cancellationToken);
         CheckPorts();
         var input = new LaunchInput(
             await ResourceValues.EnvironmentOfAsync(resource, services.Execution, cancellationToken),
@@ -170,15 +176,17 @@ internal sealed class ResourceController(IResource resource, LaunchRecipe recipe
     {
         foreach (var endpoint in resource.Annotations.OfType<EndpointAnnotation>())
         {
-            if (!PortAllocator.IsFree(endpoint.AllocatedEndpoint!.Port))
+            var port = endpoint.AllocatedEndpoint!.Port;
+            if (!PortAllocator.IsFree(port))
             {
                 throw new DistributedApplicationException(
-                    $"Port {endpoint.AllocatedEndpoint.Port} of the endpoint '{endpoint.Name}' of '{resource.Name}' is in use.");
+                    $"Port {port} of the endpoint '{endpoint.Name}' of '{resource.Name}' is in use.");
             }
         }
     }
 
-    private static IEnumerable<UrlSnapshot> UrlsOf(IResource resource) => resource.Annotations.OfType<EndpointAnnotation>()
+    private static IEnumerable<UrlSnapshot> UrlsOf(IResource resource) =>
+        resource.Annotations.OfType<EndpointAnnotation>()
         .Select(e => new UrlSnapshot(e.Name, e.AllocatedEndpoint!.UriString, IsInternal: false));
 
     private Task PublishFailureAsync(string reason, string state, int? exitCode) => PublishAsync(s => s with

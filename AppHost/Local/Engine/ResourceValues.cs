@@ -40,7 +40,8 @@ internal static class ResourceValues
         return values;
     }
 
-    private static async ValueTask<string> TextOfAsync(object value, CancellationToken cancellationToken) => value switch
+    private static async ValueTask<string> TextOfAsync(object value, CancellationToken cancellationToken) =>
+        value switch
     {
         string text => text,
         IValueProvider provider => await provider.GetValueAsync(cancellationToken) ?? "",

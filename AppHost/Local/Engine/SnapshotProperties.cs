@@ -1,6 +1,8 @@
 namespace Aspire.Hosting.Local;
 
-/// <summary>Names of the properties in a resource's snapshot; the official packages use the same for the first.</summary>
+/// <summary>
+/// Names of the properties in a resource's snapshot; the official packages use the same for the first.
+/// </summary>
 internal static class SnapshotProperties
 {
     public const string ProcessId = "executable.pid";

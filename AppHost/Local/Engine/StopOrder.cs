@@ -12,7 +12,9 @@ internal static class StopOrder
         while (left.Count > 0)
         {
             // Resources that need each other, such as the brokers, stop together.
-            var wave = left.Where(r => left.All(other => !needs[other].Contains(r) || reach[r].Contains(other))).ToList();
+            var wave = left
+                .Where(r => left.All(other => !needs[other].Contains(r) || reach[r].Contains(other)))
+                .ToList();
             waves.Add(wave);
             left.ExceptWith(wave);
         }

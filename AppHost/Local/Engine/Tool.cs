@@ -6,12 +6,14 @@ namespace Aspire.Hosting.Local;
 internal static class Tool
 {
     /// <summary>Throws with the program's output when it fails.</summary>
-    public static async Task RunAsync(string fileName, IEnumerable<string> arguments, CancellationToken cancellationToken)
+    public static async Task RunAsync(
+        string fileName, IEnumerable<string> arguments, CancellationToken cancellationToken)
     {
         var (exitCode, output) = await TryRunAsync(fileName, arguments, cancellationToken);
         if (exitCode != 0)
         {
-            throw new DistributedApplicationException($"{Path.GetFileName(fileName)} failed with exit code {exitCode}:\n{output}");
+            throw new DistributedApplicationException(
+                $"{Path.GetFileName(fileName)} failed with exit code {exitCode}:\n{output}");
         }
     }
 

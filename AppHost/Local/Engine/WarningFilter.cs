@@ -1,7 +1,8 @@
 namespace Aspire.Hosting.Local;
 
 /// <summary>
-/// Finds the warnings and errors in the output of .NET's console logger. A message is a line with its level, then indented lines:
+/// Finds the warnings and errors in the output of .NET's console logger. A message is a line with its level, then
+/// indented lines:
 /// <code>
 /// warn: Broker.Replication[1001]
 ///       The leader is gone.

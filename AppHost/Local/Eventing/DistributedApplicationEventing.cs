@@ -15,7 +15,8 @@ public sealed class DistributedApplicationEventing : IDistributedApplicationEven
         return subscription;
     }
 
-    public DistributedApplicationEventSubscription Subscribe<T>(IResource resource, Func<T, CancellationToken, Task> callback)
+    public DistributedApplicationEventSubscription Subscribe<T>(
+        IResource resource, Func<T, CancellationToken, Task> callback)
         where T : IDistributedApplicationResourceEvent =>
         Subscribe<T>((e, token) => e.Resource == resource ? callback(e, token) : Task.CompletedTask);
 

@@ -1,10 +1,13 @@
 namespace Aspire.Hosting;
 
-/// <summary>Adds containers. Here the program that an image is made of runs as a process: see <c>ContainerRecipe</c>.</summary>
+/// <summary>
+/// Adds containers. Here the program that an image is made of runs as a process: see <c>ContainerRecipe</c>.
+/// </summary>
 public static class ContainerResourceBuilderExtensions
 {
     public static IResourceBuilder<ContainerResource> AddContainer(
-        this IDistributedApplicationBuilder builder, string name, string image) => AddContainer(builder, name, image, "latest");
+        this IDistributedApplicationBuilder builder, string name, string image) =>
+        AddContainer(builder, name, image, "latest");
 
     public static IResourceBuilder<ContainerResource> AddContainer(
         this IDistributedApplicationBuilder builder, string name, string image, string tag) =>
@@ -23,6 +26,7 @@ public static class ContainerResourceBuilderExtensions
         where T : ContainerResource
     {
         var folder = Path.GetFullPath(source, builder.ApplicationBuilder.AppHostDirectory);
-        return builder.WithAnnotation(new ContainerMountAnnotation(folder, target, ContainerMountType.BindMount, isReadOnly));
+        return builder.WithAnnotation(
+            new ContainerMountAnnotation(folder, target, ContainerMountType.BindMount, isReadOnly));
     }
 }

@@ -32,7 +32,8 @@ public class DistributedApplication : IHost, IAsyncDisposable
         new LocalApplicationBuilder(options, EntryPointHook.Current);
 
     /// <summary>Starts all resources and returns; they become healthy in their own time.</summary>
-    public virtual Task StartAsync(CancellationToken cancellationToken = default) => _host.StartAsync(cancellationToken);
+    public virtual Task StartAsync(CancellationToken cancellationToken = default) =>
+        _host.StartAsync(cancellationToken);
 
     /// <summary>Stops all resources, those that others need last.</summary>
     public virtual Task StopAsync(CancellationToken cancellationToken = default) => _host.StopAsync(cancellationToken);

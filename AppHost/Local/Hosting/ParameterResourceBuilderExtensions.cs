@@ -15,7 +15,11 @@ public static class ParameterResourceBuilderExtensions
             secret));
 
     public static IResourceBuilder<ParameterResource> AddParameter(
-        this IDistributedApplicationBuilder builder, string name, string value, bool publishValueAsDefault = false, bool secret = false) =>
+        this IDistributedApplicationBuilder builder,
+        string name,
+        string value,
+        bool publishValueAsDefault = false,
+        bool secret = false) =>
         builder.AddResource(new ParameterResource(name, () => value, secret));
 
     /// <summary>

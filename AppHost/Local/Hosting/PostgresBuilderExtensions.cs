@@ -19,10 +19,12 @@ public static class PostgresBuilderExtensions
         var server = new PostgresServerResource(
             name,
             userName?.Resource,
-            password?.Resource ?? ParameterResourceBuilderExtensions.CreateDefaultPasswordParameter(builder, $"{name}-password"));
+            password?.Resource
+                ?? ParameterResourceBuilderExtensions.CreateDefaultPasswordParameter(builder, $"{name}-password"));
         var key = $"{name}_check";
         builder.Services.AddHealthChecks().Add(
-            new HealthCheckRegistration(key, _ => new PostgresHealthCheck(server), null, null, EngineLimits.HealthCheckTimeout));
+            new HealthCheckRegistration(
+                key, _ => new PostgresHealthCheck(server), null, null, EngineLimits.HealthCheckTimeout));
         return builder.AddResource(server)
             .WithAnnotation(new ContainerImageAnnotation { Image = "library/postgres" })
             .WithAnnotation(new EndpointAnnotation(

@@ -17,9 +17,12 @@ public static class RedisBuilderExtensions
         ArgumentNullException.ThrowIfNull(builder);
         var redis = new RedisResource(
             name,
-            password?.Resource ?? ParameterResourceBuilderExtensions.CreateDefaultPasswordParameter(builder, $"{name}-password"));
+            password?.Resource
+                ?? ParameterResourceBuilderExtensions.CreateDefaultPasswordParameter(builder, $"{name}-password"));
         var key = $"{name}_check";
-        builder.Services.AddHealthChecks().Add(new HealthCheckRegistration(key, _ => new RedisHealthCheck(redis), null, null, EngineLimits.HealthCheckTimeout));
+        builder.Services.AddHealthChecks().Add(
+            new HealthCheckRegistration(
+                key, _ => new RedisHealthCheck(redis), null, null, EngineLimits.HealthCheckTimeout));
         return builder.AddResource(redis)
             .WithAnnotation(new ContainerImageAnnotation { Image = "library/redis" })
             .WithAnnotation(new EndpointAnnotation(

@@ -11,11 +11,15 @@ public static partial class ResourceBuilderExtensions
 {
     /// <summary>Changes an endpoint that was added before, or adds it.</summary>
     public static IResourceBuilder<T> WithEndpoint<T>(
-        this IResourceBuilder<T> builder, string endpointName, Action<EndpointAnnotation> callback, bool createIfNotExists = true)
+        this IResourceBuilder<T> builder,
+        string endpointName,
+        Action<EndpointAnnotation> callback,
+        bool createIfNotExists = true)
         where T : IResourceWithEndpoints
     {
         ArgumentNullException.ThrowIfNull(callback);
-        var endpoint = builder.Resource.Annotations.OfType<EndpointAnnotation>().FirstOrDefault(e => e.Name == endpointName);
+        var endpoint = builder.Resource.Annotations.OfType<EndpointAnnotation>()
+            .FirstOrDefault(e => e.Name == endpointName);
         if (endpoint is null)
         {
             if (!createIfNotExists)
@@ -68,7 +72,11 @@ public static partial class ResourceBuilderExtensions
     }
 
     public static IResourceBuilder<T> WithHttpEndpoint<T>(
-        this IResourceBuilder<T> builder, int? port = null, int? targetPort = null, string? name = null, string? env = null)
+        this IResourceBuilder<T> builder,
+        int? port = null,
+        int? targetPort = null,
+        string? name = null,
+        string? env = null)
         where T : IResourceWithEndpoints => builder.WithEndpoint(port, targetPort, "http", name, env);
 
     /// <summary>Marks the HTTP endpoints as meant for the outside. A process here always listens on loopback.</summary>
@@ -98,7 +106,11 @@ public static partial class ResourceBuilderExtensions
         var expected = statusCode ?? 200;
         var key = $"{builder.Resource.Name}_{endpoint.EndpointName}_{path ?? "/"}_{expected}_check";
         builder.ApplicationBuilder.Services.AddHealthChecks().Add(new HealthCheckRegistration(
-            key, _ => new HttpHealthCheck(endpoint, path ?? "/", expected), null, null, EngineLimits.HealthCheckTimeout));
+            key,
+            _ => new HttpHealthCheck(endpoint, path ?? "/", expected),
+            null,
+            null,
+            EngineLimits.HealthCheckTimeout));
         return builder.WithHealthCheck(key);
     }
 }

@@ -3,7 +3,8 @@ using Aspire.Hosting.Eventing;
 namespace Aspire.Hosting.ApplicationModel;
 
 /// <summary>The application is about to start.</summary>
-public class BeforeStartEvent(IServiceProvider services, DistributedApplicationModel model) : IDistributedApplicationEvent
+public class BeforeStartEvent(IServiceProvider services, DistributedApplicationModel model)
+    : IDistributedApplicationEvent
 {
     public IServiceProvider Services { get; } = services;
 

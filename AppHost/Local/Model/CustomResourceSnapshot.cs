@@ -36,7 +36,8 @@ public sealed record CustomResourceSnapshot
 
             return HealthReports.Length == 0
                 ? Microsoft.Extensions.Diagnostics.HealthChecks.HealthStatus.Healthy
-                : HealthReports.Min(r => r.Status ?? Microsoft.Extensions.Diagnostics.HealthChecks.HealthStatus.Unhealthy);
+                : HealthReports.Min(
+                    r => r.Status ?? Microsoft.Extensions.Diagnostics.HealthChecks.HealthStatus.Unhealthy);
         }
     }
 }

@@ -32,7 +32,9 @@ public sealed class EndpointAnnotation : IResourceAnnotation
     /// <summary>The port that clients use; chosen at start when null.</summary>
     public int? Port { get; set; }
 
-    /// <summary>The port that the resource itself listens on; in a container, a port of the container's own network.</summary>
+    /// <summary>
+    /// The port that the resource itself listens on; in a container, a port of the container's own network.
+    /// </summary>
     public int? TargetPort { get; set; }
 
     public string UriScheme { get; set; }

@@ -35,11 +35,12 @@ public sealed class EndpointReference : IValueProvider, IManifestExpressionProvi
     public string ValueExpression => $"{{{Resource.Name}.bindings.{EndpointName}.url}}";
 
     private AllocatedEndpoint Allocated => EndpointAnnotation.AllocatedEndpoint ?? throw new InvalidOperationException(
-        $"The endpoint '{EndpointName}' of the resource '{Resource.Name}' has no address before the application starts.");
+        $"The endpoint '{EndpointName}' of '{Resource.Name}' has no address before the application starts.");
 
     public EndpointReferenceExpression Property(EndpointProperty property) => new(this, property);
 
-    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken = default) => ValueTask.FromResult<string?>(Url);
+    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken = default) =>
+        ValueTask.FromResult<string?>(Url);
 
     private EndpointAnnotation? Find() => Resource.Annotations.OfType<EndpointAnnotation>()
         .FirstOrDefault(e => string.Equals(e.Name, EndpointName, StringComparison.OrdinalIgnoreCase));

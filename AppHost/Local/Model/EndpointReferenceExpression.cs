@@ -13,7 +13,8 @@ public class EndpointReferenceExpression(EndpointReference endpointReference, En
     public string ValueExpression =>
         $"{{{Endpoint.Resource.Name}.bindings.{Endpoint.EndpointName}.{Property.ToString().ToLowerInvariant()}}}";
 
-    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken = default) => ValueTask.FromResult<string?>(
+    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken = default) =>
+        ValueTask.FromResult<string?>(
         Property switch
         {
             EndpointProperty.Url => Endpoint.Url,
@@ -23,10 +24,12 @@ public class EndpointReferenceExpression(EndpointReference endpointReference, En
             EndpointProperty.HostAndPort => $"{Endpoint.Host}:{Endpoint.Port}",
 
             // Nothing stands between a client and the process, so both ports are the same.
-            EndpointProperty.Port or EndpointProperty.TargetPort => Endpoint.Port.ToString(CultureInfo.InvariantCulture),
+            EndpointProperty.Port or EndpointProperty.TargetPort =>
+                Endpoint.Port.ToString(CultureInfo.InvariantCulture),
             _ => throw new InvalidOperationException($"The endpoint property '{Property}' is unknown."),
         });
 
-    public ValueTask<string?> GetValueAsync(ValueProviderContext context, CancellationToken cancellationToken = default) =>
+    public ValueTask<string?> GetValueAsync(
+        ValueProviderContext context, CancellationToken cancellationToken = default) =>
         GetValueAsync(cancellationToken);
 }

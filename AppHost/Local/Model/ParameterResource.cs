@@ -16,5 +16,6 @@ public class ParameterResource : Resource, IValueProvider, IManifestExpressionPr
 
     public string ValueExpression => $"{{{Name}.value}}";
 
-    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken) => ValueTask.FromResult<string?>(_value.Value);
+    public ValueTask<string?> GetValueAsync(CancellationToken cancellationToken) =>
+        ValueTask.FromResult<string?>(_value.Value);
 }

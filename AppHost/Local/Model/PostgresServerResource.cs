@@ -30,7 +30,8 @@ public class PostgresServerResource : ContainerResource, IResourceWithConnection
         : ReferenceExpression.Create($"{DefaultUserName}");
 
     public ReferenceExpression ConnectionStringExpression => ReferenceExpression.Create(
-        $"Host={PrimaryEndpoint.Property(EndpointProperty.Host)};Port={PrimaryEndpoint.Property(EndpointProperty.Port)};" +
+        $"Host={PrimaryEndpoint.Property(EndpointProperty.Host)};" +
+        $"Port={PrimaryEndpoint.Property(EndpointProperty.Port)};" +
         $"Username={UserNameReference};Password={PasswordParameter}");
 
     internal void AddDatabase(string name, string databaseName) => _databases.Add(name, databaseName);

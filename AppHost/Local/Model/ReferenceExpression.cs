@@ -52,7 +52,8 @@ public class ReferenceExpression : IValueProvider, IManifestExpressionProvider
         }
 
         public void AppendLiteral(string value) =>
-            _format.Append(value.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal));
+            _format.Append(
+                value.Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal));
 
         public void AppendFormatted(string? value) => AppendLiteral(value ?? "");
 

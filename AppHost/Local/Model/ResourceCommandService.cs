@@ -2,7 +2,9 @@ using Aspire.Hosting.Local;
 
 namespace Aspire.Hosting.ApplicationModel;
 
-/// <summary>Starts, stops and restarts single resources. A command's result may come before the state that it leads to.</summary>
+/// <summary>
+/// Starts, stops and restarts single resources. A command's result may come before the state that it leads to.
+/// </summary>
 public class ResourceCommandService
 {
     private readonly Orchestrator _orchestrator;

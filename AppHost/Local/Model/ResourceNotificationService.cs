@@ -18,9 +18,11 @@ public class ResourceNotificationService
     }
 
     /// <summary>The state of every resource, then each change.</summary>
-    public async IAsyncEnumerable<ResourceEvent> WatchAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
+    public async IAsyncEnumerable<ResourceEvent> WatchAsync(
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        // A watcher that sleeps through the bound loses the oldest changes, and still sees the latest state of every resource.
+        // A watcher that sleeps through the bound loses the oldest changes, and still sees the latest state of every
+        // resource.
         var channel = Channel.CreateBounded<ResourceEvent>(
             new BoundedChannelOptions(EngineLimits.EventsPerWatcher) { FullMode = BoundedChannelFullMode.DropOldest });
         lock (_gate)
@@ -76,7 +78,8 @@ public class ResourceNotificationService
     {
         await foreach (var change in WatchAsync(cancellationToken))
         {
-            if (string.Equals(change.Resource.Name, resourceName, StringComparison.OrdinalIgnoreCase) && predicate(change))
+            var isWanted = string.Equals(change.Resource.Name, resourceName, StringComparison.OrdinalIgnoreCase);
+            if (isWanted && predicate(change))
             {
                 return change;
             }
@@ -85,8 +88,11 @@ public class ResourceNotificationService
         throw new OperationCanceledException($"The wait for the resource '{resourceName}' has ended without it.");
     }
 
-    /// <summary>Waits until the resource runs and all its health checks pass; throws when it stops before that.</summary>
-    public Task<ResourceEvent> WaitForResourceHealthyAsync(string resourceName, CancellationToken cancellationToken = default) =>
+    /// <summary>
+    /// Waits until the resource runs and all its health checks pass; throws when it stops before that.
+    /// </summary>
+    public Task<ResourceEvent> WaitForResourceHealthyAsync(
+        string resourceName, CancellationToken cancellationToken = default) =>
         WaitForResourceHealthyAsync(resourceName, WaitBehavior.StopOnResourceUnavailable, cancellationToken);
 
     public async Task<ResourceEvent> WaitForResourceHealthyAsync(
@@ -107,7 +113,8 @@ public class ResourceNotificationService
     }
 
     /// <summary>Changes what is known about a resource, and tells all watchers.</summary>
-    public Task PublishUpdateAsync(IResource resource, Func<CustomResourceSnapshot, CustomResourceSnapshot> stateFactory)
+    public Task PublishUpdateAsync(
+        IResource resource, Func<CustomResourceSnapshot, CustomResourceSnapshot> stateFactory)
     {
         ArgumentNullException.ThrowIfNull(resource);
         ArgumentNullException.ThrowIfNull(stateFactory);

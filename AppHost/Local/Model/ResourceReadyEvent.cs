@@ -2,7 +2,10 @@ using Aspire.Hosting.Eventing;
 
 namespace Aspire.Hosting.ApplicationModel;
 
-/// <summary>A resource is healthy for the first time since its start; those that wait for it go on when all subscribers are done.</summary>
+/// <summary>
+/// A resource is healthy for the first time since its start; those that wait for it go on when all subscribers are
+/// done.
+/// </summary>
 public class ResourceReadyEvent(IResource resource, IServiceProvider services) : IDistributedApplicationResourceEvent
 {
     public IResource Resource { get; } = resource;

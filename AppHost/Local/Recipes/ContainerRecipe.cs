@@ -3,13 +3,16 @@ using System.Globalization;
 namespace Aspire.Hosting.Local;
 
 /// <summary>
-/// A container whose image is known to hold one program that Debian has too. Paths inside the container become the folders
+/// A container whose image is known to hold one program that Debian has too. Paths inside the container become the
+/// folders
 /// that are mounted there: <c>--config.file=/etc/prometheus/prometheus.yml</c> with the folder /data/p mounted at
 /// /etc/prometheus is <c>--config.file=/data/p/prometheus.yml</c>.
 /// </summary>
 internal sealed class ContainerRecipe(ContainerResource resource, DataRoot root) : LaunchRecipe
 {
-    /// <summary>Image name to program, its Debian package, and the argument that makes it listen on a port of its own.</summary>
+    /// <summary>
+    /// Image name to program, its Debian package, and the argument that makes it listen on a port of its own.
+    /// </summary>
     private static readonly Dictionary<string, (string Program, string Package, string ListenArgument)> Images = new()
     {
         ["prom/prometheus"] = ("prometheus", "prometheus", "--web.listen-address=localhost:{0}"),
@@ -21,14 +24,17 @@ internal sealed class ContainerRecipe(ContainerResource resource, DataRoot root)
             !Images.TryGetValue(image.Image, out var known))
         {
             throw new DistributedApplicationException(
-                $"The container '{resource.Name}' cannot run without a container runtime: no program is known for its image. " +
+                $"The container '{resource.Name}' cannot run without a container runtime: " +
+                "no program is known for its image. " +
                 $"Known images: {string.Join(", ", Images.Keys)}.");
         }
 
         var folder = root.FolderOf(resource.Name);
         Directory.CreateDirectory(folder);
+
+        // A bind mount's source is a full path, which stays; a volume's is a name, and becomes a folder of the root.
         var mounts = resource.Annotations.OfType<ContainerMountAnnotation>()
-            .Select(m => (m.Target, Source: m.Type == ContainerMountType.BindMount ? m.Source! : root.FolderOf(m.Source!)))
+            .Select(m => (m.Target, Source: Path.Combine(root.Path, m.Source!)))
             .OrderByDescending(m => m.Target.Length)
             .ToList();
         foreach (var (_, source) in mounts)

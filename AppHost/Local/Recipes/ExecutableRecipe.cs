@@ -3,7 +3,8 @@ namespace Aspire.Hosting.Local;
 /// <summary>Any program.</summary>
 internal sealed class ExecutableRecipe(ExecutableResource resource) : LaunchRecipe
 {
-    public override Task<LaunchPlan> PrepareAsync(LaunchInput input, CancellationToken cancellationToken) => Task.FromResult(
+    public override Task<LaunchPlan> PrepareAsync(LaunchInput input, CancellationToken cancellationToken) =>
+        Task.FromResult(
         new LaunchPlan
         {
             FileName = Executables.TryFind(resource.Command) ?? throw new DistributedApplicationException(

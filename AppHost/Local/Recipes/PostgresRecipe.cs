@@ -48,7 +48,8 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
     }
 
     /// <summary>
-    /// Nobody else when we are not root. Root hands the folder to the user postgres, who may be unable to reach it (a checkout in
+    /// Nobody else when we are not root. Root hands the folder to the user postgres, who may be unable to reach it (a
+    /// checkout in
     /// /root): then the server is also given the capability to pass through folders, or to override their modes
     /// where a container lacks the first.
     /// </summary>
@@ -75,7 +76,8 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
         }
 
         throw new DistributedApplicationException(
-            $"Postgres runs as the user '{SystemUser}', who cannot reach {folder}. Choose another folder with --DataRoot=FOLDER.");
+            $"Postgres runs as the user '{SystemUser}', who cannot reach {folder}. " +
+            "Choose another folder with --DataRoot=FOLDER.");
     }
 
     // The folder gets its name when it is complete, so that an initdb that was cut off is repeated from the start.
@@ -105,7 +107,8 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
                 "--locale", "C.UTF-8",
                 "--no-instructions",
             ];
-            await Tool.RunAsync("setpriv", [.. privileges, "--pdeathsig", "KILL", "--", .. arguments], cancellationToken);
+            await Tool.RunAsync(
+                "setpriv", [.. privileges, "--pdeathsig", "KILL", "--", .. arguments], cancellationToken);
         }
         finally
         {
@@ -115,7 +118,8 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
         Directory.Move(unfinished, data);
     }
 
-    // When the first process of a server is killed, the others notice within milliseconds; until then a new server refuses
+    // When the first process of a server is killed, the others notice within milliseconds; until then a new server
+    // refuses
     // to start ("pre-existing shared memory block is still in use"). The working directory of each is the data folder.
     private static async Task WaitForOrphansAsync(string data, CancellationToken cancellationToken)
     {
@@ -136,7 +140,8 @@ internal sealed class PostgresRecipe(PostgresServerResource resource, DataRoot r
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new DistributedApplicationException($"A Postgres server that this application did not start uses {data}.");
+            throw new DistributedApplicationException(
+                $"A Postgres server that this application did not start uses {data}.");
         }
     }
 

@@ -33,7 +33,8 @@ internal sealed class ProjectRecipe(ProjectResource resource) : LaunchRecipe
     private static string OutputOf(IProjectMetadata metadata) =>
         metadata.GetType().Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
             .FirstOrDefault(a => a.Key == $"output:{metadata.ProjectPath}")?.Value
-        ?? throw new DistributedApplicationException($"The build has not recorded the output of {metadata.ProjectPath}.");
+        ?? throw new DistributedApplicationException(
+            $"The build has not recorded the output of {metadata.ProjectPath}.");
 
     // The dotnet that runs the AppHost is the one that built the projects.
     private static string FindDotnet()

@@ -1,6 +1,9 @@
 namespace Aspire.Hosting.Local;
 
-/// <summary>redis-server with a configuration of its own. Nothing is saved: Redis carries live messages, the truth is elsewhere.</summary>
+/// <summary>
+/// redis-server with a configuration of its own. Nothing is saved: Redis carries live messages, the truth is
+/// elsewhere.
+/// </summary>
 internal sealed class RedisRecipe(RedisResource resource, DataRoot root) : LaunchRecipe
 {
     public override async Task<LaunchPlan> PrepareAsync(LaunchInput input, CancellationToken cancellationToken)

@@ -20,7 +20,8 @@ public static class DistributedApplicationHostingTestingExtensions
         this DistributedApplication app, string resourceName, CancellationToken cancellationToken = default) =>
         GetResource(app, resourceName) is IResourceWithConnectionString resource
             ? resource.GetConnectionStringAsync(cancellationToken)
-            : throw new ArgumentException($"The resource '{resourceName}' has no connection string.", nameof(resourceName));
+            : throw new ArgumentException(
+                $"The resource '{resourceName}' has no connection string.", nameof(resourceName));
 
     public static Uri GetEndpoint(this DistributedApplication app, string resourceName, string? endpointName = default)
     {
@@ -31,7 +32,8 @@ public static class DistributedApplicationHostingTestingExtensions
             : names.Select(resource.GetEndpoint).FirstOrDefault(e => e.IsAllocated);
         return endpoint is null
             ? throw new ArgumentException(
-                $"The resource '{resourceName}' has no endpoint '{string.Join("' or '", names)}'.", nameof(endpointName))
+                $"The resource '{resourceName}' has no endpoint '{string.Join("' or '", names)}'.",
+                nameof(endpointName))
             : new Uri(endpoint.Url);
     }
 

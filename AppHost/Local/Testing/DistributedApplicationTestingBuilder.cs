@@ -5,8 +5,11 @@ namespace Aspire.Hosting.Testing;
 /// <summary>Makes builders for tests.</summary>
 public static class DistributedApplicationTestingBuilder
 {
-    /// <summary>Runs the entry point of the AppHost up to its call of Build(), and hands its builder to the test.</summary>
-    public static Task<IDistributedApplicationTestingBuilder> CreateAsync<TEntryPoint>(CancellationToken cancellationToken = default)
+    /// <summary>
+    /// Runs the entry point of the AppHost up to its call of Build(), and hands its builder to the test.
+    /// </summary>
+    public static Task<IDistributedApplicationTestingBuilder> CreateAsync<TEntryPoint>(
+        CancellationToken cancellationToken = default)
         where TEntryPoint : class => CreateAsync<TEntryPoint>([], cancellationToken);
 
     public static async Task<IDistributedApplicationTestingBuilder> CreateAsync<TEntryPoint>(

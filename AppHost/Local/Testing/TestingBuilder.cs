@@ -36,7 +36,8 @@ internal sealed class TestingBuilder(LocalApplicationBuilder inner) : IDistribut
 
     public DistributedApplication Build() => _application ??= inner.BuildHost();
 
-    public Task<DistributedApplication> BuildAsync(CancellationToken cancellationToken = default) => Task.FromResult(Build());
+    public Task<DistributedApplication> BuildAsync(CancellationToken cancellationToken = default) =>
+        Task.FromResult(Build());
 
     public void Dispose() => _application?.Dispose();
 

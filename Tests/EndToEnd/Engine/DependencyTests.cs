@@ -78,7 +78,8 @@ public sealed class DependencyTests
                 var server = app.AddExecutable("server-1", "sleep", "/", "600")
                     .WithHttpEndpoint(name: "http").WithHttpEndpoint(name: "grpc", env: "GRPC_PORT");
                 app.AddExecutable("printer", "env", "/").WithReference(server.GetEndpoint("grpc"));
-                app.AddExecutable("self", "sh", "/", "-c", "echo $GRPC_PORT").WithHttpEndpoint(name: "grpc", env: "GRPC_PORT");
+                app.AddExecutable("self", "sh", "/", "-c", "echo $GRPC_PORT")
+                    .WithHttpEndpoint(name: "grpc", env: "GRPC_PORT");
             },
             Cancel);
         await tiny.InStateAsync("printer", KnownResourceStates.Finished, Cancel);

@@ -14,7 +14,8 @@ public sealed class ProcessTests
     [Fact]
     public async Task Stop_leaves_no_process()
     {
-        await using var tiny = await TinyApp.StartAsync(app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
+        await using var tiny = await TinyApp.StartAsync(
+            app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
         var process = await tiny.HealthyProcessAsync("sleeper", Cancel);
         Assert.True(TinyApp.IsAlive(process));
         await tiny.App.StopAsync(Cancel);
@@ -34,18 +35,21 @@ public sealed class ProcessTests
     public async Task A_process_that_ignores_the_stop_signal_is_killed()
     {
         await using var tiny = await TinyApp.StartAsync(
-            app => app.AddExecutable("deaf", "sh", "/", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"), Cancel);
+            app => app.AddExecutable(
+                "deaf", "sh", "/", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"), Cancel);
         var process = await tiny.HealthyProcessAsync("deaf", Cancel);
         await LogContainsAsync(tiny, "deaf", "ready");
         await tiny.App.StopAsync(Cancel);
         Assert.False(TinyApp.IsAlive(process));
-        Assert.Contains("is killed", await File.ReadAllTextAsync(Path.Combine(tiny.DataRoot, "logs", "deaf.log"), Cancel));
+        Assert.Contains(
+            "is killed", await File.ReadAllTextAsync(Path.Combine(tiny.DataRoot, "logs", "deaf.log"), Cancel));
     }
 
     [Fact]
     public async Task A_killed_process_is_seen_as_exited_and_can_be_started_again()
     {
-        await using var tiny = await TinyApp.StartAsync(app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
+        await using var tiny = await TinyApp.StartAsync(
+            app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
         var first = await tiny.HealthyProcessAsync("sleeper", Cancel);
         using (var process = Process.GetProcessById(first))
         {
@@ -54,7 +58,8 @@ public sealed class ProcessTests
 
         var exited = await tiny.InStateAsync("sleeper", KnownResourceStates.Exited, Cancel);
         Assert.Equal(137, exited.ExitCode);
-        var result = await tiny.App.ResourceCommands.ExecuteCommandAsync("sleeper", KnownResourceCommands.StartCommand, Cancel);
+        var result = await tiny.App.ResourceCommands.ExecuteCommandAsync(
+            "sleeper", KnownResourceCommands.StartCommand, Cancel);
         Assert.True(result.Success, result.Message);
         Assert.NotEqual(first, await tiny.HealthyProcessAsync("sleeper", Cancel));
     }
@@ -75,7 +80,8 @@ public sealed class ProcessTests
     [Fact]
     public async Task A_missing_program_is_named_in_the_failure()
     {
-        await using var tiny = await TinyApp.StartAsync(app => app.AddExecutable("ghost", "no-such-program", "/"), Cancel);
+        await using var tiny = await TinyApp.StartAsync(
+            app => app.AddExecutable("ghost", "no-such-program", "/"), Cancel);
         var failed = await tiny.InStateAsync("ghost", KnownResourceStates.FailedToStart, Cancel);
         Assert.Contains("no-such-program", TinyApp.FailureOf(failed));
     }
@@ -95,8 +101,10 @@ public sealed class ProcessTests
     [Fact]
     public async Task A_second_run_on_the_same_data_is_refused()
     {
-        await using var first = await TinyApp.StartAsync(app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
-        await using var second = TinyApp.Build(app => app.AddExecutable("sleeper", "sleep", "/", "600"), first.DataRoot);
+        await using var first = await TinyApp.StartAsync(
+            app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
+        await using var second = TinyApp.Build(
+            app => app.AddExecutable("sleeper", "sleep", "/", "600"), first.DataRoot);
         var refusal = await Assert.ThrowsAsync<DistributedApplicationException>(() => second.App.StartAsync(Cancel));
         Assert.Contains(first.DataRoot, refusal.Message);
         Assert.Contains($"{Environment.ProcessId}", refusal.Message);
@@ -105,7 +113,8 @@ public sealed class ProcessTests
     [Fact]
     public async Task Every_process_is_in_a_session_of_its_own_so_that_Ctrl_C_does_not_reach_it()
     {
-        await using var tiny = await TinyApp.StartAsync(app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
+        await using var tiny = await TinyApp.StartAsync(
+            app => app.AddExecutable("sleeper", "sleep", "/", "600"), Cancel);
         var process = await tiny.HealthyProcessAsync("sleeper", Cancel);
         await LogContainsNoSetupAsync(process);
 

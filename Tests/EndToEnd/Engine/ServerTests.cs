@@ -18,7 +18,8 @@ public sealed class ServerTests
         var first = await tiny.HealthyProcessAsync("cache", Cancel);
         var address = await tiny.App.GetConnectionStringAsync("cache", Cancel);
         Assert.Matches("^localhost:[0-9]+,password=[A-Za-z0-9]{24}$", address);
-        var result = await tiny.App.ResourceCommands.ExecuteCommandAsync("cache", KnownResourceCommands.RestartCommand, Cancel);
+        var result = await tiny.App.ResourceCommands.ExecuteCommandAsync(
+            "cache", KnownResourceCommands.RestartCommand, Cancel);
         Assert.True(result.Success, result.Message);
         Assert.NotEqual(first, await tiny.HealthyProcessAsync("cache", Cancel));
         Assert.Equal(address, await tiny.App.GetConnectionStringAsync("cache", Cancel));
@@ -41,7 +42,8 @@ public sealed class ServerTests
                 }
 
                 await first.InStateAsync("postgres", KnownResourceStates.Exited, Cancel);
-                await first.App.ResourceCommands.ExecuteCommandAsync("postgres", KnownResourceCommands.StartCommand, Cancel);
+                await first.App.ResourceCommands.ExecuteCommandAsync(
+                    "postgres", KnownResourceCommands.StartCommand, Cancel);
                 await first.HealthyProcessAsync("postgres", Cancel);
                 Assert.Equal(42, await ExecuteAsync(first, "select n from t"));
                 await first.App.StopAsync(Cancel);

@@ -62,7 +62,8 @@ internal sealed class TinyApp : IAsyncDisposable
             healthy.Snapshot.Properties.First(p => p.Name == "executable.pid").Value, CultureInfo.InvariantCulture);
     }
 
-    public async Task<CustomResourceSnapshot> InStateAsync(string name, string state, CancellationToken cancellationToken)
+    public async Task<CustomResourceSnapshot> InStateAsync(
+        string name, string state, CancellationToken cancellationToken)
     {
         var reached = await App.ResourceNotifications
             .WaitForResourceAsync(name, e => e.Snapshot.State?.Text == state, cancellationToken)
