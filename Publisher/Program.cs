@@ -1,4 +1,3 @@
-using Broker.Client;
 using Publisher;
 using Publisher.Api;
 

@@ -1,4 +1,3 @@
-using Broker.Client;
 using Subscriber;
 using Subscriber.Api;
 
