@@ -1,6 +1,6 @@
 # Installs the Debian packages that are missing. Sourced by ./run and ./test.
 
-# The package names of the missing ones among: name of the package, then how to see that it is there.
+# Prints the names of the packages that are missing, one a line.
 missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
     # Debian keeps the server programs of Postgres outside PATH, in a folder for each version.
