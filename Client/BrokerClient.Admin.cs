@@ -7,10 +7,14 @@ namespace Broker.Client;
 public sealed partial class BrokerClient
 {
     /// <summary>Topics whose name matches a filter, as the node that answers has applied them.</summary>
-    /// <param name="filter">A topic name in which '*' stands for one token and a last '&gt;' for one or more. Default: all.</param>
+    /// <param name="filter">
+    /// A topic name in which '*' stands for one token and a last '&gt;' for one or more. Default: all.
+    /// </param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>The topics, without an order.</returns>
-    /// <exception cref="BrokerClientException">InvalidArgument: a bad filter. Unavailable: no broker answered for OperationTimeout.</exception>
+    /// <exception cref="BrokerClientException">
+    /// InvalidArgument: a bad filter. Unavailable: no broker answered for OperationTimeout.
+    /// </exception>
     public async ValueTask<IReadOnlyList<TopicInfo>> ListTopicsAsync(
         string filter = ">", CancellationToken cancellationToken = default)
     {
@@ -27,9 +31,13 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>
     public async ValueTask<ClusterInfo> DescribeClusterAsync(CancellationToken cancellationToken = default) =>
         ToInfo(await CallAnyAsync(
-            "Describing the cluster", (c, o) => c.Admin.DescribeClusterAsync(new DescribeClusterRequest(), o), cancellationToken));
+            "Describing the cluster",
+            (c, o) => c.Admin.DescribeClusterAsync(new DescribeClusterRequest(), o),
+            cancellationToken));
 
-    /// <summary>The cluster as one given node sees it, with that node's own Raft figures. Asked once, without a retry.</summary>
+    /// <summary>
+    /// The cluster as one given node sees it, with that node's own Raft figures. Asked once, without a retry.
+    /// </summary>
     /// <param name="address">Base address of the node's gRPC endpoint.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>Nodes, groups and leaders.</returns>
@@ -41,7 +49,8 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(address);
         ObjectDisposedException.ThrowIf(_disposed, this);
         var connection = _connections.Find(address.AbsoluteUri) ?? throw ClientErrors.Invalid(
-            $"'{address}' is no address of a broker; expected an http or https base address such as http://localhost:7001.");
+            $"'{address}' is no address of a broker; expected an http or https base address, "
+            + "for example http://localhost:7001.");
         try
         {
             return ToInfo(await connection.Admin.DescribeClusterAsync(
@@ -54,15 +63,16 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
-    /// Tells the brokers to publish batches of matching topics live on Redis. Replicated; a second call with the same name replaces
-    /// the filters.
+    /// Tells the brokers to publish batches of matching topics live on Redis. Replicated; a second call with the same
+    /// name replaces the filters.
     /// </summary>
     /// <param name="name">The subscriber's own name, 1 to 255 bytes.</param>
     /// <param name="filters">Topic filters, 1 to 100.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>Completes when it is committed.</returns>
     /// <exception cref="BrokerClientException">
-    /// InvalidArgument: a bad name or filter. ResourceExhausted: too many subscriptions. Unavailable: no leader for OperationTimeout.
+    /// InvalidArgument: a bad name or filter. ResourceExhausted: too many subscriptions. Unavailable: no leader for
+    /// OperationTimeout.
     /// </exception>
     public async ValueTask PutLiveSubscriptionAsync(
         string name, IReadOnlyList<string> filters, CancellationToken cancellationToken = default)
@@ -72,7 +82,9 @@ public sealed partial class BrokerClient
         var request = new PutLiveSubscriptionRequest { Name = name };
         request.Filters.AddRange(filters);
         await CallAnyAsync(
-            $"Putting live subscription '{name}'", (c, o) => c.Admin.PutLiveSubscriptionAsync(request, o), cancellationToken);
+            $"Putting live subscription '{name}'",
+            (c, o) => c.Admin.PutLiveSubscriptionAsync(request, o),
+            cancellationToken);
     }
 
     /// <summary>Ends a live subscription. Removing one that does not exist succeeds.</summary>
@@ -90,7 +102,8 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
-    /// Asks one broker after the other until one answers. All these calls may be repeated: they read, or set something by its name.
+    /// Asks one broker after the other until one answers. All these calls may be repeated: they read, or set something
+    /// by its name.
     /// </summary>
     private async Task<TResponse> CallAnyAsync<TResponse>(
         string what,
@@ -134,8 +147,11 @@ public sealed partial class BrokerClient
     private static bool MayRetry(RpcException error) => error.StatusCode is StatusCode.Unavailable or StatusCode.Aborted
         or StatusCode.DeadlineExceeded or StatusCode.Cancelled or StatusCode.Internal or StatusCode.Unknown;
 
-    private CallOptions TryOptions(CancellationToken cancellationToken) =>
-        new(deadline: (_time.GetUtcNow() + (_options.AnswerTimeout * 2)).UtcDateTime, cancellationToken: cancellationToken);
+    private CallOptions TryOptions(CancellationToken cancellationToken)
+    {
+        var deadline = _time.GetUtcNow() + (_options.AnswerTimeout * 2);
+        return new CallOptions(deadline: deadline.UtcDateTime, cancellationToken: cancellationToken);
+    }
 
     private static ClusterInfo ToInfo(DescribeClusterResponse response) => new(
         response.ClusterId,

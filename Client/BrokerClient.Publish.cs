@@ -6,26 +6,34 @@ namespace Broker.Client;
 
 public sealed partial class BrokerClient
 {
-    /// <summary>As many topics as a cluster has. A producer is never forgotten: its sequences would begin anew.</summary>
+    /// <summary>
+    /// As many topics as a cluster has. A producer is never forgotten: its sequences would begin anew.
+    /// </summary>
     private const int MaxTopics = 100_000;
 
     private readonly ConcurrentDictionary<string, TopicProducer> _producers = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<(string Topic, ulong Id, uint Epoch), TopicProducer> _stampedProducers = new();
+    private readonly ConcurrentDictionary<(string Topic, ulong Id, uint Epoch), TopicProducer> _stampedProducers =
+        new();
 
     /// <summary>
-    /// Publishes one message. Messages of a topic keep the order of the calls; there is no need to await one before the next. What
-    /// waits while earlier batches are under way travels as one batch, so throughput comes from many calls at a time. A message is
-    /// stored once, whatever is retried.
+    /// Publishes one message. Messages of a topic keep the order of the calls; there is no need to await one before the
+    /// next. What waits while earlier batches are under way travels as one batch, so throughput comes from many calls
+    /// at a time. A message is stored once, whatever is retried.
     /// </summary>
     /// <param name="topic">Dot-separated tokens, e.g. "orders.eu.created"; 1 to 255 bytes of UTF-8.</param>
-    /// <param name="message">The message; copied before the call returns, unless it must wait for room (MaxBufferedBytes).</param>
-    /// <param name="cancellationToken">Ends the waiting. A message that is under way may be stored all the same.</param>
+    /// <param name="message">
+    /// The message; copied before the call returns, unless it must wait for room (MaxBufferedBytes).
+    /// </param>
+    /// <param name="cancellationToken">
+    /// Ends the waiting. A message that is under way may be stored all the same.
+    /// </param>
     /// <returns>Its offset, when it is on the disks of a majority of the brokers.</returns>
     /// <exception cref="BrokerClientException">
-    /// InvalidArgument: the topic or the message breaks a rule. Unavailable: not stored within PublishTimeout. OutcomeUnknown: sent,
-    /// and no answer within PublishTimeout. ResourceExhausted: a limit of the brokers or of MaxWaitingPublishes.
-    /// After a message was given up, those behind it on the topic are sent in a new epoch of the producer (KIP-360); those
-    /// that may be stored already fail with OutcomeUnknown instead, for a second copy would not be recognized.
+    /// InvalidArgument: the topic or the message breaks a rule. Unavailable: not stored within PublishTimeout.
+    /// OutcomeUnknown: sent, and no answer within PublishTimeout. ResourceExhausted: a limit of the brokers or of
+    /// MaxWaitingPublishes. After a message was given up, those behind it on the topic are sent in a new epoch of the
+    /// producer (KIP-360); those that may be stored already fail with OutcomeUnknown instead, for a second copy would
+    /// not be recognized.
     /// </exception>
     public ValueTask<PublishAck> PublishAsync(
         string topic, BrokerMessage message, CancellationToken cancellationToken = default)
@@ -62,21 +70,25 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
-    /// Publishes a batch that the caller has encoded and stamped, for those who keep batches and stamps across their own crashes
-    /// (an outbox). It is retried within PublishTimeout with the same stamp. Calls with the same topic, id and epoch are sent in
-    /// the order of the calls, some at a time; when one fails, those behind it fail as well, and all are to be sent again in order.
+    /// Publishes a batch that the caller has encoded and stamped, for those who keep batches and stamps across their
+    /// own crashes (an outbox). It is retried within PublishTimeout with the same stamp. Calls with the same topic, id
+    /// and epoch are sent in the order of the calls, some at a time; when one fails, those behind it fail as well, and
+    /// all are to be sent again in order.
     /// </summary>
     /// <param name="topic">Dot-separated tokens, e.g. "orders.eu.created"; 1 to 255 bytes of UTF-8.</param>
     /// <param name="encodedBatch">
-    /// An encoded broker.v1.RecordBatch of at most 4 MiB, see <see cref="RecordBatchEncoder"/>. Its memory must never be changed
-    /// after the call: a late retry may still be reading it when the answer is there.
+    /// An encoded broker.v1.RecordBatch of at most 4 MiB, see <see cref="RecordBatchEncoder"/>. Its memory must never
+    /// be changed after the call: a late retry may still be reading it when the answer is there.
     /// </param>
     /// <param name="count">The number of records in it.</param>
-    /// <param name="stamp">Its id, epoch and sequence: the same ones at every try. See <see cref="ProducerStamp"/> for the rules.</param>
+    /// <param name="stamp">
+    /// Its id, epoch and sequence: the same ones at every try. See <see cref="ProducerStamp"/> for the rules.
+    /// </param>
     /// <param name="cancellationToken">Ends the waiting. A batch that is under way may be stored all the same.</param>
     /// <returns>The offset of its first record, when it is on the disks of a majority of the brokers.</returns>
     /// <exception cref="BrokerClientException">
-    /// As PublishAsync. FailedPrecondition: an earlier batch of the producer is missing, or a newer epoch has published.
+    /// As PublishAsync. FailedPrecondition: an earlier batch of the producer is missing, or a newer epoch has
+    /// published.
     /// </exception>
     public ValueTask<PublishAck> PublishBatchAsync(
         string topic,
@@ -98,7 +110,8 @@ public sealed partial class BrokerClient
         if (encodedBatch.IsEmpty || encodedBatch.Length > MessageLimits.BatchBytes)
         {
             return ValueTask.FromException<PublishAck>(ClientErrors.Invalid(
-                $"A batch for topic '{topic}' has {encodedBatch.Length:N0} bytes; expected 1 to {MessageLimits.BatchBytes:N0}."));
+                $"A batch for topic '{topic}' has {encodedBatch.Length:N0} bytes; "
+                + $"expected 1 to {MessageLimits.BatchBytes:N0}."));
         }
 
         if (!_publishing.Gate.TryEnter(encodedBatch.Length))
@@ -166,7 +179,9 @@ public sealed partial class BrokerClient
         }
     }
 
-    /// <summary>Forgets a stamped producer that has nothing under way: an outbox may go through any number of ids.</summary>
+    /// <summary>
+    /// Forgets a stamped producer that has nothing under way: an outbox may go through any number of ids.
+    /// </summary>
     private void Forget((string Topic, ulong Id, uint Epoch) key, TopicProducer idle) =>
         _stampedProducers.TryRemove(new KeyValuePair<(string Topic, ulong Id, uint Epoch), TopicProducer>(key, idle));
 

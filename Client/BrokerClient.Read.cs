@@ -7,20 +7,22 @@ namespace Broker.Client;
 public sealed partial class BrokerClient
 {
     /// <summary>
-    /// Reads a topic in the order of its offsets, each record once. When a broker dies or hangs, the read goes on at another one
-    /// with the next offset. It asks the topic's leader when it knows it; another replica may lag by a network hop.
-    /// Keys and values share memory with what came over the wire: keep a copy of what you keep for long.
+    /// Reads a topic in the order of its offsets, each record once. When a broker dies or hangs, the read goes on at
+    /// another one with the next offset. It asks the topic's leader when it knows it; another replica may lag by a
+    /// network hop. Keys and values share memory with what came over the wire: keep a copy of what you keep for long.
     /// </summary>
     /// <param name="topic">The topic to read.</param>
     /// <param name="options">Where to begin and when to end; by default from the beginning to the end.</param>
     /// <param name="cancellationToken">Ends the read.</param>
     /// <returns>The records.</returns>
     /// <exception cref="BrokerClientException">
-    /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). OutOfRange: FromOffset lies beyond the end
-    /// (never with Follow). Unavailable: no broker answered for OperationTimeout (never with Follow).
+    /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). OutOfRange: FromOffset lies beyond
+    /// the end (never with Follow). Unavailable: no broker answered for OperationTimeout (never with Follow).
     /// </exception>
     public async IAsyncEnumerable<BrokerRecord> ReadAsync(
-        string topic, ReadOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        string topic,
+        ReadOptions? options = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(topic);
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -38,7 +40,8 @@ public sealed partial class BrokerClient
         {
             var connection = read.Choose(_connections);
             using var call = connection.Messages.Read(read.Request(), cancellationToken: cancellationToken);
-            while (await read.MoveNextAsync(call.ResponseStream, connection, _connections, cancellationToken) is { } response)
+            while (await read.MoveNextAsync(call.ResponseStream, connection, _connections, cancellationToken)
+                is { } response)
             {
                 var before = read.Records;
                 foreach (var batch in response.Batches)
@@ -58,8 +61,8 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
-    /// The end is looked up once and then read from as an offset: if the read said "from the end" again after a broken connection,
-    /// it would skip what was published between.
+    /// The end is looked up once and then read from as an offset: if the read said "from the end" again after a broken
+    /// connection, it would skip what was published between.
     /// </summary>
     private async Task<long> EndOfAsync(string topic, CancellationToken cancellationToken)
     {

@@ -7,13 +7,15 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Broker.Client;
 
 /// <summary>
-/// Publishes to and reads from a cluster of brokers. One client serves a whole process; all its members may be called at the same
-/// time. It finds out who leads, goes elsewhere when a broker dies or hangs, and tries again without storing anything twice.
-/// Failures that it cannot mend come as <see cref="BrokerClientException"/>.
+/// Publishes to and reads from a cluster of brokers. One client serves a whole process; all its members may be called
+/// at the same time. It finds out who leads, goes elsewhere when a broker dies or hangs, and tries again without
+/// storing anything twice. Failures that it cannot mend come as <see cref="BrokerClientException"/>.
 /// </summary>
 public sealed partial class BrokerClient : IAsyncDisposable
 {
-    /// <summary>How often broken promises are looked for. A dead broker is mostly noticed at once, by its broken connection.</summary>
+    /// <summary>
+    /// How often broken promises are looked for. A dead broker is mostly noticed at once, by its broken connection.
+    /// </summary>
     private static readonly TimeSpan TickInterval = TimeSpan.FromMilliseconds(50);
 
     private readonly BrokerClientOptions _options;
@@ -65,7 +67,9 @@ public sealed partial class BrokerClient : IAsyncDisposable
         _end.Dispose();
     }
 
-    /// <summary>An id that no producer had before: random, not counted, so that no lost state can bring one back.</summary>
+    /// <summary>
+    /// An id that no producer had before: random, not counted, so that no lost state can bring one back.
+    /// </summary>
     private static ulong RandomProducerId()
     {
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
@@ -90,7 +94,8 @@ public sealed partial class BrokerClient : IAsyncDisposable
                 var now = _time.GetTimestamp();
                 _connections.CheckSilence(now);
                 _publishing.Gate.FailOverdue(
-                    now, waiter => ClientErrors.NoRoom(waiter.Topic, _options.PublishTimeout, _options.MaxBufferedBytes));
+                    now,
+                    waiter => ClientErrors.NoRoom(waiter.Topic, _options.PublishTimeout, _options.MaxBufferedBytes));
             }
         }
         catch (OperationCanceledException) when (_disposed)

@@ -18,7 +18,9 @@ public enum BrokerClientErrorCode
     /// <summary>Something is too large, or a limit is reached. Nothing was stored. Send less.</summary>
     ResourceExhausted,
 
-    /// <summary>The producer's sequence leaves a gap, or a newer epoch of the producer has published. Nothing was stored.</summary>
+    /// <summary>
+    /// The producer's sequence leaves a gap, or a newer epoch of the producer has published. Nothing was stored.
+    /// </summary>
     FailedPrecondition,
 
     /// <summary>No broker could take the request in time. Nothing was stored. Try again.</summary>
@@ -26,7 +28,8 @@ public enum BrokerClientErrorCode
 
     /// <summary>
     /// The request was sent, and no broker said in time what came of it: it may be stored or not. With a
-    /// <see cref="ProducerStamp"/> of your own, send it again with the same stamp. Without, a second try may store it twice.
+    /// <see cref="ProducerStamp"/> of your own, send it again with the same stamp. Without, a second try may store it
+    /// twice.
     /// </summary>
     OutcomeUnknown,
 

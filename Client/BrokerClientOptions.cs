@@ -1,11 +1,14 @@
 namespace Broker.Client;
 
-/// <summary>Settings of a <see cref="BrokerClient"/>. Bound from configuration section Aspire:Broker:Client by AddBrokerClient.</summary>
+/// <summary>
+/// Settings of a <see cref="BrokerClient"/>. Bound from configuration section Aspire:Broker:Client by AddBrokerClient.
+/// </summary>
 public sealed record BrokerClientOptions
 {
     /// <summary>
-    /// Base addresses of the gRPC endpoints of any brokers, e.g. http://localhost:7001. One that lives is enough: the others are
-    /// learned. Name several, so that the client starts while one is down. At least 1, at most 64. No default.
+    /// Base addresses of the gRPC endpoints of any brokers, e.g. http://localhost:7001. One that lives is enough: the
+    /// others are learned. Name several, so that the client starts while one is down. At least 1, at most 64. No
+    /// default.
     /// </summary>
     public IReadOnlyList<Uri> Addresses { get; init; } = [];
 
@@ -16,8 +19,8 @@ public sealed record BrokerClientOptions
     public TimeSpan PublishTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// How long the other calls go on trying when no broker answers. A read counts from its last record, and a read that follows
-    /// never gives up. Default 30 s.
+    /// How long the other calls go on trying when no broker answers. A read counts from its last record, and a read
+    /// that follows never gives up. Default 30 s.
     /// </summary>
     public TimeSpan OperationTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -25,8 +28,9 @@ public sealed record BrokerClientOptions
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// A broker that owes an answer for so long is left, and the request is sent elsewhere. A batch that waits in vain doubles
-    /// its patience each time, up to eightfold, so that a slow disk is not mistaken for a dead one for ever. Default 1 s.
+    /// A broker that owes an answer for so long is left, and the request is sent elsewhere. A batch that waits in vain
+    /// doubles its patience each time, up to eightfold, so that a slow disk is not mistaken for a dead one for ever.
+    /// Default 1 s.
     /// </summary>
     public TimeSpan AnswerTimeout { get; init; } = TimeSpan.FromSeconds(1);
 
@@ -34,46 +38,54 @@ public sealed record BrokerClientOptions
     public TimeSpan RetryDelayMin { get; init; } = TimeSpan.FromMilliseconds(10);
 
     /// <summary>
-    /// The greatest upper bound of that wait. Between the two the bound is a third of the time since the first failure, so that it
-    /// grows exponentially and a short failover is not slept through. Default 500 ms.
+    /// The greatest upper bound of that wait. Between the two the bound is a third of the time since the first failure,
+    /// so that it grows exponentially and a short failover is not slept through. Default 500 ms.
     /// </summary>
     public TimeSpan RetryDelayMax { get; init; } = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB.</summary>
+    /// <summary>
+    /// A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB.
+    /// </summary>
     public int BatchBytes { get; init; } = 256 * 1024;
 
     /// <summary>A batch is sent at so many messages. Default 4096, at most 16,384.</summary>
     public int BatchRecords { get; init; } = 4096;
 
     /// <summary>
-    /// Batches of one topic that are sent and not answered yet. Default 4, at most 16: the brokers remember so many batches of a
-    /// producer to recognize the second copy of each.
+    /// Batches of one topic that are sent and not answered yet. Default 4, at most 16: the brokers remember so many
+    /// batches of a producer to recognize the second copy of each.
     /// </summary>
     public int MaxInFlightBatchesPerTopic { get; init; } = 4;
 
     /// <summary>
-    /// Bytes of messages that may wait for their answers. Beyond it PublishAsync waits for room, up to PublishTimeout and in the
-    /// order of the calls. Default 64 MiB.
+    /// Bytes of messages that may wait for their answers. Beyond it PublishAsync waits for room, up to PublishTimeout
+    /// and in the order of the calls. Default 64 MiB.
     /// </summary>
     public long MaxBufferedBytes { get; init; } = 64 * 1024 * 1024;
 
-    /// <summary>Calls that may wait for room; beyond it a publish fails at once with ResourceExhausted. Default 65,536.</summary>
+    /// <summary>
+    /// Calls that may wait for room; beyond it a publish fails at once with ResourceExhausted. Default 65,536.
+    /// </summary>
     public int MaxWaitingPublishes { get; init; } = 65_536;
 
     /// <summary>
-    /// Id of the producer behind PublishAsync. Default 0: drawn at random, which is right for almost everyone. Any other value must
-    /// never have published to this cluster before: sequences begin at 0, and the brokers would take them for duplicates.
+    /// Id of the producer behind PublishAsync. Default 0: drawn at random, which is right for almost everyone. Any
+    /// other value must never have published to this cluster before: sequences begin at 0, and the brokers would take
+    /// them for duplicates.
     /// </summary>
     public ulong ProducerId { get; init; }
 
     internal BrokerClientOptions Validated()
     {
-        Require(Addresses.Count is >= 1 and <= 64, $"{nameof(Addresses)} names {Addresses.Count} brokers; name 1 to 64.");
+        Require(
+            Addresses.Count is >= 1 and <= 64,
+            $"{nameof(Addresses)} names {Addresses.Count} brokers; name 1 to 64.");
         foreach (var address in Addresses)
         {
             Require(
                 address is { IsAbsoluteUri: true, Scheme: "http" or "https" },
-                $"{nameof(Addresses)} holds '{address}'; expected an http or https base address such as http://localhost:7001.");
+                $"{nameof(Addresses)} holds '{address}'; expected an http or https base address, "
+                + "for example http://localhost:7001.");
         }
 
         Require(PublishTimeout > TimeSpan.Zero, $"{nameof(PublishTimeout)} must be above zero.");
@@ -82,7 +94,9 @@ public sealed record BrokerClientOptions
         Require(AnswerTimeout > TimeSpan.Zero, $"{nameof(AnswerTimeout)} must be above zero.");
         Require(RetryDelayMin > TimeSpan.Zero, $"{nameof(RetryDelayMin)} must be above zero.");
         Require(RetryDelayMax >= RetryDelayMin, $"{nameof(RetryDelayMax)} must not be below {nameof(RetryDelayMin)}.");
-        Require(BatchBytes is >= 1 and <= 4 * 1024 * 1024, $"{nameof(BatchBytes)} is {BatchBytes}; expected 1 to 4,194,304.");
+        Require(
+            BatchBytes is >= 1 and <= 4 * 1024 * 1024,
+            $"{nameof(BatchBytes)} is {BatchBytes}; expected 1 to 4,194,304.");
         Require(BatchRecords is >= 1 and <= 16_384, $"{nameof(BatchRecords)} is {BatchRecords}; expected 1 to 16,384.");
         Require(
             MaxInFlightBatchesPerTopic is >= 1 and <= 16,

@@ -11,12 +11,15 @@ public static class BrokerClientServiceCollectionExtensions
     private const string OptionsSection = "Aspire:Broker:Client";
 
     /// <summary>
-    /// Registers one <see cref="BrokerClient"/> for the process. Its options come from section Aspire:Broker:Client. Its addresses
-    /// come from there too, or else from ConnectionStrings:{connectionName}, e.g. "http://a:7001;http://b:7001", or else from service
-    /// discovery: services:{connectionName}:grpc:0 and services:{connectionName}-1:grpc:0, -2 and so on, as Aspire sets them.
+    /// Registers one <see cref="BrokerClient"/> for the process. Its options come from section Aspire:Broker:Client.
+    /// Its addresses come from there too, or else from ConnectionStrings:{connectionName}, e.g.
+    /// "http://a:7001;http://b:7001", or else from service discovery: services:{connectionName}:grpc:0 and
+    /// services:{connectionName}-1:grpc:0, -2 and so on, as Aspire sets them.
     /// </summary>
     /// <param name="services">The service collection.</param>
-    /// <param name="connectionName">Name of the connection string, and of the brokers before their number. Default "broker".</param>
+    /// <param name="connectionName">
+    /// Name of the connection string, and of the brokers before their number. Default "broker".
+    /// </param>
     /// <returns>The service collection.</returns>
     /// <exception cref="InvalidOperationException">At the first use: no address is configured.</exception>
     public static IServiceCollection AddBrokerClient(this IServiceCollection services, string connectionName = "broker")
@@ -41,12 +44,14 @@ public static class BrokerClientServiceCollectionExtensions
         var connectionString = configuration.GetConnectionString(connectionName);
         var texts = string.IsNullOrWhiteSpace(connectionString)
             ? Discovered(configuration, connectionName)
-            : connectionString.Split([';', ','], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            : connectionString.Split(
+                [';', ','], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Uri[] addresses = [.. texts.Select(text => ToUri(text, connectionName))];
         return addresses.Length > 0
             ? options with { Addresses = addresses }
             : throw new InvalidOperationException(
-                $"No broker address is configured. Set ConnectionStrings:{connectionName} (e.g. \"http://localhost:7001\"), "
+                "No broker address is configured. "
+                + $"Set ConnectionStrings:{connectionName} (e.g. \"http://localhost:7001\"), "
                 + $"{OptionsSection}:Addresses, or services:{connectionName}-1:grpc:0 as service discovery does.");
     }
 

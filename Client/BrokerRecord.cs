@@ -9,7 +9,9 @@ public sealed record BrokerRecord
     /// <summary>Its position in the topic. Offsets begin at 0 and have no gaps.</summary>
     public required long Offset { get; init; }
 
-    /// <summary>When the leader took it, by the leader's clock, to the millisecond. Never goes back within a topic.</summary>
+    /// <summary>
+    /// When the leader took it, by the leader's clock, to the millisecond. Never goes back within a topic.
+    /// </summary>
     public required DateTimeOffset Timestamp { get; init; }
 
     /// <summary>The key; empty when the message has none.</summary>

@@ -3,42 +3,48 @@ using Grpc.Core;
 
 namespace Broker.Client;
 
-/// <summary>The one place where the client's failures are worded: what, after how many tries, what was answered, what to do.</summary>
+/// <summary>
+/// The one place where the client's failures are worded: what, after how many tries, what was answered, what to do.
+/// </summary>
 internal static class ClientErrors
 {
     public static BrokerClientException PublishTimedOut(string topic, PublishBatch batch, TimeSpan timeout) =>
         batch.Uncertain
             ? new(
-                $"{What(topic, batch)} got no final answer in {Seconds(timeout)} and {Tries(batch)}: it may be stored or not. "
-                + $"{Last(batch)}. {SendAgain}",
+                $"{What(topic, batch)} got no final answer in {Seconds(timeout)} and {Tries(batch)}: "
+                + $"it may be stored or not. {Last(batch)}. {SendAgain}",
                 BrokerClientErrorCode.OutcomeUnknown)
             : new(
                 $"{What(topic, batch)} was not stored in {Seconds(timeout)} and {Tries(batch)}. {Last(batch)}. "
                 + "Check that a majority of the brokers is up and that Addresses names them, then publish again.",
                 BrokerClientErrorCode.Unavailable);
 
-    public static BrokerClientException PublishRefused(string topic, PublishBatch batch, StatusCode status, bool ownStamp)
+    public static BrokerClientException PublishRefused(
+        string topic, PublishBatch batch, StatusCode status, bool ownStamp)
     {
-        var unknown = status == StatusCode.FailedPrecondition && ownStamp;
-        return new(
-            $"{What(topic, batch)} was refused after {Tries(batch)}. {Last(batch)}.{(unknown ? " " + SendAgain : string.Empty)}",
-            unknown ? BrokerClientErrorCode.OutcomeUnknown : CodeOf(status));
+        var refused = $"{What(topic, batch)} was refused after {Tries(batch)}. {Last(batch)}.";
+        return status == StatusCode.FailedPrecondition && ownStamp
+            ? new($"{refused} {SendAgain}", BrokerClientErrorCode.OutcomeUnknown)
+            : new(refused, CodeOf(status));
     }
 
-    public static BrokerClientException EarlierBatchFailed(string topic, PublishBatch batch) => new(
-        $"{What(topic, batch)} stood behind a batch of the same producer that failed, and {(batch.Uncertain
-            ? "may be stored or not"
-            : "was not stored")}. {Last(batch)}. With stamps of your own, send both again in their order; otherwise publish again.",
-        batch.Uncertain ? BrokerClientErrorCode.OutcomeUnknown : BrokerClientErrorCode.FailedPrecondition);
+    public static BrokerClientException EarlierBatchFailed(string topic, PublishBatch batch)
+    {
+        var stored = batch.Uncertain ? "may be stored or not" : "was not stored";
+        return new(
+            $"{What(topic, batch)} stood behind a batch of the same producer that failed, and {stored}. {Last(batch)}. "
+            + "With stamps of your own, send both again in their order; otherwise publish again.",
+            batch.Uncertain ? BrokerClientErrorCode.OutcomeUnknown : BrokerClientErrorCode.FailedPrecondition);
+    }
 
     public static BrokerClientException NoRoom(string topic, TimeSpan timeout, long limitBytes) => new(
-        $"A message for topic '{topic}' found no room for {Seconds(timeout)}: {limitBytes:N0} bytes (MaxBufferedBytes) wait for answers. "
-        + "It was not stored. Publish more slowly, or find out why the brokers are slow.",
+        $"A message for topic '{topic}' found no room for {Seconds(timeout)}: {limitBytes:N0} bytes (MaxBufferedBytes) "
+        + "wait for answers. It was not stored. Publish more slowly, or find out why the brokers are slow.",
         BrokerClientErrorCode.Unavailable);
 
     public static BrokerClientException TooManyWaiting(string topic, int limit) => new(
-        $"A message for topic '{topic}' was not taken: {limit:N0} calls (MaxWaitingPublishes) wait for room already. It was not stored. "
-        + "Await earlier publishes before you begin new ones.",
+        $"A message for topic '{topic}' was not taken: {limit:N0} calls (MaxWaitingPublishes) wait for room already. "
+        + "It was not stored. Await earlier publishes before you begin new ones.",
         BrokerClientErrorCode.ResourceExhausted);
 
     public static BrokerClientException TooManyTopics(string topic, int limit) => new(
@@ -48,15 +54,21 @@ internal static class ClientErrors
     public static BrokerClientException Invalid(string what) => new(what, BrokerClientErrorCode.InvalidArgument);
 
     public static BrokerClientException Disposed(string topic) => new(
-        $"The client was disposed while messages for topic '{topic}' waited for their answers: they may be stored or not. "
-        + "Await every publish before you dispose the client.",
+        $"The client was disposed while messages for topic '{topic}' waited for their answers: "
+        + "they may be stored or not. Await every publish before you dispose the client.",
         BrokerClientErrorCode.OutcomeUnknown);
 
-    public static BrokerClientException CallFailed(string what, int tries, Uri address, RpcException last, bool gaveUp) => new(
-        $"{what} failed after {(tries == 1 ? "1 try" : $"{tries} tries")}. {address} answered {last.StatusCode}: {last.Status.Detail}."
-        + (gaveUp ? " Check that the brokers are up and that Addresses names them." : string.Empty),
-        CodeOf(last.StatusCode),
-        last);
+    public static BrokerClientException CallFailed(
+        string what, int tries, Uri address, RpcException last, bool gaveUp)
+    {
+        var count = tries == 1 ? "1 try" : $"{tries} tries";
+        var hint = gaveUp ? " Check that the brokers are up and that Addresses names them." : string.Empty;
+        return new(
+            $"{what} failed after {count}. {address} answered {last.StatusCode}: {last.Status.Detail.TrimEnd('.')}."
+            + hint,
+            CodeOf(last.StatusCode),
+            last);
+    }
 
     public static BrokerClientErrorCode CodeOf(StatusCode status) => status switch
     {
@@ -67,12 +79,14 @@ internal static class ClientErrors
         StatusCode.FailedPrecondition => BrokerClientErrorCode.FailedPrecondition,
         StatusCode.PermissionDenied or StatusCode.Unauthenticated => BrokerClientErrorCode.PermissionDenied,
         StatusCode.Aborted => BrokerClientErrorCode.OutcomeUnknown,
-        StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Cancelled => BrokerClientErrorCode.Unavailable,
+        StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Cancelled =>
+            BrokerClientErrorCode.Unavailable,
         _ => BrokerClientErrorCode.Unknown,
     };
 
     private const string SendAgain =
-        "To be sure that it is stored once whatever happens, publish with a producer stamp of your own and send again with the same.";
+        "To be sure that it is stored once whatever happens, "
+        + "publish with a producer stamp of your own and send again with the same.";
 
     private static string What(string topic, PublishBatch batch) =>
         $"A batch of {batch.Count:N0} message{(batch.Count == 1 ? string.Empty : "s")} for topic '{topic}'";

@@ -5,7 +5,10 @@ namespace Broker.Client;
 /// <summary>Everything that the client logs. Payloads are never logged.</summary>
 internal static partial class ClientLog
 {
-    [LoggerMessage(10001, LogLevel.Information, "The publish stream to {Address} broke with {Batches} batches unanswered: {Failure}")]
+    [LoggerMessage(
+        10001,
+        LogLevel.Information,
+        "The publish stream to {Address} broke with {Batches} batches unanswered: {Failure}")]
     public static partial void StreamBroken(ILogger logger, Uri address, int batches, string failure);
 
     [LoggerMessage(10002, LogLevel.Debug, "The publish stream to {Address} has ended: {Failure}")]
@@ -14,7 +17,10 @@ internal static partial class ClientLog
     [LoggerMessage(10004, LogLevel.Debug, "Topic {Topic} is led by {Address}")]
     public static partial void LeaderLearned(ILogger logger, string topic, Uri address);
 
-    [LoggerMessage(10005, LogLevel.Warning, "Producer {ProducerId:x} begins epoch {Epoch} on topic {Topic}: an earlier batch was given up")]
+    [LoggerMessage(
+        10005,
+        LogLevel.Warning,
+        "Producer {ProducerId:x} begins epoch {Epoch} on topic {Topic}: an earlier batch was given up")]
     public static partial void EpochRenewed(ILogger logger, string topic, ulong producerId, uint epoch);
 
     [LoggerMessage(10006, LogLevel.Warning, "{Count} messages for topic {Topic} failed ({Code}): {Failure}")]

@@ -3,8 +3,8 @@ using System.Text;
 namespace Broker.Client;
 
 /// <summary>
-/// The brokers' limits on a message, checked before it joins a batch: one message too large must not fail its neighbours. The
-/// numbers are those of Broker/Domain/Limits.cs; a test compares them.
+/// The brokers' limits on a message, checked before it joins a batch: one message too large must not fail its
+/// neighbours. The numbers are those of Broker/Domain/Limits.cs; a test compares them.
 /// </summary>
 internal static class MessageLimits
 {

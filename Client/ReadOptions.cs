@@ -3,15 +3,21 @@ namespace Broker.Client;
 /// <summary>Where a read begins and when it ends. Default: everything from the topic's beginning to its end.</summary>
 public sealed record ReadOptions
 {
-    /// <summary>First offset wanted. Default null: the topic's beginning, unless <see cref="FromEnd"/> is set.</summary>
+    /// <summary>
+    /// First offset wanted. Default null: the topic's beginning, unless <see cref="FromEnd"/> is set.
+    /// </summary>
     public long? FromOffset { get; init; }
 
-    /// <summary>Begin after what is committed now. Makes sense with <see cref="Follow"/>. Ignored with FromOffset. Default false.</summary>
+    /// <summary>
+    /// Begin after what is committed now. Makes sense with <see cref="Follow"/>. Ignored with FromOffset. Default
+    /// false.
+    /// </summary>
     public bool FromEnd { get; init; }
 
     /// <summary>
-    /// Stay at the end, wait for what is published from now on, and for the topic itself when it does not exist yet. Such a read
-    /// ends only by its cancellation token or MaxRecords. Default false: the read ends at the last committed record.
+    /// Stay at the end, wait for what is published from now on, and for the topic itself when it does not exist yet.
+    /// Such a read ends only by its cancellation token or MaxRecords. Default false: the read ends at the last
+    /// committed record.
     /// </summary>
     public bool Follow { get; init; }
 

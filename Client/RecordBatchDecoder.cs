@@ -51,9 +51,15 @@ internal static class RecordBatchDecoder
             }
         }
 
-        return headers is null
-            ? new BrokerRecord { Topic = topic, Offset = offset, Timestamp = timestamp, Key = key, Value = value }
-            : new BrokerRecord { Topic = topic, Offset = offset, Timestamp = timestamp, Key = key, Value = value, Headers = headers };
+        return new BrokerRecord
+        {
+            Topic = topic,
+            Offset = offset,
+            Timestamp = timestamp,
+            Key = key,
+            Value = value,
+            Headers = headers is null ? [] : headers,
+        };
     }
 
     private static KeyValuePair<string, ReadOnlyMemory<byte>> DecodeHeader(ReadOnlyMemory<byte> header)
@@ -74,7 +80,8 @@ internal static class RecordBatchDecoder
     }
 
     /// <summary>Reads one field; false when it was one without bytes (a number) and has been skipped.</summary>
-    private static bool TryReadField(ReadOnlyMemory<byte> message, ref int at, out int field, out ReadOnlyMemory<byte> content)
+    private static bool TryReadField(
+        ReadOnlyMemory<byte> message, ref int at, out int field, out ReadOnlyMemory<byte> content)
     {
         var span = message.Span;
         var tag = ReadVarint(span, ref at);

@@ -4,8 +4,9 @@ using System.Text;
 namespace Broker.Client;
 
 /// <summary>
-/// Writes the protobuf message broker.v1.RecordBatch by hand: the bytes that are sent, stored, replicated and read back. They equal
-/// what Google.Protobuf writes for the same records. Two records, the first with value "hi", the second with key "k" and value "v":
+/// Writes the protobuf message broker.v1.RecordBatch by hand: the bytes that are sent, stored, replicated and read
+/// back. They equal what Google.Protobuf writes for the same records. Two records, the first with value "hi", the
+/// second with key "k" and value "v":
 /// <code>
 /// 0a 04            records, 4 bytes
 ///    12 02 68 69   value "hi"
@@ -26,7 +27,9 @@ public static class RecordBatchEncoder
     /// <summary>Encodes messages as one batch.</summary>
     /// <param name="messages">At least one message.</param>
     /// <returns>The encoded batch, for <see cref="BrokerClient.PublishBatchAsync"/>.</returns>
-    /// <exception cref="ArgumentException">There is no message, or one breaks a limit of <see cref="BrokerMessage"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no message, or one breaks a limit of <see cref="BrokerMessage"/>.
+    /// </exception>
     public static byte[] Encode(IReadOnlyList<BrokerMessage> messages)
     {
         ArgumentNullException.ThrowIfNull(messages);
@@ -66,7 +69,9 @@ public static class RecordBatchEncoder
         return 1 + VarintBytes(record) + record;
     }
 
-    /// <summary>Writes one message as a record of a batch. Records of a batch stand one behind the other, without a frame.</summary>
+    /// <summary>
+    /// Writes one message as a record of a batch. Records of a batch stand one behind the other, without a frame.
+    /// </summary>
     /// <param name="message">The message.</param>
     /// <param name="destination">At least <see cref="SizeBytes"/> bytes.</param>
     /// <returns>The number of bytes written.</returns>

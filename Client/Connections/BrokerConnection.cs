@@ -14,7 +14,8 @@ internal sealed class BrokerConnection : IDisposable
     private static readonly TimeSpan AvoidBrokenMin = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan AvoidMax = TimeSpan.FromSeconds(4);
 
-    // The shortest that SocketsHttpHandler takes: a broker that hangs while a reader waits at the tail is left after about 2 s.
+    // The shortest that SocketsHttpHandler takes: a broker that hangs while a reader waits at the tail is left after
+    // about 2 s.
     private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(1);
 
     private readonly Lock _lock = new();
@@ -27,7 +28,8 @@ internal sealed class BrokerConnection : IDisposable
     private long _avoidUntil = long.MinValue;
     private bool _disposed;
 
-    public BrokerConnection(Uri address, BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
+    public BrokerConnection(
+        Uri address, BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
     {
         Address = address;
         Options = options;
@@ -105,13 +107,16 @@ internal sealed class BrokerConnection : IDisposable
     }
 
     /// <summary>It failed: prefer others for a while, longer each time.</summary>
-    /// <param name="hangs">Whether it keeps connections and does not answer: each try of it costs the whole AnswerTimeout.</param>
+    /// <param name="hangs">
+    /// Whether it keeps connections and does not answer: each try of it costs the whole AnswerTimeout.
+    /// </param>
     public void Failed(bool hangs)
     {
         var failures = Math.Min(Interlocked.Increment(ref _failuresInRow), 10);
         var first = hangs ? Options.AnswerTimeout * 2 : AvoidBrokenMin;
         var span = TimeSpan.FromTicks(Math.Min(AvoidMax.Ticks, first.Ticks << (failures - 1)));
-        Interlocked.Exchange(ref _avoidUntil, _time.GetTimestamp() + (long)(span.TotalSeconds * _time.TimestampFrequency));
+        Interlocked.Exchange(
+            ref _avoidUntil, _time.GetTimestamp() + (long)(span.TotalSeconds * _time.TimestampFrequency));
     }
 
     public void Dispose()

@@ -10,7 +10,9 @@ internal sealed class BrokerConnections : IDisposable
     /// <summary>Brokers beyond it are not learned: any broker forwards to the leader, so none is needed.</summary>
     private const int MaxConnections = 64;
 
-    /// <summary>As many as a cluster may have. A full map is emptied: it is a memory aid, and fills again by itself.</summary>
+    /// <summary>
+    /// As many as a cluster may have. A full map is emptied: it is a memory aid, and fills again by itself.
+    /// </summary>
     private const int MaxTopics = 100_000;
 
     private readonly Lock _lock = new();
@@ -41,14 +43,18 @@ internal sealed class BrokerConnections : IDisposable
 
     public IReadOnlyList<BrokerConnection> All => _all;
 
-    /// <summary>Where to send a request about a topic: to its leader; when that is unknown or ails, to the others in turn.</summary>
+    /// <summary>
+    /// Where to send a request about a topic: to its leader; when that is unknown or ails, to the others in turn.
+    /// </summary>
     public BrokerConnection Choose(string topic) => LeaderOf(topic) ?? Next();
 
     /// <summary>Who leads the topic; null when that is unknown, or the leader failed just now.</summary>
     public BrokerConnection? LeaderOf(string topic) =>
         _leaders.TryGetValue(topic, out var leader) && !leader.IsAvoided ? leader : null;
 
-    /// <summary>The next broker in turn that did not fail just now; if all did, the one whose failure is the longest ago.</summary>
+    /// <summary>
+    /// The next broker in turn that did not fail just now; if all did, the one whose failure is the longest ago.
+    /// </summary>
     public BrokerConnection Next()
     {
         var all = _all;
@@ -96,7 +102,9 @@ internal sealed class BrokerConnections : IDisposable
     public void ForgetLeader(string topic, BrokerConnection leader) =>
         _leaders.TryRemove(new KeyValuePair<string, BrokerConnection>(topic, leader));
 
-    /// <summary>The connection to an address, made when it is new; null when the address is no use or there are too many.</summary>
+    /// <summary>
+    /// The connection to an address, made when it is new; null when the address is no use or there are too many.
+    /// </summary>
     public BrokerConnection? Find(string address)
     {
         lock (_lock)

@@ -7,8 +7,9 @@ using Wire = Broker.Protocol.Wire;
 namespace Broker.Client.Connections;
 
 /// <summary>
-/// One life of a PublishStream call. Batches are written in the order in which they were given; answers find their batch by the
-/// correlation id. When it breaks, every batch without an answer is told, once, and it is never used again.
+/// One life of a PublishStream call. Batches are written in the order in which they were given; answers find their
+/// batch by the correlation id. When it breaks, every batch without an answer is told, once, and it is never used
+/// again.
 /// </summary>
 internal sealed class PublishStream
 {
@@ -72,7 +73,9 @@ internal sealed class PublishStream
         }
     }
 
-    /// <summary>Writes what is queued, on this thread while nobody else does: a publish costs no change of thread.</summary>
+    /// <summary>
+    /// Writes what is queued, on this thread while nobody else does: a publish costs no change of thread.
+    /// </summary>
     public void Flush()
     {
         lock (_lock)
@@ -124,7 +127,9 @@ internal sealed class PublishStream
         _call.Dispose();
     }
 
-    /// <summary>Leaves a broker that owes answers for too long: batch by batch while it answers others, else altogether.</summary>
+    /// <summary>
+    /// Leaves a broker that owes answers for too long: batch by batch while it answers others, else altogether.
+    /// </summary>
     public void CheckSilence(long now)
     {
         List<KeyValuePair<ulong, PublishBatch>>? overdue = null;
@@ -163,7 +168,8 @@ internal sealed class PublishStream
 
         foreach (var (correlation, batch) in overdue.OrderBy(static o => o.Key))
         {
-            batch.Producer.OnNoAnswer(batch, correlation, $"{Connection.Address}: {failure}", maybeStored: true, Connection);
+            batch.Producer.OnNoAnswer(
+                batch, correlation, $"{Connection.Address}: {failure}", maybeStored: true, Connection);
         }
     }
 
@@ -222,12 +228,16 @@ internal sealed class PublishStream
         }
     }
 
-    /// <summary>Whatever ended a loop of the stream, its batches go elsewhere; a break that was meant is no news.</summary>
+    /// <summary>
+    /// Whatever ended a loop of the stream, its batches go elsewhere; a break that was meant is no news.
+    /// </summary>
     private void Break(Exception error)
     {
         ClientLog.StreamEnded(_logger, Connection.Address, error.Message);
         Break(
-            error is RpcException rpc ? $"{rpc.StatusCode}: {rpc.Status.Detail}" : $"{error.GetType().Name}: {error.Message}",
+            error is RpcException rpc
+                ? $"{rpc.StatusCode}: {rpc.Status.Detail}"
+                : $"{error.GetType().Name}: {error.Message}",
             maybeStored: !NeverConnected(error),
             hangs: false);
     }

@@ -41,7 +41,9 @@ internal sealed class TopicRead(
         MaxRecords = maxRecords > 0 ? (uint)(maxRecords - Records) : 0,
     };
 
-    /// <summary>The next response; null when this stream has ended: then the read is done, or goes on elsewhere.</summary>
+    /// <summary>
+    /// The next response; null when this stream has ended: then the read is done, or goes on elsewhere.
+    /// </summary>
     public async ValueTask<Wire.ReadResponse?> MoveNextAsync(
         IAsyncStreamReader<Wire.ReadResponse> stream,
         BrokerConnection from,
@@ -68,7 +70,8 @@ internal sealed class TopicRead(
             IsDone = !follow;
             _failures += follow ? 1 : 0;
         }
-        catch (RpcException error) when (cancellationToken.IsCancellationRequested && error.StatusCode == StatusCode.Cancelled)
+        catch (RpcException error) when (
+            cancellationToken.IsCancellationRequested && error.StatusCode == StatusCode.Cancelled)
         {
             throw new OperationCanceledException("The read was cancelled.", error, cancellationToken);
         }
@@ -96,7 +99,8 @@ internal sealed class TopicRead(
                 }
 
                 break;
-            case StatusCode.InvalidArgument or StatusCode.PermissionDenied or StatusCode.Unauthenticated or StatusCode.Unimplemented:
+            case StatusCode.InvalidArgument or StatusCode.PermissionDenied or StatusCode.Unauthenticated
+                or StatusCode.Unimplemented:
                 throw Failure(error, from, gaveUp: false);
             default:
                 from.Failed(hangs: false);
@@ -129,6 +133,7 @@ internal sealed class TopicRead(
         return connections.Next();
     }
 
-    private BrokerClientException Failure(RpcException error, BrokerConnection from, bool gaveUp) => ClientErrors.CallFailed(
+    private BrokerClientException Failure(RpcException error, BrokerConnection from, bool gaveUp) =>
+        ClientErrors.CallFailed(
         $"Reading topic '{topic}' from offset {NextOffset}", _failures, from.Address, error, gaveUp);
 }

@@ -4,8 +4,8 @@ using Wire = Broker.Protocol.Wire;
 namespace Broker.Client.Publishing;
 
 /// <summary>
-/// The callers' side of a batch. The token of a caller's ValueTask is the place of its record, so a message costs no object of its
-/// own; only who awaits before the answer is there leaves a continuation behind.
+/// The callers' side of a batch. The token of a caller's ValueTask is the place of its record, so a message costs no
+/// object of its own; only who awaits before the answer is there leaves a continuation behind.
 /// </summary>
 internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
 {
@@ -51,7 +51,8 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
     {
         if (!_completed)
         {
-            throw new InvalidOperationException("The publish is not answered yet; await it instead of asking for its result.");
+            throw new InvalidOperationException(
+                "The publish is not answered yet; await it instead of asking for its result.");
         }
 
         if (_error is { } error)
@@ -87,7 +88,9 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
         waiter.Run();
     }
 
-    /// <summary>A continuation and where its awaiter wants it to run. Never inline: it must not hold up the answers behind it.</summary>
+    /// <summary>
+    /// A continuation and where its awaiter wants it to run. Never inline: it must not hold up the answers behind it.
+    /// </summary>
     private readonly struct Waiter(
         Action<object?> continuation, object? state, ExecutionContext? execution, object? scheduler)
     {
@@ -120,7 +123,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
             switch (scheduler)
             {
                 case SynchronizationContext context:
-#pragma warning disable VSTHRD001 // The awaiter asked for its context, as every awaiter of a ValueTask may; nothing blocks here.
+#pragma warning disable VSTHRD001 // The awaiter asked for its context; nothing blocks here.
                     context.Post(action.Invoke, state);
 #pragma warning restore VSTHRD001
                     break;

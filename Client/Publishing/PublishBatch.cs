@@ -3,9 +3,9 @@ using System.Buffers;
 namespace Broker.Client.Publishing;
 
 /// <summary>
-/// Records that travel and are answered as one. It fills while it waits for its turn; once it has a stamp, neither its records nor
-/// their order change, whatever is retried. All state belongs to its <see cref="TopicProducer"/> and is touched under its lock,
-/// except for the callers' waiting, see PublishBatch.Completion.cs.
+/// Records that travel and are answered as one. It fills while it waits for its turn; once it has a stamp, neither its
+/// records nor their order change, whatever is retried. All state belongs to its <see cref="TopicProducer"/> and is
+/// touched under its lock, except for the callers' waiting, see PublishBatch.Completion.cs.
 /// </summary>
 internal sealed partial class PublishBatch
 {
@@ -26,7 +26,8 @@ internal sealed partial class PublishBatch
     }
 
     /// <summary>A batch that the caller has encoded and stamped.</summary>
-    public PublishBatch(TopicProducer producer, long deadlineAt, ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
+    public PublishBatch(
+        TopicProducer producer, long deadlineAt, ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
     {
         Producer = producer;
         DeadlineAt = deadlineAt;
@@ -59,7 +60,9 @@ internal sealed partial class PublishBatch
 
     public int Tries { get; private set; }
 
-    /// <summary>Whether it was sent while an older batch was under way: only then can a gap in the sequence heal by itself.</summary>
+    /// <summary>
+    /// Whether it was sent while an older batch was under way: only then can a gap in the sequence heal by itself.
+    /// </summary>
     public bool SentBehindOthers { get; private set; }
 
     /// <summary>Whether some try ended without an answer, so that it may be stored.</summary>
@@ -105,7 +108,9 @@ internal sealed partial class PublishBatch
     /// <summary>How often it doubled its patience: 0 to 3.</summary>
     public int PatienceDoublings => Math.Min(Tries - 1, 3);
 
-    /// <summary>Keeps the bytes: a stream that hangs may still read them after another one has brought the answer.</summary>
+    /// <summary>
+    /// Keeps the bytes: a stream that hangs may still read them after another one has brought the answer.
+    /// </summary>
     public void AddReference() => Interlocked.Increment(ref _references);
 
     public void Release()

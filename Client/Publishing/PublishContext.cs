@@ -5,7 +5,11 @@ namespace Broker.Client.Publishing;
 
 /// <summary>What all producers of one client share.</summary>
 internal sealed class PublishContext(
-    BrokerClientOptions options, TimeProvider time, ILogger logger, BrokerConnections connections, ClientMetrics metrics)
+    BrokerClientOptions options,
+    TimeProvider time,
+    ILogger logger,
+    BrokerConnections connections,
+    ClientMetrics metrics)
 {
     public BrokerClientOptions Options { get; } = options;
 

@@ -1,8 +1,8 @@
 namespace Broker.Client.Publishing;
 
 /// <summary>
-/// Bounds the bytes of messages that wait for their answers. Who finds it full queues, and is let in in the order of the calls:
-/// messages of one caller must not overtake each other here.
+/// Bounds the bytes of messages that wait for their answers. Who finds it full queues, and is let in in the order of
+/// the calls: messages of one caller must not overtake each other here.
 /// </summary>
 internal sealed class PublishGate(long limitBytes, int maxWaiting)
 {

@@ -2,7 +2,9 @@ using Broker.Client.Connections;
 
 namespace Broker.Client.Publishing;
 
-/// <summary>What a producer has to do after it has left its lock: wake callers, write to the stream, let others in.</summary>
+/// <summary>
+/// What a producer has to do after it has left its lock: wake callers, write to the stream, let others in.
+/// </summary>
 internal struct PumpWork
 {
     private PublishBatch? _first;

@@ -17,7 +17,8 @@ internal sealed partial class TopicProducer
     private long _round;
     private long _failedRound;
 
-    public void OnAnswer(PublishBatch batch, ulong correlation, Wire.PublishStreamResponse answer, BrokerConnection from)
+    public void OnAnswer(
+        PublishBatch batch, ulong correlation, Wire.PublishStreamResponse answer, BrokerConnection from)
     {
         var work = default(PumpWork);
         lock (_lock)
@@ -47,7 +48,8 @@ internal sealed partial class TopicProducer
     /// <param name="failure">What happened, in words.</param>
     /// <param name="maybeStored">Whether the broker may have had the batch.</param>
     /// <param name="from">Who owed the answer.</param>
-    public void OnNoAnswer(PublishBatch batch, ulong correlation, string failure, bool maybeStored, BrokerConnection from)
+    public void OnNoAnswer(
+        PublishBatch batch, ulong correlation, string failure, bool maybeStored, BrokerConnection from)
     {
         var work = default(PumpWork);
         lock (_lock)
@@ -142,7 +144,8 @@ internal sealed partial class TopicProducer
                 _firstFailureAt = now;
             }
 
-            var delay = atOnce && _failures == 1 ? TimeSpan.Zero : RetryDelay.After(context.Time.GetElapsedTime(_firstFailureAt, now), context.Options);
+            var since = context.Time.GetElapsedTime(_firstFailureAt, now);
+            var delay = atOnce && _failures == 1 ? TimeSpan.Zero : RetryDelay.After(since, context.Options);
             _retryAt = context.After(now, delay);
         }
 
@@ -156,11 +159,35 @@ internal sealed partial class TopicProducer
     private void ArmTimer(long now)
     {
         _retryTimer ??= context.Time.CreateTimer(
-            static state => ((TopicProducer)state!).Pump(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            static state => ((TopicProducer)state!).OnRetryTime(),
+            this,
+            Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan);
 
-        // Timers count whole milliseconds: one more, so that the moment has come when it fires.
+        // Timers count whole milliseconds: one more, so that the moment has mostly come when it fires.
         var due = context.Time.GetElapsedTime(now, _retryAt) + TimeSpan.FromMilliseconds(1);
         _retryTimer.Change(due, Timeout.InfiniteTimeSpan);
+    }
+
+    private void OnRetryTime()
+    {
+        var work = default(PumpWork);
+        lock (_lock)
+        {
+            // The timer's clock is coarser than the timestamps: it may still ring too early, and nobody else would come
+            // back.
+            var now = context.Now;
+            if (now < _retryAt)
+            {
+                ArmTimer(now);
+            }
+            else
+            {
+                PumpLocked(ref work);
+            }
+        }
+
+        work.Finish(context);
     }
 
     private void FailOverdue(long now, ref PumpWork work)
@@ -183,7 +210,10 @@ internal sealed partial class TopicProducer
         }
     }
 
-    /// <summary>Gives up a batch that was sent. Its sequences are lost, so those behind it need new ones: see <see cref="Renew"/>.</summary>
+    /// <summary>
+    /// Gives up a batch that was sent. Its sequences are lost, so those behind it need new ones: see <see
+    /// cref="Renew"/>.
+    /// </summary>
     private void Fail(PublishBatch batch, BrokerClientException error, ref PumpWork work)
     {
         _window.Remove(batch);
@@ -192,9 +222,9 @@ internal sealed partial class TopicProducer
     }
 
     /// <summary>
-    /// Begins a new epoch with sequence 0, as KIP-360 does, once nothing is under way. Batches that are surely not stored get new
-    /// stamps. One that may be stored cannot: under a new stamp it could be stored twice. Stamps of the caller's own are not
-    /// touched: the caller hears that something before was lost, and sends again from there.
+    /// Begins a new epoch with sequence 0, as KIP-360 does, once nothing is under way. Batches that are surely not
+    /// stored get new stamps. One that may be stored cannot: under a new stamp it could be stored twice. Stamps of the
+    /// caller's own are not touched: the caller hears that something before was lost, and sends again from there.
     /// </summary>
     private void Renew(ref PumpWork work)
     {

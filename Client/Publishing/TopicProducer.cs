@@ -6,12 +6,14 @@ namespace Broker.Client.Publishing;
 /// Sends the batches of one producer on one topic in their order, each until it is answered. Its rules:
 /// <list type="bullet">
 /// <item>What waits while earlier batches are under way forms the next batch. Nothing sleeps to gather.</item>
-/// <item>A batch is never sent while a younger one is under way: the younger one's refusal (a gap in the sequence) comes first.</item>
+/// <item>A batch is never sent while a younger one is under way: the younger one's refusal (a gap in the sequence)
+/// comes first.</item>
 /// <item>All batches under way travel on one stream. To change the broker, it waits until none is under way.</item>
 /// <item>
-/// The first batch goes alone: of a new producer or epoch, the brokers take any sequence, so a second batch that overtakes a lost
-/// first one would make the first one's retry look like a duplicate, and its records would be acknowledged and not stored.
-/// After a failure and after a pause it goes alone as well: cheap, and it covers a producer that the brokers have forgotten.
+/// The first batch goes alone: of a new producer or epoch, the brokers take any sequence, so a second batch that
+/// overtakes a lost first one would make the first one's retry look like a duplicate, and its records would be
+/// acknowledged and not stored. After a failure and after a pause it goes alone as well: cheap, and it covers a
+/// producer that the brokers have forgotten.
 /// </item>
 /// </list>
 /// </summary>
@@ -19,8 +21,8 @@ namespace Broker.Client.Publishing;
 /// <param name="topic">The topic.</param>
 /// <param name="producerId">The producer's id.</param>
 /// <param name="onIdle">
-/// Set for a producer whose stamps the caller makes: called when it has nothing under way and will take nothing any more. Null for
-/// one that stamps by itself; it lives as long as the client, or its sequences would begin anew.
+/// Set for a producer whose stamps the caller makes: called when it has nothing under way and will take nothing any
+/// more. Null for one that stamps by itself; it lives as long as the client, or its sequences would begin anew.
 /// </param>
 internal sealed partial class TopicProducer(
     PublishContext context, string topic, ulong producerId, Action<TopicProducer>? onIdle = null)
@@ -35,7 +37,9 @@ internal sealed partial class TopicProducer(
     /// <summary>Closed batches that were never sent.</summary>
     private readonly Queue<PublishBatch> _ready = new();
 
-    /// <summary>Batches that were sent at least once, oldest first. Never more than MaxInFlightBatchesPerTopic.</summary>
+    /// <summary>
+    /// Batches that were sent at least once, oldest first. Never more than MaxInFlightBatchesPerTopic.
+    /// </summary>
     private readonly List<PublishBatch> _window = [];
 
     private PublishBatch? _open;
@@ -82,7 +86,9 @@ internal sealed partial class TopicProducer(
         }
     }
 
-    /// <summary>Adds a batch that its caller stamped; null when this producer has been retired, and a new one must be made.</summary>
+    /// <summary>
+    /// Adds a batch that its caller stamped; null when this producer has been retired, and a new one must be made.
+    /// </summary>
     public PublishTicket? TryEnqueue(ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
     {
         lock (_lock)
@@ -104,7 +110,9 @@ internal sealed partial class TopicProducer(
         }
     }
 
-    /// <summary>Ends a producer of the caller's stamps when it has nothing under way, so that it is forgotten.</summary>
+    /// <summary>
+    /// Ends a producer of the caller's stamps when it has nothing under way, so that it is forgotten.
+    /// </summary>
     public void RetireIfIdle()
     {
         if (onIdle is null)

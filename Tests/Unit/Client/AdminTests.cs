@@ -30,10 +30,12 @@ public sealed class AdminTests
         await using var cluster = await FakeCluster.StartAsync();
         await using var client = Connect(cluster);
 
-        var error = await Assert.ThrowsAsync<BrokerClientException>(async () => await client.ListTopicsAsync("a.>.b", Test));
+        var error =
+            await Assert.ThrowsAsync<BrokerClientException>(async () => await client.ListTopicsAsync("a.>.b", Test));
 
         Assert.Equal(BrokerClientErrorCode.InvalidArgument, error.Code);
-        Assert.StartsWith("Listing topics failed after 1 try. http://127.0.0.1:", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Listing topics failed after 1 try. http://127.0.0.1:", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -48,7 +50,8 @@ public sealed class AdminTests
         var info = await client.DescribeClusterAsync(Test);
 
         Assert.Equal((3, 3), (info.ThisNode, info.Nodes.Count));
-        Assert.Equal((1, 3, 3L, "Leader"), (info.Groups[0].Group, info.Groups[0].Leader, info.Groups[0].Term, info.Groups[0].Role));
+        var group = info.Groups[0];
+        Assert.Equal((1, 3, 3L, "Leader"), (group.Group, group.Leader, group.Term, group.Role));
     }
 
     [Fact]
@@ -88,7 +91,8 @@ public sealed class AdminTests
             ["Aspire:Broker:Client:PublishTimeout"] = "00:00:05",
         });
 
-        Assert.Equal(["http://localhost:7001/", "http://localhost:7002/"], options.Addresses.Select(a => a.AbsoluteUri));
+        Assert.Equal(
+            ["http://localhost:7001/", "http://localhost:7002/"], options.Addresses.Select(a => a.AbsoluteUri));
         Assert.Equal(TimeSpan.FromSeconds(5), options.PublishTimeout);
     }
 
@@ -110,7 +114,8 @@ public sealed class AdminTests
     public async Task The_client_is_registered_once_for_the_process()
     {
         var configuration = new ConfigurationBuilder()
-            .AddInMemoryCollection(new Dictionary<string, string?> { ["ConnectionStrings:broker"] = "http://127.0.0.1:1" })
+            .AddInMemoryCollection(
+                new Dictionary<string, string?> { ["ConnectionStrings:broker"] = "http://127.0.0.1:1" })
             .Build();
         await using var services = new ServiceCollection()
             .AddSingleton<IConfiguration>(configuration)

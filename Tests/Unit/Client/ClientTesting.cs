@@ -6,7 +6,8 @@ namespace Broker.Tests.Unit.Client;
 
 public static class ClientTesting
 {
-    internal static BrokerClient Connect(FakeCluster cluster, Func<BrokerClientOptions, BrokerClientOptions>? with = null)
+    internal static BrokerClient Connect(
+        FakeCluster cluster, Func<BrokerClientOptions, BrokerClientOptions>? with = null)
     {
         var options = new BrokerClientOptions
         {

@@ -20,7 +20,8 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
         return Task.FromResult(response);
     }
 
-    public override Task<DescribeClusterResponse> DescribeCluster(DescribeClusterRequest request, ServerCallContext context)
+    public override Task<DescribeClusterResponse> DescribeCluster(
+        DescribeClusterRequest request, ServerCallContext context)
     {
         var response = new DescribeClusterResponse { ClusterId = new string('a', 32), ThisNode = (uint)index + 1 };
         response.Nodes.AddRange(cluster.Nodes.Select((n, i) => new NodeDescription
@@ -30,7 +31,8 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
             Address = n.Address.OriginalString,
             Connected = true,
         }));
-        response.Groups.Add(new GroupDescription { Group = 1, Leader = (uint)cluster.Leader + 1, Term = 3, Role = "Leader" });
+        response.Groups.Add(
+            new GroupDescription { Group = 1, Leader = (uint)cluster.Leader + 1, Term = 3, Role = "Leader" });
         return Task.FromResult(response);
     }
 

@@ -199,9 +199,11 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         var (code, message, response) = cluster.Store(request.Publish);
         return fault switch
         {
-            Fault.StoreAndBreak => throw new RpcException(new Status(StatusCode.Unavailable, "the test breaks this stream")),
+            Fault.StoreAndBreak =>
+                throw new RpcException(new Status(StatusCode.Unavailable, "the test breaks this stream")),
             Fault.AbortStored => Refusal(request, StatusCode.Aborted, "Leadership moved.", 0, null),
-            _ when code == StatusCode.OK => new PublishStreamResponse { Correlation = request.Correlation, Response = response },
+            _ when code == StatusCode.OK =>
+                new PublishStreamResponse { Correlation = request.Correlation, Response = response },
             _ => Refusal(request, code, message, 0, null),
         };
     }

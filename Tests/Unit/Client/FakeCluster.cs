@@ -6,8 +6,8 @@ using Records = Broker.Protocol.V1.RecordBatch;
 namespace Broker.Tests.Unit.Client;
 
 /// <summary>
-/// What a cluster of fake brokers has stored: logs in memory with the brokers' rules for producers (Topics/TopicStateMachine).
-/// Every node shares it, so "moving leadership" is a matter of one field.
+/// What a cluster of fake brokers has stored: logs in memory with the brokers' rules for producers
+/// (Topics/TopicStateMachine). Every node shares it, so "moving leadership" is a matter of one field.
 /// </summary>
 internal sealed class FakeCluster : IAsyncDisposable
 {
@@ -99,8 +99,8 @@ internal sealed class FakeCluster : IAsyncDisposable
             if (known && stamp.Epoch == state.Epoch && stamp.Sequence != state.Next)
             {
                 return stamp.Sequence + (ulong)records.Count <= state.Next
-                    ? (StatusCode.OK, string.Empty, Answer(log.Remembered.GetValueOrDefault((stamp.Id, stamp.Epoch, stamp.Sequence), -1), records.Count, true))
-                    : (StatusCode.FailedPrecondition, $"The producer's next sequence is {state.Next}, not {stamp.Sequence}.", null);
+                    ? (StatusCode.OK, string.Empty, Answer(log.OffsetOf(stamp), records.Count, duplicate: true))
+                    : (StatusCode.FailedPrecondition, $"The next sequence is {state.Next}.", null);
             }
 
             var offset = (long)log.Records.Count;

@@ -12,4 +12,7 @@ internal sealed class FakeTopic
     public Dictionary<ulong, (uint Epoch, ulong Next)> Producers { get; } = [];
 
     public Dictionary<(ulong Id, uint Epoch, ulong Sequence), long> Remembered { get; } = [];
+
+    public long OffsetOf(ProducerStamp stamp) =>
+        Remembered.GetValueOrDefault((stamp.Id, stamp.Epoch, stamp.Sequence), -1);
 }

@@ -32,9 +32,8 @@ public sealed class PublishBatchTests
         cluster.Nodes[1].Next.Enqueue(Fault.StoreAndBreak);
         await using var client = Connect(cluster);
 
-        var acks = Enumerable.Range(0, 50).Select(i => client.PublishBatchAsync(
-            "t", RecordBatchEncoder.Encode([Message($"{i}")]), 1, new ProducerStamp(9, 0, (ulong)i), Test).AsTask()).ToArray();
-        await Task.WhenAll(acks);
+        await Task.WhenAll(Enumerable.Range(0, 50).Select(i => client.PublishBatchAsync(
+            "t", RecordBatchEncoder.Encode([Message($"{i}")]), 1, new ProducerStamp(9, 0, (ulong)i), Test).AsTask()));
 
         Assert.Equal(Enumerable.Range(0, 50).Select(i => $"{i}"), cluster.Values("t"));
         Assert.Equal(1, cluster.Nodes.Max(n => n.Publishes.Count(p => p.Producer.Sequence == 1)));
@@ -45,13 +44,14 @@ public sealed class PublishBatchTests
     {
         await using var cluster = await FakeCluster.StartAsync();
         await using var client = Connect(cluster);
-        await client.PublishBatchAsync("t", RecordBatchEncoder.Encode([Message("0")]), 1, new ProducerStamp(9, 0, 0), Test);
+        await client.PublishBatchAsync(
+            "t", RecordBatchEncoder.Encode([Message("0")]), 1, new ProducerStamp(9, 0, 0), Test);
 
         var error = await Assert.ThrowsAsync<BrokerClientException>(async () => await client.PublishBatchAsync(
             "t", RecordBatchEncoder.Encode([Message("5")]), 1, new ProducerStamp(9, 0, 5), Test));
 
         Assert.Equal(BrokerClientErrorCode.FailedPrecondition, error.Code);
-        Assert.Contains("next sequence is 1, not 5", error.Message, StringComparison.Ordinal);
+        Assert.Contains("next sequence is 1", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -48,7 +48,8 @@ public sealed class PublishTests
         node.Hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         await using var client = Connect(cluster, o => o with { BatchRecords = 10, MaxInFlightBatchesPerTopic = 3 });
 
-        var acks = Enumerable.Range(0, 100).Select(i => client.PublishAsync("t", Message($"{i}"), Test).AsTask()).ToArray();
+        var acks =
+            Enumerable.Range(0, 100).Select(i => client.PublishAsync("t", Message($"{i}"), Test).AsTask()).ToArray();
         await Until(() => !node.Publishes.IsEmpty, "the first batch arrived");
         Assert.Equal(1, node.MostOutstanding);
 
@@ -126,7 +127,8 @@ public sealed class PublishTests
         cluster.Forwards = false;
         await using var client = Connect(cluster, o => o with { BatchRecords = 7 });
         var random = new Random(4711);
-        Fault[] faults = [Fault.RefuseUnavailable, Fault.AbortStored, Fault.AbortNotStored, Fault.StoreAndBreak, Fault.Break];
+        Fault[] faults =
+            [Fault.RefuseUnavailable, Fault.AbortStored, Fault.AbortNotStored, Fault.StoreAndBreak, Fault.Break];
 
         var acks = new List<Task<PublishAck>>();
         for (var i = 0; i < 3_000; i++)
@@ -142,7 +144,8 @@ public sealed class PublishTests
 
         var answered = await Task.WhenAll(acks);
         Assert.Equal(Enumerable.Range(0, 3_000).Select(i => $"{i}"), cluster.Values("t"));
-        Assert.All(answered.Index(), a => Assert.True(a.Item.Offset == a.Index || a.Item is { Offset: -1, Duplicate: true }));
+        Assert.All(
+            answered.Index(), a => Assert.True(a.Item.Offset == a.Index || a.Item is { Offset: -1, Duplicate: true }));
     }
 
     [Fact]
@@ -176,6 +179,19 @@ public sealed class PublishTests
 
         Assert.Equal(1, ack.Offset);
         Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(1));
+    }
+
+    [Fact]
+    public async Task A_retry_is_made_though_its_timer_rings_too_early()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        cluster.Nodes[0].Next.Enqueue(Fault.RefuseOverloaded);
+        var options = new BrokerClientOptions { Addresses = cluster.Addresses };
+        await using var client = new BrokerClient(options, null, new HastyTimeProvider());
+
+        var ack = await client.PublishAsync("t", Message("x"), Test);
+
+        Assert.Equal(0, ack.Offset);
     }
 
     [Fact]
@@ -228,7 +244,8 @@ public sealed class PublishTests
         var first = client.PublishAsync("t", Message("1"), Test).AsTask();
         var second = client.PublishAsync("t", Message("2"), Test).AsTask();
 
-        var refusal = await Assert.ThrowsAsync<BrokerClientException>(async () => await client.PublishAsync("t", Message("3"), Test));
+        var refusal = await Assert.ThrowsAsync<BrokerClientException>(
+            async () => await client.PublishAsync("t", Message("3"), Test));
         await client.DisposeAsync();
 
         Assert.Equal(BrokerClientErrorCode.ResourceExhausted, refusal.Code);

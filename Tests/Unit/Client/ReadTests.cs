@@ -14,7 +14,14 @@ public sealed class ReadTests
         await using var cluster = await FakeCluster.StartAsync();
         await using var client = Connect(cluster);
         await client.PublishAsync(
-            "t", new BrokerMessage { Key = "k"u8.ToArray(), Value = "v"u8.ToArray(), Headers = [new("h", "1"u8.ToArray())] }, Test);
+            "t",
+            new BrokerMessage
+            {
+                Key = "k"u8.ToArray(),
+                Value = "v"u8.ToArray(),
+                Headers = [new("h", "1"u8.ToArray())],
+            },
+            Test);
 
         var record = Assert.Single(await ReadAll(client, "t"));
 
@@ -118,7 +125,8 @@ public sealed class ReadTests
         var error = await Assert.ThrowsAsync<BrokerClientException>(() => ReadAll(client, "nothing"));
 
         Assert.Equal(BrokerClientErrorCode.NotFound, error.Code);
-        Assert.Contains("Reading topic 'nothing' from offset 0 failed after 3 tries", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Reading topic 'nothing' from offset 0 failed after 3 tries", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -156,7 +164,8 @@ public sealed class ReadTests
         }
     }
 
-    private static async Task<List<BrokerRecord>> ReadAll(BrokerClient client, string topic, ReadOptions? options = null)
+    private static async Task<List<BrokerRecord>> ReadAll(
+        BrokerClient client, string topic, ReadOptions? options = null)
     {
         var records = new List<BrokerRecord>();
         await foreach (var record in client.ReadAsync(topic, options, Test))

@@ -51,7 +51,8 @@ public sealed class RecordBatchCodecTests
     [Fact]
     public void Fields_of_a_later_version_are_skipped()
     {
-        // Field 9 as a number, field 10 as bytes, then value "v"; the record itself stands behind an unknown field of the batch.
+        // Field 9 as a number, field 10 as bytes, then value "v"; the record itself stands behind an unknown field of
+        // the batch.
         byte[] batch = [0x48, 0x01, 0x0A, 0x08, 0x48, 0x05, 0x52, 0x01, 0x00, 0x12, 0x01, (byte)'v'];
         var at = 0;
 
@@ -63,7 +64,8 @@ public sealed class RecordBatchCodecTests
     [Fact]
     public void A_batch_cut_short_is_an_error_and_never_a_short_record()
     {
-        var whole = RecordBatchEncoder.Encode([new BrokerMessage { Key = "k"u8.ToArray(), Value = "value"u8.ToArray() }]);
+        var whole =
+            RecordBatchEncoder.Encode([new BrokerMessage { Key = "k"u8.ToArray(), Value = "value"u8.ToArray() }]);
         for (var length = 1; length < whole.Length; length++)
         {
             var cut = whole.AsMemory(0, length);
@@ -112,8 +114,11 @@ public sealed class RecordBatchCodecTests
         Value = Bytes(random, random.Next(4) switch { 0 => 0, 1 => 127, 2 => random.Next(300), _ => 20_000 }),
         Headers = random.Next(3) == 0
             ? null
-            : [.. Enumerable.Range(0, random.Next(4)).Select(_ => KeyValuePair.Create(Name(random), Bytes(random, random.Next(200))))],
+            : [.. Enumerable.Range(0, random.Next(4)).Select(_ => RandomHeader(random))],
     };
+
+    private static KeyValuePair<string, ReadOnlyMemory<byte>> RandomHeader(Random random) =>
+        new(Name(random), Bytes(random, random.Next(200)));
 
     private static string Name(Random random)
     {
