@@ -1,9 +1,9 @@
-using Broker.Client;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
 
-namespace Microsoft.Extensions.DependencyInjection;
+namespace Broker.Client;
 
 /// <summary>Registers <see cref="BrokerClient"/>.</summary>
 public static class BrokerClientServiceCollectionExtensions
