@@ -25,6 +25,12 @@ internal sealed class FakeBrokers : IBrokerPublisher
     /// <summary>Values that are refused for good.</summary>
     public volatile string? Poison;
 
+    /// <summary>Sends wait here until it is completed.</summary>
+    public volatile Task Hold = Task.CompletedTask;
+
+    /// <summary>So many sends fail without being stored.</summary>
+    public int FailSends;
+
     public int Sends(string topic) => _sends.GetValueOrDefault(topic);
 
     public List<string> Values(string topic)
@@ -40,7 +46,8 @@ internal sealed class FakeBrokers : IBrokerPublisher
     {
         _sends.AddOrUpdate(topic, 1, (_, sends) => sends + 1);
         await Task.Yield();
-        if (Down)
+        await Hold.WaitAsync(cancellationToken);
+        if (Down || Interlocked.Decrement(ref FailSends) >= 0)
         {
             throw new BrokerRefusedException(BrokerRefusal.Transient, "No quorum.");
         }

@@ -9,19 +9,18 @@ using Xunit;
 namespace Broker.Tests.Interop;
 
 /// <summary>The outbox over a real Postgres: what is stored reaches the brokers exactly once, whatever dies.</summary>
-public sealed class OutboxTests : IAsyncLifetime
+public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<PostgresServer>, IAsyncLifetime
 {
     private readonly FakeBrokers _brokers = new();
-    private PostgresServer _postgres = null!;
 
-    public async ValueTask InitializeAsync() => _postgres = await PostgresServer.CreateAsync();
+    public async ValueTask InitializeAsync() => await postgres.UseNewDatabaseAsync();
 
-    public ValueTask DisposeAsync() => _postgres.DisposeAsync();
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task A_committed_message_is_answered_with_its_row_and_offset_and_marked()
     {
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var first = await publisher.PublishAsync("orders", "a", committed: true);
         var second = await publisher.PublishAsync("orders", "b", committed: true);
         Assert.True(first.Committed && second.Committed);
@@ -34,7 +33,7 @@ public sealed class OutboxTests : IAsyncLifetime
     [Fact]
     public async Task Many_at_once_are_gathered_and_keep_the_order_of_each_caller()
     {
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var answers = await Task.WhenAll(Enumerable.Range(0, 3_000).Select(i => publisher.PublishAsync("orders", $"{i}", true)));
         Assert.Equal(Enumerable.Range(0, 3_000).Select(i => $"{i}"), _brokers.Values("orders"));
         Assert.Equal(Enumerable.Range(0, 3_000).Select(i => (long)i), answers.Select(answer => answer.Offset));
@@ -45,7 +44,7 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task Stored_is_answered_while_the_brokers_are_down_and_published_when_they_return()
     {
         _brokers.Down = true;
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         for (var i = 0; i < 20; i++)
         {
             var answer = await publisher.PublishAsync("orders", $"{i}", committed: false);
@@ -61,7 +60,7 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task Lost_answers_are_asked_for_again_and_the_first_offset_comes_back()
     {
         _brokers.LoseAnswers = true;
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var publishing = publisher.PublishAsync("orders", "a", committed: true);
         await Eventually.HoldsAsync(() => _brokers.Sends("orders") >= 2, "sent again");
         _brokers.LoseAnswers = false;
@@ -70,9 +69,28 @@ public sealed class OutboxTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_producers_first_chunk_is_acknowledged_before_the_next_is_sent()
+    {
+        var hold = new TaskCompletionSource();
+        _brokers.Hold = hold.Task;
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
+        for (var i = 0; i < 5; i++)
+        {
+            await publisher.PublishAsync("orders", $"{i}", committed: false);
+        }
+
+        // Brokers that do not know the producer would take the second chunk first, and the first one for a duplicate.
+        await Eventually.HoldsAsync(() => _brokers.Sends("orders") > 0, "the first is under way");
+        _brokers.FailSends = 1;
+        hold.SetResult();
+        await Eventually.HoldsAsync(async () => await publisher.CountAsync("state = 1") == 5, () => "all are committed");
+        Assert.Equal(["0", "1", "2", "3", "4"], _brokers.Values("orders"));
+    }
+
+    [Fact]
     public async Task The_next_process_relays_what_a_dead_one_left_whether_the_brokers_had_it_or_not()
     {
-        await using (var first = await PublisherProcess.StartAsync(_postgres, _brokers))
+        await using (var first = await PublisherProcess.StartAsync(postgres, _brokers))
         {
             _brokers.LoseAnswers = true;
             await first.PublishAsync("orders", "stored and sent", committed: false);
@@ -85,7 +103,7 @@ public sealed class OutboxTests : IAsyncLifetime
         }
 
         _brokers.Down = false;
-        await using var second = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var second = await PublisherProcess.StartAsync(postgres, _brokers);
         await Eventually.HoldsAsync(
             async () => await second.CountAsync("state = 1") == 51, () => "all rows committed");
         var expected = Enumerable.Range(0, 25).Select(i => $"{2 * i}").Prepend("stored and sent");
@@ -97,7 +115,7 @@ public sealed class OutboxTests : IAsyncLifetime
     [Fact]
     public async Task Postgres_killed_and_restarted_in_mid_publish_loses_and_doubles_nothing()
     {
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         using var stop = new CancellationTokenSource();
         var acked = new ConcurrentDictionary<string, long>();
         var workers = Enumerable.Range(0, 16).Select(worker => PublishUntilAsync(publisher, worker, acked, stop.Token)).ToArray();
@@ -105,8 +123,8 @@ public sealed class OutboxTests : IAsyncLifetime
         {
             var before = acked.Count;
             await Eventually.HoldsAsync(() => acked.Count > before + 200, "200 more acknowledged");
-            await _postgres.KillAsync();
-            await _postgres.StartAsync();
+            await postgres.KillAsync();
+            await postgres.StartAsync();
         }
 
         var last = acked.Count;
@@ -118,7 +136,7 @@ public sealed class OutboxTests : IAsyncLifetime
         var values = _brokers.Values("orders");
         Assert.Equal(values.Count, values.Distinct().Count());
         Assert.All(acked, ack => Assert.Equal(ack.Key, values[(int)ack.Value]));
-        await using var database = _postgres.Connect();
+        await using var database = postgres.Connect();
         await using var connection = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
         var stored = await connection.QueryAsync<string>("SELECT DISTINCT convert_from(value, 'UTF8') FROM outbox");
         Assert.Equal(stored.Order(StringComparer.Ordinal), values.Order(StringComparer.Ordinal));
@@ -128,12 +146,12 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task Postgres_away_for_long_is_told_to_the_caller_and_the_next_publish_works()
     {
         await using var publisher = await PublisherProcess.StartAsync(
-            _postgres, _brokers, options => options.StoreTimeout = TimeSpan.FromMilliseconds(300));
+            postgres, _brokers, options => options.StoreTimeout = TimeSpan.FromMilliseconds(300));
         await publisher.PublishAsync("orders", "a", committed: true);
-        await _postgres.KillAsync();
+        await postgres.KillAsync();
         var refusal = await Assert.ThrowsAsync<PublishException>(() => publisher.PublishAsync("orders", "b", committed: true));
         Assert.Equal(PublishFailure.Unavailable, refusal.Failure);
-        await _postgres.StartAsync();
+        await postgres.StartAsync();
         Assert.True((await publisher.PublishAsync("orders", "c", committed: true)).Committed);
         Assert.Equal(["a", "c"], _brokers.Values("orders"));
     }
@@ -142,7 +160,7 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task A_full_outbox_refuses()
     {
         _brokers.Down = true;
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers, options => options.MaxPending = 10);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers, options => options.MaxPending = 10);
         for (var i = 0; i < 10; i++)
         {
             await publisher.PublishAsync("orders", $"{i}", committed: false);
@@ -160,7 +178,7 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task A_refused_message_is_marked_and_those_after_it_go_on_under_a_new_producer()
     {
         _brokers.Poison = "bad";
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         await publisher.PublishAsync("orders", "a", committed: true);
         var refusal = await Assert.ThrowsAsync<PublishException>(() => publisher.PublishAsync("orders", "bad", committed: true));
         Assert.Equal(PublishFailure.Invalid, refusal.Failure);
@@ -175,7 +193,7 @@ public sealed class OutboxTests : IAsyncLifetime
     [Fact]
     public async Task Retention_deletes_old_committed_rows_only()
     {
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         await publisher.PublishAsync("orders", "old", committed: true);
         await Eventually.HoldsAsync(async () => await publisher.CountAsync("state = 1") == 1, () => "marked");
         _brokers.Down = true;
@@ -197,7 +215,7 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task Chunks_beyond_the_memory_bound_are_read_back_from_Postgres()
     {
         _brokers.Down = true;
-        await using var publisher = await PublisherProcess.StartAsync(_postgres, _brokers);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var text = new string('x', 900_000);
         const int Count = 90;
         for (var i = 0; i < Count; i++)

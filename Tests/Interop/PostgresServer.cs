@@ -10,33 +10,43 @@ namespace Broker.Tests.Interop;
 /// A real Postgres of the test's own: a free port, a folder under the temporary one, a user that is not root (the server refuses
 /// root). It can be killed as a crash would kill it, and started again over the same folder.
 /// </summary>
-internal sealed class PostgresServer : IAsyncDisposable
+public sealed class PostgresServer : IAsyncLifetime
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(30);
 
-    private readonly string _folder;
-    private readonly int _port;
+    private readonly string _folder = Directory.CreateTempSubdirectory("broker-postgres-").FullName;
+    private readonly int _port = FreePort();
     private Process? _process;
-
-    private PostgresServer(string folder, int port) => (_folder, _port) = (folder, port);
+    private string _database = "postgres";
+    private int _databases;
 
     // The pool is small so that a test notices leaked connections.
     public string ConnectionString =>
-        $"Host=127.0.0.1;Port={_port};Username=postgres;Database=postgres;Maximum Pool Size=20;Timeout=5;Command Timeout=10";
+        $"Host=127.0.0.1;Port={_port};Username=postgres;Database={_database};Maximum Pool Size=20;Timeout=5;Command Timeout=10";
 
-    public static async Task<PostgresServer> CreateAsync()
+    public async ValueTask InitializeAsync()
     {
-        var folder = Directory.CreateTempSubdirectory("broker-postgres-").FullName;
         if (Environment.IsPrivilegedProcess)
         {
-            await RunAsync("chown", ["postgres", folder]);
+            await RunAsync("chown", ["postgres", _folder]);
         }
 
-        var server = new PostgresServer(folder, FreePort());
         await RunAsync(
-            Command("initdb", out var arguments), [.. arguments, "-D", server.Data, "-U", "postgres", "-A", "trust", "--no-sync"]);
-        await server.StartAsync();
-        return server;
+            Command("initdb", out var arguments), [.. arguments, "-D", Data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+        await StartAsync();
+    }
+
+    /// <summary>Gives the next test an empty database of its own: one server serves a whole class.</summary>
+    public async Task UseNewDatabaseAsync()
+    {
+        _database = "postgres";
+        var name = $"test_{++_databases}";
+        await using var connection = new NpgsqlConnection(ConnectionString + ";Pooling=false");
+        await connection.OpenAsync();
+        await using var command = connection.CreateCommand();
+        command.CommandText = $"CREATE DATABASE {name}";
+        await command.ExecuteNonQueryAsync();
+        _database = name;
     }
 
     public async Task StartAsync()

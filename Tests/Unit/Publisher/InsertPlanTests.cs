@@ -13,10 +13,11 @@ public sealed class InsertPlanTests
     [Fact]
     public void Messages_of_a_topic_share_a_chunk_in_their_order()
     {
-        var plan = Plan(Ticket("a", "b"), Ticket("a"));
+        var plan = Plan(Ticket("a", "b"), Ticket("b", "a"));
         Assert.Equal(["a", "b"], plan.Drafts.Select(draft => draft.Topic));
-        Assert.Equal(["a/0", "a/2"], Values(plan.Drafts[0]));
-        Assert.Equal(3, plan.Rows);
+        Assert.Equal(["a/0", "a/1"], Values(plan.Drafts[0]));
+        Assert.Equal(["b/1", "b/0"], Values(plan.Drafts[1]));
+        Assert.Equal(4, plan.Rows);
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using Publisher;
 using Publisher.Api;
 using Publisher.Outbox;
 using Xunit;
+using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Unit.PublisherService;
 

@@ -1,0 +1,94 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using Broker.Protocol.V1;
+using Google.Protobuf;
+using Subscriber.Following;
+using Subscriber.Inbox;
+
+namespace Broker.Tests.Interop;
+
+/// <summary>The brokers as the subscriber sees them: topics that can be listed and read, and what they publish live.</summary>
+internal sealed class FakeLog : IBrokerLog
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, List<string>> _topics = [];
+
+    public volatile bool Down;
+
+    public int Reads;
+
+    public volatile IReadOnlyList<string>? Registered;
+
+    /// <summary>Commits a batch, and returns what a leader would publish on Redis.</summary>
+    public LiveBatch Append(string topic, params string[] values)
+    {
+        lock (_lock)
+        {
+            var log = _topics.TryGetValue(topic, out var found) ? found : _topics[topic] = [];
+            var batch = new RecordBatch();
+            batch.Records.Add(values.Select(value => new Record { Value = ByteString.CopyFromUtf8(value) }));
+            var live = new LiveBatch
+            {
+                Topic = topic,
+                BaseOffset = log.Count,
+                Count = (uint)values.Length,
+                TimestampUnixMs = 1,
+                Batch = batch.ToByteString(),
+            };
+            log.AddRange(values);
+            return live;
+        }
+    }
+
+    public async IAsyncEnumerable<LogRecord> ReadAsync(
+        string topic, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await Task.Yield();
+        Interlocked.Increment(ref Reads);
+        ThrowIfDown();
+        List<string> values;
+        lock (_lock)
+        {
+            values = [.. (_topics.GetValueOrDefault(topic) ?? []).Skip((int)fromOffset).Take(limit)];
+        }
+
+        for (var i = 0; i < values.Count; i++)
+        {
+            ThrowIfDown();
+            yield return new LogRecord(fromOffset + i, new InboxRecord(1, default, Encoding.UTF8.GetBytes(values[i]), default));
+        }
+    }
+
+    public Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken)
+    {
+        ThrowIfDown();
+        var parsed = Client.TopicFilter.Parse(filter);
+        lock (_lock)
+        {
+            return Task.FromResult<IReadOnlyList<LogTopic>>(
+                [.. _topics.Where(topic => parsed.Matches(topic.Key)).Select(topic => new LogTopic(topic.Key, 0, topic.Value.Count))]);
+        }
+    }
+
+    public Task PutLiveSubscriptionAsync(string name, IReadOnlyList<string> filters, CancellationToken cancellationToken)
+    {
+        ThrowIfDown();
+        Registered = filters;
+        return Task.CompletedTask;
+    }
+
+    public Task DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken)
+    {
+        ThrowIfDown();
+        Registered = [];
+        return Task.CompletedTask;
+    }
+
+    private void ThrowIfDown()
+    {
+        if (Down)
+        {
+            throw new BrokerLogException("No broker answers.");
+        }
+    }
+}
