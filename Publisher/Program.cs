@@ -1,3 +1,4 @@
+using Broker.Client;
 using Publisher;
 using Publisher.Api;
 

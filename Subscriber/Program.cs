@@ -1,3 +1,4 @@
+using Broker.Client;
 using Subscriber;
 using Subscriber.Api;
 

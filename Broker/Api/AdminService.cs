@@ -9,7 +9,9 @@ using Grpc.Core;
 
 namespace Broker.Api;
 
-/// <summary>The service broker.v1.Admin. Questions are answered from this node; changes go to the metadata group's leader.</summary>
+/// <summary>
+/// The service broker.v1.Admin. Questions are answered from this node; changes go to the metadata group's leader.
+/// </summary>
 internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : Admin.AdminBase
 {
     private const int NameBytes = 255;
@@ -35,7 +37,8 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         return Task.FromResult(response);
     }
 
-    public override Task<DescribeClusterResponse> DescribeCluster(DescribeClusterRequest request, ServerCallContext context)
+    public override Task<DescribeClusterResponse> DescribeCluster(
+        DescribeClusterRequest request, ServerCallContext context)
     {
         var options = node.Options;
         var response = new DescribeClusterResponse
@@ -81,7 +84,8 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         if (request.Filters.Count is 0 or > Limits.FiltersPerLiveSubscription)
         {
             throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"A live subscription has 1 to {Limits.FiltersPerLiveSubscription} filters, not {request.Filters.Count}."));
+                $"A live subscription has 1 to {Limits.FiltersPerLiveSubscription} filters, "
+                + $"not {request.Filters.Count}."));
         }
 
         foreach (var filter in request.Filters)
@@ -147,7 +151,8 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
             return result.Code == RefusalCode.None
                 ? done()
                 : throw Refusal.Exhausted(
-                    $"The cluster holds {Limits.LiveSubscriptions:N0} live subscriptions already. Delete one that nobody uses.");
+                    $"The cluster holds {Limits.LiveSubscriptions:N0} live subscriptions already. "
+                    + "Delete one that nobody uses.");
         }
         catch (BrokerException refusal)
         {
@@ -160,7 +165,8 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         if (name.Length == 0 || Encoding.UTF8.GetByteCount(name) > NameBytes)
         {
             throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"A live subscription's name has 1 to {NameBytes} bytes; this one has {Encoding.UTF8.GetByteCount(name)}."));
+                $"A live subscription's name has 1 to {NameBytes} bytes; "
+                + $"this one has {Encoding.UTF8.GetByteCount(name)}."));
         }
     }
 

@@ -33,7 +33,8 @@ internal sealed class BrokerService(
             {
                 var request = requestStream.Current;
                 await answers.ReserveAsync(ended.Token);
-                router.Route(request.Correlation, request.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+                router.Route(
+                    request.Correlation, request.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
             }
 
             answers.NoMoreRequests();
@@ -88,7 +89,9 @@ internal sealed class BrokerService(
         return response;
     }
 
-    /// <summary>A long call ends when its client goes, and when the node stops: the server would wait for it otherwise.</summary>
+    /// <summary>
+    /// A long call ends when its client goes, and when the node stops: the server would wait for it otherwise.
+    /// </summary>
     private CancellationTokenSource EndsWith(ServerCallContext context) =>
         CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
 

@@ -10,8 +10,8 @@ using WireClient = Broker.Protocol.Wire.Broker.BrokerClient;
 namespace Broker.Api;
 
 /// <summary>
-/// One PublishStream to another node, opened when there is something to forward. When it breaks, everything on it is answered
-/// ABORTED: the client sends it again with the same stamp.
+/// One PublishStream to another node, opened when there is something to forward. When it breaks, everything on it is
+/// answered ABORTED: the client sends it again with the same stamp.
 /// </summary>
 internal sealed class ForwardStream : IAsyncDisposable
 {
@@ -33,7 +33,11 @@ internal sealed class ForwardStream : IAsyncDisposable
         _logger = logger;
         _channel = GrpcChannel.ForAddress(
             peer.Address,
-            new GrpcChannelOptions { MaxReceiveMessageSize = Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
+            new GrpcChannelOptions
+            {
+                MaxReceiveMessageSize = Limits.GrpcMessageBytes,
+                MaxSendMessageSize = Limits.GrpcMessageBytes,
+            });
         _running = Task.Run(RunAsync);
     }
 

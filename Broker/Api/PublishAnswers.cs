@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Threading.Channels;
 using Broker.Protocol.Wire;
 using Grpc.Core;
@@ -5,8 +6,8 @@ using Grpc.Core;
 namespace Broker.Api;
 
 /// <summary>
-/// The answers of one publish stream: publishes end in any order and on any thread, one writer sends what is there. At most so many are
-/// under way; beyond that the stream is not read, so that HTTP/2's flow control holds the sender back.
+/// The answers of one publish stream: publishes end in any order and on any thread, one writer sends what is there. At
+/// most so many are under way; beyond that the stream is not read, so that HTTP/2's flow control holds the sender back.
 /// </summary>
 internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
 {
@@ -24,7 +25,8 @@ internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
         var trailers = new Metadata();
         if (refusal.RetryAfterMs > 0)
         {
-            trailers.Add(StatusMap.RetryAfterTrailer, refusal.RetryAfterMs.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            trailers.Add(
+                StatusMap.RetryAfterTrailer, refusal.RetryAfterMs.ToString(CultureInfo.InvariantCulture));
         }
 
         return new RpcException(new Status((StatusCode)refusal.Status, refusal.Message), trailers);
@@ -69,7 +71,8 @@ internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
 /// <summary>The answer of a unary publish.</summary>
 internal sealed class SingleAnswer : IPublishSink
 {
-    private readonly TaskCompletionSource<PublishStreamResponse> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<PublishStreamResponse> _answer = new(
+        TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Task<PublishStreamResponse> Task => _answer.Task;
 

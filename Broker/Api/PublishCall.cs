@@ -5,13 +5,17 @@ using Broker.Topics;
 
 namespace Broker.Api;
 
-/// <summary>Where the answers of publishes go. Called by the replication loop or by a stream to another node: must not block.</summary>
+/// <summary>
+/// Where the answers of publishes go. Called by the replication loop or by a stream to another node: must not block.
+/// </summary>
 internal interface IPublishSink
 {
     void Answered(PublishStreamResponse response);
 }
 
-/// <summary>One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.</summary>
+/// <summary>
+/// One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.
+/// </summary>
 internal sealed class PublishCall : Proposal
 {
     private readonly IPublishSink _sink;
@@ -90,7 +94,8 @@ internal sealed class PublishCall : Proposal
         RefusalCode.OutOfSequence => Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence),
         RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
         RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
-        RefusalCode.InvalidArgument => Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
+        RefusalCode.InvalidArgument =>
+            Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
         _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),
     };
 }

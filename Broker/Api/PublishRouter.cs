@@ -9,17 +9,27 @@ using Broker.Topics;
 namespace Broker.Api;
 
 /// <summary>
-/// Checks a publish once and brings it to the leader of its topic's shard: into the local log, or over the forward stream to another
-/// node. A forwarded publish is not forwarded again.
+/// Checks a publish once and brings it to the leader of its topic's shard: into the local log, or over the forward
+/// stream to another node. A forwarded publish is not forwarded again.
 /// </summary>
 internal sealed class PublishRouter(
     BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
 {
-    /// <summary>How long a publish waits for an election before it is refused: longer than a usual fail-over, shorter than a deadline.</summary>
+    /// <summary>
+    /// How long a publish waits for an election before it is refused: longer than a usual fail-over, shorter than a
+    /// deadline.
+    /// </summary>
     private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
 
-    /// <summary>Routes the request; its answer goes to sink, now or later. Never throws for what a client sent.</summary>
-    public void Route(ulong correlation, PublishRequest request, bool forwarded, IPublishSink sink, CancellationToken cancellationToken)
+    /// <summary>
+    /// Routes the request; its answer goes to sink, now or later. Never throws for what a client sent.
+    /// </summary>
+    public void Route(
+        ulong correlation,
+        PublishRequest request,
+        bool forwarded,
+        IPublishSink sink,
+        CancellationToken cancellationToken)
     {
         PublishCall call;
         try
@@ -58,13 +68,16 @@ internal sealed class PublishRouter(
 
         if (request.Producer is { Id: 0 })
         {
-            throw Refusal.InvalidArgument("producer.id is 0; choose a random number, or leave producer out for a publish without retries.");
+            throw Refusal.InvalidArgument(
+                "producer.id is 0; choose a random number, or leave producer out for a publish without retries.");
         }
 
         var scan = RecordBatchScanner.Scan(request.Batch.Span);
         if (!scan.IsValid)
         {
-            throw scan.Code == RefusalCode.ResourceExhausted ? Refusal.Exhausted(scan.Reason) : Refusal.InvalidArgument(scan.Reason);
+            throw scan.Code == RefusalCode.ResourceExhausted
+                ? Refusal.Exhausted(scan.Reason)
+                : Refusal.InvalidArgument(scan.Reason);
         }
 
         metrics.Published(scan.Count, request.Batch.Length);

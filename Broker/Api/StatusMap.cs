@@ -19,7 +19,8 @@ internal static class StatusMap
         RefusalCode.ResourceExhausted => StatusCode.ResourceExhausted,
         RefusalCode.NotLeader or RefusalCode.NoLeader => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
-        RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition => StatusCode.FailedPrecondition,
+        RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition =>
+            StatusCode.FailedPrecondition,
         _ => StatusCode.Internal,
     };
 

@@ -13,7 +13,8 @@ public sealed partial class BrokerNode
     private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
 
     /// <summary>Commits a change of the cluster's metadata. This node must lead the metadata group.</summary>
-    public async Task<CommandResult> ProposeMetadataAsync(ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
+    public async Task<CommandResult> ProposeMetadataAsync(
+        ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
     {
         var proposal = new EncodedProposal(command);
         Group(GroupId.Metadata).Propose(proposal);
@@ -54,9 +55,11 @@ public sealed partial class BrokerNode
         ILoggerFactory loggers)
     {
         var folder = Path.Combine(Options.DataDirectory, $"group-{id.Value:D4}");
-        var log = GroupLog.Open(device, folder, id, _store.StoreId, new StorageOptions(), loggers.CreateLogger("Broker.Storage"));
+        var log = GroupLog.Open(
+            device, folder, id, _store.StoreId, new StorageOptions(), loggers.CreateLogger("Broker.Storage"));
         _logs.Add(log);
-        ClusterLog.Recovered(_logger, id.Value, log.LastIndex.Value, log.TermRuns.Count == 0 ? 0 : log.TermRuns[^1].Term.Value);
+        ClusterLog.Recovered(
+            _logger, id.Value, log.LastIndex.Value, log.TermRuns.Count == 0 ? 0 : log.TermRuns[^1].Term.Value);
         var options = new RaftOptions
         {
             Id = Options.NodeId,
@@ -72,6 +75,15 @@ public sealed partial class BrokerNode
         }
 
         _groups.Add(new ReplicaGroup(
-            id, options, log, machine, _writer, this, time, new Random(), metrics, loggers.CreateLogger("Broker.Replication")));
+            id,
+            options,
+            log,
+            machine,
+            _writer,
+            this,
+            time,
+            new Random(),
+            metrics,
+            loggers.CreateLogger("Broker.Replication")));
     }
 }

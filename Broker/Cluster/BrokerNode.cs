@@ -46,7 +46,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Options = options;
         _logger = loggers.CreateLogger("Broker.Cluster");
         ClusterLog.Starting(
-            _logger, options.NodeName, options.NodeId.Value, options.Nodes.Count, options.DataDirectory, options.DataShards);
+            _logger,
+            options.NodeName,
+            options.NodeId.Value,
+            options.Nodes.Count,
+            options.DataDirectory,
+            options.DataShards);
         _store = NodeStore.Open(device, options.DataDirectory, options.NodeName, options.NodeId, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
         Metadata = new MetadataStateMachine(metadataChanged);
@@ -54,7 +59,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
         var register = new PeerRegister();
         var gate = new PeerGate(options, _store, Metadata, register);
-        _transport = new PeerTransport(options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"));
+        _transport = new PeerTransport(
+            options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"));
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
         {

@@ -7,8 +7,8 @@ using Broker.Topics;
 namespace Broker.Cluster;
 
 /// <summary>
-/// Forms the cluster: the metadata group's first leader draws the cluster id, its leaders register the nodes and their disks, and
-/// every node writes the id beside its logs, so that it never joins another cluster by mistake.
+/// Forms the cluster: the metadata group's first leader draws the cluster id, its leaders register the nodes and their
+/// disks, and every node writes the id beside its logs, so that it never joins another cluster by mistake.
 /// </summary>
 internal sealed class ClusterFormation(
     BrokerNode node, NodeStore store, PeerRegister register, TimeProvider time, ILogger logger)

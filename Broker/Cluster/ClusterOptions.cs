@@ -1,10 +1,13 @@
 using System.Globalization;
 using Broker.Domain;
+using Broker.ServiceDefaults;
 using Broker.Transport;
 
 namespace Broker.Cluster;
 
-/// <summary>What this node is told from outside: section "Broker" of the configuration, and service discovery.</summary>
+/// <summary>
+/// What this node is told from outside: section "Broker" of the configuration, and service discovery.
+/// </summary>
 public sealed record ClusterOptions
 {
     /// <summary>This node's name, as service discovery knows it, e.g. "broker-1". Setting Broker:NodeName.</summary>
@@ -19,25 +22,29 @@ public sealed record ClusterOptions
     /// <summary>All nodes, this one too, by id.</summary>
     public required IReadOnlyList<PeerEndpoint> Nodes { get; init; }
 
-    /// <summary>Raft groups for topics, beside the metadata group. Fixed when the cluster forms. Setting Broker:DataShards; default 3.</summary>
+    /// <summary>
+    /// Raft groups for topics, beside the metadata group. Fixed when the cluster forms. Setting Broker:DataShards;
+    /// default 3.
+    /// </summary>
     public int DataShards { get; init; } = 3;
 
     /// <summary>
-    /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from this node's only
-    /// by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
+    /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from
+    /// this node's only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
     /// </summary>
     public static ClusterOptions From(IConfiguration configuration)
     {
         var name = configuration["Broker:NodeName"] ?? "broker-1";
         var nodes = Discover(configuration, name);
+        var names = string.Join(", ", nodes.Select(node => node.Name));
         var self = nodes.FirstOrDefault(node => node.Name == name)
-            ?? throw Refusal.InvalidArgument(
-                $"Broker:NodeName is '{name}', but service discovery knows only {string.Join(", ", nodes.Select(node => node.Name))}. "
+            ?? throw new StartupException(
+                $"Broker:NodeName is '{name}', but service discovery knows only {names}. "
                 + $"Set services__{name}__grpc__0 to this node's own address, or correct the name.");
         var shards = configuration.GetValue("Broker:DataShards", 3);
         if (shards is < 1 or > 256)
         {
-            throw Refusal.InvalidArgument($"Broker:DataShards is {shards}; it must be from 1 to 256.");
+            throw new StartupException($"Broker:DataShards is {shards}; it must be from 1 to 256.");
         }
 
         return new ClusterOptions
@@ -71,11 +78,13 @@ public sealed record ClusterOptions
     private static Uri ParseAddress(string name, string address) =>
         Uri.TryCreate(address, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
             ? uri!
-            : throw Refusal.InvalidArgument(
+            : throw new StartupException(
                 $"services__{name}__grpc__0 is '{address}'; expected an address such as http://localhost:7001.");
 
     private static string WithoutNumber(string name) => name.TrimEnd("0123456789".ToCharArray());
 
     private static int NumberOf(string name) =>
-        int.TryParse(name.AsSpan(WithoutNumber(name).Length), CultureInfo.InvariantCulture, out var number) ? number : 0;
+        int.TryParse(name.AsSpan(WithoutNumber(name).Length), CultureInfo.InvariantCulture, out var number)
+            ? number
+            : 0;
 }

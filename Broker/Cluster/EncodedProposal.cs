@@ -6,7 +6,8 @@ namespace Broker.Cluster;
 /// <summary>A command given as bytes, for callers that await its fate: metadata changes, not the hot path.</summary>
 internal sealed class EncodedProposal(ReadOnlyMemory<byte> command) : Proposal
 {
-    private readonly TaskCompletionSource<CommandResult> _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<CommandResult> _done = new(
+        TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Task<CommandResult> Done => _done.Task;
 

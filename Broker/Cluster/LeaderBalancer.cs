@@ -6,15 +6,21 @@ using Broker.Transport;
 namespace Broker.Cluster;
 
 /// <summary>
-/// Spreads leaders: group g belongs to node g modulo the number of nodes. After a node has come back and stayed, the node that led in
-/// its stead hands the group back, so that one crash does not leave all the work on one node.
+/// Spreads leaders: group g belongs to node g modulo the number of nodes. After a node has come back and stayed, the
+/// node that led in its stead hands the group back, so that one crash does not leave all the work on one node.
 /// </summary>
 internal sealed class LeaderBalancer(
-    ClusterOptions options, IReadOnlyList<ReplicaGroup> groups, PeerTransport transport, TimeProvider time, ILogger logger)
+    ClusterOptions options,
+    IReadOnlyList<ReplicaGroup> groups,
+    PeerTransport transport,
+    TimeProvider time,
+    ILogger logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
 
-    /// <summary>A node counts as back when it has been connected and the group quiet in its leadership for so long.</summary>
+    /// <summary>
+    /// A node counts as back when it has been connected and the group quiet in its leadership for so long.
+    /// </summary>
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<GroupId, (Term Term, DateTimeOffset Since)> _stable = [];
@@ -38,7 +44,9 @@ internal sealed class LeaderBalancer(
     {
         var status = group.Status;
         var preferred = PreferredLeader(options, group.Id);
-        var eligible = status.Role == RaftRole.Leader && preferred != options.NodeId && transport.IsConnected(preferred);
+        var eligible = status.Role == RaftRole.Leader
+            && preferred != options.NodeId
+            && transport.IsConnected(preferred);
         var now = time.GetUtcNow();
         if (!eligible)
         {

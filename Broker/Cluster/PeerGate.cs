@@ -8,8 +8,9 @@ using Broker.Transport;
 namespace Broker.Cluster;
 
 /// <summary>
-/// Decides who may talk to this node, and hands what peers say to the groups. A node that comes back with an empty disk under its
-/// old number is refused: it has forgotten its votes and its log, so counting it again could lose what was acknowledged.
+/// Decides who may talk to this node, and hands what peers say to the groups. A node that comes back with an empty disk
+/// under its old number is refused: it has forgotten its votes and its log, so counting it again could lose what was
+/// acknowledged.
 /// </summary>
 internal sealed class PeerGate(
     ClusterOptions options, NodeStore store, MetadataStateMachine metadata, PeerRegister register) : IPeerGate
@@ -65,11 +66,11 @@ internal sealed class PeerGate(
         var node = new NodeId((int)hello.NodeId);
         if (hello.ProtocolVersion != ProtocolVersion)
         {
-            return $"'{hello.Name}' speaks version {hello.ProtocolVersion} of the peer protocol; '{options.NodeName}' speaks "
-                + $"{ProtocolVersion}. Run the same release on all nodes.";
+            return $"'{hello.Name}' speaks version {hello.ProtocolVersion} of the peer protocol; "
+                + $"'{options.NodeName}' speaks {ProtocolVersion}. Run the same release on all nodes.";
         }
 
-        if (options.Nodes.FirstOrDefault(known => known.Node == node) is not { } expected || expected.Name != hello.Name)
+        if (!options.Nodes.Any(known => known.Node == node && known.Name == hello.Name))
         {
             return $"Node {node} is not '{hello.Name}' here. Give every node the same list of brokers.";
         }
@@ -85,11 +86,13 @@ internal sealed class PeerGate(
             return $"'{hello.Name}' sent no store id.";
         }
 
-        // The registered disk counts for nodes that were away when the cluster formed; the pinned one from the first meeting on.
+        // The registered disk counts for nodes that were away when the cluster formed; the pinned one from the first
+        // meeting on.
         var registered = metadata.Current.FindNode(node)?.StoreId ?? storeId;
         return store.TryPinPeer(node, storeId, out var pinned) && (pinned = registered) == storeId
             ? ""
-            : $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({pinned:N}). A node that lost its "
-                + "disk has lost its votes and its log, and must not be counted under its old number. Give it its old disk back.";
+            : $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({pinned:N}). "
+                + "A node that lost its disk has lost its votes and its log, and must not be counted under its old "
+                + "number. Give it its old disk back.";
     }
 }

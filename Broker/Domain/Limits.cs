@@ -86,13 +86,19 @@ public static class Limits
     /// <summary>The same in bytes: what a node may spend on a Redis that is slow or away.</summary>
     public const int LiveQueueBytes = 32 * 1024 * 1024;
 
-    /// <summary>Bytes handed to the Redis client before one answer is awaited: bounds the client's own, unbounded queue.</summary>
+    /// <summary>
+    /// Bytes handed to the Redis client before one answer is awaited: bounds the client's own, unbounded queue.
+    /// </summary>
     public const int LiveUnconfirmedBytes = 1024 * 1024;
 
-    /// <summary>Readers of one node that wait at the tail of a topic: one for each connection that the node would take.</summary>
+    /// <summary>
+    /// Readers of one node that wait at the tail of a topic: one for each connection that the node would take.
+    /// </summary>
     public const int TailReaders = 10_000;
 
-    /// <summary>Nodes that a cluster may have registered: far above any sensible Raft cluster, and a bound on its metadata.</summary>
+    /// <summary>
+    /// Nodes that a cluster may have registered: far above any sensible Raft cluster, and a bound on its metadata.
+    /// </summary>
     public const int ClusterNodes = 100;
 
     /// <summary>Bytes of batches in one answer to a reader.</summary>

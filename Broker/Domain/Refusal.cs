@@ -19,8 +19,8 @@ public static class Refusal
 
     public static BrokerException TooManyTopics(string topic) => Make(
         RefusalCode.ResourceExhausted,
-        $"Topic '{topic}' would be one more than the {Limits.Topics:N0} that a cluster may hold. Nothing was stored; use fewer topics, with "
-        + "keys or headers to tell messages apart.");
+        $"Topic '{topic}' would be one more than the {Limits.Topics:N0} that a cluster may hold. Nothing was stored; "
+        + "use fewer topics, with keys or headers to tell messages apart.");
 
     public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
         RefusalCode.ResourceExhausted,

@@ -6,8 +6,8 @@ using Broker.Storage;
 namespace Broker.Replication;
 
 /// <summary>
-/// The one thread that writes to disk. Each group has at most one write here, so the queue is bounded by the number of groups;
-/// while one flush runs, the groups gather their next write (group commit without sleeping).
+/// The one thread that writes to disk. Each group has at most one write here, so the queue is bounded by the number of
+/// groups; while one flush runs, the groups gather their next write (group commit without sleeping).
 /// </summary>
 public sealed class LogWriter : ILogWriter, IDisposable
 {
@@ -68,7 +68,8 @@ public sealed class LogWriter : ILogWriter, IDisposable
         }
         catch (Exception exception)
         {
-            // After a failed fsync the page cache cannot be trusted (PostgreSQL's fsyncgate): only a restart can tell what is there.
+            // After a failed fsync the page cache cannot be trusted (PostgreSQL's fsyncgate): only a restart can tell
+            // what is there.
             ReplicationLog.WriterFailed(_logger, exception.Message, exception);
             _onFatal(exception);
         }

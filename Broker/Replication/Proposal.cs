@@ -3,8 +3,8 @@ using Broker.Domain;
 namespace Broker.Replication;
 
 /// <summary>
-/// A command that a caller wants in a group's log, and what to do when its fate is known. The callbacks run on the replication
-/// loop's thread: they hand the answer on and return at once.
+/// A command that a caller wants in a group's log, and what to do when its fate is known. The callbacks run on the
+/// replication loop's thread: they hand the answer on and return at once.
 /// </summary>
 public abstract class Proposal
 {

@@ -12,8 +12,8 @@ public sealed partial class ReplicaGroup
     private long _waitingBytes;
 
     /// <summary>
-    /// Hands a command to the group. The proposal's callbacks tell its fate; it is refused at once when this replica does not
-    /// lead, or when too much waits.
+    /// Hands a command to the group. The proposal's callbacks tell its fate; it is refused at once when this replica
+    /// does not lead, or when too much waits.
     /// </summary>
     public void Propose(Proposal proposal)
     {
@@ -88,7 +88,8 @@ public sealed partial class ReplicaGroup
         var message = PeerMessageMapper.FromWire(wire, out var entries);
         if (message is null)
         {
-            // Raft sends again what is not acknowledged, so a damaged or unknown message costs a round trip, nothing else.
+            // Raft sends again what is not acknowledged, so a damaged or unknown message costs a round trip, nothing
+            // else.
             ReplicationLog.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
             return;
         }

@@ -42,7 +42,8 @@ public sealed partial class ReplicaGroup
         var result = _raft.TryPropose(LogEntry.OverheadBytes + bodyBytes, out var index);
         if (result != ProposeResult.Accepted)
         {
-            // Overloaded or handing over leadership: the batch goes on waiting, in its order, bounded by the queue's limits.
+            // Overloaded or handing over leadership: the batch goes on waiting, in its order, bounded by the queue's
+            // limits.
             PutBack();
             return false;
         }

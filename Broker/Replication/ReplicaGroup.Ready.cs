@@ -74,7 +74,8 @@ public sealed partial class ReplicaGroup
     private void AppendNoop(LogIndex index)
     {
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
-        _tail.Append(new LogEntry(index, _raft.Term, EntryKind.Noop, 0, _lastTimestampUnixMs, Crc32C.Compute([]), default));
+        _tail.Append(
+            new LogEntry(index, _raft.Term, EntryKind.Noop, 0, _lastTimestampUnixMs, Crc32C.Compute([]), default));
     }
 
     private void Truncate(LogIndex from)

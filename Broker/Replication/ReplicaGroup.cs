@@ -7,8 +7,9 @@ using Broker.Storage;
 namespace Broker.Replication;
 
 /// <summary>
-/// One replica of one Raft group: joins the pure RaftNode with its log, its peers and its state machine. Everything mutable belongs
-/// to one thread, the one that calls <see cref="Pump"/>; other threads hand things in through the bounded queues and look at
+/// One replica of one Raft group: joins the pure RaftNode with its log, its peers and its state machine. Everything
+/// mutable belongs to one thread, the one that calls <see cref="Pump"/>; other threads hand things in through the
+/// bounded queues and look at
 /// <see cref="Status"/>. It has no thread, clock or timer of its own, so the simulator runs it as it is.
 /// </summary>
 public sealed partial class ReplicaGroup
@@ -76,7 +77,9 @@ public sealed partial class ReplicaGroup
     /// <summary>Whether a <see cref="Pump"/> is due even without input: a heartbeat or an election timeout.</summary>
     public bool IsDue => NowMs() >= _raft.NextDeadlineMs;
 
-    /// <summary>Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.</summary>
+    /// <summary>
+    /// Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.
+    /// </summary>
     public void Pump()
     {
         Volatile.Write(ref _scheduled, 0);
@@ -151,7 +154,8 @@ public sealed partial class ReplicaGroup
             _metrics.BecameLeader();
         }
 
-        Interlocked.Exchange(ref _statusChanged, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+        Interlocked.Exchange(
+            ref _statusChanged, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
     }
 
     private void Schedule()

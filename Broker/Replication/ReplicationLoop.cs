@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace Broker.Replication;
 
 /// <summary>
-/// The one thread on which all groups of a node live. It sleeps until a group has input or the next tick is due. A thread of its
-/// own, above normal priority, so that heartbeats leave in time however busy the thread pool is.
+/// The one thread on which all groups of a node live. It sleeps until a group has input or the next tick is due. A
+/// thread of its own, above normal priority, so that heartbeats leave in time however busy the thread pool is.
 /// </summary>
 public sealed class ReplicationLoop : IDisposable
 {
@@ -102,8 +102,8 @@ public sealed class ReplicationLoop : IDisposable
 
     private void Sleep(long until)
     {
-        // The flag is set before the last look at the queue, and Schedule enqueues before it looks at the flag: one of the two
-        // sees the other. A barrier keeps the flag's write before the queue's read.
+        // The flag is set before the last look at the queue, and Schedule enqueues before it looks at the flag: one of
+        // the two sees the other. A barrier keeps the flag's write before the queue's read.
         _sleeping = true;
         Interlocked.MemoryBarrier();
         if (_scheduled.IsEmpty && !_stopping)

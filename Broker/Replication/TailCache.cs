@@ -3,9 +3,9 @@ using Broker.Domain;
 namespace Broker.Replication;
 
 /// <summary>
-/// The newest entries of a group's log in memory: what followers, apply and readers at the tail want is here, so that the disk is
-/// only written. Entries that are not yet both durable here and applied are never evicted; beyond that a byte budget holds.
-/// Written by the loop, read by any thread.
+/// The newest entries of a group's log in memory: what followers, apply and readers at the tail want is here, so that
+/// the disk is only written. Entries that are not yet both durable here and applied are never evicted; beyond that a
+/// byte budget holds. Written by the loop, read by any thread.
 /// </summary>
 public sealed class TailCache(long budgetBytes)
 {

@@ -7,8 +7,8 @@ using Grpc.Core;
 namespace Broker.Transport;
 
 /// <summary>
-/// The stream to one peer, whoever dialled it: a bounded queue out, a reader in. When the queue is full a message is dropped, because
-/// Raft sends again and a slow peer must never hold a fast one back.
+/// The stream to one peer, whoever dialled it: a bounded queue out, a reader in. When the queue is full a message is
+/// dropped, because Raft sends again and a slow peer must never hold a fast one back.
 /// </summary>
 internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics metrics, ILogger logger) : IDisposable
 {
@@ -17,7 +17,10 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
 
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>A stream that is silent for so long (four missed keep-alives) is given up: its process hangs or the network is cut.</summary>
+    /// <summary>
+    /// A stream that is silent for so long (four missed keep-alives) is given up: its process hangs or the network is
+    /// cut.
+    /// </summary>
     private static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(2);
 
     private static readonly PeerMessage KeepAlive = new();
@@ -43,7 +46,10 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
 
     public void Dispose() => _oneStream.Dispose();
 
-    /// <summary>Runs one open stream, after the hellos, until it breaks. A newer stream ends the older: its peer has given that up.</summary>
+    /// <summary>
+    /// Runs one open stream, after the hellos, until it breaks. A newer stream ends the older: its peer has given that
+    /// up.
+    /// </summary>
     public async Task RunAsync(
         IAsyncStreamReader<PeerEnvelope> reader,
         IAsyncStreamWriter<PeerEnvelope> writer,
@@ -52,7 +58,8 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
     {
         // Not disposed: a newer stream may still cancel it, and without a timer it holds nothing.
         var ended = new CancellationTokenSource();
-        using var stop = cancellationToken.UnsafeRegister(static state => ((CancellationTokenSource)state!).Cancel(), ended);
+        using var stop = cancellationToken.UnsafeRegister(
+            static state => ((CancellationTokenSource)state!).Cancel(), ended);
         if (Interlocked.Exchange(ref _current, ended) is { } older)
         {
             await older.CancelAsync();
@@ -86,7 +93,8 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
         gate.Connected(peer.Node, hello);
         try
         {
-            var pumps = new[] { ReadAsync(reader, ended), WriteAsync(writer, ended.Token), KeepAliveAsync(ended.Token) };
+            var pumps = new[] { ReadAsync(reader, ended), WriteAsync(writer, ended.Token), KeepAliveAsync(
+                ended.Token) };
             var first = await Task.WhenAny(pumps);
             await ended.CancelAsync();
             foreach (var pump in pumps)

@@ -7,8 +7,8 @@ using Grpc.Net.Client;
 namespace Broker.Transport;
 
 /// <summary>
-/// All streams to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over it. A broken
-/// stream is dialled again with back-off and jitter.
+/// All streams to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over it.
+/// A broken stream is dialled again with back-off and jitter.
 /// </summary>
 public sealed class PeerTransport : IAsyncDisposable
 {
@@ -84,7 +84,8 @@ public sealed class PeerTransport : IAsyncDisposable
     {
         using var channel = GrpcChannel.ForAddress(
             link.Peer.Address,
-            new GrpcChannelOptions { MaxReceiveMessageSize = Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
+            new GrpcChannelOptions { MaxReceiveMessageSize =
+                Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
         var client = new Peer.PeerClient(channel);
         var delay = RedialDelayMin;
         while (!cancellationToken.IsCancellationRequested)
@@ -98,7 +99,8 @@ public sealed class PeerTransport : IAsyncDisposable
                 {
                     throw new RpcException(new Status(
                         StatusCode.FailedPrecondition,
-                        $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': check service discovery."));
+                        $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': "
+                        + "check service discovery."));
                 }
 
                 delay = RedialDelayMin;
@@ -113,7 +115,8 @@ public sealed class PeerTransport : IAsyncDisposable
                 return;
             }
 
-            // Half of the delay is fixed, half is chance, so that nodes that lost one peer together do not return together.
+            // Half of the delay is fixed, half is chance, so that nodes that lost one peer together do not return
+            // together.
             var pause = (delay / 2) + (Random.Shared.NextDouble() * delay / 2);
             await Task.Delay(pause, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, RedialDelayMax.Ticks));
@@ -128,7 +131,8 @@ public sealed class PeerTransport : IAsyncDisposable
         return arrived && reader.Current.Hello is { } hello
             ? hello
             : throw new RpcException(new Status(
-                StatusCode.InvalidArgument, "The first envelope of a peer stream must hold a hello. Is this a broker's peer?"));
+                StatusCode.InvalidArgument,
+                "The first envelope of a peer stream must hold a hello. Is this a broker's peer?"));
     }
 
     private PeerLink Admit(PeerHello hello)

@@ -6,8 +6,9 @@ using Publisher.Sending;
 namespace Broker.Tests.Interop;
 
 /// <summary>
-/// The brokers as the publisher sees them: topics with offsets, and deduplication by the rules of the real ones, the sharp edge
-/// included: an unknown producer may begin at any sequence, and what lies before is then taken for a duplicate.
+/// The brokers as the publisher sees them: topics with offsets, and deduplication by the rules of the real ones, the
+/// sharp edge included: an unknown producer may begin at any sequence, and what lies before is then taken for a
+/// duplicate.
 /// </summary>
 internal sealed class FakeBrokers : IBrokerPublisher
 {
@@ -78,7 +79,8 @@ internal sealed class FakeBrokers : IBrokerPublisher
 
             if (sequence != producer.Next)
             {
-                throw new BrokerRefusedException(BrokerRefusal.OutOfSequence, $"Expected {producer.Next}, not {sequence}.");
+                throw new BrokerRefusedException(
+                    BrokerRefusal.OutOfSequence, $"Expected {producer.Next}, not {sequence}.");
             }
 
             var log = _topics.TryGetValue(topic, out var found) ? found : _topics[topic] = [];

@@ -7,7 +7,9 @@ using Subscriber.Inbox;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>The brokers as the subscriber sees them: topics that can be listed and read, and what they publish live.</summary>
+/// <summary>
+/// The brokers as the subscriber sees them: topics that can be listed and read, and what they publish live.
+/// </summary>
 internal sealed class FakeLog : IBrokerLog
 {
     private readonly Lock _lock = new();
@@ -55,7 +57,8 @@ internal sealed class FakeLog : IBrokerLog
         for (var i = 0; i < values.Count; i++)
         {
             ThrowIfDown();
-            yield return new LogRecord(fromOffset + i, new InboxRecord(1, default, Encoding.UTF8.GetBytes(values[i]), default));
+            yield return new LogRecord(
+                fromOffset + i, new InboxRecord(1, default, Encoding.UTF8.GetBytes(values[i]), default));
         }
     }
 
@@ -66,11 +69,13 @@ internal sealed class FakeLog : IBrokerLog
         lock (_lock)
         {
             return Task.FromResult<IReadOnlyList<LogTopic>>(
-                [.. _topics.Where(topic => parsed.Matches(topic.Key)).Select(topic => new LogTopic(topic.Key, 0, topic.Value.Count))]);
+                [.. _topics.Where(topic => parsed.Matches(topic.Key)).Select(
+                    topic => new LogTopic(topic.Key, 0, topic.Value.Count))]);
         }
     }
 
-    public Task PutLiveSubscriptionAsync(string name, IReadOnlyList<string> filters, CancellationToken cancellationToken)
+    public Task PutLiveSubscriptionAsync(
+        string name, IReadOnlyList<string> filters, CancellationToken cancellationToken)
     {
         ThrowIfDown();
         Registered = filters;

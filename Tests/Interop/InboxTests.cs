@@ -6,7 +6,9 @@ using Xunit;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>The inbox over a real Postgres and a real Redis: every message once and in order, whatever dies or gets lost.</summary>
+/// <summary>
+/// The inbox over a real Postgres and a real Redis: every message once and in order, whatever dies or gets lost.
+/// </summary>
 public sealed class InboxTests(PostgresServer postgres) : IClassFixture<PostgresServer>, IAsyncLifetime
 {
     private readonly FakeLog _log = new();
@@ -162,7 +164,8 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
             var subjects = first.Part<SubjectList>();
             await subjects.AddAsync("bills.*", CancellationToken.None);
             await first.HasAsync("bills.eu", 1);
-            var refusal = await Assert.ThrowsAsync<SubscriberException>(() => subjects.RemoveAsync("orders", CancellationToken.None));
+            var refusal = await Assert.ThrowsAsync<SubscriberException>(
+                () => subjects.RemoveAsync("orders", CancellationToken.None));
             Assert.Equal(SubscriberFailure.Configured, refusal.Failure);
             await Assert.ThrowsAsync<SubscriberException>(() => subjects.AddAsync("bills..eu", CancellationToken.None));
         }
@@ -178,7 +181,8 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
     {
         await using var redis = new RedisServer();
         await redis.StartAsync();
-        await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log, redis.ConnectionString, "orders", "bills.>");
+        await using var subscriber = await SubscriberProcess.StartAsync(
+            postgres, _log, redis.ConnectionString, "orders", "bills.>");
         var health = subscriber.Part<LiveHealth>();
         var metrics = subscriber.Part<SubscriberMetrics>();
         await Eventually.HoldsAsync(() => health.IsHealthy, "the live feed works");
@@ -218,8 +222,10 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
             }
         }
 
-        Assert.Equal(["orders.eu.created", "orders.eu.created", "orders.us.created"], seen.Select(message => message.Topic));
-        var rest = await reader.ReadAsync("orders.eu.created", seen[0].InboxId, false, 0, patience.Token).ToListAsync(patience.Token);
+        Assert.Equal(
+            ["orders.eu.created", "orders.eu.created", "orders.us.created"], seen.Select(message => message.Topic));
+        var rest = await reader.ReadAsync(
+            "orders.eu.created", seen[0].InboxId, false, 0, patience.Token).ToListAsync(patience.Token);
         Assert.Equal([seen[1].InboxId], rest.Select(message => message.InboxId));
         var refusal = await Assert.ThrowsAsync<SubscriberException>(
             async () => await reader.ReadAsync("a..b", 0, false, 0, patience.Token).ToListAsync(patience.Token));

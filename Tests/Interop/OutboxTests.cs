@@ -27,14 +27,16 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         Assert.Equal((0, 1), (first.Offset, second.Offset));
         Assert.True(second.OutboxId > first.OutboxId);
         await Eventually.HoldsAsync(
-            async () => await publisher.CountAsync("state = 1 AND broker_offset = sequence") == 2, () => "both rows marked");
+            async () =>
+                await publisher.CountAsync("state = 1 AND broker_offset = sequence") == 2, () => "both rows marked");
     }
 
     [Fact]
     public async Task Many_at_once_are_gathered_and_keep_the_order_of_each_caller()
     {
         await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
-        var answers = await Task.WhenAll(Enumerable.Range(0, 3_000).Select(i => publisher.PublishAsync("orders", $"{i}", true)));
+        var answers = await Task.WhenAll(
+            Enumerable.Range(0, 3_000).Select(i => publisher.PublishAsync("orders", $"{i}", true)));
         Assert.Equal(Enumerable.Range(0, 3_000).Select(i => $"{i}"), _brokers.Values("orders"));
         Assert.Equal(Enumerable.Range(0, 3_000).Select(i => (long)i), answers.Select(answer => answer.Offset));
         Assert.True(_brokers.Sends("orders") < 1_000, $"{_brokers.Sends("orders")} sends for 3,000 messages");
@@ -83,7 +85,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         await Eventually.HoldsAsync(() => _brokers.Sends("orders") > 0, "the first is under way");
         _brokers.FailSends = 1;
         hold.SetResult();
-        await Eventually.HoldsAsync(async () => await publisher.CountAsync("state = 1") == 5, () => "all are committed");
+        await Eventually.HoldsAsync(
+            async () => await publisher.CountAsync("state = 1") == 5, () => "all are committed");
         Assert.Equal(["0", "1", "2", "3", "4"], _brokers.Values("orders"));
     }
 
@@ -118,7 +121,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         using var stop = new CancellationTokenSource();
         var acked = new ConcurrentDictionary<string, long>();
-        var workers = Enumerable.Range(0, 16).Select(worker => PublishUntilAsync(publisher, worker, acked, stop.Token)).ToArray();
+        var workers = Enumerable.Range(0, 16).Select(
+            worker => PublishUntilAsync(publisher, worker, acked, stop.Token)).ToArray();
         for (var round = 0; round < 3; round++)
         {
             var before = acked.Count;
@@ -131,7 +135,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         await Eventually.HoldsAsync(() => acked.Count > last + 200, "200 more after the last restart");
         await stop.CancelAsync();
         await Task.WhenAll(workers);
-        await Eventually.HoldsAsync(async () => await publisher.CountAsync("state = 0") == 0, () => "nothing is left pending");
+        await Eventually.HoldsAsync(
+            async () => await publisher.CountAsync("state = 0") == 0, () => "nothing is left pending");
 
         var values = _brokers.Values("orders");
         Assert.Equal(values.Count, values.Distinct().Count());
@@ -149,7 +154,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
             postgres, _brokers, options => options.StoreTimeout = TimeSpan.FromMilliseconds(300));
         await publisher.PublishAsync("orders", "a", committed: true);
         await postgres.KillAsync();
-        var refusal = await Assert.ThrowsAsync<PublishException>(() => publisher.PublishAsync("orders", "b", committed: true));
+        var refusal = await Assert.ThrowsAsync<PublishException>(
+            () => publisher.PublishAsync("orders", "b", committed: true));
         Assert.Equal(PublishFailure.Unavailable, refusal.Failure);
         await postgres.StartAsync();
         Assert.True((await publisher.PublishAsync("orders", "c", committed: true)).Committed);
@@ -160,13 +166,15 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
     public async Task A_full_outbox_refuses()
     {
         _brokers.Down = true;
-        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers, options => options.MaxPending = 10);
+        await using var publisher = await PublisherProcess.StartAsync(
+            postgres, _brokers, options => options.MaxPending = 10);
         for (var i = 0; i < 10; i++)
         {
             await publisher.PublishAsync("orders", $"{i}", committed: false);
         }
 
-        var refusal = await Assert.ThrowsAsync<PublishException>(() => publisher.PublishAsync("orders", "10", committed: false));
+        var refusal = await Assert.ThrowsAsync<PublishException>(
+            () => publisher.PublishAsync("orders", "10", committed: false));
         Assert.Equal(PublishFailure.Overloaded, refusal.Failure);
         _brokers.Down = false;
         await Eventually.HoldsAsync(() => _brokers.Values("orders").Count == 10, "drained");
@@ -180,7 +188,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         _brokers.Poison = "bad";
         await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         await publisher.PublishAsync("orders", "a", committed: true);
-        var refusal = await Assert.ThrowsAsync<PublishException>(() => publisher.PublishAsync("orders", "bad", committed: true));
+        var refusal = await Assert.ThrowsAsync<PublishException>(
+            () => publisher.PublishAsync("orders", "bad", committed: true));
         Assert.Equal(PublishFailure.Invalid, refusal.Failure);
         Assert.Equal(2, (await publisher.PublishAsync("orders", "b", committed: true)).Offset + 1);
         Assert.True((await publisher.PublishAsync("orders", "c", committed: true)).Committed);

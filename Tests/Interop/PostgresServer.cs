@@ -7,8 +7,8 @@ using Xunit;
 namespace Broker.Tests.Interop;
 
 /// <summary>
-/// A real Postgres of the test's own: a free port, a folder under the temporary one, a user that is not root (the server refuses
-/// root). It can be killed as a crash would kill it, and started again over the same folder.
+/// A real Postgres of the test's own: a free port, a folder under the temporary one, a user that is not root (the
+/// server refuses root). It can be killed as a crash would kill it, and started again over the same folder.
 /// </summary>
 public sealed class PostgresServer : IAsyncLifetime
 {
@@ -54,7 +54,8 @@ public sealed class PostgresServer : IAsyncLifetime
         var deadline = Stopwatch.StartNew();
         while (true)
         {
-            // Right after a kill the orphaned backends still hold the shared memory for a moment, and the server refuses to start.
+            // Right after a kill the orphaned backends still hold the shared memory for a moment, and the server
+            // refuses to start.
             _process ??= Launch();
             if (await CanConnectAsync())
             {
@@ -114,7 +115,8 @@ public sealed class PostgresServer : IAsyncLifetime
     private Process Launch()
     {
         var command = Command("postgres", out var prefix);
-        string[] arguments = [.. prefix, "-D", Data, "-p", $"{_port}", "-h", "127.0.0.1", "-k", _folder, "-c", "shared_buffers=16MB"];
+        string[] arguments =
+            [.. prefix, "-D", Data, "-p", $"{_port}", "-h", "127.0.0.1", "-k", _folder, "-c", "shared_buffers=16MB"];
         var line = string.Join(' ', arguments.Prepend(command).Select(argument => $"'{argument}'"));
         return Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec {line} >>'{LogFile}' 2>&1"]))!;
     }

@@ -6,7 +6,9 @@ using StackExchange.Redis;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>A real redis-server of the test's own, without persistence. It can be killed and started again on its port.</summary>
+/// <summary>
+/// A real redis-server of the test's own, without persistence. It can be killed and started again on its port.
+/// </summary>
 internal sealed class RedisServer : IAsyncDisposable
 {
     private readonly int _port = FreePort();

@@ -40,7 +40,8 @@ internal sealed record Scenario
     public required double NoticeRate { get; init; }
 
     /// <summary>
-    /// How often a new leader crashes or is cut off within moments, its first entries half spread: what Raft's figure 8 needs.
+    /// How often a new leader crashes or is cut off within moments, its first entries half spread: what Raft's figure 8
+    /// needs.
     /// </summary>
     public required double UnluckyLeaderRate { get; init; }
 

@@ -17,7 +17,9 @@ public sealed class GrpcChannel : ChannelBase, IDisposable
 
     private static readonly TimeSpan DefaultPingTimeout = TimeSpan.FromSeconds(20);
 
-    /// <summary>As the C core: a host that swallows packets is UNAVAILABLE after this time, not after TCP's minutes.</summary>
+    /// <summary>
+    /// As the C core: a host that swallows packets is UNAVAILABLE after this time, not after TCP's minutes.
+    /// </summary>
     private static readonly TimeSpan DefaultConnectTimeout = TimeSpan.FromSeconds(20);
 
     /// <summary>A stream's first window. It grows by itself; this saves its first doublings.</summary>
