@@ -28,6 +28,7 @@ internal sealed class Faults(World world)
         foreach (var node in world.Nodes)
         {
             node.Resume();
+            node.JumpClock(TimeSpan.Zero);
             node.Start();
         }
 
@@ -63,7 +64,7 @@ internal sealed class Faults(World world)
 
     private void Inject()
     {
-        switch (Random.Next(12))
+        switch (Random.Next(15))
         {
             case 0 or 1:
                 Crash(Victim);
@@ -96,6 +97,15 @@ internal sealed class Faults(World world)
                 // A report without a cause: it must be harmless.
                 Victim.TellUnreachable(AnyNode.Id);
                 break;
+            case 11:
+                Victim.JumpClock(TimeSpan.FromSeconds(Random.Next(-60, 61)));
+                break;
+            case 12:
+                FailDisk(Victim);
+                break;
+            case 13:
+                CrashSlowly();
+                break;
             default:
                 Victim.Propose(100);
                 break;
@@ -114,6 +124,31 @@ internal sealed class Faults(World world)
         {
             Crash(node);
         }
+    }
+
+    /// <summary>
+    /// All crash, one after the other, and come back so: the quorum that remains is another at every moment.
+    /// </summary>
+    private void CrashSlowly()
+    {
+        var delayUs = 0L;
+        foreach (var node in world.Nodes)
+        {
+            world.Scheduler.After(delayUs, () =>
+            {
+                if (!_isOver)
+                {
+                    Crash(node);
+                }
+            });
+            delayUs += Random.NextInt64(world.Scenario.FaultLengthMaxUs);
+        }
+    }
+
+    private void FailDisk(SimulatedNode node)
+    {
+        node.FailDisk(isFull: Random.Next(2) == 0);
+        Later(node.HealDisk);
     }
 
     private void Restart(SimulatedNode node)

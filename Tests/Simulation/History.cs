@@ -19,22 +19,21 @@ internal sealed class History(World world)
 
     private readonly List<(LogIndex Index, Entry Entry)> _acknowledged = [];
 
+    private readonly Dictionary<LogIndex, ulong> _states = [];
+    private readonly Dictionary<long, (string Topic, long Offset)> _stored = [];
+    private readonly HashSet<long> _refused = [];
+
     public int Acknowledged => _acknowledged.Count;
 
     public int Elections => _leaders.Count;
 
-    public Action<LogIndex, Entry>? OnAcknowledged { get; set; }
+    public Action<LogIndex, long>? OnAcknowledged { get; set; }
 
     /// <summary>
     /// Election safety: a term has at most one leader. Leader completeness: it has what committed before.
     /// </summary>
     public void CheckLeader(SimulatedNode node)
     {
-        if (!node.IsLeader)
-        {
-            return;
-        }
-
         if (!_leaders.TryAdd(node.Term, node.Id))
         {
             World.Check(_leaders[node.Term] == node.Id, $"{node.Id} and {_leaders[node.Term]} lead term {node.Term}");
@@ -44,7 +43,7 @@ internal sealed class History(World world)
         {
             if (_committed[i].CommitTerm < node.Term)
             {
-                var holds = node.Log.Count > i && node.Log[i].Chain == _committed[i].Entry.Chain;
+                var holds = IsSame(node.EntryAt(new LogIndex(i + 1)), _committed[i].Entry);
                 World.Check(holds, $"leader {node.Id} of term {node.Term} lacks committed entry {i + 1}");
                 break;
             }
@@ -65,11 +64,12 @@ internal sealed class History(World world)
     public void CheckApplied(SimulatedNode node, LogIndex index, Entry entry, Term term)
     {
         World.Check(
-            HasOnDisk(node, index, entry), $"node {node.Id} applies entry {index}, which is not on its own disk");
+            IsSame(node.DurableAt(index), entry),
+            $"node {node.Id} applies entry {index}, which is not on its own disk");
         if (index.Value <= _committed.Count)
         {
             var committed = _committed[(int)index.Value - 1].Entry;
-            World.Check(committed == entry, $"node {node.Id} applies another entry {index} than those before it");
+            World.Check(IsSame(committed, entry), $"node {node.Id} applies another entry {index} than those before it");
             return;
         }
 
@@ -77,24 +77,51 @@ internal sealed class History(World world)
         _committed.Add((entry, term));
         foreach (var leader in world.Nodes.Where(n => n.IsLeader && n.Term > term))
         {
-            var holds = leader.Log.Count >= index.Value && leader.Log[(int)index.Value - 1] == entry;
+            var holds = IsSame(leader.EntryAt(index), entry);
             World.Check(holds, $"leader {leader.Id} of term {leader.Term} lacks entry {index}, committed in {term}");
         }
     }
 
-    public void Acknowledge(SimulatedNode node, LogIndex index, Entry entry)
+    /// <summary>A client is told that its proposal, the number-th of all, is safe.</summary>
+    public void Acknowledge(SimulatedNode node, LogIndex index, Entry entry, long number)
     {
         CheckOnMajority(index, entry);
-        World.Check(_committed[(int)index.Value - 1].Entry == entry, $"node {node.Id} acknowledges what has committed");
+        World.Check(
+            IsSame(_committed[(int)index.Value - 1].Entry, entry), $"node {node.Id} acknowledges what has committed");
         _acknowledged.Add((index, entry));
-        OnAcknowledged?.Invoke(index, entry);
+        OnAcknowledged?.Invoke(index, number);
+    }
+
+    /// <summary>The same entries give the same state on every replica.</summary>
+    public void CheckState(SimulatedNode node, LogIndex index, ulong hash)
+    {
+        if (!_states.TryAdd(index, hash))
+        {
+            World.Check(_states[index] == hash, $"node {node.Id} has another state after entry {index} than others");
+        }
+    }
+
+    /// <summary>A record is stored: once, and not when its publisher was told that nothing is.</summary>
+    public void CheckStored(SimulatedNode node, string topic, long offset, long number)
+    {
+        World.Check(!_refused.Contains(number), $"node {node.Id} stores publish {number}, which was refused");
+        if (!_stored.TryAdd(number, (topic, offset)))
+        {
+            World.Check(
+                _stored[number] == (topic, offset), $"publish {number} is stored at {_stored[number]} and {offset}");
+        }
+    }
+
+    public void NoteRefused(long number)
+    {
+        World.Check(!_stored.ContainsKey(number), $"publish {number} is refused, but it is stored");
+        _refused.Add(number);
     }
 
     /// <summary>A message reveals terms, votes and entries: they must be on the sender's disk.</summary>
     public void CheckRevealed(SimulatedNode node, RaftMessage message)
     {
-        var disk = node.Disk;
-        var onDisk = disk.HardState;
+        var onDisk = node.DurableHardState;
         var revealsTerm = message.Kind switch
         {
             RaftMessageKind.RequestPreVote => new Term(message.Term.Value - 1),
@@ -129,28 +156,26 @@ internal sealed class History(World world)
         {
             foreach (var (index, entry) in _acknowledged)
             {
-                var holds = node.AppliedIndex >= index && node.Log[(int)index.Value - 1] == entry;
+                var holds = node.AppliedIndex >= index && IsSame(node.EntryAt(index), entry);
                 World.Check(holds, $"node {node.Id} has lost acknowledged entry {index} (value {entry.Value})");
             }
         }
     }
 
-    private static bool HasOnDisk(SimulatedNode node, LogIndex index, Entry entry) =>
-        node.Disk.Entries.Count >= index.Value && node.Disk.Entries[(int)index.Value - 1] == entry;
+    /// <summary>Values are unique, and a term has one entry at an index: no need to compare more.</summary>
+    private static bool IsSame(Entry? left, Entry right) =>
+        left is { } entry && entry.Term == right.Term && entry.Value == right.Value;
 
     private static void CheckAcknowledgement(SimulatedNode node, RaftMessage message)
     {
-        var index = (int)message.LogIndex.Value;
-        var entries = node.Disk.Entries;
-        World.Check(entries.Count >= index, $"node {node.Id} acknowledges entry {index}; its disk has {entries.Count}");
-        World.Check(
-            entries[index - 1] == node.Log[index - 1],
-            $"node {node.Id} acknowledges entry {index}; its disk has another");
+        var index = message.LogIndex;
+        var isDurable = node.EntryAt(index) is { } entry && IsSame(node.DurableAt(index), entry);
+        World.Check(isDurable, $"node {node.Id} acknowledges entry {index}, which is not on its disk");
     }
 
     private void CheckOnMajority(LogIndex index, Entry entry)
     {
-        var count = world.Nodes.Count(node => HasOnDisk(node, index, entry));
+        var count = world.Nodes.Count(node => IsSame(node.DurableAt(index), entry));
         World.Check(count > world.Nodes.Count / 2, $"entry {index} commits with only {count} durable copies");
     }
 }

@@ -5,7 +5,7 @@ namespace Broker.Tests.Simulation;
 /// <summary>
 /// The simplest disk that keeps the promises of Broker/Storage: hard state first, then the truncation, then entries.
 /// </summary>
-internal sealed class ModelDisk : IReplicaDisk
+internal sealed class ModelDisk
 {
     private readonly List<Entry> _entries = [];
 
@@ -13,14 +13,13 @@ internal sealed class ModelDisk : IReplicaDisk
 
     public IReadOnlyList<Entry> Entries => _entries;
 
+    /// <summary>Durable when it returns.</summary>
     public void Write(DiskWrite write) => Apply(write, write.Entries.Count + 2);
 
+    /// <summary>
+    /// The machine stops in the middle of a write: any part that the order of writing allows remains.
+    /// </summary>
     public void Tear(DiskWrite write, Random random) => Apply(write, random.Next(write.Entries.Count + 3));
-
-    public void Reopen()
-    {
-        // What was written is all there is.
-    }
 
     private void Apply(DiskWrite write, int parts)
     {

@@ -1,6 +1,7 @@
 using Broker.Consensus;
+using Broker.Protocol.V1;
 
 namespace Broker.Tests.Simulation;
 
-/// <summary>A message with the entries that it carries.</summary>
-internal sealed record Packet(RaftMessage Message, Entry[] Entries);
+/// <summary>A message with the entries that it carries; and as it is on the wire, between real replicas.</summary>
+internal sealed record Packet(RaftMessage Message, Entry[] Entries, PeerMessage? Wire);

@@ -12,14 +12,15 @@ internal sealed class World
     /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
+    private const int PublisherCount = 4;
     private const long CalmUs = 5_000_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
 
+    private readonly List<Publisher> _publishers = [];
     private long _lastValue;
     private bool _isCalm;
-    private bool _clientsAreDone;
 
-    public World(int seed, TextWriter? liveTrace, int keepTraceLines)
+    public World(int seed, NodeKind kind, TextWriter? liveTrace, int keepTraceLines)
     {
         Random = new Random(seed);
         Scheduler = new Scheduler();
@@ -28,7 +29,12 @@ internal sealed class World
         Network = new SimulatedNetwork(this);
         History = new History(this);
         Faults = new Faults(this);
-        Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedNode(this, id, Scenario.Nodes))];
+        Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => MakeNode(kind, id))];
+        if (kind == NodeKind.Replica)
+        {
+            _publishers.AddRange(Enumerable.Range(1, PublisherCount).Select(id => new Publisher(this, id)));
+        }
+
         if (Trace.IsOn)
         {
             Trace.Write("seed", $"{seed}: {Scenario}");
@@ -51,7 +57,9 @@ internal sealed class World
 
     public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
 
-    private long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
+    public bool ClientsAreDone { get; private set; }
+
+    public long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
 
     public static void Check([DoesNotReturnIf(false)] bool holds, string what)
     {
@@ -65,6 +73,16 @@ internal sealed class World
 
     public long NextValue() => ++_lastValue;
 
+    /// <summary>A node's role, term or leader has changed.</summary>
+    public void NoteState(SimulatedNode node)
+    {
+        if (node.IsLeader)
+        {
+            History.CheckLeader(node);
+            Faults.OnLeader(node);
+        }
+    }
+
     /// <summary>Runs the seed to its end; throws what went wrong.</summary>
     public void Run(long steps)
     {
@@ -74,6 +92,7 @@ internal sealed class World
         }
 
         ScheduleClient();
+        _publishers.ForEach(publisher => publisher.Begin());
         Faults.Begin();
         while (Scheduler.Steps < steps)
         {
@@ -84,10 +103,13 @@ internal sealed class World
         Trace.Write("all", "faults are over");
         RunUntilProgress();
         RunCalm();
-        _clientsAreDone = true;
+        ClientsAreDone = true;
         RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
         History.CheckNothingLost();
     }
+
+    private SimulatedNode MakeNode(NodeKind kind, int id) =>
+        kind == NodeKind.Core ? new CoreNode(this, id) : new ReplicaNode(this, id);
 
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
@@ -95,7 +117,7 @@ internal sealed class World
     {
         // A client may also hold on to a leader that was replaced and does not know it.
         var leaders = Nodes.Where(node => node.IsLeader).ToArray();
-        if (leaders.Length > 0 && !_clientsAreDone)
+        if (leaders.Length > 0 && !ClientsAreDone)
         {
             var count = _isCalm || Random.Next(10) > 0 ? 1 : Random.Next(1, 40);
             leaders[Random.Next(leaders.Length)].Propose(count);
@@ -109,7 +131,7 @@ internal sealed class World
         _isCalm = true;
         var values = _lastValue;
         var index = LogIndex.None;
-        History.OnAcknowledged = (at, entry) => index = index.Value == 0 && entry.Value > values ? at : index;
+        History.OnAcknowledged = (at, number) => index = index.Value == 0 && number > values ? at : index;
         RunUntil(
             () => index.Value > 0 && Nodes.All(node => node.AppliedIndex >= index),
             ProgressWithinUs,
@@ -122,6 +144,7 @@ internal sealed class World
         RunFor(2_000_000);
         var elections = History.Elections;
         RunFor(CalmUs);
+        Check(_publishers.TrueForAll(publisher => publisher.Stored > 0), "every publisher has published");
         Check(History.Elections == elections, "a healthy cluster keeps its leader");
         Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
     }

@@ -1,0 +1,38 @@
+using System.Buffers.Binary;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Topics;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>The real state machine of a data shard, with every step reported to the history.</summary>
+internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
+{
+    private readonly World _world;
+    private readonly ReplicaNode _node;
+    private readonly TopicStateMachine _topics;
+
+    public RecordingMachine(World world, ReplicaNode node)
+    {
+        _world = world;
+        _node = node;
+        _topics = new TopicStateMachine(this);
+    }
+
+    public ulong StateHash => _topics.StateHash;
+
+    public void Apply(LogEntry entry, Span<CommandResult> results)
+    {
+        _node.NoteApplied(entry.Index);
+        _topics.Apply(entry, results);
+        _world.History.CheckState(_node, entry.Index, StateHash);
+    }
+
+    public void OnAppended(
+        string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
+    {
+        // The batch is one record whose value is the proposal's number, see PublishProposal.
+        var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
+        _world.History.CheckStored(_node, topic, baseOffset, number);
+    }
+}

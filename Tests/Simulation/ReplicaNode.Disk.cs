@@ -1,0 +1,229 @@
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Broker.Tests.Simulation;
+
+/// <content>The log writer of this node, on virtual time, and what a crash does to its disk.</content>
+internal sealed partial class ReplicaNode : ILogWriter
+{
+    /// <summary>As the real writer: a full disk is left alone for so long.</summary>
+    private const long DiskFullRetryUs = 1_000_000;
+
+    private static readonly Guid StoreId = new("5ca1ab1e-0000-4000-8000-000000000001");
+
+    private readonly SimulatedDevice _device;
+    private readonly StorageOptions _storageOptions;
+
+    /// <summary>What completed writes have made durable: no crash may take it away.</summary>
+    private readonly List<Entry> _durable = [];
+
+    private HardState _durableHardState;
+
+    /// <summary>The write that the writer has, or that a crash interrupted.</summary>
+    private LogWrite? _write;
+
+    private GroupLog? _log;
+
+    public override HardState DurableHardState => _durableHardState;
+
+    protected override bool IsWriting => IsUp && _write is not null;
+
+    public override Entry? DurableAt(LogIndex index) =>
+        index.Value >= 1 && index.Value <= _durable.Count ? _durable[(int)index.Value - 1] : null;
+
+    public void Submit(ReplicaGroup group, GroupLog log, LogWrite write)
+    {
+        World.Check(_write is null, $"node {Id} has one write at a time");
+        _write = write;
+        ScheduleFlush();
+    }
+
+    /// <summary>The disk fails at its next change: with an error for good, or because it is full for a while.</summary>
+    public override void FailDisk(bool isFull)
+    {
+        var fault = isFull ? SimulatedDeviceFault.DiskFull : SimulatedDeviceFault.IoError;
+        Say($"disk fails: {fault}");
+        _device.Fault = (operation, _) =>
+            !isFull || operation is SimulatedDeviceOperation.Write or SimulatedDeviceOperation.Allocate
+                ? fault
+                : SimulatedDeviceFault.None;
+    }
+
+    public override void HealDisk()
+    {
+        _device.Fault = null;
+        base.HealDisk();
+    }
+
+    protected override void FinishWriting()
+    {
+        var write = _write!;
+        try
+        {
+            _log!.Write(write);
+        }
+        catch (DiskFullException)
+        {
+            Say("disk is full");
+            ScheduleFlush(DiskFullRetryUs);
+            return;
+        }
+        catch (StorageException failure)
+        {
+            // The real writer ends the process; whoever watches over it starts it again.
+            Say($"ends: {failure.Message}");
+            Crash();
+            World.Scheduler.After(World.Random.Next(1_000_000), Start);
+            return;
+        }
+
+        NoteDurable(write);
+        _write = null;
+        WhenRunning(() => _group!.WriteCompleted());
+    }
+
+    private void NoteDurable(LogWrite write)
+    {
+        _durableHardState = write.HardState ?? _durableHardState;
+        if (write.TruncateFrom is { } from)
+        {
+            Cut(from.Previous());
+        }
+
+        foreach (var entry in write.Entries)
+        {
+            AddDurable(entry);
+        }
+
+        var isSame = _log!.LastIndex.Value == _durable.Count && _log.HardState == _durableHardState;
+        World.Check(isSame, $"node {Id}'s log ends where its writes end");
+    }
+
+    private void AddDurable(LogEntry entry)
+    {
+        var identity = Identify(entry);
+        var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
+        _durable.Add(Entry.After(previous, identity.Term, identity.Value, identity.SizeBytes));
+        World.History.CheckAppended(this, entry.Index, _durable[^1]);
+    }
+
+    private void Cut(LogIndex last)
+    {
+        if (last.Value < _durable.Count)
+        {
+            _durable.RemoveRange((int)last.Value, _durable.Count - (int)last.Value);
+        }
+    }
+
+    /// <summary>The process dies, alone or with its machine, between two writes or within one.</summary>
+    private void TearDisk()
+    {
+        _device.Fault = null;
+        if (_write is { } write && World.Random.Next(4) > 0)
+        {
+            _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 8);
+            try
+            {
+                _log!.Write(write);
+                Say("crashes after a write that it never learned of");
+            }
+            catch (Exception failure) when (failure is SimulatedPowerCutException or StorageException)
+            {
+                Say("crashes within a write");
+            }
+        }
+
+        _log = null;
+        LosePower();
+    }
+
+    private void LosePower()
+    {
+        if (World.Random.Next(3) == 0)
+        {
+            _device.Kill();
+        }
+        else
+        {
+            _device.Crash((SimulatedDeviceCrash)World.Random.Next(3));
+        }
+    }
+
+    private void OpenLog()
+    {
+        while (_log is null)
+        {
+            if (World.Random.Next(8) == 0)
+            {
+                _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 10);
+            }
+
+            try
+            {
+                _log = GroupLog.Open(_device, "/data/group-1", Group, StoreId, _storageOptions, NullLogger.Instance);
+            }
+            catch (SimulatedPowerCutException)
+            {
+                Say("crashes while it recovers");
+                LosePower();
+            }
+            catch (IOException failure) when (_device.Fault is not null)
+            {
+                Say($"cannot start: {failure.Message}");
+                _device.Fault = null;
+                LosePower();
+            }
+        }
+
+        _device.PowerCutAt = null;
+        CheckRecovered();
+    }
+
+    /// <summary>
+    /// All that was durable is there, and beyond it only what the interrupted write held: each of its steps is done or
+    /// not, and of its entries any first part.
+    /// </summary>
+    private void CheckRecovered()
+    {
+        var found = new List<LogEntry>();
+        var last = _log!.LastIndex;
+        for (var next = new LogIndex(1); next <= last; next += found.Count - (next.Value - 1))
+        {
+            var count = _log.Read(next, last, int.MaxValue, found);
+            World.Check(count > 0, $"node {Id} can read entry {next} of its recovered log");
+        }
+
+        var hardState = _log.HardState;
+        World.Check(
+            hardState == _durableHardState || (_write?.HardState is { } torn && hardState == torn),
+            $"node {Id} recovers {hardState}; {_durableHardState} was durable");
+        _durableHardState = hardState;
+
+        var keptAtLeast = _write?.TruncateFrom is { } from ? Math.Min(from.Value - 1, _durable.Count) : _durable.Count;
+        var same = 0;
+        while (same < Math.Min(found.Count, _durable.Count) && Identify(found[same]) is var entry
+            && entry.Term == _durable[same].Term && entry.Value == _durable[same].Value)
+        {
+            same++;
+        }
+
+        World.Check(same >= keptAtLeast, $"node {Id} recovers {same} of {keptAtLeast} durable entries");
+        for (var i = same; i < found.Count; i++)
+        {
+            var position = i - keptAtLeast;
+            var isOfWrite = _write is not null && position >= 0 && position < _write.Entries.Count
+                && Identify(_write.Entries[(int)position]) == Identify(found[i]);
+            World.Check(isOfWrite, $"node {Id} recovers entry {i + 1}, which nobody wrote there");
+        }
+
+        Cut(new LogIndex(same));
+        foreach (var entry in found.Skip(same))
+        {
+            AddDurable(entry);
+        }
+
+        _write = null;
+    }
+}

@@ -1,0 +1,202 @@
+using Broker.Consensus;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Replication;
+using Broker.Storage;
+using Broker.Topics;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// A node that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a data
+/// shard. Only threads, files, sockets and clocks are simulated.
+/// </summary>
+internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
+{
+    private static readonly GroupId Group = new(1);
+    private static readonly BrokerMetrics Metrics = new();
+
+    private readonly NodeClock _clock;
+
+    private readonly List<LogEntry> _read = [];
+
+    private ReplicaGroup? _group;
+    private GroupStatus? _status;
+    private LogIndex _checkedIndex;
+    private bool _isPumpScheduled;
+
+    public ReplicaNode(World world, int id)
+        : base(world, id)
+    {
+        _clock = new NodeClock(world.Scheduler, ClockRate);
+        _device = new SimulatedDevice(world.Random.Next());
+        var nonces = new Random(world.Random.Next());
+        _storageOptions = new StorageOptions
+        {
+            FirstSegmentBytes = 16 * 1024,
+            SegmentBytes = 64 * 1024,
+            ZeroAheadBytes = 4 * 1024,
+            NewNonce = () => (ulong)nonces.NextInt64(),
+        };
+    }
+
+    public override bool IsLeader => _status?.Role == RaftRole.Leader;
+
+    public override Term Term => _status?.Term ?? DurableHardState.Term;
+
+    public override LogIndex AppliedIndex => _status?.AppliedIndex ?? LogIndex.None;
+
+    public override LogIndex LastIndex => _status?.LastIndex ?? new LogIndex(_durable.Count);
+
+    public override Entry? EntryAt(LogIndex index)
+    {
+        if (_group is null || index < new LogIndex(1))
+        {
+            return null;
+        }
+
+        _read.Clear();
+        return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Identify(_read[0]);
+    }
+
+    public override void Receive(Packet packet) => WhenRunning(() =>
+    {
+        Trace(() => $"gets  {packet.Message}");
+        _group!.Receive(packet.Wire!);
+    });
+
+    public override void TellUnreachable(NodeId peer) => WhenRunning(() => _group!.PeerUnreachable(peer));
+
+    public override void TellReachable(NodeId peer) => WhenRunning(() => _group!.PeerReachable(peer));
+
+    public override void Transfer(NodeId target) => WhenRunning(() => _group!.TransferLeadership(target));
+
+    public override void JumpClock(TimeSpan jump) => _clock.Jump = jump;
+
+    /// <summary>Publishes without a stamp: a refusal that says so must have stored nothing.</summary>
+    public override void Propose(int count)
+    {
+        for (; count > 0; count--)
+        {
+            var number = World.NextValue();
+            Publish("load", PublishStamp.None, number, (_, refusal) =>
+            {
+                if (refusal is { Code: not RefusalCode.OutcomeUnknown })
+                {
+                    World.History.NoteRefused(number);
+                }
+            });
+        }
+    }
+
+    public void Publish(
+        string topic, PublishStamp stamp, long number, Action<CommandResult?, BrokerException?> answer) =>
+        WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, number, answer)));
+
+    public void Acknowledge(PublishProposal proposal)
+    {
+        var entry = EntryAt(_checkedIndex)!.Value;
+        World.History.Acknowledge(this, _checkedIndex, entry, proposal.Number);
+    }
+
+    /// <summary>The group applies an entry, and has passed all before it.</summary>
+    public void NoteApplied(LogIndex index)
+    {
+        while (_checkedIndex < index)
+        {
+            _checkedIndex = _checkedIndex.Next();
+            var entry = EntryAt(_checkedIndex);
+            World.Check(entry is not null, $"node {Id} can read entry {_checkedIndex}, which it applies");
+            World.History.CheckApplied(this, _checkedIndex, entry.Value, Term);
+        }
+    }
+
+    public void Send(NodeId to, PeerMessage message)
+    {
+        var raft = PeerMessageMapper.FromWire(message, out _);
+        World.Check(raft is not null, $"node {Id} sends what its peers understand");
+        Trace(() => $"sends {raft}");
+        World.History.CheckRevealed(this, raft);
+        World.Network.Send(new Packet(raft, [], message));
+    }
+
+    protected override void OnStart()
+    {
+        OpenLog();
+        _checkedIndex = LogIndex.None;
+        _isPumpScheduled = false;
+        _group = new ReplicaGroup(
+            Group,
+            Options,
+            _log!,
+            new RecordingMachine(World, this),
+            writer: this,
+            sender: this,
+            _clock,
+            new Random(World.Random.Next()),
+            Metrics,
+            NullLogger.Instance);
+        _group.OnInput(_ => SchedulePump());
+        _status = _group.Status;
+        Say($"starts with {_durable.Count} entries, {DurableHardState}");
+    }
+
+    protected override void OnCrash()
+    {
+        _group = null;
+        _status = null;
+        TearDisk();
+    }
+
+    protected override void OnTick()
+    {
+        if (_group!.IsDue)
+        {
+            Pump();
+        }
+    }
+
+    /// <summary>What two replicas must agree on of an entry, as one number.</summary>
+    private static Entry Identify(LogEntry entry)
+    {
+        var value = entry.TimestampUnixMs ^ ((long)entry.BodyCrc32C << 16) ^ ((long)entry.Kind << 56) ^ entry.Count;
+        return new Entry(entry.Term, value, entry.SizeBytes, 0);
+    }
+
+    private void SchedulePump()
+    {
+        if (_isPumpScheduled)
+        {
+            return;
+        }
+
+        _isPumpScheduled = true;
+        var life = Life;
+        World.Scheduler.After(World.Random.Next(10, 300), () =>
+        {
+            if (life == Life)
+            {
+                WhenRunning(() =>
+                {
+                    _isPumpScheduled = false;
+                    Pump();
+                });
+            }
+        });
+    }
+
+    private void Pump()
+    {
+        _group!.Pump();
+        var before = _status!;
+        _status = _group.Status;
+        NoteApplied(_status.AppliedIndex);
+        if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)
+        {
+            Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");
+            World.NoteState(this);
+        }
+    }
+}
