@@ -12,7 +12,9 @@ internal enum PublishFailure
     /// <summary>Too much waits. Nothing was stored; send again later.</summary>
     Overloaded,
 
-    /// <summary>Postgres is away, or the brokers did not acknowledge in time. The message says whether it is stored.</summary>
+    /// <summary>
+    /// Postgres is away, or the brokers did not acknowledge in time. The message says whether it is stored.
+    /// </summary>
     Unavailable,
 }
 

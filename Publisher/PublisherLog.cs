@@ -19,7 +19,8 @@ internal static partial class PublisherLog
     [LoggerMessage(8005, LogLevel.Error, "Postgres refuses an insert of {Rows} rows")]
     public static partial void InsertRefused(this ILogger logger, int rows, Exception error);
 
-    [LoggerMessage(8006, LogLevel.Warning, "The brokers do not take topic {Topic} at the moment; its messages wait in the outbox")]
+    [LoggerMessage(8006, LogLevel.Warning,
+        "The brokers do not take topic {Topic} at the moment; its messages wait in the outbox")]
     public static partial void BrokersAway(this ILogger logger, string topic, Exception error);
 
     [LoggerMessage(8007, LogLevel.Information, "The brokers take topic {Topic} again")]
@@ -30,8 +31,10 @@ internal static partial class PublisherLog
     public static partial void ChunkRefused(this ILogger logger, int count, string topic, long sequence, string reason);
 
     [LoggerMessage(8009, LogLevel.Warning,
-        "Producer {OldId} has a hole in its sequence before {Sequence} on topic {Topic}; its pending rows go on as producer {NewId}")]
-    public static partial void ProducerRestamped(this ILogger logger, long oldId, long sequence, string topic, long newId);
+        "Producer {OldId} has a hole in its sequence before {Sequence} on topic {Topic}; "
+        + "its pending rows go on as producer {NewId}")]
+    public static partial void ProducerRestamped(
+        this ILogger logger, long oldId, long sequence, string topic, long newId);
 
     [LoggerMessage(8010, LogLevel.Information, "Relaying what producer {ProducerId} has left pending")]
     public static partial void RelayStarts(this ILogger logger, long producerId);

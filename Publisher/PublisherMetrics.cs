@@ -22,19 +22,29 @@ internal sealed class PublisherMetrics : IDisposable
     public PublisherMetrics()
     {
         _stored = _meter.CreateCounter<long>("broker.publisher.stored", "{message}", "Messages stored in the outbox.");
-        _committed = _meter.CreateCounter<long>("broker.publisher.committed", "{message}", "Messages that brokers acknowledged.");
-        _refused = _meter.CreateCounter<long>("broker.publisher.refused", "{message}", "Messages that brokers refused for good.");
+        _committed = _meter.CreateCounter<long>(
+            "broker.publisher.committed", "{message}", "Messages that brokers acknowledged.");
+        _refused = _meter.CreateCounter<long>(
+            "broker.publisher.refused", "{message}", "Messages that brokers refused for good.");
         _resends = _meter.CreateCounter<long>(
             "broker.publisher.relay.resends", "{message}", "Messages sent for producers that are gone.");
         _storeDuration = _meter.CreateHistogram(
             "broker.publisher.store.duration", "s", "Time of one insert into the outbox.", advice: Durations);
         _commitDuration = _meter.CreateHistogram(
-            "broker.publisher.commit.duration", "s", "Time from sending a chunk to its acknowledgement.", advice: Durations);
+            "broker.publisher.commit.duration",
+            "s",
+            "Time from sending a chunk to its acknowledgement.",
+            advice: Durations);
         _meter.CreateObservableGauge(
-            "broker.publisher.pending", () => Pending, "{message}", "Messages in the outbox that brokers have not acknowledged.");
+            "broker.publisher.pending",
+            () => Pending,
+            "{message}",
+            "Messages in the outbox that brokers have not acknowledged.");
     }
 
-    /// <summary>Pending rows: counted here between two counts of the database, so near the truth rather than exact.</summary>
+    /// <summary>
+    /// Pending rows: counted here between two counts of the database, so near the truth rather than exact.
+    /// </summary>
     public long Pending => Math.Max(0, Interlocked.Read(ref _pending));
 
     public void SetPending(long rows) => Interlocked.Exchange(ref _pending, rows);

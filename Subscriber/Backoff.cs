@@ -9,6 +9,7 @@ internal sealed class Backoff(TimeSpan first, TimeSpan longest, TimeProvider tim
     {
         var bound = Math.Min(longest.TotalMilliseconds, first.TotalMilliseconds * Math.Pow(2, Math.Min(Attempts, 16)));
         Attempts++;
-        return Task.Delay(TimeSpan.FromMilliseconds(bound * (0.5 + Random.Shared.NextDouble() / 2)), time, cancellationToken);
+        return Task.Delay(
+            TimeSpan.FromMilliseconds(bound * (0.5 + Random.Shared.NextDouble() / 2)), time, cancellationToken);
     }
 }

@@ -8,5 +8,6 @@ internal sealed class Signal
     public Task Next => Volatile.Read(ref _next).Task;
 
     public void Pulse() =>
-        Interlocked.Exchange(ref _next, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
+        Interlocked.Exchange(
+            ref _next, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
 }

@@ -6,7 +6,9 @@ internal static class SubscriberLimits
     /// <summary>Subjects in all: the brokers' own limit for the filters of one live subscription.</summary>
     public const int Subjects = 100;
 
-    /// <summary>Log reads at the same time: enough to keep the inbox writer busy, few enough to spare the brokers.</summary>
+    /// <summary>
+    /// Log reads at the same time: enough to keep the inbox writer busy, few enough to spare the brokers.
+    /// </summary>
     public const int LogReads = 8;
 
     /// <summary>Records that one log read takes before another topic gets its turn.</summary>
@@ -20,11 +22,15 @@ internal static class SubscriberLimits
     /// <summary>Pages from the log that wait for the writer; beyond it the reading waits. About 32 MiB.</summary>
     public const int WaitingLogPages = 64;
 
-    /// <summary>Bytes of live batches that wait for the writer; beyond it they are dropped and read from the log later.</summary>
+    /// <summary>
+    /// Bytes of live batches that wait for the writer; beyond it they are dropped and read from the log later.
+    /// </summary>
     public const int WaitingLiveBytes = 32 * 1024 * 1024;
 
-    /// <summary>Bytes of live batches kept while the gap before them is filled, per topic and in all; beyond it they are dropped and
-    /// read from the log like the gap.</summary>
+    /// <summary>
+    /// Bytes of live batches kept while the gap before them is filled, per topic and in all; beyond it they are dropped
+    /// and read from the log like the gap.
+    /// </summary>
     public const int AheadBytesPerTopic = 4 * 1024 * 1024;
 
     public const int AheadBytes = 64 * 1024 * 1024;

@@ -28,7 +28,9 @@ internal sealed class SubscriberMetrics : IDisposable
         _duplicates = _meter.CreateCounter<long>(
             "broker.subscriber.duplicates", "{message}", "Messages that arrived again and were dropped.");
         _gaps = _meter.CreateCounter<long>(
-            "broker.subscriber.gaps", "{gap}", "Times that the live feed had skipped something, which is read from the log.");
+            "broker.subscriber.gaps",
+            "{gap}",
+            "Times that the live feed had skipped something, which is read from the log.");
         _lag = _meter.CreateHistogram(
             "broker.subscriber.live.lag", "s", "Age of a live message when it is stored.", advice: Durations);
     }

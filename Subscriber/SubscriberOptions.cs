@@ -5,7 +5,9 @@ internal sealed class SubscriberOptions
 {
     public const string Section = "Subscriber";
 
-    /// <summary>The name of the live subscription at the brokers: the same for all instances that share an inbox.</summary>
+    /// <summary>
+    /// The name of the live subscription at the brokers: the same for all instances that share an inbox.
+    /// </summary>
     public string Name { get; set; } = "subscriber";
 
     /// <summary>Subjects that are always followed, e.g. "orders.>"; more come through the API. Default: none.</summary>

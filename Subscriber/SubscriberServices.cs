@@ -22,7 +22,8 @@ internal static class SubscriberServices
         return services;
     }
 
-    /// <summary>All but the outer worlds, Postgres and the brokers. Without a Redis connection string the log is all there is.
+    /// <summary>All but the outer worlds, Postgres and the brokers. Without a Redis connection string the log is all
+    /// there is.
     /// </summary>
     public static IServiceCollection AddInbox(this IServiceCollection services, string? redis)
     {

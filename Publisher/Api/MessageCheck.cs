@@ -7,8 +7,8 @@ using Publisher.Outbox;
 namespace Publisher.Api;
 
 /// <summary>
-/// Refuses what the brokers would refuse, before it is stored: a stored message that can never be published would leave a hole in its
-/// producer's sequence.
+/// Refuses what the brokers would refuse, before it is stored: a stored message that can never be published would leave
+/// a hole in its producer's sequence.
 /// </summary>
 internal static class MessageCheck
 {
@@ -32,7 +32,8 @@ internal static class MessageCheck
 
         foreach (var header in record.Headers)
         {
-            CheckSize("A header", Encoding.UTF8.GetByteCount(header.Name) + header.Value.Length, PublisherLimits.HeaderBytes);
+            CheckSize(
+                "A header", Encoding.UTF8.GetByteCount(header.Name) + header.Value.Length, PublisherLimits.HeaderBytes);
         }
 
         return new OutboxMessage(topic, new RecordBytes(record.Key.Memory, record.Value.Memory, EncodeHeaders(record)));

@@ -6,8 +6,9 @@ using Publisher.Outbox;
 namespace Publisher.Api;
 
 /// <summary>
-/// POST /publish/{topic}: the body is the value, header X-Key the key, each X-Header-{name} a header; query wait=stored answers
-/// before the brokers have acknowledged. Example: curl -d hello -H 'X-Key: k' localhost:5000/publish/orders.created
+/// POST /publish/{topic}: the body is the value, header X-Key the key, each X-Header-{name} a header; query wait=stored
+/// answers before the brokers have acknowledged. Example: curl -d hello -H 'X-Key: k'
+/// localhost:5000/publish/orders.created
 /// </summary>
 internal static class PublishEndpoint
 {
@@ -15,7 +16,8 @@ internal static class PublishEndpoint
     private const int MinimumRead = 4096;
     private const string HeaderPrefix = "X-Header-";
 
-    public static void MapPublish(this IEndpointRouteBuilder endpoints) => endpoints.MapPost("/publish/{topic}", PublishAsync);
+    public static void MapPublish(this IEndpointRouteBuilder endpoints) =>
+        endpoints.MapPost("/publish/{topic}", PublishAsync);
 
     private static async Task<IResult> PublishAsync(
         string topic, string? wait, HttpRequest request, PublishIntake intake, CancellationToken cancellationToken)
@@ -53,7 +55,8 @@ internal static class PublishEndpoint
             {
                 record.Key = ByteString.CopyFromUtf8(values.ToString());
             }
-            else if (name.StartsWith(HeaderPrefix, StringComparison.OrdinalIgnoreCase) && name.Length > HeaderPrefix.Length)
+            else if (
+                name.StartsWith(HeaderPrefix, StringComparison.OrdinalIgnoreCase) && name.Length > HeaderPrefix.Length)
             {
                 record.Headers.Add(new Header
                 {
@@ -67,7 +70,8 @@ internal static class PublishEndpoint
     }
 
     // The declared length is checked before anything is read, the real one while it is.
-    private static async Task<ReadOnlyMemory<byte>> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
+    private static async Task<ReadOnlyMemory<byte>> ReadBodyAsync(
+        HttpRequest request, CancellationToken cancellationToken)
     {
         if (request.ContentLength > PublisherLimits.RecordBytes)
         {
@@ -89,7 +93,8 @@ internal static class PublishEndpoint
     }
 
     private static PublishException TooLarge() => new(
-        PublishFailure.TooLarge, $"The message's value is larger than the limit of {PublisherLimits.RecordBytes:N0} bytes.");
+        PublishFailure.TooLarge,
+        $"The message's value is larger than the limit of {PublisherLimits.RecordBytes:N0} bytes.");
 
     /// <summary>The answer. Offset is absent while it is not known.</summary>
     internal sealed record Published(long Id, bool Committed, long? Offset);

@@ -6,8 +6,8 @@ using Publisher.Protocol.V1;
 namespace Publisher.Api;
 
 /// <summary>
-/// One PublishStream: messages are submitted as they come, and answered in their order. So many may be under way; beyond it the
-/// stream is not read.
+/// One PublishStream: messages are submitted as they come, and answered in their order. So many may be under way;
+/// beyond it the stream is not read.
 /// </summary>
 internal sealed class PublishPipeline(
     Func<PublishRequest, CancellationToken, Task<PublishTicket>> submit,
@@ -64,7 +64,8 @@ internal sealed class PublishPipeline(
     }
 
     // Submits in the order of the stream, and returns the task of the answer. A refusal is an answer.
-    private async Task<Task<PublishStreamResponse>> BeginAsync(PublishStreamRequest request, CancellationToken cancellationToken)
+    private async Task<Task<PublishStreamResponse>> BeginAsync(
+        PublishStreamRequest request, CancellationToken cancellationToken)
     {
         try
         {

@@ -6,7 +6,8 @@ namespace Publisher.Api;
 /// <summary>The one place where refusals become gRPC and HTTP statuses.</summary>
 internal static class PublishStatus
 {
-    public static RpcException ToRpc(PublishException reason) => new(new Status(ToGrpc(reason.Failure), reason.Message));
+    public static RpcException ToRpc(PublishException reason) =>
+        new(new Status(ToGrpc(reason.Failure), reason.Message));
 
     public static StatusCode ToGrpc(PublishFailure failure) => failure switch
     {

@@ -20,7 +20,8 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
         }
     }
 
-    public override async Task<PublishBatchResponse> PublishBatch(PublishBatchRequest request, ServerCallContext context)
+    public override async Task<PublishBatchResponse> PublishBatch(
+        PublishBatchRequest request, ServerCallContext context)
     {
         try
         {
@@ -29,7 +30,8 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
             var wait = request.Messages.Any(message => message.WaitFor != WaitFor.Stored);
             var ticket = await intake.SubmitAsync(messages, wait, context.CancellationToken);
             var response = new PublishBatchResponse();
-            response.Responses.AddRange((await intake.AnswerAsync(ticket, context.CancellationToken)).Select(ToResponse));
+            response.Responses.AddRange(
+                (await intake.AnswerAsync(ticket, context.CancellationToken)).Select(ToResponse));
             return response;
         }
         catch (PublishException e)
@@ -42,7 +44,8 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
         IAsyncStreamReader<PublishStreamRequest> requestStream,
         IServerStreamWriter<PublishStreamResponse> responseStream,
         ServerCallContext context) =>
-        new PublishPipeline(SubmitAsync, AnswerAsync).RunAsync(requestStream, responseStream, context.CancellationToken);
+        new PublishPipeline(SubmitAsync, AnswerAsync).RunAsync(
+            requestStream, responseStream, context.CancellationToken);
 
     private static List<OutboxMessage> CheckAll(PublishBatchRequest request)
     {
@@ -50,7 +53,8 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
         {
             throw new PublishException(
                 PublishFailure.Invalid,
-                $"The batch has {request.Messages.Count:N0} messages; expected 1 to {PublisherLimits.BatchMessages:N0}.");
+                $"The batch has {request.Messages.Count:N0} messages; "
+                + $"expected 1 to {PublisherLimits.BatchMessages:N0}.");
         }
 
         return request.Messages.Select(message => MessageCheck.Make(message.Topic, message.Record)).ToList();
@@ -63,8 +67,9 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
         Offset = answer.Offset,
     };
 
-    private Task<PublishTicket> SubmitAsync(PublishRequest request, CancellationToken cancellationToken) => intake.SubmitAsync(
-        [MessageCheck.Make(request.Topic, request.Record)], request.WaitFor != WaitFor.Stored, cancellationToken);
+    private Task<PublishTicket> SubmitAsync(PublishRequest request, CancellationToken cancellationToken) =>
+        intake.SubmitAsync(
+            [MessageCheck.Make(request.Topic, request.Record)], request.WaitFor != WaitFor.Stored, cancellationToken);
 
     private async Task<PublishResponse> AnswerAsync(PublishTicket ticket, CancellationToken cancellationToken) =>
         ToResponse((await intake.AnswerAsync(ticket, cancellationToken))[0]);

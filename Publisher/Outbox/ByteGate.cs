@@ -1,6 +1,8 @@
 namespace Publisher.Outbox;
 
-/// <summary>Bounds the bytes that are inside at once. Who finds it full waits its turn, first come, first served.</summary>
+/// <summary>
+/// Bounds the bytes that are inside at once. Who finds it full waits its turn, first come, first served.
+/// </summary>
 internal sealed class ByteGate(long limitBytes)
 {
     private readonly Lock _lock = new();

@@ -2,7 +2,9 @@ using System.Data.Common;
 
 namespace Publisher.Outbox;
 
-/// <summary>Deletes committed rows that are older than <see cref="PublisherOptions.KeepCommitted"/>, a small page at a time.</summary>
+/// <summary>
+/// Deletes committed rows that are older than <see cref="PublisherOptions.KeepCommitted"/>, a small page at a time.
+/// </summary>
 internal sealed class OutboxRetention(
     OutboxStore store, PublisherOptions options, TimeProvider time, ILogger<OutboxRetention> logger) : BackgroundService
 {

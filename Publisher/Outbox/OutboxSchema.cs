@@ -9,7 +9,8 @@ internal static class OutboxSchema
     // Any constant does; it only has to differ from the locks of other programs in the same database.
     private const long LockKey = 0x6F7574626F78;
 
-    // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their marking.
+    // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their
+    // marking.
     private const string Sql = """
         CREATE TABLE IF NOT EXISTS producers (
             producer_id bigint PRIMARY KEY,
@@ -38,7 +39,10 @@ internal static class OutboxSchema
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
-            "SELECT pg_advisory_xact_lock(@LockKey)", new { LockKey }, transaction, cancellationToken: cancellationToken));
+            "SELECT pg_advisory_xact_lock(@LockKey)",
+            new { LockKey },
+            transaction,
+            cancellationToken: cancellationToken));
         await connection.ExecuteAsync(
             new CommandDefinition(Sql, transaction: transaction, cancellationToken: cancellationToken));
         await transaction.CommitAsync(cancellationToken);

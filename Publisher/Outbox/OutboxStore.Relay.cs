@@ -17,7 +17,8 @@ internal sealed partial class OutboxStore
 
     private const string PendingChunksSql = """
         SELECT first_sequence AS "First", max(batch_index) + 1 AS "Count", min(id) AS "FirstId",
-            sum(octet_length(value) + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))::bigint AS "SizeBytes"
+            sum(octet_length(value)
+                + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))::bigint AS "SizeBytes"
         FROM outbox
         WHERE producer_id = @producerId AND topic = @topic AND first_sequence > @after AND state = 0
         GROUP BY first_sequence
@@ -26,7 +27,8 @@ internal sealed partial class OutboxStore
         """;
 
     /// <summary>
-    /// Locks a producer that seems dead and has pending rows; null when there is none. Others skip it while the transaction lasts.
+    /// Locks a producer that seems dead and has pending rows; null when there is none. Others skip it while the
+    /// transaction lasts.
     /// </summary>
     public static async Task<long?> TakeDeadProducerAsync(
         NpgsqlTransaction transaction, TimeSpan deadAfter, long[] except, CancellationToken cancellationToken) =>
@@ -69,7 +71,8 @@ internal sealed partial class OutboxStore
         var rows = await connection.QueryAsync<ChunkRow>(new CommandDefinition(
             PendingChunksSql, new { producerId, topic, after, limit }, cancellationToken: cancellationToken));
         return rows
-            .Select(row => new Chunk(producerId, topic, row.First, row.Count, (int)row.SizeBytes) { FirstId = row.FirstId })
+            .Select(
+                row => new Chunk(producerId, topic, row.First, row.Count, (int)row.SizeBytes) { FirstId = row.FirstId })
             .ToList();
     }
 
@@ -107,8 +110,8 @@ internal sealed partial class OutboxStore
     }
 
     /// <summary>
-    /// Moves chunks of one producer and topic, in sequence order, under a new id, in one statement. False, and nothing is moved, when
-    /// an older chunk of the producer is still pending.
+    /// Moves chunks of one producer and topic, in sequence order, under a new id, in one statement. False, and nothing
+    /// is moved, when an older chunk of the producer is still pending.
     /// </summary>
     public async Task<bool> TryRestampAsync(
         IReadOnlyList<Chunk> chunks, long newProducerId, CancellationToken cancellationToken)
@@ -136,8 +139,8 @@ internal sealed partial class OutboxStore
     }
 
     /// <summary>
-    /// Deletes committed rows of one page of old rows. Returns where the next page begins, or null when the rest is young.
-    /// The walk follows ids, which rise with time, so it needs no index of its own.
+    /// Deletes committed rows of one page of old rows. Returns where the next page begins, or null when the rest is
+    /// young. The walk follows ids, which rise with time, so it needs no index of its own.
     /// </summary>
     public async Task<long?> DeleteCommittedAsync(
         long afterId, DateTimeOffset before, int limit, CancellationToken cancellationToken)
@@ -145,7 +148,8 @@ internal sealed partial class OutboxStore
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         return await connection.ExecuteScalarAsync<long?>(new CommandDefinition(
             """
-            WITH page AS (SELECT id, state, committed, created FROM outbox WHERE id > @afterId ORDER BY id LIMIT @limit),
+            WITH page AS (
+                SELECT id, state, committed, created FROM outbox WHERE id > @afterId ORDER BY id LIMIT @limit),
             gone AS (
                 DELETE FROM outbox o USING page
                 WHERE o.id = page.id AND page.state = 1 AND page.committed < @before)
@@ -156,13 +160,14 @@ internal sealed partial class OutboxStore
     }
 
     /// <summary>Forgets producers that have been silent since then and have no rows left.</summary>
-    public Task<int> DeleteProducersAsync(DateTimeOffset silentSince, CancellationToken cancellationToken) => ExecuteAsync(
-        """
-        DELETE FROM producers p WHERE p.seen < @since
-            AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.producer_id = p.producer_id AND o.state = 0)
-        """,
-        new { since = silentSince.UtcDateTime },
-        cancellationToken);
+    public Task<int> DeleteProducersAsync(DateTimeOffset silentSince, CancellationToken cancellationToken) =>
+        ExecuteAsync(
+            """
+            DELETE FROM producers p WHERE p.seen < @since
+                AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.producer_id = p.producer_id AND o.state = 0)
+            """,
+            new { since = silentSince.UtcDateTime },
+            cancellationToken);
 
     /// <summary>A row's state, its offset, and the brokers' reason when it was refused.</summary>
     internal sealed record RowState(short State, long? Offset, string? Error);

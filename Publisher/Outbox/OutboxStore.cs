@@ -5,7 +5,9 @@ using Publisher.Sending;
 
 namespace Publisher.Outbox;
 
-/// <summary>What the writer and the lanes ask of Postgres. Rows have state 0 (pending), 1 (committed) or 2 (refused).</summary>
+/// <summary>
+/// What the writer and the lanes ask of Postgres. Rows have state 0 (pending), 1 (committed) or 2 (refused).
+/// </summary>
 internal sealed partial class OutboxStore(NpgsqlDataSource database)
 {
     private const string InsertSql = """
@@ -20,7 +22,8 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
     private const string FindSql = """
         SELECT o.id
         FROM unnest(@Topics, @Firsts) WITH ORDINALITY AS c (topic, first_sequence, position)
-        JOIN outbox o ON o.producer_id = @ProducerId AND o.topic = c.topic AND o.first_sequence = c.first_sequence AND o.state = 0
+        JOIN outbox o
+            ON o.producer_id = @ProducerId AND o.topic = c.topic AND o.first_sequence = c.first_sequence AND o.state = 0
         ORDER BY c.position, o.batch_index
         """;
 
@@ -29,7 +32,8 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         SET state = 1, committed = now(),
             broker_offset = CASE WHEN c.base_offset >= 0 THEN c.base_offset + o.batch_index END
         FROM unnest(@Producers, @Topics, @Firsts, @Offsets) AS c (producer_id, topic, first_sequence, base_offset)
-        WHERE o.producer_id = c.producer_id AND o.topic = c.topic AND o.first_sequence = c.first_sequence AND o.state = 0
+        WHERE o.producer_id = c.producer_id AND o.topic = c.topic
+            AND o.first_sequence = c.first_sequence AND o.state = 0
         """;
 
     public Task EnsureSchemaAsync(CancellationToken cancellationToken) =>
@@ -44,7 +48,9 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         new { producerId },
         cancellationToken);
 
-    /// <summary>Stores a plan in one statement, so all of it or nothing. Returns the rows' ids in the plan's order.</summary>
+    /// <summary>
+    /// Stores a plan in one statement, so all of it or nothing. Returns the rows' ids in the plan's order.
+    /// </summary>
     public async Task<List<long>> InsertAsync(InsertPlan plan, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
@@ -77,8 +83,11 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         return ids.AsList();
     }
 
-    /// <summary>Marks acknowledged chunks, with their offsets. Returns the number of rows that were pending until now.</summary>
-    public Task<int> MarkAsync(IReadOnlyList<(Chunk Chunk, long BaseOffset)> acks, CancellationToken cancellationToken) =>
+    /// <summary>
+    /// Marks acknowledged chunks, with their offsets. Returns the number of rows that were pending until now.
+    /// </summary>
+    public Task<int> MarkAsync(
+        IReadOnlyList<(Chunk Chunk, long BaseOffset)> acks, CancellationToken cancellationToken) =>
         ExecuteAsync(
             MarkSql,
             new
@@ -147,6 +156,7 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
     private async Task<int> ExecuteAsync(string sql, object parameters, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.ExecuteAsync(new CommandDefinition(sql, parameters, cancellationToken: cancellationToken));
+        return await connection.ExecuteAsync(
+            new CommandDefinition(sql, parameters, cancellationToken: cancellationToken));
     }
 }

@@ -18,8 +18,8 @@ internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions o
         {
             throw new PublishException(
                 PublishFailure.Overloaded,
-                $"{metrics.Pending:N0} messages wait for the brokers; the limit is {options.MaxPending:N0}. Nothing was stored; send "
-                + "again when the brokers are back.");
+                $"{metrics.Pending:N0} messages wait for the brokers; the limit is {options.MaxPending:N0}. "
+                + "Nothing was stored; send again when the brokers are back.");
         }
 
         var ticket = new PublishTicket(messages, waitForCommit);
@@ -91,14 +91,15 @@ internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions o
 
     private string Describe(PublishTicket ticket)
     {
+        var seconds = options.CommitTimeout.TotalSeconds;
         if (ticket.TryGiveUp())
         {
-            return $"Postgres did not take the message within {options.CommitTimeout.TotalSeconds:N0} s. Nothing was stored; send again.";
+            return $"Postgres did not take the message within {seconds} s. Nothing was stored; send again.";
         }
 
         return ticket.IsStored
-            ? $"The brokers did not acknowledge within {options.CommitTimeout.TotalSeconds:N0} s. The message is stored and is published "
-                + "when they are back; do not send it again."
-            : $"Postgres did not answer within {options.CommitTimeout.TotalSeconds:N0} s: the message may be stored, and is published then.";
+            ? $"The brokers did not acknowledge within {seconds} s. The message is stored and is published when "
+                + "they are back; do not send it again."
+            : $"Postgres did not answer within {seconds} s: the message may be stored, and is published then.";
     }
 }

@@ -4,8 +4,8 @@ namespace Publisher.Outbox;
 internal readonly record struct PublishAnswer(long OutboxId, bool Committed, long Offset);
 
 /// <summary>
-/// One request's messages and the task that its caller awaits. The writer stores them, the lanes of their topics commit them;
-/// lanes run side by side, so what they share is counted with Interlocked.
+/// One request's messages and the task that its caller awaits. The writer stores them, the lanes of their topics commit
+/// them; lanes run side by side, so what they share is counted with Interlocked.
 /// </summary>
 internal sealed class PublishTicket
 {
@@ -47,7 +47,9 @@ internal sealed class PublishTicket
     /// <summary>The writer takes the ticket, unless its caller has given up waiting.</summary>
     public bool TryTake() => Interlocked.CompareExchange(ref _state, Taken, Waiting) == Waiting;
 
-    /// <summary>The caller gives up. True: the writer has not taken the ticket and never will, so nothing is stored.</summary>
+    /// <summary>
+    /// The caller gives up. True: the writer has not taken the ticket and never will, so nothing is stored.
+    /// </summary>
     public bool TryGiveUp() => Interlocked.CompareExchange(ref _state, GivenUp, Waiting) == Waiting;
 
     /// <summary>Notes a message's row. Only the writer calls it, before <see cref="Stored"/>.</summary>

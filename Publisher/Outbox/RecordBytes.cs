@@ -1,8 +1,8 @@
 namespace Publisher.Outbox;
 
 /// <summary>
-/// One record as the outbox keeps it. Headers are encoded as fields 3 of broker.v1.Record, so that a record on the wire is key,
-/// value and these bytes one after another.
+/// One record as the outbox keeps it. Headers are encoded as fields 3 of broker.v1.Record, so that a record on the wire
+/// is key, value and these bytes one after another.
 /// </summary>
 internal readonly record struct RecordBytes(
     ReadOnlyMemory<byte> Key, ReadOnlyMemory<byte> Value, ReadOnlyMemory<byte> Headers)

@@ -1,6 +1,8 @@
 namespace Publisher.Sending;
 
-/// <summary>Exponential waits with full jitter, so that many who lost the same thing do not come back in step.</summary>
+/// <summary>
+/// Exponential waits with full jitter, so that many who lost the same thing do not come back in step.
+/// </summary>
 internal sealed class Backoff(TimeSpan first, TimeSpan longest, TimeProvider time)
 {
     public int Attempts { get; private set; }
@@ -9,7 +11,8 @@ internal sealed class Backoff(TimeSpan first, TimeSpan longest, TimeProvider tim
     {
         var bound = Math.Min(longest.TotalMilliseconds, first.TotalMilliseconds * Math.Pow(2, Math.Min(Attempts, 16)));
         Attempts++;
-        return Task.Delay(TimeSpan.FromMilliseconds(bound * (0.5 + Random.Shared.NextDouble() / 2)), time, cancellationToken);
+        return Task.Delay(
+            TimeSpan.FromMilliseconds(bound * (0.5 + Random.Shared.NextDouble() / 2)), time, cancellationToken);
     }
 
     public void Reset() => Attempts = 0;

@@ -2,11 +2,18 @@ using Broker.Client;
 
 namespace Publisher.Sending;
 
-/// <summary>The brokers, through the client library. Its retries are bounded by its own timeout; the lane's are not.</summary>
+/// <summary>
+/// The brokers, through the client library. Its retries are bounded by its own timeout; the lane's are not.
+/// </summary>
 internal sealed class BrokerPublisher(BrokerClient client) : IBrokerPublisher
 {
     public async Task<BatchAck> PublishAsync(
-        string topic, ReadOnlyMemory<byte> batch, int count, long producerId, long sequence, CancellationToken cancellationToken)
+        string topic,
+        ReadOnlyMemory<byte> batch,
+        int count,
+        long producerId,
+        long sequence,
+        CancellationToken cancellationToken)
     {
         try
         {

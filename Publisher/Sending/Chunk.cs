@@ -3,8 +3,9 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// The unit that is sent: all rows of one insert that share producer, topic and first sequence. Its boundaries are stored with the
-/// rows, so whoever sends it again after any crash sends the same batch under the same stamp, and the brokers drop the second.
+/// The unit that is sent: all rows of one insert that share producer, topic and first sequence. Its boundaries are
+/// stored with the rows, so whoever sends it again after any crash sends the same batch under the same stamp, and the
+/// brokers drop the second.
 /// </summary>
 internal sealed class Chunk(long producerId, string topic, long firstSequence, int count, int sizeBytes)
 {

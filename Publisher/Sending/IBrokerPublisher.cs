@@ -25,8 +25,15 @@ internal sealed class BrokerRefusedException(BrokerRefusal refusal, string messa
 /// <summary>All that the publisher asks of the brokers.</summary>
 internal interface IBrokerPublisher
 {
-    /// <summary>Publishes one encoded RecordBatch under the stamp (producer, epoch 0, sequence). Calls for one topic are sent in
-    /// the order in which they are made. Throws <see cref="BrokerRefusedException"/>.</summary>
+    /// <summary>
+    /// Publishes one encoded RecordBatch under the stamp (producer, epoch 0, sequence). Calls for one topic are sent in
+    /// the order in which they are made. Throws <see cref="BrokerRefusedException"/>.
+    /// </summary>
     Task<BatchAck> PublishAsync(
-        string topic, ReadOnlyMemory<byte> batch, int count, long producerId, long sequence, CancellationToken cancellationToken);
+        string topic,
+        ReadOnlyMemory<byte> batch,
+        int count,
+        long producerId,
+        long sequence,
+        CancellationToken cancellationToken);
 }

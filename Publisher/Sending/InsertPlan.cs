@@ -3,8 +3,8 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// What one insert stores: the waiting messages cut into chunks per topic, in the order of their arrival. A pure function of the
-/// tickets and the sequence book; the same plan is inserted again when an attempt fails.
+/// What one insert stores: the waiting messages cut into chunks per topic, in the order of their arrival. A pure
+/// function of the tickets and the sequence book; the same plan is inserted again when an attempt fails.
 /// </summary>
 internal sealed class InsertPlan
 {
@@ -34,7 +34,9 @@ internal sealed class InsertPlan
         return plan;
     }
 
-    /// <summary>Hands the rows' ids, in the order of the drafts, to the tickets, and makes the chunks to send.</summary>
+    /// <summary>
+    /// Hands the rows' ids, in the order of the drafts, to the tickets, and makes the chunks to send.
+    /// </summary>
     public List<Chunk> Stored(IReadOnlyList<long> ids)
     {
         var chunks = new List<Chunk>(_drafts.Count);
@@ -49,7 +51,12 @@ internal sealed class InsertPlan
     }
 
     private void Place(
-        PublishTicket ticket, int index, Dictionary<string, Draft> open, SequenceBook book, int chunkRows, int chunkBytes)
+        PublishTicket ticket,
+        int index,
+        Dictionary<string, Draft> open,
+        SequenceBook book,
+        int chunkRows,
+        int chunkBytes)
     {
         var message = ticket.Messages[index];
         var size = message.Record.FieldBytes;

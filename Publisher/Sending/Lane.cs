@@ -1,8 +1,8 @@
 namespace Publisher.Sending;
 
 /// <summary>
-/// The chunks of one producer on one topic, in sequence order. One pump at a time sends them. Waiting is shared with the writer under
-/// the lock; everything else belongs to the pump.
+/// The chunks of one producer on one topic, in sequence order. One pump at a time sends them. Waiting is shared with
+/// the writer under the lock; everything else belongs to the pump.
 /// </summary>
 internal sealed class Lane(long producerId, string topic)
 {
@@ -15,9 +15,9 @@ internal sealed class Lane(long producerId, string topic)
     public string Topic { get; } = topic;
 
     /// <summary>
-    /// Whether the brokers have acknowledged the lane's last head. Until then only one chunk is under way: brokers accept any
-    /// sequence from a producer that they do not know, so a second chunk that arrives first would turn the first into a
-    /// "duplicate" and lose it.
+    /// Whether the brokers have acknowledged the lane's last head. Until then only one chunk is under way: brokers
+    /// accept any sequence from a producer that they do not know, so a second chunk that arrives first would turn the
+    /// first into a "duplicate" and lose it.
     /// </summary>
     public bool Established { get; set; }
 

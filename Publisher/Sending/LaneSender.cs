@@ -4,9 +4,9 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// Sends the chunks of a lane in their order, a few under way at a time, and hands what is acknowledged to the callers and to the
-/// mark queue. After a failure everything from the failed chunk on is sent again: what arrived the first time is answered as a
-/// duplicate with its first offset.
+/// Sends the chunks of a lane in their order, a few under way at a time, and hands what is acknowledged to the callers
+/// and to the mark queue. After a failure everything from the failed chunk on is sent again: what arrived the first
+/// time is answered as a duplicate with its first offset.
 /// </summary>
 internal sealed class LaneSender(
     IBrokerPublisher broker,
@@ -23,7 +23,8 @@ internal sealed class LaneSender(
     /// <summary>Bytes of encoded chunks in memory.</summary>
     public long HeldBytes => Interlocked.Read(ref _heldBytes);
 
-    /// <summary>Counts a chunk's bytes, or drops them when memory is short: they are in Postgres, and read back in their turn.
+    /// <summary>Counts a chunk's bytes, or drops them when memory is short: they are in Postgres, and read back in
+    /// their turn.
     /// </summary>
     public void Hold(Chunk chunk)
     {
@@ -160,7 +161,8 @@ internal sealed class LaneSender(
             case { State: 0 }:
                 throw new TimeoutException($"The rows of topic '{chunk.Topic}' are under way in another process.");
             case { State: 2 }:
-                chunk.AnswerRefused(new PublishException(PublishFailure.Invalid, $"The brokers refused it: {state.Error}"));
+                chunk.AnswerRefused(
+                    new PublishException(PublishFailure.Invalid, $"The brokers refused it: {state.Error}"));
                 break;
             default:
                 chunk.AnswerCommitted(state?.Offset ?? -1);
@@ -187,7 +189,9 @@ internal sealed class LaneSender(
         Lane lane, List<Chunk> rest, Exception error, Backoff backoff, CancellationToken cancellationToken)
     {
         lane.Established = false;
-        var refusal = error is BrokerRefusedException refused && rest.Count > 0 ? refused.Refusal : BrokerRefusal.Transient;
+        var refusal = error is BrokerRefusedException refused && rest.Count > 0
+            ? refused.Refusal
+            : BrokerRefusal.Transient;
         try
         {
             switch (refusal)
@@ -219,14 +223,15 @@ internal sealed class LaneSender(
         lane.TryTake(out _);
         metrics.Refused(chunk.Count);
         logger.ChunkRefused(chunk.Count, chunk.Topic, chunk.FirstSequence, error.Message);
-        chunk.AnswerRefused(new PublishException(PublishFailure.Invalid, $"The brokers refused it: {error.Message}", error));
+        chunk.AnswerRefused(
+            new PublishException(PublishFailure.Invalid, $"The brokers refused it: {error.Message}", error));
         Drop(chunk);
     }
 
     /// <summary>
-    /// The head of a lane is the producer's oldest pending chunk, so one that is out of sequence waits for something that will never
-    /// come (a chunk that was refused). Nothing from it on is in the brokers: all of it goes on under a new id, which may begin at
-    /// any sequence. The mark queue is flushed first, so that "pending" means what it says.
+    /// The head of a lane is the producer's oldest pending chunk, so one that is out of sequence waits for something
+    /// that will never come (a chunk that was refused). Nothing from it on is in the brokers: all of it goes on under a
+    /// new id, which may begin at any sequence. The mark queue is flushed first, so that "pending" means what it says.
     /// </summary>
     private async Task RestampAsync(Lane lane, Chunk head, CancellationToken cancellationToken)
     {

@@ -5,8 +5,8 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// Marks acknowledged chunks in the outbox, many at a time and behind the answers to the callers. A crash before the mark makes the
-/// relay send the chunk again, and the brokers answer with the same offset.
+/// Marks acknowledged chunks in the outbox, many at a time and behind the answers to the callers. A crash before the
+/// mark makes the relay send the chunk again, and the brokers answer with the same offset.
 /// </summary>
 internal sealed class MarkQueue(
     OutboxStore store, PublisherMetrics metrics, TimeProvider time, ILogger<MarkQueue> logger) : BackgroundService

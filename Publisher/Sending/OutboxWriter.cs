@@ -5,8 +5,8 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// The one loop that writes the outbox: it stores all that waits in one insert, and while that runs the next one gathers. It alone
-/// gives out sequences.
+/// The one loop that writes the outbox: it stores all that waits in one insert, and while that runs the next one
+/// gathers. It alone gives out sequences.
 /// </summary>
 internal sealed class OutboxWriter(
     PublishIntake intake,
@@ -89,9 +89,10 @@ internal sealed class OutboxWriter(
     }
 
     /// <summary>
-    /// Inserts a plan, through a restart of Postgres if need be. When a connection breaks, the insert may be committed or not: the
-    /// rows are looked up before the same plan is tried again. Should the broken connection's backend commit after that look, the
-    /// rows stand there twice with equal stamps, which readers of chunks and the brokers' deduplication both take for one.
+    /// Inserts a plan, through a restart of Postgres if need be. When a connection breaks, the insert may be committed
+    /// or not: the rows are looked up before the same plan is tried again. Should the broken connection's backend
+    /// commit after that look, the rows stand there twice with equal stamps, which readers of chunks and the brokers'
+    /// deduplication both take for one.
     /// </summary>
     private async Task<List<long>?> TryInsertAsync(
         InsertPlan plan, long started, List<PublishTicket> tickets, CancellationToken stoppingToken)
@@ -160,8 +161,8 @@ internal sealed class OutboxWriter(
         logger.ProducerRetired(plan.Rows, plan.ProducerId, book.ProducerId);
         Fail(
             tickets,
-            "Postgres went away during the insert: the message may be stored, and is published then. Sending it again may publish "
-            + "it twice.",
+            "Postgres went away during the insert: the message may be stored, and is published then. "
+            + "Sending it again may publish it twice.",
             error);
     }
 
@@ -172,8 +173,10 @@ internal sealed class OutboxWriter(
         return copies == 1 ? ids : ids.Where((_, at) => at % copies == 0).ToList();
     }
 
-    // Class 57 (operator intervention: shutdown, starting up) ends the connection, so the outcome is as unknown as with a broken one.
-    private static bool IsShutdown(PostgresException error) => error.SqlState.StartsWith("57", StringComparison.Ordinal);
+    // Class 57 (operator intervention: shutdown, starting up) ends the connection, so the outcome is as unknown as with
+    // a broken one.
+    private static bool IsShutdown(PostgresException error) =>
+        error.SqlState.StartsWith("57", StringComparison.Ordinal);
 
     private static void Fail(List<PublishTicket> tickets, string message, Exception error)
     {

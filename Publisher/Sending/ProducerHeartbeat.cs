@@ -3,7 +3,9 @@ using Publisher.Outbox;
 
 namespace Publisher.Sending;
 
-/// <summary>Says that this process' producer is alive, so that no relay sends its rows beside it, and counts what is pending.</summary>
+/// <summary>
+/// Says that this process' producer is alive, so that no relay sends its rows beside it, and counts what is pending.
+/// </summary>
 internal sealed class ProducerHeartbeat(
     OutboxStore store,
     SequenceBook book,

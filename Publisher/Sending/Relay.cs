@@ -4,8 +4,8 @@ using Publisher.Outbox;
 namespace Publisher.Sending;
 
 /// <summary>
-/// Sends what dead producers left pending: processes that crashed, and ids that this process retired. A producer is worked on by
-/// one relay at a time (its row is locked, others skip it), each topic in sequence order.
+/// Sends what dead producers left pending: processes that crashed, and ids that this process retired. A producer is
+/// worked on by one relay at a time (its row is locked, others skip it), each topic in sequence order.
 /// </summary>
 internal sealed class Relay(
     OutboxStore store,
@@ -75,7 +75,8 @@ internal sealed class Relay(
             };
             await Parallel.ForEachAsync(topics, parallel, async (topic, token) =>
                 Interlocked.Add(ref rows, await RelayTopicAsync(producerId, topic, token)));
-            topics = await store.PendingTopicsAsync(producerId, topics[^1], PublisherLimits.RelayChunks, cancellationToken);
+            topics = await store.PendingTopicsAsync(
+                producerId, topics[^1], PublisherLimits.RelayChunks, cancellationToken);
         }
 
         // The lock goes with the transaction: by then nobody must find these rows pending.

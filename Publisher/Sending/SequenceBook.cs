@@ -1,8 +1,9 @@
 namespace Publisher.Sending;
 
 /// <summary>
-/// The next sequence per topic of one producer id: contiguous from 0, as KIP-98 asks. It moves only when an insert is known to be
-/// committed; when that cannot be known the id is retired, so that no sequence is ever given to two different messages.
+/// The next sequence per topic of one producer id: contiguous from 0, as KIP-98 asks. It moves only when an insert is
+/// known to be committed; when that cannot be known the id is retired, so that no sequence is ever given to two
+/// different messages.
 /// </summary>
 internal sealed class SequenceBook
 {

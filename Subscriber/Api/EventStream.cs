@@ -5,8 +5,9 @@ using Subscriber.Inbox;
 namespace Subscriber.Api;
 
 /// <summary>
-/// GET /stream?topic=orders.>&amp;after=0: server-sent events that never end. An event's id is its inbox id, so a browser that lost
-/// the connection goes on where it was (Last-Event-ID). Example: id: 7, data: {"id":7,"topic":"orders","offset":3,...}
+/// GET /stream?topic=orders.>&amp;after=0: server-sent events that never end. An event's id is its inbox id, so a
+/// browser that lost the connection goes on where it was (Last-Event-ID). Example: id: 7, data:
+/// {"id":7,"topic":"orders","offset":3,...}
 /// </summary>
 internal static class EventStream
 {

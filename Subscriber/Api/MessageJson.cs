@@ -35,7 +35,8 @@ internal sealed record MessageJson(
     private static List<HeaderJson> HeadersOf(byte[]? encoded) => encoded is null
         ? []
         : Record.Parser.ParseFrom(encoded).Headers
-            .Select(header => new HeaderJson(header.Name, header.Value.ToByteArray(), TextOf(header.Value.ToByteArray())))
+            .Select(
+                header => new HeaderJson(header.Name, header.Value.ToByteArray(), TextOf(header.Value.ToByteArray())))
             .ToList();
 
     private static string? TextOf(byte[] bytes) =>

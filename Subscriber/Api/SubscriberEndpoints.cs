@@ -5,7 +5,8 @@ using Subscriber.Inbox;
 namespace Subscriber.Api;
 
 /// <summary>
-/// GET /messages?topic=orders.>&amp;after=0&amp;limit=100 · GET /stream (server-sent events) · GET, PUT and DELETE /subjects · GET /stats.
+/// GET /messages?topic=orders.>&amp;after=0&amp;limit=100 · GET /stream (server-sent events) · GET, PUT and DELETE
+/// /subjects · GET /stats.
 /// </summary>
 internal static class SubscriberEndpoints
 {
@@ -16,15 +17,21 @@ internal static class SubscriberEndpoints
         endpoints.MapGet("/messages", GetMessagesAsync);
         endpoints.MapGet("/stream", EventStream.RunAsync);
         endpoints.MapGet("/subjects", (SubjectList subjects) => TypedResults.Ok(subjects.Filters));
-        endpoints.MapPut("/subjects/{filter}", (string filter, SubjectList subjects, CancellationToken cancellationToken) =>
+        endpoints.MapPut("/subjects/{filter}", (
+            string filter, SubjectList subjects, CancellationToken cancellationToken) =>
             AnswerAsync(() => subjects.AddAsync(filter, cancellationToken)));
-        endpoints.MapDelete("/subjects/{filter}", (string filter, SubjectList subjects, CancellationToken cancellationToken) =>
+        endpoints.MapDelete("/subjects/{filter}", (
+            string filter, SubjectList subjects, CancellationToken cancellationToken) =>
             AnswerAsync(() => subjects.RemoveAsync(filter, cancellationToken)));
         endpoints.MapGet("/stats", GetStats);
     }
 
     private static async Task<IResult> GetMessagesAsync(
-        InboxReader inbox, CancellationToken cancellationToken, string? topic = null, long after = 0, int limit = DefaultLimit)
+        InboxReader inbox,
+        CancellationToken cancellationToken,
+        string? topic = null,
+        long after = 0,
+        int limit = DefaultLimit)
     {
         if (limit is < 1 or > SubscriberLimits.MessagesPerGet)
         {

@@ -41,7 +41,8 @@ internal sealed class SubscriberService(InboxReader inbox, SubjectList subjects)
         }
     }
 
-    public override async Task<RemoveSubjectResponse> RemoveSubject(RemoveSubjectRequest request, ServerCallContext context)
+    public override async Task<RemoveSubjectResponse> RemoveSubject(
+        RemoveSubjectRequest request, ServerCallContext context)
     {
         try
         {

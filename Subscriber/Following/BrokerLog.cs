@@ -13,14 +13,19 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         string topic, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var options = new ReadOptions { FromOffset = fromOffset, MaxRecords = limit };
-        await using var records = client.ReadAsync(topic, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
+        await using var records = client
+            .ReadAsync(topic, options, cancellationToken)
+            .GetAsyncEnumerator(cancellationToken);
         while (await TryMoveAsync(records))
         {
             var record = records.Current;
             yield return new LogRecord(
                 record.Offset,
                 new InboxRecord(
-                    record.Timestamp.ToUnixTimeMilliseconds(), record.Key, record.Value, EncodeHeaders(record.Headers)));
+                    record.Timestamp.ToUnixTimeMilliseconds(),
+                    record.Key,
+                    record.Value,
+                    EncodeHeaders(record.Headers)));
         }
     }
 
@@ -31,18 +36,20 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
             return topics.Select(topic => new LogTopic(topic.Name, topic.FirstOffset, topic.NextOffset)).ToList();
         });
 
-    public Task PutLiveSubscriptionAsync(string name, IReadOnlyList<string> filters, CancellationToken cancellationToken) =>
+    public Task PutLiveSubscriptionAsync(
+        string name, IReadOnlyList<string> filters, CancellationToken cancellationToken) =>
         TranslateAsync(async () =>
         {
             await client.PutLiveSubscriptionAsync(name, filters, cancellationToken);
             return true;
         });
 
-    public Task DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken) => TranslateAsync(async () =>
-    {
-        await client.DeleteLiveSubscriptionAsync(name, cancellationToken);
-        return true;
-    });
+    public Task DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken) =>
+        TranslateAsync(async () =>
+        {
+            await client.DeleteLiveSubscriptionAsync(name, cancellationToken);
+            return true;
+        });
 
     // A topic that a lagging replica does not know yet, or knows to a smaller offset, has nothing more for now.
     private static async Task<bool> TryMoveAsync(IAsyncEnumerator<BrokerRecord> records)
@@ -51,7 +58,8 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         {
             return await records.MoveNextAsync();
         }
-        catch (BrokerClientException e) when (e.Code is BrokerClientErrorCode.NotFound or BrokerClientErrorCode.OutOfRange)
+        catch (BrokerClientException e) when (
+            e.Code is BrokerClientErrorCode.NotFound or BrokerClientErrorCode.OutOfRange)
         {
             return false;
         }

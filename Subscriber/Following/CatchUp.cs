@@ -3,8 +3,8 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>
-/// Reads from the log what a topic lacks: at the start, when the live feed has skipped something, and always while Redis is away. A
-/// few topics at a time; each gives way to the others after a number of records.
+/// Reads from the log what a topic lacks: at the start, when the live feed has skipped something, and always while
+/// Redis is away. A few topics at a time; each gives way to the others after a number of records.
 /// </summary>
 internal sealed class CatchUp(
     TopicTable topics,
@@ -97,7 +97,8 @@ internal sealed class CatchUp(
         }
     }
 
-    private async Task<int> ReadAsync(TopicProgress topic, long from, bool afterTrim, CancellationToken cancellationToken)
+    private async Task<int> ReadAsync(
+        TopicProgress topic, long from, bool afterTrim, CancellationToken cancellationToken)
     {
         var total = 0;
         var page = new List<InboxRecord>();
@@ -122,7 +123,11 @@ internal sealed class CatchUp(
     }
 
     private async Task FlushAsync(
-        TopicProgress topic, long baseOffset, List<InboxRecord> page, bool afterTrim, CancellationToken cancellationToken)
+        TopicProgress topic,
+        long baseOffset,
+        List<InboxRecord> page,
+        bool afterTrim,
+        CancellationToken cancellationToken)
     {
         if (page.Count > 0)
         {

@@ -1,12 +1,15 @@
 namespace Subscriber.Following;
 
-/// <summary>Which filters can be left out because others match all that they match, so that no message is sent twice for it.</summary>
+/// <summary>
+/// Which filters can be left out because others match all that they match, so that no message is sent twice for it.
+/// </summary>
 internal static class FilterCover
 {
     /// <summary>The filters without those that another one covers.</summary>
     public static List<string> Reduce(IReadOnlyCollection<string> filters) => filters
         .Distinct(StringComparer.Ordinal)
-        .Where(filter => !filters.Any(other => !string.Equals(other, filter, StringComparison.Ordinal) && Covers(other, filter)))
+        .Where(filter => !filters.Any(
+            other => !string.Equals(other, filter, StringComparison.Ordinal) && Covers(other, filter)))
         .ToList();
 
     /// <summary>Whether every topic that the narrow filter matches is matched by the wide one.</summary>

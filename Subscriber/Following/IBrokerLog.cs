@@ -11,12 +11,17 @@ internal readonly record struct LogTopic(string Name, long FirstOffset, long Nex
 /// <summary>The brokers could not answer; the same call may succeed later.</summary>
 internal sealed class BrokerLogException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>All that the subscriber asks of the brokers. Every method throws <see cref="BrokerLogException"/>.</summary>
+/// <summary>
+/// All that the subscriber asks of the brokers. Every method throws <see cref="BrokerLogException"/>.
+/// </summary>
 internal interface IBrokerLog
 {
-    /// <summary>Records from an offset to the end of what is committed now, no more than the limit. Nothing for a topic that does
-    /// not exist, or ends before.</summary>
-    IAsyncEnumerable<LogRecord> ReadAsync(string topic, long fromOffset, int limit, CancellationToken cancellationToken);
+    /// <summary>
+    /// Records from an offset to the end of what is committed now, no more than the limit. Nothing for a topic that
+    /// does not exist, or ends before.
+    /// </summary>
+    IAsyncEnumerable<LogRecord> ReadAsync(
+        string topic, long fromOffset, int limit, CancellationToken cancellationToken);
 
     Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken);
 

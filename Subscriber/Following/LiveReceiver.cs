@@ -4,7 +4,9 @@ using Subscriber.Inbox;
 
 namespace Subscriber.Following;
 
-/// <summary>Takes live batches as they come from Redis, in any order, any number of times. Never waits, never throws.</summary>
+/// <summary>
+/// Takes live batches as they come from Redis, in any order, any number of times. Never waits, never throws.
+/// </summary>
 internal sealed class LiveReceiver(TopicTable topics, SubjectList subjects, ILogger<LiveReceiver> logger)
 {
     public void Receive(string channel, byte[] message)

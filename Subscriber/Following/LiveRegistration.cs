@@ -1,8 +1,8 @@
 namespace Subscriber.Following;
 
 /// <summary>
-/// Tells the brokers which topics to publish live on Redis: until it works, again when the subjects change, and once a minute,
-/// should the brokers' state have been replaced.
+/// Tells the brokers which topics to publish live on Redis: until it works, again when the subjects change, and once a
+/// minute, should the brokers' state have been replaced.
 /// </summary>
 internal sealed class LiveRegistration(
     SubjectList subjects,

@@ -4,9 +4,9 @@ using StackExchange.Redis;
 namespace Subscriber.Following;
 
 /// <summary>
-/// The live feed: subscribes to the Redis channels of the subjects and hands on what arrives. Whether it works is tried, not guessed:
-/// it sends itself a message every half second. When none comes back the connection is made anew, and until then the log is polled
-/// more often.
+/// The live feed: subscribes to the Redis channels of the subjects and hands on what arrives. Whether it works is
+/// tried, not guessed: it sends itself a message every half second. When none comes back the connection is made anew,
+/// and until then the log is polled more often.
 /// </summary>
 internal sealed class RedisFeed(
     string? connectionString,

@@ -5,7 +5,9 @@ using Subscriber.Inbox;
 
 namespace Subscriber.Following;
 
-/// <summary>The subjects that are followed: those of the configuration, and those in Postgres that came through the API.</summary>
+/// <summary>
+/// The subjects that are followed: those of the configuration, and those in Postgres that came through the API.
+/// </summary>
 internal sealed class SubjectList
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromSeconds(5);
@@ -52,7 +54,9 @@ internal sealed class SubjectList
         return false;
     }
 
-    /// <summary>Follows one more subject, from each topic's first offset. Errors: Invalid, TooMany, Unavailable.</summary>
+    /// <summary>
+    /// Follows one more subject, from each topic's first offset. Errors: Invalid, TooMany, Unavailable.
+    /// </summary>
     public async Task AddAsync(string filter, CancellationToken cancellationToken)
     {
         if (!TopicFilter.TryParse(filter, out _, out var reason))
@@ -77,7 +81,8 @@ internal sealed class SubjectList
         {
             throw new SubscriberException(
                 SubscriberFailure.Configured,
-                $"'{filter}' is set by the setting Subscriber:Subjects and would come back with the next start. Remove it there.");
+                $"'{filter}' is set by the setting Subscriber:Subjects and would come back with the next start. "
+                + "Remove it there.");
         }
 
         await StoreAsync(_store.RemoveSubjectAsync, filter, cancellationToken);
@@ -130,7 +135,9 @@ internal sealed class SubjectList
         catch (Exception e) when (e is DbException or TimeoutException)
         {
             throw new SubscriberException(
-                SubscriberFailure.Unavailable, "Postgres is away: the subjects are as they were, or changed. Try again.", e);
+                SubscriberFailure.Unavailable,
+                "Postgres is away: the subjects are as they were, or changed. Try again.",
+                e);
         }
     }
 

@@ -1,8 +1,8 @@
 namespace Subscriber.Following;
 
 /// <summary>
-/// Asks the brokers which topics exist and how far they are: every second, so that a message whose live copy was lost is found
-/// within one; ten times a second while Redis is away.
+/// Asks the brokers which topics exist and how far they are: every second, so that a message whose live copy was lost
+/// is found within one; ten times a second while Redis is away.
 /// </summary>
 internal sealed class TopicPoll(
     TopicTable topics,

@@ -3,8 +3,8 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>
-/// How far a topic has come, and what waits for the gap before it to be filled. Pure: no clock, no I/O. Its owner (TopicTable) holds
-/// the lock around every call. Runs leave in offset order, without gaps, each offset once.
+/// How far a topic has come, and what waits for the gap before it to be filled. Pure: no clock, no I/O. Its owner
+/// (TopicTable) holds the lock around every call. Runs leave in offset order, without gaps, each offset once.
 /// </summary>
 internal sealed class TopicProgress(string topic, long next)
 {
@@ -38,8 +38,9 @@ internal sealed class TopicProgress(string topic, long next)
     }
 
     /// <summary>
-    /// Takes a run. Adds what may be handed over now to the list, in order: the run without what is known already, and what waited
-    /// behind it. A run beyond a gap is kept when it fits. Returns how many of its messages were known already.
+    /// Takes a run. Adds what may be handed over now to the list, in order: the run without what is known already, and
+    /// what waited behind it. A run beyond a gap is kept when it fits. Returns how many of its messages were known
+    /// already.
     /// </summary>
     public int Offer(MessageRun run, long aheadLimitBytes, List<InboxAppend> handOver)
     {
@@ -59,7 +60,8 @@ internal sealed class TopicProgress(string topic, long next)
         return known;
     }
 
-    /// <summary>Takes a run from the log's beginning although offsets before it are missing: the brokers no longer have them.
+    /// <summary>Takes a run from the log's beginning although offsets before it are missing: the brokers no longer have
+    /// them.
     /// </summary>
     public void OfferAfterTrim(MessageRun run, List<InboxAppend> handOver)
     {

@@ -5,8 +5,8 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>
-/// The progress of all topics, and the way of messages from their two sources to the inbox writer. Each topic has its own lock,
-/// held for moments only; runs enter the writer's queue under it, so the queue keeps each topic's order.
+/// The progress of all topics, and the way of messages from their two sources to the inbox writer. Each topic has its
+/// own lock, held for moments only; runs enter the writer's queue under it, so the queue keeps each topic's order.
 /// </summary>
 internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, ILogger<TopicTable> logger)
 {
@@ -55,7 +55,9 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
         }
     }
 
-    /// <summary>Offsets are known to exist: a batch that is too large for Redis, or the brokers' list of topics.</summary>
+    /// <summary>
+    /// Offsets are known to exist: a batch that is too large for Redis, or the brokers' list of topics.
+    /// </summary>
     public void OnAnnounced(string topic, long firstOffset, long nextOffset)
     {
         var progress = Get(topic);
@@ -67,7 +69,8 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
     }
 
     /// <summary>
-    /// A page from the log, read from the offset where the reader began or went on. The page's slot is given back by the writer.
+    /// A page from the log, read from the offset where the reader began or went on. The page's slot is given back by
+    /// the writer.
     /// </summary>
     public void OnLogPage(TopicProgress progress, MessageRun run, bool afterTrim, SemaphoreSlim pages)
     {

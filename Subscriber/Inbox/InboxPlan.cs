@@ -3,8 +3,8 @@ using Subscriber.Following;
 namespace Subscriber.Inbox;
 
 /// <summary>
-/// What one transaction may store: of the appends that wait, what continues the positions that the inbox has. What is there already
-/// is left out; what lies beyond a position is left out too, and its topic named. Pure.
+/// What one transaction may store: of the appends that wait, what continues the positions that the inbox has. What is
+/// there already is left out; what lies beyond a position is left out too, and its topic named. Pure.
 /// </summary>
 internal sealed class InboxPlan
 {

@@ -3,12 +3,13 @@ using System.Threading.Channels;
 namespace Subscriber.Inbox;
 
 /// <summary>
-/// What waits for the inbox writer. Bounded by its two sources rather than by itself, so that adding never waits: pages from the log
-/// hold a slot each, live batches are not added while too many of their bytes wait.
+/// What waits for the inbox writer. Bounded by its two sources rather than by itself, so that adding never waits: pages
+/// from the log hold a slot each, live batches are not added while too many of their bytes wait.
 /// </summary>
 internal sealed class InboxQueue
 {
-    private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(
+        new UnboundedChannelOptions { SingleReader = true });
     private long _liveBytes;
 
     public bool HasRoomForLive => Interlocked.Read(ref _liveBytes) < SubscriberLimits.WaitingLiveBytes;
@@ -23,7 +24,8 @@ internal sealed class InboxQueue
         _items.Writer.TryWrite(new Item(append, page));
     }
 
-    public ValueTask<bool> WaitAsync(CancellationToken cancellationToken) => _items.Reader.WaitToReadAsync(cancellationToken);
+    public ValueTask<bool> WaitAsync(CancellationToken cancellationToken) =>
+        _items.Reader.WaitToReadAsync(cancellationToken);
 
     /// <summary>Takes what waits, up to the bounds of one transaction.</summary>
     public List<Item> Take()

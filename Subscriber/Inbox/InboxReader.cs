@@ -24,22 +24,31 @@ internal sealed class InboxReader(NpgsqlDataSource database, InboxGrowth growth,
             key AS "Key", value AS "Value", headers AS "Headers"
         FROM (
             SELECT *, sum(octet_length(value)) OVER (ORDER BY inbox_id) - octet_length(value) AS bytes_before
-            FROM (SELECT * FROM inbox WHERE inbox_id > @after AND inbox_id <= @upTo {0} ORDER BY inbox_id LIMIT @limit) AS page
+            FROM (
+                SELECT * FROM inbox WHERE inbox_id > @after AND inbox_id <= @upTo {0} ORDER BY inbox_id LIMIT @limit
+            ) AS page
         ) AS sized
         WHERE bytes_before < @bytes
         ORDER BY inbox_id
         """;
 
-    /// <summary>Messages after an id; with follow also those that are still to come. Errors: Invalid, Unavailable.</summary>
+    /// <summary>
+    /// Messages after an id; with follow also those that are still to come. Errors: Invalid, Unavailable.
+    /// </summary>
     public async IAsyncEnumerable<InboxMessage> ReadAsync(
-        string? filter, long after, bool follow, long limit, [EnumeratorCancellation] CancellationToken cancellationToken)
+        string? filter,
+        long after,
+        bool follow,
+        long limit,
+        [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var condition = Condition.Of(filter);
         var left = limit > 0 ? limit : long.MaxValue;
         while (true)
         {
             var growing = growth.Signal.Next;
-            var page = await PageAsync(condition, after, (int)Math.Min(left, SubscriberLimits.ReadRows), cancellationToken);
+            var page = await PageAsync(
+                condition, after, (int)Math.Min(left, SubscriberLimits.ReadRows), cancellationToken);
             foreach (var message in page.Messages)
             {
                 yield return message;
@@ -91,7 +100,9 @@ internal sealed class InboxReader(NpgsqlDataSource database, InboxGrowth growth,
 
     private readonly record struct Page(List<InboxMessage> Messages, long Next, bool IsLast);
 
-    /// <summary>A topic filter as SQL: a comparison where it is literal, an anchored regular expression where it is not.</summary>
+    /// <summary>
+    /// A topic filter as SQL: a comparison where it is literal, an anchored regular expression where it is not.
+    /// </summary>
     internal sealed record Condition(string Sql, string Topic)
     {
         public static Condition Of(string? filter)

@@ -7,8 +7,8 @@ namespace Subscriber.Inbox;
 internal static class InboxSchema
 {
     /// <summary>
-    /// Held by every transaction that writes the inbox, so that of many instances one writes at a time and inbox ids rise in the
-    /// order of commits: a reader that has seen an id never finds a smaller one later.
+    /// Held by every transaction that writes the inbox, so that of many instances one writes at a time and inbox ids
+    /// rise in the order of commits: a reader that has seen an id never finds a smaller one later.
     /// </summary>
     public const long WriterLock = 0x696E626F78;
 
@@ -36,7 +36,10 @@ internal static class InboxSchema
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
         await connection.ExecuteAsync(new CommandDefinition(
-            "SELECT pg_advisory_xact_lock(@SchemaLock)", new { SchemaLock }, transaction, cancellationToken: cancellationToken));
+            "SELECT pg_advisory_xact_lock(@SchemaLock)",
+            new { SchemaLock },
+            transaction,
+            cancellationToken: cancellationToken));
         await connection.ExecuteAsync(
             new CommandDefinition(Sql, transaction: transaction, cancellationToken: cancellationToken));
         await transaction.CommitAsync(cancellationToken);

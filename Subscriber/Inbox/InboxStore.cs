@@ -5,8 +5,9 @@ using NpgsqlTypes;
 namespace Subscriber.Inbox;
 
 /// <summary>
-/// Writes the inbox. A transaction inserts rows and moves the positions of their topics together, and only rows that continue a
-/// position are inserted: so every offset is there once, in order, whatever is tried again and whoever else writes.
+/// Writes the inbox. A transaction inserts rows and moves the positions of their topics together, and only rows that
+/// continue a position are inserted: so every offset is there once, in order, whatever is tried again and whoever else
+/// writes.
 /// </summary>
 internal sealed class InboxStore(NpgsqlDataSource database)
 {
@@ -23,7 +24,8 @@ internal sealed class InboxStore(NpgsqlDataSource database)
         ON CONFLICT (topic) DO UPDATE SET next_offset = EXCLUDED.next_offset
         """;
 
-    public Task EnsureSchemaAsync(CancellationToken cancellationToken) => InboxSchema.EnsureAsync(database, cancellationToken);
+    public Task EnsureSchemaAsync(CancellationToken cancellationToken) =>
+        InboxSchema.EnsureAsync(database, cancellationToken);
 
     public async Task<List<(string Topic, long NextOffset)>> LoadPositionsAsync(CancellationToken cancellationToken)
     {
@@ -47,7 +49,9 @@ internal sealed class InboxStore(NpgsqlDataSource database)
     public Task RemoveSubjectAsync(string filter, CancellationToken cancellationToken) =>
         ExecuteAsync("DELETE FROM subjects WHERE filter = @filter", new { filter }, cancellationToken);
 
-    /// <summary>Stores what continues the positions. Returns what was stored, and topics whose position lies before.</summary>
+    /// <summary>
+    /// Stores what continues the positions. Returns what was stored, and topics whose position lies before.
+    /// </summary>
     public async Task<InboxPlan> AppendAsync(IReadOnlyList<InboxAppend> appends, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
@@ -65,7 +69,10 @@ internal sealed class InboxStore(NpgsqlDataSource database)
     }
 
     private static async Task<Dictionary<string, long>> LockPositionsAsync(
-        NpgsqlConnection connection, NpgsqlTransaction transaction, string[] topics, CancellationToken cancellationToken)
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        string[] topics,
+        CancellationToken cancellationToken)
     {
         // Two statements in one round trip; the second one's snapshot is taken after the lock is held.
         await using var batch = new NpgsqlBatch(connection, transaction);

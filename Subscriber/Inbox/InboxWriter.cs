@@ -5,8 +5,9 @@ using Subscriber.Following;
 namespace Subscriber.Inbox;
 
 /// <summary>
-/// The one loop that writes the inbox: it stores all that waits, over all topics, in one transaction, and while that runs the next one
-/// gathers. After a failure the same is tried again; the positions in Postgres say what the broken attempt has stored.
+/// The one loop that writes the inbox: it stores all that waits, over all topics, in one transaction, and while that
+/// runs the next one gathers. After a failure the same is tried again; the positions in Postgres say what the broken
+/// attempt has stored.
 /// </summary>
 internal sealed class InboxWriter(
     InboxQueue queue,

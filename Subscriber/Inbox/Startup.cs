@@ -3,9 +3,15 @@ using Subscriber.Following;
 
 namespace Subscriber.Inbox;
 
-/// <summary>Brings the inbox to life: tables, positions, subjects. The others wait for it; it waits for Postgres.</summary>
+/// <summary>
+/// Brings the inbox to life: tables, positions, subjects. The others wait for it; it waits for Postgres.
+/// </summary>
 internal sealed class Startup(
-    InboxStore store, TopicTable topics, SubjectList subjects, TimeProvider time, ILogger<Startup> logger) : BackgroundService
+    InboxStore store,
+    TopicTable topics,
+    SubjectList subjects,
+    TimeProvider time,
+    ILogger<Startup> logger) : BackgroundService
 {
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
 

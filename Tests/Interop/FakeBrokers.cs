@@ -43,7 +43,12 @@ internal sealed class FakeBrokers : IBrokerPublisher
     }
 
     public async Task<BatchAck> PublishAsync(
-        string topic, ReadOnlyMemory<byte> batch, int count, long producerId, long sequence, CancellationToken cancellationToken)
+        string topic,
+        ReadOnlyMemory<byte> batch,
+        int count,
+        long producerId,
+        long sequence,
+        CancellationToken cancellationToken)
     {
         _sends.AddOrUpdate(topic, 1, (_, sends) => sends + 1);
         await Task.Yield();

@@ -224,8 +224,9 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
 
         Assert.Equal(
             ["orders.eu.created", "orders.eu.created", "orders.us.created"], seen.Select(message => message.Topic));
-        var rest = await reader.ReadAsync(
-            "orders.eu.created", seen[0].InboxId, false, 0, patience.Token).ToListAsync(patience.Token);
+        var rest = await reader
+            .ReadAsync("orders.eu.created", seen[0].InboxId, false, 0, patience.Token)
+            .ToListAsync(patience.Token);
         Assert.Equal([seen[1].InboxId], rest.Select(message => message.InboxId));
         var refusal = await Assert.ThrowsAsync<SubscriberException>(
             async () => await reader.ReadAsync("a..b", 0, false, 0, patience.Token).ToListAsync(patience.Token));

@@ -27,8 +27,8 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         Assert.Equal((0, 1), (first.Offset, second.Offset));
         Assert.True(second.OutboxId > first.OutboxId);
         await Eventually.HoldsAsync(
-            async () =>
-                await publisher.CountAsync("state = 1 AND broker_offset = sequence") == 2, () => "both rows marked");
+            async () => await publisher.CountAsync("state = 1 AND broker_offset = sequence") == 2,
+            () => "both rows marked");
     }
 
     [Fact]

@@ -22,7 +22,8 @@ public sealed class PostgresServer : IAsyncLifetime
 
     // The pool is small so that a test notices leaked connections.
     public string ConnectionString =>
-        $"Host=127.0.0.1;Port={_port};Username=postgres;Database={_database};Maximum Pool Size=20;Timeout=5;Command Timeout=10";
+        $"Host=127.0.0.1;Port={_port};Username=postgres;Database={_database};"
+        + "Maximum Pool Size=20;Timeout=5;Command Timeout=10";
 
     public async ValueTask InitializeAsync()
     {
@@ -32,7 +33,8 @@ public sealed class PostgresServer : IAsyncLifetime
         }
 
         await RunAsync(
-            Command("initdb", out var arguments), [.. arguments, "-D", Data, "-U", "postgres", "-A", "trust", "--no-sync"]);
+            Command("initdb", out var arguments),
+            [.. arguments, "-D", Data, "-U", "postgres", "-A", "trust", "--no-sync"]);
         await StartAsync();
     }
 
@@ -115,8 +117,8 @@ public sealed class PostgresServer : IAsyncLifetime
     private Process Launch()
     {
         var command = Command("postgres", out var prefix);
-        string[] arguments =
-            [.. prefix, "-D", Data, "-p", $"{_port}", "-h", "127.0.0.1", "-k", _folder, "-c", "shared_buffers=16MB"];
+        string[] own = ["-D", Data, "-p", $"{_port}", "-h", "127.0.0.1", "-k", _folder, "-c", "shared_buffers=16MB"];
+        string[] arguments = [.. prefix, .. own];
         var line = string.Join(' ', arguments.Prepend(command).Select(argument => $"'{argument}'"));
         return Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec {line} >>'{LogFile}' 2>&1"]))!;
     }

@@ -10,7 +10,9 @@ using Publisher.Sending;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>One life of the publisher without its network endpoints, over a real Postgres and pretended brokers.</summary>
+/// <summary>
+/// One life of the publisher without its network endpoints, over a real Postgres and pretended brokers.
+/// </summary>
 internal sealed class PublisherProcess : IAsyncDisposable
 {
     private readonly IHost _host;

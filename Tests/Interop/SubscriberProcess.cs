@@ -8,7 +8,9 @@ using Subscriber.Following;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>One life of the subscriber without its network endpoints, over a real Postgres and pretended brokers.</summary>
+/// <summary>
+/// One life of the subscriber without its network endpoints, over a real Postgres and pretended brokers.
+/// </summary>
 internal sealed class SubscriberProcess : IAsyncDisposable
 {
     private readonly IHost _host;
@@ -38,7 +40,9 @@ internal sealed class SubscriberProcess : IAsyncDisposable
     {
         await using var connection = await Part<NpgsqlDataSource>().OpenConnectionAsync();
         var rows = await connection.QueryAsync<(long, string, short)>(
-            """SELECT "offset", convert_from(value, 'UTF8'), source FROM inbox WHERE topic = @topic ORDER BY inbox_id""",
+            """
+            SELECT "offset", convert_from(value, 'UTF8'), source FROM inbox WHERE topic = @topic ORDER BY inbox_id
+            """,
             new { topic });
         return rows.AsList();
     }
@@ -48,7 +52,8 @@ internal sealed class SubscriberProcess : IAsyncDisposable
         try
         {
             await using var connection = await Part<NpgsqlDataSource>().OpenConnectionAsync();
-            return await connection.ExecuteScalarAsync<long>("SELECT count(*) FROM inbox WHERE topic = @topic", new { topic });
+            return await connection.ExecuteScalarAsync<long>(
+                "SELECT count(*) FROM inbox WHERE topic = @topic", new { topic });
         }
         catch (NpgsqlException)
         {

@@ -95,7 +95,8 @@ public sealed class InsertPlanTests
 
     private InsertPlan Plan(params PublishTicket[] tickets) => Plan(tickets, 1000, 1 << 20);
 
-    private InsertPlan Plan(PublishTicket[] tickets, int rows, int bytes) => InsertPlan.Make(tickets, _book, rows, bytes);
+    private InsertPlan Plan(PublishTicket[] tickets, int rows, int bytes) =>
+        InsertPlan.Make(tickets, _book, rows, bytes);
 
     private static PublishTicket Ticket(params string[] topics) =>
         new([.. topics.Select((topic, index) => Message(topic, index))], waitForCommit: true);

@@ -50,10 +50,12 @@ public sealed class OutboxPartsTests
     [Fact]
     public void Oversized_parts_are_refused_with_the_limit_in_the_message()
     {
-        AssertTooLarge(new Record { Value = ByteString.CopyFrom(new byte[PublisherLimits.RecordBytes + 1]) }, "1,048,576");
+        AssertTooLarge(
+            new Record { Value = ByteString.CopyFrom(new byte[PublisherLimits.RecordBytes + 1]) }, "1,048,576");
         AssertTooLarge(new Record { Key = ByteString.CopyFrom(new byte[PublisherLimits.KeyBytes + 1]) }, "8,192");
         AssertTooLarge(
-            new Record { Headers = { new Header { Name = "n", Value = ByteString.CopyFrom(new byte[8 * 1024]) } } }, "8,192");
+            new Record { Headers = { new Header { Name = "n", Value = ByteString.CopyFrom(new byte[8 * 1024]) } } },
+            "8,192");
         var many = new Record();
         many.Headers.Add(Enumerable.Range(0, 65).Select(_ => new Header()));
         AssertTooLarge(many, "64");

@@ -102,7 +102,8 @@ public sealed class TopicProgressTests
                 progress.Offer(Run(progress.Next, 5), 0, handOver);
             }
 
-            var offsets = handOver.SelectMany(append => Enumerable.Range(0, append.Run.Count).Select(i => append.Run[i].TimestampUnixMs));
+            var offsets = handOver.SelectMany(
+                append => Enumerable.Range(0, append.Run.Count).Select(i => append.Run[i].TimestampUnixMs));
             Assert.Equal(Enumerable.Range(0, (int)progress.Next).Select(i => (long)i), offsets);
         }
     }
@@ -117,6 +118,7 @@ public sealed class TopicProgressTests
     // A record's timestamp is its offset, so that a test sees which one it is.
     private static MessageRun Run(long baseOffset, int count) => new(
         baseOffset,
-        Enumerable.Range(0, count).Select(i => new InboxRecord(baseOffset + i, default, new byte[8], default)).ToArray(),
+        Enumerable.Range(0, count).Select(
+            i => new InboxRecord(baseOffset + i, default, new byte[8], default)).ToArray(),
         MessageSource.Live);
 }
