@@ -18,9 +18,18 @@ public sealed class ForeignClientTests
         server.Probe.OnChat = async (requests, responses, context) =>
         {
             using var registration = context.CancellationToken.Register(() => cancelled.TrySetResult());
-            await foreach (var request in requests.ReadAllAsync())
+            try
             {
-                await responses.WriteAsync(request);
+                await foreach (var request in requests.ReadAllAsync())
+                {
+                    await responses.WriteAsync(request);
+                }
+            }
+            catch (Exception exception) when (exception is IOException or OperationCanceledException)
+            {
+                // The caller cancelled before it ended its requests.
+                cancelled.TrySetResult();
+                throw;
             }
 
             if (context.RequestHeaders.GetValue("act") == "stay")

@@ -91,6 +91,13 @@ public sealed class CallTests
         await call.RequestStream.WriteAsync([1]);
         await call.RequestStream.WriteAsync([2]);
         var first = call.ResponseStream.MoveNext();
+
+        // Many calls pass on the same connection while the hinted requests wait.
+        for (var i = 0; i < 20; i++)
+        {
+            await server.Unary([1]).ResponseAsync.WaitAsync(EchoServer.Patience);
+        }
+
         Assert.False(first.IsCompleted);
 
         call.RequestStream.WriteOptions = null;
@@ -255,6 +262,7 @@ public sealed class CallTests
         Assert.Equal(StatusCode.Unknown, failure.StatusCode);
         Assert.Contains(part, failure.Status.Detail, StringComparison.Ordinal);
         Assert.Equal(detailed, failure.Status.Detail.Contains("secret", StringComparison.Ordinal));
+        Assert.Contains("/test.v1.Echo/Unary", Assert.Single(server.Errors.Lines), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -110,6 +110,35 @@ public sealed class CancellationTests
     }
 
     [Fact]
+    public async Task A_caller_that_gives_up_is_no_error_of_the_server()
+    {
+        await using var server = await EchoServer.StartAsync();
+        var ended = 0;
+        var chat = server.Probe.OnChat;
+        server.Probe.OnChat = async (requests, responses, context) =>
+        {
+            try
+            {
+                await chat(requests, responses, context);
+            }
+            finally
+            {
+                Interlocked.Increment(ref ended);
+            }
+        };
+        for (var i = 0; i < 20; i++)
+        {
+            using var call = server.Chat();
+            await call.RequestStream.WriteAsync([1]);
+            Assert.True(await call.ResponseStream.MoveNext().WaitAsync(EchoServer.Patience));
+        }
+
+        await EchoServer.UntilAsync(() => Volatile.Read(ref ended) == 20, "all handlers end");
+        await server.Unary([1]).ResponseAsync.WaitAsync(EchoServer.Patience);
+        Assert.Empty(server.Errors.Lines);
+    }
+
+    [Fact]
     public async Task The_token_of_a_read_cancels_the_call()
     {
         await using var server = await EchoServer.StartAsync();

@@ -25,9 +25,14 @@ public sealed class CuttableProxy : IAsyncDisposable
     {
         lock (_sockets)
         {
-            foreach (var socket in _sockets)
+            // First all options, then all ends: the pump of a socket that is gone disposes of the other.
+            foreach (var socket in _sockets.Where(socket => socket.Connected))
             {
                 socket.LingerState = new LingerOption(true, 0);
+            }
+
+            foreach (var socket in _sockets)
+            {
                 socket.Dispose();
             }
 

@@ -21,15 +21,19 @@ public sealed class EchoServer : IAsyncDisposable
 
     private readonly WebApplication _app;
 
-    private EchoServer(WebApplication app, GrpcChannelOptions? channelOptions)
+    private EchoServer(WebApplication app, GrpcChannelOptions? channelOptions, ErrorLog errors)
     {
         _app = app;
+        Errors = errors;
         Address =
             app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         Channel = GrpcChannel.ForAddress(Address, channelOptions ?? new GrpcChannelOptions());
         Calls = Channel.CreateCallInvoker();
         Probe = app.Services.GetRequiredService<EchoService.Probe>();
     }
+
+    /// <summary>What the application has logged as an error.</summary>
+    public ErrorLog Errors { get; }
 
     public string Address { get; }
 
@@ -45,8 +49,10 @@ public sealed class EchoServer : IAsyncDisposable
         Action<WebApplication>? map = null,
         HttpProtocols protocols = HttpProtocols.Http2)
     {
+        var errors = new ErrorLog();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
+        builder.Logging.AddProvider(errors);
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
             System.Net.IPAddress.Loopback, 0, listen => listen.Protocols = protocols));
         builder.Services.AddGrpc(options => configure?.Invoke(options));
@@ -57,7 +63,7 @@ public sealed class EchoServer : IAsyncDisposable
         app.MapPost("/test.v1.Broken/{status}", static (HttpContext http, int status) => Results.StatusCode(status));
         map?.Invoke(app);
         await app.StartAsync();
-        return new EchoServer(app, channelOptions);
+        return new EchoServer(app, channelOptions, errors);
     }
 
     public Task StopAsync(CancellationToken cancellationToken) => _app.StopAsync(cancellationToken);

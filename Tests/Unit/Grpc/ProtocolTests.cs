@@ -80,6 +80,18 @@ public sealed class ProtocolTests
         Assert.Equal(expected, await response.StatusAsync());
     }
 
+    [Theory]
+    [InlineData(new byte[] { 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 9, 5 })]
+    [InlineData(new byte[] { 0, 0, 0, 0, 1, 5, 0, 0 })]
+    public async Task A_stream_that_ends_inside_a_message_is_INTERNAL(byte[] body)
+    {
+        await using var server = await EchoServer.StartAsync();
+        using var client = new RawClient(server.Address);
+        using var response = await client.PostAsync("/test.v1.Echo/Collect", body);
+
+        Assert.Equal("13", await response.StatusAsync());
+    }
+
     [Fact]
     public async Task A_gzipped_request_is_understood()
     {

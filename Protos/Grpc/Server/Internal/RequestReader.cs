@@ -82,6 +82,15 @@ internal sealed class RequestReader<T>(ServerCall call, Marshaller<T> marshaller
 
             return !_isAtEnd;
         }
+        catch (Exception exception) when (exception is IOException or OperationCanceledException)
+        {
+            if (!token.IsCancellationRequested)
+            {
+                call.MarkAborted();
+            }
+
+            throw;
+        }
         finally
         {
             both?.Dispose();

@@ -136,24 +136,26 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
         var callToken = call.CancellationToken;
         if (!cancellationToken.CanBeCanceled || cancellationToken == callToken)
         {
-            CheckFlush(await _body.FlushAsync(callToken), callToken);
+            CheckFlush(await _body.FlushAsync(callToken));
+            callToken.ThrowIfCancellationRequested();
             return;
         }
 
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, callToken);
-        CheckFlush(await _body.FlushAsync(both.Token), both.Token);
+        CheckFlush(await _body.FlushAsync(both.Token));
+        both.Token.ThrowIfCancellationRequested();
     }
 
     /// <summary>
-    /// The body's pipe may report an aborted request as a completed flush (dotnet/aspnetcore issue 40788).
+    /// The body's pipe may report an aborted request as a finished flush, so the callers ask the token too
+    /// (dotnet/aspnetcore issue 40788).
     /// </summary>
-    private static void CheckFlush(FlushResult result, CancellationToken token)
+    private void CheckFlush(FlushResult result)
     {
         if (result.IsCanceled || result.IsCompleted)
         {
-            throw new OperationCanceledException("The caller is gone; the response was not sent.", token);
+            call.MarkAborted();
+            throw new OperationCanceledException("The caller is gone; the response was not sent.");
         }
-
-        token.ThrowIfCancellationRequested();
     }
 }

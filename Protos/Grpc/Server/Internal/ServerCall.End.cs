@@ -35,7 +35,7 @@ internal sealed partial class ServerCall
             // The handler did right to stop; End names the deadline.
             StatusCore = new Status(StatusCode.DeadlineExceeded, "Deadline exceeded.");
         }
-        else if (http.RequestAborted.IsCancellationRequested)
+        else if (IsAborted)
         {
             StatusCore = Status.DefaultCancelled;
         }
@@ -53,7 +53,7 @@ internal sealed partial class ServerCall
     public void End()
     {
         HasEnded = true;
-        if (http.RequestAborted.IsCancellationRequested)
+        if (IsAborted)
         {
             GrpcServerLog.CallAborted(settings.Logger, method.FullName);
             return;

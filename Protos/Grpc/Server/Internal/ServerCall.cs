@@ -15,6 +15,7 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     private CancellationTokenRegistration _abortRegistration;
     private DateTime _deadline = DateTime.MaxValue;
     private bool _hasHeaders;
+    private volatile bool _wasAborted;
 
     public HttpContext HttpContext => http;
 
@@ -34,8 +35,9 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     /// </summary>
     public bool HasDeadline => _deadlineSource is not null;
 
-    private bool IsPastDeadline =>
-        _deadlineSource is { IsCancellationRequested: true } && !http.RequestAborted.IsCancellationRequested;
+    private bool IsPastDeadline => _deadlineSource is { IsCancellationRequested: true } && !IsAborted;
+
+    private bool IsAborted => _wasAborted || http.RequestAborted.IsCancellationRequested;
 
     protected override string MethodCore => method.FullName;
 
@@ -83,6 +85,9 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
         _abortRegistration = http.RequestAborted.UnsafeRegister(
             static state => ((CancellationTokenSource)state!).Cancel(), _deadlineSource);
     }
+
+    /// <summary>A read or a write has found the caller gone; the token that says so may come a moment later.</summary>
+    public void MarkAborted() => _wasAborted = true;
 
     public void Dispose()
     {
