@@ -14,8 +14,7 @@ internal static class PublisherServices
         services.Configure<PublisherOptions>(configuration.GetSection(PublisherOptions.Section));
         services.AddSingleton(provider => provider.GetRequiredService<IOptions<PublisherOptions>>().Value);
         services.AddSingleton(TimeProvider.System);
-        services.AddSingleton(provider => OpenDatabase(
-            configuration.GetConnectionString("outbox"), provider.GetRequiredService<ILoggerFactory>()));
+        services.AddSingleton(_ => OpenDatabase(configuration.GetConnectionString("outbox")));
         services.AddSingleton<IBrokerPublisher, BrokerPublisher>();
         services.AddOutbox();
         services.AddHealthChecks().AddCheck<OutboxHealth>("outbox");
@@ -46,7 +45,7 @@ internal static class PublisherServices
         services.AddHostedService(provider => provider.GetRequiredService<T>());
     }
 
-    private static NpgsqlDataSource OpenDatabase(string? connectionString, ILoggerFactory loggers)
+    private static NpgsqlDataSource OpenDatabase(string? connectionString)
     {
         if (string.IsNullOrWhiteSpace(connectionString))
         {
@@ -55,7 +54,8 @@ internal static class PublisherServices
                 + "ConnectionStrings__outbox='Host=localhost;Username=postgres;Password=...;Database=outbox'.");
         }
 
-        return new NpgsqlDataSourceBuilder(connectionString).UseLoggerFactory(loggers).Build();
+        // Without Npgsql's own logging: it tells of every command at Information. Failures are logged by their callers.
+        return NpgsqlDataSource.Create(connectionString);
     }
 
     private sealed class OutboxHealth(NpgsqlDataSource database) : IHealthCheck

@@ -14,8 +14,7 @@ internal static class SubscriberServices
         services.Configure<SubscriberOptions>(configuration.GetSection(SubscriberOptions.Section));
         services.AddSingleton(provider => provider.GetRequiredService<IOptions<SubscriberOptions>>().Value);
         services.AddSingleton(TimeProvider.System);
-        services.AddSingleton(provider => OpenDatabase(
-            configuration.GetConnectionString("inbox"), provider.GetRequiredService<ILoggerFactory>()));
+        services.AddSingleton(_ => OpenDatabase(configuration.GetConnectionString("inbox")));
         services.AddSingleton<IBrokerLog, BrokerLog>();
         services.AddInbox(configuration.GetConnectionString("cache"));
         services.AddHealthChecks().AddCheck<InboxHealth>("inbox");
@@ -46,7 +45,7 @@ internal static class SubscriberServices
         return services;
     }
 
-    private static NpgsqlDataSource OpenDatabase(string? connectionString, ILoggerFactory loggers)
+    private static NpgsqlDataSource OpenDatabase(string? connectionString)
     {
         if (string.IsNullOrWhiteSpace(connectionString))
         {
@@ -55,7 +54,8 @@ internal static class SubscriberServices
                 + "ConnectionStrings__inbox='Host=localhost;Username=postgres;Password=...;Database=inbox'.");
         }
 
-        return new NpgsqlDataSourceBuilder(connectionString).UseLoggerFactory(loggers).Build();
+        // Without Npgsql's own logging: it tells of every command at Information. Failures are logged by their callers.
+        return NpgsqlDataSource.Create(connectionString);
     }
 
     private sealed class InboxHealth(NpgsqlDataSource database) : IHealthCheck
