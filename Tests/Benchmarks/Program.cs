@@ -1,0 +1,11 @@
+using System.CommandLine;
+using Broker.Tests.Benchmarks;
+
+var root = new RootCommand("Measures the broker: a whole cluster by itself, or one load against running brokers.");
+root.Subcommands.Add(ClusterVerb.Create());
+foreach (var verb in LoadVerbs.Create())
+{
+    root.Subcommands.Add(verb);
+}
+
+return await root.Parse(args).InvokeAsync();

@@ -1,0 +1,101 @@
+using System.Diagnostics;
+using Broker.Client;
+
+namespace Broker.Tests.Benchmarks;
+
+/// <summary>Publishes as fast as a window allows; with a window of 1, one at a time.</summary>
+internal static class PublishLoad
+{
+    public static Task<LoadResult> OneAtATimeAsync(
+        LoadSettings settings, BrokerClient client, CancellationToken cancellationToken) =>
+        RunAsync("sync", settings with { Window = 1 }, client, cancellationToken);
+
+    public static Task<LoadResult> PipelinedAsync(
+        LoadSettings settings, BrokerClient client, CancellationToken cancellationToken) =>
+        RunAsync("async", settings, client, cancellationToken);
+
+    public static async Task<LoadResult> RunAsync(
+        string mode, LoadSettings settings, BrokerClient client, CancellationToken cancellationToken)
+    {
+        var message = new BrokerMessage { Value = Payload(settings.SizeBytes) };
+        var ring = new (ValueTask<PublishAck> Ack, long At)[settings.Window];
+        var latencies = new LatencyLog();
+        long published = 0, answered = 0, errors = 0;
+        var cpu = Environment.CpuUsage.TotalTime;
+        var begun = Stopwatch.GetTimestamp();
+        var end = begun + (long)(settings.Duration.TotalSeconds * Stopwatch.Frequency);
+        var last = begun;
+        while (true)
+        {
+            if (last < end)
+            {
+                for (; published - answered < ring.Length; published++)
+                {
+                    var topic = settings.Topics[(int)(published % settings.Topics.Count)];
+                    ring[published % ring.Length] =
+                        (client.PublishAsync(topic, message, CancellationToken.None), Stopwatch.GetTimestamp());
+                }
+            }
+            else if (published == answered)
+            {
+                break;
+            }
+
+            do
+            {
+                var (ack, at) = ring[answered++ % ring.Length];
+                try
+                {
+                    await ack;
+                    last = Stopwatch.GetTimestamp();
+                    latencies.Add(last - at);
+                }
+                catch (BrokerClientException error)
+                {
+                    last = Stopwatch.GetTimestamp();
+                    if (errors++ == 0)
+                    {
+                        await Console.Error.WriteLineAsync(error.Message);
+                    }
+                }
+            }
+            while (answered < published && ring[answered % ring.Length].Ack.IsCompleted);
+
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+
+        return new LoadResult
+        {
+            Mode = mode,
+            SizeBytes = settings.SizeBytes,
+            Window = settings.Window,
+            Messages = answered - errors,
+            Errors = errors,
+            Seconds = Stopwatch.GetElapsedTime(begun, last).TotalSeconds,
+            ClientCpuSeconds = (Environment.CpuUsage.TotalTime - cpu).TotalSeconds,
+            Latencies = latencies,
+        };
+    }
+
+    /// <summary>
+    /// A few thousand messages to another topic, so that neither compiler nor first connection is measured.
+    /// </summary>
+    public static async Task WarmUpAsync(
+        LoadSettings settings, BrokerClient client, CancellationToken cancellationToken)
+    {
+        var warm = settings with
+        {
+            Topics = [.. settings.Topics.Select(topic => $"{topic}.warm")],
+            Window = Math.Min(settings.Window, 256),
+            Duration = TimeSpan.FromMilliseconds(300),
+        };
+        await RunAsync("warm", warm, client, cancellationToken);
+    }
+
+    public static byte[] Payload(int sizeBytes)
+    {
+        var payload = new byte[Math.Max(sizeBytes, sizeof(long))];
+        payload.AsSpan().Fill((byte)'x');
+        return payload;
+    }
+}
