@@ -159,17 +159,18 @@ internal sealed class PublishStream
             return;
         }
 
-        var failure = $"no answer for {Connection.Options.AnswerTimeout.TotalMilliseconds:N0} ms or more";
         if (hangs)
         {
-            Break(failure, maybeStored: true, hangs: true);
+            var waited = _time.GetElapsedTime(overdue.Min(static o => o.Value.SentAt), now).TotalMilliseconds;
+            Break($"no answer for {waited:N0} ms", maybeStored: true, hangs: true);
             return;
         }
 
         foreach (var (correlation, batch) in overdue.OrderBy(static o => o.Key))
         {
-            batch.Producer.OnNoAnswer(
-                batch, correlation, $"{Connection.Address}: {failure}", maybeStored: true, Connection);
+            var silence = _time.GetElapsedTime(batch.SentAt, now).TotalMilliseconds;
+            var failure = $"{Connection.Address}: no answer for {silence:N0} ms";
+            batch.Producer.OnNoAnswer(batch, correlation, failure, maybeStored: true, Connection);
         }
     }
 

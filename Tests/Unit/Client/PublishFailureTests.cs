@@ -59,7 +59,7 @@ public sealed class PublishFailureTests
     public async Task After_a_publish_was_given_up_the_next_ones_go_in_a_new_epoch()
     {
         await using var cluster = await FakeCluster.StartAsync();
-        await using var client = Connect(cluster, o => o with { PublishTimeout = Short });
+        await using var client = Connect(cluster, o => o with { PublishTimeout = TimeSpan.FromSeconds(2) });
         await client.PublishAsync("t", Message("0"), Test);
         cluster.Nodes[0].Always = Fault.RefuseUnavailable;
         await Assert.ThrowsAsync<BrokerClientException>(
