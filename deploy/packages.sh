@@ -7,7 +7,9 @@ missing_packages() {
     command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
     command -v prometheus >/dev/null || echo prometheus
     if [[ "${1:-}" == with-python ]]; then
+        # Debian's own interpreter: packages of Debian are not seen by another one.
         /usr/bin/python3 -c 'import grpc' 2>/dev/null || echo python3-grpcio
+        /usr/bin/python3 -c 'import grpc_tools' 2>/dev/null || echo python3-grpc-tools
     fi
 }
 
@@ -49,6 +51,15 @@ install_missing() {
         echo "apt-get failed; all of its output is in ${TMPDIR:-/tmp}/broker-apt.log" >&2
     fi
     return "$result"
+}
+
+# The demo publishes apt's package index, which a fresh machine or container has not loaded yet.
+require_package_index() {
+    [[ -z $(apt-cache dumpavail 2>/dev/null | head -c 1) ]] || return 0
+    local sudo=()
+    ((EUID == 0)) || sudo=(sudo)
+    echo "Loading Debian's package index (apt-get update): the demo publishes it."
+    "${sudo[@]}" apt-get update -qq
 }
 
 require_dotnet() {
