@@ -58,13 +58,19 @@ internal static class BrokerHost
     {
         var tail = provider.GetRequiredService<TailSignal>();
         var live = provider.GetService<LiveFanOut>();
+        var metrics = provider.GetRequiredService<BrokerMetrics>();
+        if (live is not null)
+        {
+            metrics.ObserveLive(() => new LiveFigures(live.PublishedBatches, live.DroppedBatches));
+        }
+
         return new BrokerNode(
             provider.GetRequiredService<ClusterOptions>(),
             group => new ShardDelivery(group, tail, live),
             metadata => live?.SetSubscriptions(metadata.LiveSubscriptions.Values),
             provider.GetRequiredService<IStorageDevice>(),
             provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<BrokerMetrics>(),
+            metrics,
             provider.GetRequiredService<ILoggerFactory>(),
             exception => Environment.FailFast($"The broker stops: {exception.Message}", exception));
     }

@@ -1,4 +1,5 @@
 using Broker.Delivery;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
 using Google.Protobuf;
@@ -8,7 +9,8 @@ namespace Broker.Api;
 
 /// <summary>The service broker.v1.Broker, in its wire form: batches stay bytes.</summary>
 internal sealed class BrokerService(
-    PublishRouter router, TopicReaders readers, IHostApplicationLifetime lifetime) : Protocol.Wire.Broker.BrokerBase
+    PublishRouter router, TopicReaders readers, BrokerMetrics metrics, IHostApplicationLifetime lifetime)
+    : Protocol.Wire.Broker.BrokerBase
 {
     public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
     {
@@ -60,6 +62,8 @@ internal sealed class BrokerService(
             await foreach (var page in readers.ReadAsync(request, ended.Token))
             {
                 await responseStream.WriteAsync(ToResponse(page), ended.Token);
+                metrics.Read(
+                    page.Batches.Sum(batch => batch.Count), page.Batches.Sum(batch => (long)batch.Batch.Length));
             }
         }
         catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)

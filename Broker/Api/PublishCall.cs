@@ -1,3 +1,4 @@
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
 using Broker.Replication;
@@ -20,9 +21,16 @@ internal sealed class PublishCall : Proposal
 {
     private readonly IPublishSink _sink;
     private readonly LeaderDirectory _leaders;
+    private readonly BrokerMetrics _metrics;
 
     public PublishCall(
-        ulong correlation, PublishRequest request, GroupId group, int count, IPublishSink sink, LeaderDirectory leaders)
+        ulong correlation,
+        PublishRequest request,
+        GroupId group,
+        int count,
+        IPublishSink sink,
+        LeaderDirectory leaders,
+        BrokerMetrics metrics)
     {
         Correlation = correlation;
         Request = request;
@@ -31,6 +39,7 @@ internal sealed class PublishCall : Proposal
         SizeBytes = CommandCodec.PublishSizeBytes(request.Topic, request.Batch.Length);
         _sink = sink;
         _leaders = leaders;
+        _metrics = metrics;
     }
 
     public ulong Correlation { get; }
@@ -60,6 +69,11 @@ internal sealed class PublishCall : Proposal
             return;
         }
 
+        if (!result.Duplicate)
+        {
+            _metrics.Published(result.Count, Request.Batch.Length);
+        }
+
         Answer(new PublishResponse
         {
             BaseOffset = result.BaseOffset,
@@ -70,14 +84,18 @@ internal sealed class PublishCall : Proposal
         });
     }
 
-    public override void Fail(BrokerException refusal) => _sink.Answered(new PublishStreamResponse
+    public override void Fail(BrokerException refusal)
     {
-        Correlation = Correlation,
-        Status = (uint)StatusMap.ToStatusCode(refusal.Code),
-        Message = refusal.Message,
-        RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
-        Leader = _leaders.Of(Group),
-    });
+        _metrics.Refused(refusal.Code);
+        _sink.Answered(new PublishStreamResponse
+        {
+            Correlation = Correlation,
+            Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+            Message = refusal.Message,
+            RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
+            Leader = _leaders.Of(Group),
+        });
+    }
 
     /// <summary>The leader, on another node, has answered.</summary>
     public void Forwarded(PublishStreamResponse response)

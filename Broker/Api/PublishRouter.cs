@@ -80,9 +80,8 @@ internal sealed class PublishRouter(
                 : Refusal.InvalidArgument(scan.Reason);
         }
 
-        metrics.Published(scan.Count, request.Batch.Length);
         return new PublishCall(
-            correlation, request, node.Shards.GroupOf(request.Topic), scan.Count, sink, leaders);
+            correlation, request, node.Shards.GroupOf(request.Topic), scan.Count, sink, leaders, metrics);
     }
 
     /// <summary>False when no leader is known at the moment.</summary>

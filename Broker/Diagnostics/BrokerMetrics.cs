@@ -41,12 +41,11 @@ public sealed class BrokerMetrics : IDisposable
     private readonly Counter<long> _receivedBytes;
     private readonly Counter<long> _droppedPeerMessages;
     private readonly Counter<long> _reconnects;
-    private readonly Counter<long> _livePublished;
-    private readonly Counter<long> _liveDropped;
     private readonly Counter<long> _readMessages;
     private readonly Counter<long> _readBytes;
     private readonly Counter<long> _refused;
     private Func<IEnumerable<GroupFigures>>? _groups;
+    private Func<LiveFigures>? _live;
 
     /// <summary>
     /// With a factory the meter belongs to its host; without one (simulations, unit tests) it stands alone.
@@ -72,8 +71,16 @@ public sealed class BrokerMetrics : IDisposable
             "broker.transport.dropped.messages", "{message}", "Messages to peers that found their queue full");
         _reconnects = Counter(
             "broker.transport.reconnects", "{connection}", "Connections to a peer that were opened anew");
-        _livePublished = Counter("broker.delivery.live.published", "{batch}", "Batches put on the live plane");
-        _liveDropped = Counter("broker.delivery.live.dropped", "{batch}", "Batches that the live plane did not take");
+        _meter.CreateObservableCounter(
+            "broker.delivery.live.published",
+            () => Live().PublishedBatches,
+            "{batch}",
+            "Batches put on the live plane");
+        _meter.CreateObservableCounter(
+            "broker.delivery.live.dropped",
+            () => Live().DroppedBatches,
+            "{batch}",
+            "Batches that the live plane did not take");
         _readMessages = Counter("broker.delivery.read.messages", "{message}", "Messages sent to readers");
         _readBytes = Counter("broker.delivery.read.bytes", "By", "Bytes of the batches sent to readers");
         _refused = Counter("broker.api.refused", "{request}", "Requests that were refused, by code");
@@ -88,7 +95,7 @@ public sealed class BrokerMetrics : IDisposable
         Observe("broker.consensus.last.index", "{entry}", "Last entry of a group's log", group => group.LastIndex);
     }
 
-    /// <summary>A batch was applied on this node.</summary>
+    /// <summary>A publish that this node led was given its offsets.</summary>
     public void Published(int messages, long bytes)
     {
         _publishedMessages.Add(messages);
@@ -120,10 +127,6 @@ public sealed class BrokerMetrics : IDisposable
 
     public void PeerRedialed() => _reconnects.Add(1);
 
-    public void LivePublished(int batches = 1) => _livePublished.Add(batches);
-
-    public void LiveDropped(int batches = 1) => _liveDropped.Add(batches);
-
     public void Read(int messages, long bytes)
     {
         _readMessages.Add(messages);
@@ -137,7 +140,12 @@ public sealed class BrokerMetrics : IDisposable
     /// </summary>
     public void ObserveGroups(Func<IEnumerable<GroupFigures>> groups) => Volatile.Write(ref _groups, groups);
 
+    /// <summary>Says where the live plane's figures come from; without a live plane they stay 0.</summary>
+    public void ObserveLive(Func<LiveFigures> live) => Volatile.Write(ref _live, live);
+
     public void Dispose() => _meter.Dispose();
+
+    private LiveFigures Live() => Volatile.Read(ref _live)?.Invoke() ?? default;
 
     private Counter<long> Counter(string name, string unit, string description) =>
         _meter.CreateCounter<long>(name, unit, description);

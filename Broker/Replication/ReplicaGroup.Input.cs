@@ -28,12 +28,13 @@ public sealed partial class ReplicaGroup
         var count = Interlocked.Increment(ref _waitingCount);
         if (count > Limits.WaitingProposalsPerGroup || bytes > Limits.WaitingProposalBytesPerGroup)
         {
-            Forget(proposal);
+            Uncount(proposal);
             proposal.Fail(Refusal.Overloaded($"The publish queue of group {Id}", TimeSpan.FromMilliseconds(20)));
             return;
         }
 
         proposal.EnqueuedAt = Stopwatch.GetTimestamp();
+        _metrics.Queued(1);
         Hand(new GroupInput(GroupInputKind.Proposal, Proposal: proposal));
     }
 
@@ -98,7 +99,14 @@ public sealed partial class ReplicaGroup
         HandleReady(entries);
     }
 
+    /// <summary>The proposal waits no more.</summary>
     private void Forget(Proposal proposal)
+    {
+        Uncount(proposal);
+        _metrics.Dequeued(1);
+    }
+
+    private void Uncount(Proposal proposal)
     {
         Interlocked.Decrement(ref _waitingCount);
         Interlocked.Add(ref _waitingBytes, -proposal.SizeBytes);

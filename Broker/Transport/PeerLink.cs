@@ -121,10 +121,14 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
         while (await reader.MoveNext(ended.Token))
         {
             silence.Change(SilenceLimit, Timeout.InfiniteTimeSpan);
+            var bytes = 0;
             foreach (var message in reader.Current.Messages)
             {
+                bytes += SizeBytes(message);
                 gate.Received(message);
             }
+
+            metrics.PeerBytesReceived(bytes);
         }
     }
 

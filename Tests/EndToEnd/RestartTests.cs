@@ -38,7 +38,8 @@ public sealed class RestartTests
         }
     }
 
-    private static async Task<IReadOnlyList<int>> PublishAndStopAsync(DirectoryInfo data, CancellationToken cancellationToken)
+    private static async Task<IReadOnlyList<int>> PublishAndStopAsync(
+        DirectoryInfo data, CancellationToken cancellationToken)
     {
         await using var system = await RunningSystem.StartAsync(data.FullName, cancellationToken);
         for (var i = 0; i < Messages; i++)

@@ -45,8 +45,7 @@ public sealed class BrokerMetricsTests : IDisposable
         _metrics.PeerBytesReceived(8);
         _metrics.PeerMessageDropped();
         _metrics.PeerRedialed();
-        _metrics.LivePublished();
-        _metrics.LiveDropped(4);
+        _metrics.ObserveLive(() => new LiveFigures(1, 4));
         _metrics.Read(6, 60);
         _metrics.Refused(RefusalCode.NotLeader);
 
