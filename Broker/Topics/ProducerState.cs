@@ -14,6 +14,11 @@ internal sealed class ProducerState(ulong id)
 
     public uint Epoch { get; private set; }
 
+    /// <summary>
+    /// The sequence with which the producer began its epoch here. Of what lies before it the table knows nothing.
+    /// </summary>
+    public ulong FirstSequence { get; private set; }
+
     /// <summary>The sequence that the producer's next record must have.</summary>
     public ulong NextSequence { get; private set; }
 
@@ -24,9 +29,10 @@ internal sealed class ProducerState(ulong id)
     /// <summary>
     /// A newer epoch starts over: what older ones sent can no longer be repeated, for they are fenced.
     /// </summary>
-    public void BeginEpoch(uint epoch)
+    public void BeginEpoch(uint epoch, ulong firstSequence)
     {
         Epoch = epoch;
+        FirstSequence = firstSequence;
         _count = 0;
     }
 

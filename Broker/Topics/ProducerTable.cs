@@ -44,8 +44,12 @@ internal sealed class ProducerTable(int maxProducers)
             return true;
         }
 
-        // The second comparison cannot wrap, as a sum could.
-        if (stamp.Sequence < next && next - stamp.Sequence >= (ulong)count)
+        // What lies before the producer's first known batch may be one that was lost on its way while a later one arrived:
+        // to call it a repetition would acknowledge what is stored nowhere. The second comparison cannot wrap, as a sum
+        // could.
+        if (stamp.Sequence >= producer.FirstSequence
+            && stamp.Sequence < next
+            && next - stamp.Sequence >= (ulong)count)
         {
             answer = Repeat(producer, stamp.Sequence, count);
             return false;
@@ -63,14 +67,14 @@ internal sealed class ProducerTable(int maxProducers)
             producer = new ProducerState(stamp.ProducerId);
             ForgetOldestWhenFull();
             _producers.Add(stamp.ProducerId, producer);
-            producer.BeginEpoch(stamp.Epoch);
+            producer.BeginEpoch(stamp.Epoch, stamp.Sequence);
         }
         else
         {
             Unlink(producer);
             if (stamp.Epoch > producer.Epoch)
             {
-                producer.BeginEpoch(stamp.Epoch);
+                producer.BeginEpoch(stamp.Epoch, stamp.Sequence);
             }
         }
 

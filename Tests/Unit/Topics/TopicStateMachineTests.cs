@@ -77,6 +77,15 @@ public sealed class TopicStateMachineTests
     }
 
     [Fact]
+    public void A_first_batch_that_comes_after_the_second_is_never_taken_for_a_repetition()
+    {
+        Publish("a", 2, id: 1, sequence: 2);
+        var late = Publish("a", 2, id: 1, sequence: 0);
+        Assert.Equal((RefusalCode.OutOfSequence, 4UL, false), (late.Code, late.Expected, late.Duplicate));
+        Assert.Equal(2, Publish("a", 1, id: 1, sequence: 4).BaseOffset);
+    }
+
+    [Fact]
     public void A_repeated_batch_is_answered_with_its_first_offset_and_not_stored_again()
     {
         var first = Publish("a", 3, id: 1);
