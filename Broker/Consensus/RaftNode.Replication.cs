@@ -5,7 +5,7 @@ namespace Broker.Consensus;
 /// <content>The leader's side of the log: append, send, commit.</content>
 public sealed partial class RaftNode
 {
-    /// <summary>Sizes of this leader's own entries above the commit index; empty on others.</summary>
+    /// <summary>Sizes of this leader's entries above the commit index; empty on others.</summary>
     private readonly UncommittedSizes _uncommitted = new();
 
     /// <summary>The peers while this replica leads; empty otherwise.</summary>
@@ -55,10 +55,32 @@ public sealed partial class RaftNode
             }
         }
 
+        CountUncommittedTail();
+
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.
         _noop = AppendAsLeader(LogEntry.OverheadBytes);
         _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
+    }
+
+    /// <summary>
+    /// What earlier leaders left uncommitted counts against the bound too; otherwise each change of leader would let in
+    /// as much again. The walk ends where the bound is reached: after a restart the whole log may count as uncommitted,
+    /// and proposals then wait until the no-op has committed.
+    /// </summary>
+    private void CountUncommittedTail()
+    {
+        var first = _log.LastIndex.Next();
+        for (var sum = 0L; sum <= _options.MaxUncommittedBytes && first.Previous() > _commitIndex;)
+        {
+            first = first.Previous();
+            sum += _entrySizeBytes(first);
+        }
+
+        for (; first <= _log.LastIndex; first = first.Next())
+        {
+            _uncommitted.Add(first, _entrySizeBytes(first));
+        }
     }
 
     private void LeaveLeadership()

@@ -3,7 +3,7 @@ using Broker.Domain;
 namespace Broker.Consensus;
 
 /// <summary>
-/// The sizes of a leader's own entries that have not committed. They bound what waits, and tell the size of an entry
+/// The sizes of a leader's entries that have not committed. They bound what waits, and tell the size of an entry
 /// that the caller has not stored yet. A ring: as many slots as entries ever waited at once, which the byte bound
 /// limits.
 /// </summary>

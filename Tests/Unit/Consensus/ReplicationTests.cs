@@ -262,6 +262,25 @@ public sealed class ReplicationTests
     }
 
     [Fact]
+    public void New_leader_counts_what_its_predecessors_left_uncommitted()
+    {
+        // Ten entries of 100 bytes that nobody knows to be committed.
+        var state = new HardState(new Term(1), NodeId.None);
+        var cluster = new Cluster([.. Enumerable.Range(1, 3).Select(id => new Replica(
+            id, 3, id, configure: o => o with { MaxUncommittedBytes = 800 }, hardState: state,
+            logTerms: Enumerable.Repeat(1, 10)))]);
+        cluster.Lose = message => message is { EntryCount: > 0 };
+        var leader = cluster.Elect(1);
+
+        Assert.Equal(ProposeResult.Overloaded, leader.Node.TryPropose(100, out _));
+
+        cluster.Lose = _ => false;
+        cluster.Run(300);
+        Assert.Equal(new LogIndex(11), leader.Node.CommitIndex);
+        Assert.Equal(ProposeResult.Accepted, leader.Node.TryPropose(100, out _));
+    }
+
+    [Fact]
     public void Figures_of_followers_tell_match_next_and_contact()
     {
         var cluster = new Cluster(3);
