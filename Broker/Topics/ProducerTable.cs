@@ -44,9 +44,8 @@ internal sealed class ProducerTable(int maxProducers)
             return true;
         }
 
-        // What lies before the producer's first known batch may be one that was lost on its way while a later one arrived:
-        // to call it a repetition would acknowledge what is stored nowhere. The second comparison cannot wrap, as a sum
-        // could.
+        // What lies before the producer's first known batch may be one that was lost while a later one arrived: to call
+        // it a repetition would acknowledge what is stored nowhere. The last comparison cannot wrap, as a sum could.
         if (stamp.Sequence >= producer.FirstSequence
             && stamp.Sequence < next
             && next - stamp.Sequence >= (ulong)count)

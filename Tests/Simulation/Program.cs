@@ -4,7 +4,7 @@ using System.Globalization;
 using Broker.Tests.Simulation;
 
 // Runs seeds: one seed is one random scenario on virtual time, the same on every machine. The last line counts them.
-var seeds = new Option<int>("--seeds") { Description = "How many seeds to run.", DefaultValueFactory = _ => 200 };
+var seeds = new Option<int>("--seeds") { Description = "How many seeds to run.", DefaultValueFactory = _ => 400 };
 var start = new Option<int>("--start") { Description = "The first seed.", DefaultValueFactory = _ => 1 };
 var steps = new Option<long>("--steps")
 {
