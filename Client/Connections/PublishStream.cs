@@ -16,6 +16,15 @@ internal sealed class PublishStream
     /// <summary>Writes that one caller does in a row for others before the thread pool takes over.</summary>
     private const int WritesInline = 16;
 
+    /// <summary>
+    /// A publish that follows the last write so closely belongs to a stream of them; one that awaits each answer never
+    /// does, since an answer takes longer.
+    /// </summary>
+    private static readonly TimeSpan GatherWithin = TimeSpan.FromMicroseconds(50);
+
+    private static readonly WriteOptions Buffered = new(WriteFlags.BufferHint);
+    private static readonly WriteOptions Flushed = new();
+
     private static ulong _lastCorrelation;
 
     private readonly Lock _lock = new();
@@ -27,6 +36,7 @@ internal sealed class PublishStream
     private bool _writing;
     private volatile bool _broken;
     private long _lastHeardAt;
+    private long _lastWriteAt;
 
     public PublishStream(BrokerConnection connection, TimeProvider time, ILogger logger)
     {
@@ -78,6 +88,7 @@ internal sealed class PublishStream
     /// </summary>
     public void Flush()
     {
+        bool busy;
         lock (_lock)
         {
             if (_writing || _broken || _outbox.Count == 0)
@@ -86,9 +97,10 @@ internal sealed class PublishStream
             }
 
             _writing = true;
+            busy = _time.GetElapsedTime(_lastWriteAt) < GatherWithin;
         }
 
-        _ = WriteAsync();
+        _ = WriteAsync(gather: busy);
     }
 
     /// <summary>Ends the stream and tells every batch that waits for an answer.</summary>
@@ -174,25 +186,36 @@ internal sealed class PublishStream
         }
     }
 
-    private async Task WriteAsync()
+    private async Task WriteAsync(bool gather)
     {
         var inline = 0;
         try
         {
+            if (gather)
+            {
+                // In a stream of publishes the change of thread lets more of them come, and they leave together.
+                await Task.Yield();
+            }
+
             while (true)
             {
                 (Wire.PublishStreamRequest Request, PublishBatch Batch) next;
+                bool more;
                 lock (_lock)
                 {
                     if (!_outbox.TryDequeue(out next))
                     {
                         _writing = false;
+                        _lastWriteAt = _time.GetTimestamp();
                         return;
                     }
+
+                    more = _outbox.Count > 0;
                 }
 
                 try
                 {
+                    _call.RequestStream.WriteOptions = more ? Buffered : Flushed;
                     await _call.RequestStream.WriteAsync(next.Request);
                 }
                 finally
