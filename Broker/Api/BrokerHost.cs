@@ -3,6 +3,7 @@ using Broker.Consensus;
 using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.ServiceDefaults;
 using Broker.Storage;
 using Broker.Transport;
 
@@ -55,6 +56,19 @@ internal static class BrokerHost
     }
 
     private static BrokerNode MakeNode(IServiceProvider provider)
+    {
+        try
+        {
+            return OpenNode(provider);
+        }
+        catch (Exception exception) when (exception is StorageRefusedException or StorageCorruptException)
+        {
+            // A wrong or a damaged disk is for the operator to mend: one line, no stack trace.
+            throw new StartupException(exception.Message, exception);
+        }
+    }
+
+    private static BrokerNode OpenNode(IServiceProvider provider)
     {
         var tail = provider.GetRequiredService<TailSignal>();
         var live = provider.GetService<LiveFanOut>();

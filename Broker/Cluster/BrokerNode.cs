@@ -52,7 +52,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             options.Nodes.Count,
             options.DataDirectory,
             options.DataShards);
-        _store = NodeStore.Open(device, options.DataDirectory, options.NodeName, options.NodeId, Guid.NewGuid);
+        _store = NodeStore.Open(
+            device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
         Metadata = new MetadataStateMachine(metadataChanged);
 

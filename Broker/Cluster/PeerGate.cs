@@ -26,6 +26,7 @@ internal sealed class PeerGate(
         Name = options.NodeName,
         ClusterId = store.ClusterId?.ToString("N") ?? "",
         StoreId = store.StoreId.ToString("N"),
+        DataShards = (uint)options.DataShards,
     };
 
     public void Attach(IEnumerable<ReplicaGroup> groups) => _groups = groups.ToDictionary(group => group.Id.Value);
@@ -75,6 +76,12 @@ internal sealed class PeerGate(
             return $"Node {node} is not '{hello.Name}' here. Give every node the same list of brokers.";
         }
 
+        if (hello.DataShards != options.DataShards)
+        {
+            return $"'{hello.Name}' has {hello.DataShards} data shards, '{options.NodeName}' has {options.DataShards}. "
+                + "Give all nodes the same Broker:DataShards.";
+        }
+
         if (hello.ClusterId.Length > 0 && store.ClusterId is { } mine && hello.ClusterId != mine.ToString("N"))
         {
             return $"'{hello.Name}' belongs to cluster {hello.ClusterId}, '{options.NodeName}' to {mine:N}. "
@@ -86,13 +93,15 @@ internal sealed class PeerGate(
             return $"'{hello.Name}' sent no store id.";
         }
 
-        // The registered disk counts for nodes that were away when the cluster formed; the pinned one from the first
-        // meeting on.
-        var registered = metadata.Current.FindNode(node)?.StoreId ?? storeId;
-        return store.TryPinPeer(node, storeId, out var pinned) && (pinned = registered) == storeId
-            ? ""
-            : $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({pinned:N}). "
-                + "A node that lost its disk has lost its votes and its log, and must not be counted under its old "
-                + "number. Give it its old disk back.";
+        // The registered disk counts for nodes that this one has not met yet; the pinned one from the first meeting on.
+        var known = metadata.Current.FindNode(node)?.StoreId ?? storeId;
+        if (known == storeId && store.TryPinPeer(node, storeId, out known))
+        {
+            return "";
+        }
+
+        return $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({known:N}). "
+            + "A node that lost its disk has lost its votes and its log, and must not be counted under its old "
+            + "number. Give it its old disk back.";
     }
 }

@@ -9,12 +9,13 @@ namespace Broker.Storage;
 /// <code>
 ///  0 "BRKRNODE"          8 format version      12 CRC32C of all other bytes
 /// 16 node                20 store id (16)      36 cluster id (16, zero: none)
-/// 52 name bytes          56 peers              60 name in UTF-8, then per peer: node, store id (16)
+/// 52 name bytes          56 peers              60 data shards
+/// 64 name in UTF-8, then per peer: node, store id (16)
 /// </code>
-/// Node 1, "broker-1", no cluster, no peers:
+/// Node 1, "broker-1", no cluster, no peers, three data shards:
 /// <code>
 /// 42 52 4B 52 4E 4F 44 45  01 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
-/// 08 00 00 00 00 00 00 00  62 72 6F 6B 65 72 2D 31
+/// 08 00 00 00 00 00 00 00  03 00 00 00 62 72 6F 6B  65 72 2D 31
 /// </code>
 /// </summary>
 internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<NodeId, Guid> PeerStores)
@@ -22,7 +23,7 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
     /// <summary>A file beyond this is not ours: 1,024 peers and a long name need less.</summary>
     public const int MaxBytes = 32 * 1024;
 
-    private const int FixedBytes = 60;
+    private const int FixedBytes = 64;
     private const int GuidBytes = 16;
     private const int PeerBytes = sizeof(int) + GuidBytes;
 
@@ -38,6 +39,7 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
         (Identity.ClusterId ?? Guid.Empty).TryWriteBytes(block.AsSpan(36));
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(52), name.Length);
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(56), PeerStores.Count);
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(60), Identity.DataShards);
         name.CopyTo(block, FixedBytes);
         var at = FixedBytes + name.Length;
         foreach (var (peer, storeId) in PeerStores.OrderBy(static pair => pair.Key.Value))
@@ -78,7 +80,8 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
             new Guid(block.Slice(20, GuidBytes)),
             new NodeId(BinaryPrimitives.ReadInt32LittleEndian(block[16..])),
             Encoding.UTF8.GetString(block.Slice(FixedBytes, nameBytes)),
-            clusterId == Guid.Empty ? null : clusterId);
+            clusterId == Guid.Empty ? null : clusterId,
+            BinaryPrimitives.ReadInt32LittleEndian(block[60..]));
         return new NodeRecord(identity, peers);
     }
 }

@@ -53,11 +53,13 @@ public sealed class NodeStore : IDisposable
     /// <param name="folder">The node's data folder.</param>
     /// <param name="nodeName">The configured name: it must be the one that the disk was made for.</param>
     /// <param name="nodeId">The configured number: likewise.</param>
+    /// <param name="dataShards">The configured number of data shards: likewise.</param>
     /// <param name="newId">Draws the store id of a new disk.</param>
     /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it
     /// open.</exception>
     /// <exception cref="StorageCorruptException">The record is damaged.</exception>
-    public static NodeStore Open(IStorageDevice device, string folder, string nodeName, NodeId nodeId, Func<Guid> newId)
+    public static NodeStore Open(
+        IStorageDevice device, string folder, string nodeName, NodeId nodeId, int dataShards, Func<Guid> newId)
     {
         device.CreateFolder(folder);
         var folderLock = device.TryLock(Path.Combine(folder, LockName)) ?? throw new StorageRefusedException(
@@ -67,7 +69,7 @@ public sealed class NodeStore : IDisposable
             var record = Read(device, folder);
             if (record is null)
             {
-                var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null);
+                var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null, dataShards);
                 record = new NodeRecord(identity, new Dictionary<NodeId, Guid>());
                 Save(device, folder, record);
             }
@@ -78,6 +80,7 @@ public sealed class NodeStore : IDisposable
             }
 
             CheckOwner(folder, record.Identity, nodeName, nodeId);
+            CheckShards(folder, record.Identity, dataShards);
             return new NodeStore(device, folder, folderLock, record);
         }
         catch
@@ -158,6 +161,16 @@ public sealed class NodeStore : IDisposable
                 $"The disk in {folder} belongs to {identity.NodeName} (node {identity.NodeId}), "
                 + $"but this node is {nodeName} (node {nodeId}). "
                 + $"Start {identity.NodeName} with it, or give this node its own Broker__DataDirectory.");
+        }
+    }
+
+    private static void CheckShards(string folder, StoreIdentity identity, int dataShards)
+    {
+        if (identity.DataShards != dataShards)
+        {
+            throw new StorageRefusedException(
+                $"The disk in {folder} holds {identity.DataShards} data shards, but Broker:DataShards is {dataShards}. "
+                + $"The number is fixed when the cluster forms: set it back to {identity.DataShards}.");
         }
     }
 

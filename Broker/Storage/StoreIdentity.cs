@@ -7,4 +7,6 @@ namespace Broker.Storage;
 /// <param name="NodeId">The node's number in the cluster.</param>
 /// <param name="NodeName">The node's name, as its operator configures it.</param>
 /// <param name="ClusterId">The cluster that the disk is a part of; null until it has joined one.</param>
-public readonly record struct StoreIdentity(Guid StoreId, NodeId NodeId, string NodeName, Guid? ClusterId);
+/// <param name="DataShards">Raft groups for topics: another number would look for topics where they are not.</param>
+public readonly record struct StoreIdentity(
+    Guid StoreId, NodeId NodeId, string NodeName, Guid? ClusterId, int DataShards);

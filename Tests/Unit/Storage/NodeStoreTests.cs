@@ -8,6 +8,7 @@ namespace Broker.Tests.Unit.Storage;
 public sealed class NodeStoreTests
 {
     private const string Folder = "/data";
+    private const int Shards = 3;
     private static readonly Guid FirstId = new("11111111-1111-1111-1111-111111111111");
     private static readonly Guid Cluster = new("22222222-2222-2222-2222-222222222222");
     private readonly SimulatedDevice _device = new(1);
@@ -23,7 +24,7 @@ public sealed class NodeStoreTests
         }
 
         _device.Crash(SimulatedDeviceCrash.DropUnsynced);
-        using var reopened = NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Guid.NewGuid);
+        using var reopened = NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid);
         Assert.Equal(FirstId, reopened.StoreId);
         Assert.Equal(Cluster, reopened.ClusterId);
         reopened.SetClusterId(Cluster);
@@ -51,8 +52,18 @@ public sealed class NodeStoreTests
     {
         Open().Dispose();
         var refused = Assert.Throws<StorageRefusedException>(
-            () => NodeStore.Open(_device, Folder, name, new NodeId(id), Guid.NewGuid));
+            () => NodeStore.Open(_device, Folder, name, new NodeId(id), Shards, Guid.NewGuid));
         Assert.Contains("belongs to broker-1", refused.Message, StringComparison.Ordinal);
+        Open().Dispose();
+    }
+
+    [Fact]
+    public void Another_number_of_data_shards_is_refused_because_topics_would_be_looked_for_where_they_are_not()
+    {
+        Open().Dispose();
+        var refused = Assert.Throws<StorageRefusedException>(
+            () => NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Shards + 1, Guid.NewGuid));
+        Assert.Contains("set it back to 3", refused.Message, StringComparison.Ordinal);
         Open().Dispose();
     }
 
@@ -74,7 +85,7 @@ public sealed class NodeStoreTests
             var isSet = false;
             try
             {
-                var store = NodeStore.Open(device, Folder, "broker-1", new NodeId(1), () => FirstId);
+                var store = NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId);
                 store.SetClusterId(Cluster);
                 isSet = true;
                 store.TryPinPeer(new NodeId(2), FirstId, out _);
@@ -86,7 +97,7 @@ public sealed class NodeStoreTests
                 device.Crash(SimulatedDeviceCrash.Shuffle);
             }
 
-            using var reopened = NodeStore.Open(device, Folder, "broker-1", new NodeId(1), () => FirstId);
+            using var reopened = NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId);
             Assert.True(reopened.ClusterId == Cluster || !isSet);
         }
     }
@@ -105,9 +116,9 @@ public sealed class NodeStoreTests
             var device = _device.Clone(at);
             device.Flip(path, at, (byte)(1 << (at % 8)));
             Assert.Throws<StorageCorruptException>(
-                () => NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Guid.NewGuid));
+                () => NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid));
         }
     }
 
-    private NodeStore Open() => NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), () => FirstId);
+    private NodeStore Open() => NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId);
 }
