@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using Grpc.Core;
 
 namespace Grpc.Wire;
 
@@ -55,9 +56,16 @@ internal static class Frame
         return true;
     }
 
-    /// <summary>The payload itself, or what it decompresses to.</summary>
+    /// <summary>
+    /// The payload itself, or what it decompresses to. An encoding that nobody knows is UNIMPLEMENTED on a server and
+    /// INTERNAL on a client (grpc/doc/compression.md).
+    /// </summary>
     public static ReadOnlySequence<byte> Decode(
-        in ReadOnlySequence<byte> payload, bool isCompressed, string? encoding, int? limitBytes)
+        in ReadOnlySequence<byte> payload,
+        bool isCompressed,
+        string? encoding,
+        int? limitBytes,
+        StatusCode whenUnknown = StatusCode.Unimplemented)
     {
         if (!isCompressed)
         {
@@ -69,7 +77,7 @@ internal static class Frame
             null or "" or GrpcHeaders.Identity =>
                 throw FrameErrors.Malformed("it is flagged as compressed, but no grpc-encoding says how."),
             GrpcHeaders.Gzip => Gzip.Decompress(payload, limitBytes),
-            _ => throw FrameErrors.UnknownEncoding(encoding),
+            _ => throw FrameErrors.UnknownEncoding(encoding, whenUnknown),
         };
     }
 

@@ -23,7 +23,6 @@ internal static class FrameErrors
     public static RpcException Malformed(string what) =>
         new(new Status(StatusCode.Internal, $"Malformed gRPC frame: {what}"));
 
-    public static RpcException UnknownEncoding(string encoding) => new(new Status(
-        StatusCode.Unimplemented,
-        $"Unsupported grpc-encoding '{encoding}'. Supported encodings: {GrpcHeaders.SupportedEncodings}."));
+    public static RpcException UnknownEncoding(string encoding, StatusCode code) => new(new Status(
+        code, $"Unsupported grpc-encoding '{encoding}'. Supported encodings: {GrpcHeaders.SupportedEncodings}."));
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.IO.Compression;
 using Grpc.Core;
 
 namespace Grpc.Wire;
@@ -7,7 +8,9 @@ namespace Grpc.Wire;
 /// Lets a serializer write its frame straight into the transport's buffer. One instance serves all messages of a call.
 /// A serializer that tells its length first costs no copy; others are gathered aside and copied.
 /// </summary>
-internal sealed class FrameWriter(IBufferWriter<byte> target, int? limitBytes) : SerializationContext
+internal sealed class FrameWriter(
+    IBufferWriter<byte> target, int? limitBytes, CompressionLevel? compressionLevel = null)
+    : SerializationContext
 {
     private ArrayBufferWriter<byte>? _aside;
     private int _length = UnknownLength;
@@ -71,7 +74,7 @@ internal sealed class FrameWriter(IBufferWriter<byte> target, int? limitBytes) :
         CheckLimit(payload.Length);
         if (_compress)
         {
-            payload = Gzip.Compress(payload);
+            payload = Gzip.Compress(payload, compressionLevel ?? CompressionLevel.Fastest);
         }
 
         Frame.WriteHeader(target, payload.Length, _compress);

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.IO.Compression;
 using Grpc.Core;
 
@@ -10,6 +11,9 @@ namespace Grpc.Wire;
 internal static class Gzip
 {
     private const int ChunkSizeBytes = 16 * 1024;
+
+    /// <summary>Header and trailer.</summary>
+    private const int SmallestSizeBytes = 18;
 
     /// <summary>Stops at the limit, so that a small frame cannot unfold into all of the memory.</summary>
     public static ReadOnlySequence<byte> Decompress(in ReadOnlySequence<byte> payload, int? limitBytes)
@@ -25,6 +29,7 @@ internal static class Gzip
                 var count = gzip.Read(output.GetSpan(ChunkSizeBytes));
                 if (count == 0)
                 {
+                    CheckEnd(payload, output.WrittenCount);
                     return new ReadOnlySequence<byte>(output.WrittenMemory);
                 }
 
@@ -42,10 +47,29 @@ internal static class Gzip
         }
     }
 
-    public static byte[] Compress(ReadOnlySpan<byte> payload)
+    /// <summary>
+    /// A gzip stream ends with the length that it unfolds to (RFC 1952, 2.3.1). GZipStream takes the end of its input
+    /// for the end of the data, so that a message cut short would pass for a whole one.
+    /// </summary>
+    private static void CheckEnd(in ReadOnlySequence<byte> payload, int sizeBytes)
+    {
+        Span<byte> end = stackalloc byte[sizeof(uint)];
+        if (payload.Length >= SmallestSizeBytes)
+        {
+            payload.Slice(payload.Length - sizeof(uint)).CopyTo(end);
+            if (BinaryPrimitives.ReadUInt32LittleEndian(end) == (uint)sizeBytes)
+            {
+                return;
+            }
+        }
+
+        throw FrameErrors.Malformed("the gzip payload is cut short.");
+    }
+
+    public static byte[] Compress(ReadOnlySpan<byte> payload, CompressionLevel level)
     {
         using var output = new MemoryStream();
-        using (var gzip = new GZipStream(output, CompressionLevel.Fastest, leaveOpen: true))
+        using (var gzip = new GZipStream(output, level, leaveOpen: true))
         {
             gzip.Write(payload);
         }

@@ -10,17 +10,22 @@ public sealed class RawClient(string address) : IDisposable
 
     public Task<RawResponse> PostAsync(
         string path, byte[] body, string contentType = "application/grpc", string? encoding = null,
-        string? timeout = null) =>
-        SendAsync(path, new ByteArrayContent(body), contentType, encoding, timeout);
+        string? timeout = null, string? acceptEncoding = null) =>
+        SendAsync(path, new ByteArrayContent(body), contentType, encoding, timeout, acceptEncoding);
 
     /// <summary>A request whose body never ends.</summary>
     public Task<RawResponse> StartStreamAsync(string path, string? timeout = null) =>
-        SendAsync(path, new EndlessContent(), "application/grpc", encoding: null, timeout);
+        SendAsync(path, new EndlessContent(), "application/grpc", encoding: null, timeout, acceptEncoding: null);
 
     public void Dispose() => _http.Dispose();
 
     private async Task<RawResponse> SendAsync(
-        string path, HttpContent content, string contentType, string? encoding, string? timeout)
+        string path,
+        HttpContent content,
+        string contentType,
+        string? encoding,
+        string? timeout,
+        string? acceptEncoding)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, address + path)
         {
@@ -38,6 +43,11 @@ public sealed class RawClient(string address) : IDisposable
         if (timeout is not null)
         {
             request.Headers.Add("grpc-timeout", timeout);
+        }
+
+        if (acceptEncoding is not null)
+        {
+            request.Headers.Add("grpc-accept-encoding", acceptEncoding);
         }
 
         return new RawResponse(await _http.SendAsync(request, default).WaitAsync(EchoServer.Patience));

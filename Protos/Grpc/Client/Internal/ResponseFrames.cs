@@ -1,4 +1,5 @@
 using System.Buffers;
+using Grpc.Core;
 using Grpc.Wire;
 
 namespace Grpc.Net.Client.Internal;
@@ -34,7 +35,7 @@ internal sealed class ResponseFrames(Stream stream, string? encoding, int? limit
 
         _start += (int)(before - buffer.Length);
         _frameSizeBytes = 0;
-        payload = Frame.Decode(payload, isCompressed, encoding, limitBytes);
+        payload = Frame.Decode(payload, isCompressed, encoding, limitBytes, StatusCode.Internal);
         return true;
     }
 

@@ -52,7 +52,7 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
                 return StartAndWriteAsync(start, message, cancellationToken);
             }
 
-            call.FrameWriter.Write(message, marshaller);
+            call.FrameWriter.Write(message, marshaller, call.CompressesNow);
             if (!NeedsFlush())
             {
                 return Task.CompletedTask;
@@ -86,14 +86,14 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
             return WriteAfterAsync(start, message);
         }
 
-        call.FrameWriter.Write(message, marshaller);
+        call.FrameWriter.Write(message, marshaller, call.CompressesNow);
         return Task.CompletedTask;
     }
 
     private async Task WriteAfterAsync(Task start, T message)
     {
         await start;
-        call.FrameWriter.Write(message, marshaller);
+        call.FrameWriter.Write(message, marshaller, call.CompressesNow);
     }
 
     private async Task StartAndWriteAsync(Task start, T message, CancellationToken cancellationToken)
@@ -101,7 +101,7 @@ internal sealed class ResponseWriter<T>(ServerCall call, Marshaller<T> marshalle
         try
         {
             await start;
-            call.FrameWriter.Write(message, marshaller);
+            call.FrameWriter.Write(message, marshaller, call.CompressesNow);
             if (NeedsFlush())
             {
                 await FlushAsync(cancellationToken);

@@ -15,6 +15,7 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     private CancellationTokenRegistration _abortRegistration;
     private DateTime _deadline = DateTime.MaxValue;
     private bool _hasHeaders;
+    private bool _isGzip;
     private volatile bool _wasAborted;
 
     public HttpContext HttpContext => http;
@@ -23,9 +24,13 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
 
     public PayloadReader PayloadReader { get; } = new();
 
-    public FrameWriter FrameWriter { get; } = new(http.Response.BodyWriter, settings.Options.MaxSendMessageSize);
+    public FrameWriter FrameWriter { get; } = new(
+        http.Response.BodyWriter, settings.Options.MaxSendMessageSize, settings.Options.ResponseCompressionLevel);
 
     public string? RequestEncoding => http.Request.Headers[GrpcHeaders.Encoding];
+
+    /// <summary>Whether the next response is to be compressed.</summary>
+    public bool CompressesNow => _isGzip && ((WriteOptionsCore?.Flags ?? default) & WriteFlags.NoCompress) == 0;
 
     /// <summary>The status is on its way, so that nothing more may be written.</summary>
     public bool HasEnded { get; private set; }
@@ -65,6 +70,7 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     {
         http.Response.ContentType = GrpcHeaders.ContentType;
         http.Response.Headers[GrpcHeaders.AcceptEncoding] = GrpcHeaders.SupportedEncodings;
+        CompressWith(settings.Options.ResponseCompressionAlgorithm);
         string? header = http.Request.Headers[GrpcHeaders.Timeout];
         if (header is null)
         {
@@ -105,6 +111,13 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
 
         foreach (var entry in responseHeaders)
         {
+            if (entry.Key == GrpcHeaders.RequestEncodingKey)
+            {
+                // The official server takes this key as the choice of a handler for its own call.
+                CompressWith(entry.Value);
+                continue;
+            }
+
             if (!MetadataHeaders.TryEncode(entry, out var value))
             {
                 throw new ArgumentException(MetadataHeaders.DescribeBadText(entry), nameof(responseHeaders));
@@ -122,6 +135,35 @@ internal sealed partial class ServerCall(HttpContext http, IMethod method, Serve
     /// <summary>Refused as the official server refuses it.</summary>
     protected override ContextPropagationToken CreatePropagationTokenCore(ContextPropagationOptions? options) =>
         throw new NotSupportedException("Pass the Deadline and the CancellationToken of this call to the other call.");
+
+    /// <summary>Never in an encoding that the caller has not said that it accepts.</summary>
+    private void CompressWith(string? encoding)
+    {
+        _isGzip = encoding == GrpcHeaders.Gzip && AcceptsGzip();
+        if (_isGzip)
+        {
+            http.Response.Headers[GrpcHeaders.Encoding] = GrpcHeaders.Gzip;
+        }
+        else
+        {
+            http.Response.Headers.Remove(GrpcHeaders.Encoding);
+        }
+    }
+
+    /// <summary>E.g. "identity, deflate, gzip".</summary>
+    private bool AcceptsGzip()
+    {
+        ReadOnlySpan<char> accepted = http.Request.Headers[GrpcHeaders.AcceptEncoding].ToString();
+        foreach (var range in accepted.Split(','))
+        {
+            if (accepted[range].Trim() is GrpcHeaders.Gzip)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     private static string FormatPeer(ConnectionInfo connection) => connection.RemoteIpAddress switch
     {

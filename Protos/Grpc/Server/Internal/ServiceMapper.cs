@@ -14,7 +14,7 @@ internal sealed class ServiceMapper(
     IOptions<GrpcServiceOptions> options, ILoggerFactory loggers, TimeProvider? timeProvider = null)
 {
     private readonly ServerSettings _settings = new(
-        options.Value, timeProvider ?? TimeProvider.System, loggers.CreateLogger("Grpc.AspNetCore.Server"));
+        Checked(options.Value), timeProvider ?? TimeProvider.System, loggers.CreateLogger("Grpc.AspNetCore.Server"));
 
     private int _hasFallback;
 
@@ -38,6 +38,12 @@ internal sealed class ServiceMapper(
 
         return binder.Endpoints;
     }
+
+    private static GrpcServiceOptions Checked(GrpcServiceOptions options) =>
+        options.ResponseCompressionAlgorithm is null or Wire.GrpcHeaders.Gzip or Wire.GrpcHeaders.Identity
+            ? options
+            : throw new InvalidOperationException(
+                $"The ResponseCompressionAlgorithm '{options.ResponseCompressionAlgorithm}' is not known: gzip is.");
 
     private static (MethodInfo Bind, Type ServiceBase) FindBindMethod(Type service)
     {
