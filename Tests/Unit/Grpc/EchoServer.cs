@@ -47,16 +47,23 @@ public sealed class EchoServer : IAsyncDisposable
         Action<GrpcServiceOptions>? configure = null,
         GrpcChannelOptions? channelOptions = null,
         Action<WebApplication>? map = null,
-        HttpProtocols protocols = HttpProtocols.Http2)
+        HttpProtocols protocols = HttpProtocols.Http2,
+        Action<ListenOptions>? listen = null,
+        Action<IServiceCollection>? register = null)
     {
         var errors = new ErrorLog();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(errors);
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
-            System.Net.IPAddress.Loopback, 0, listen => listen.Protocols = protocols));
+            System.Net.IPAddress.Loopback, 0, endpoint =>
+            {
+                endpoint.Protocols = protocols;
+                listen?.Invoke(endpoint);
+            }));
         builder.Services.AddGrpc(options => configure?.Invoke(options));
         builder.Services.AddSingleton<EchoService.Probe>();
+        register?.Invoke(builder.Services);
         var app = builder.Build();
         app.MapGrpcService<EchoService>();
         app.MapGet("/plain", static () => "plain");
