@@ -7,11 +7,15 @@ builder.AddServiceDefaults();
 builder.AddGrpcEndpoint("Publisher:GrpcPort");
 
 builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = PublisherLimits.GrpcMessageBytes);
+builder.Services.AddGrpcHealthChecks();
+builder.Services.AddGrpcReflection();
 builder.Services.AddBrokerClient("broker");
 builder.Services.AddPublisher(builder.Configuration);
 
 var app = builder.Build();
 app.MapDefaultEndpoints();
 app.MapGrpcService<PublisherService>();
+app.MapGrpcHealthChecksService();
+app.MapGrpcReflectionService();
 app.MapPublish();
 app.Run();

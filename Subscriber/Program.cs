@@ -7,11 +7,15 @@ builder.AddServiceDefaults();
 builder.AddGrpcEndpoint("Subscriber:GrpcPort");
 
 builder.Services.AddGrpc();
+builder.Services.AddGrpcHealthChecks();
+builder.Services.AddGrpcReflection();
 builder.Services.AddBrokerClient("broker");
 builder.Services.AddSubscriber(builder.Configuration);
 
 var app = builder.Build();
 app.MapDefaultEndpoints();
 app.MapGrpcService<SubscriberService>();
+app.MapGrpcHealthChecksService();
+app.MapGrpcReflectionService();
 app.MapSubscriber();
 app.Run();

@@ -6,6 +6,10 @@ using Broker.Domain;
 using Broker.ServiceDefaults;
 using Broker.Storage;
 using Broker.Transport;
+using Grpc.Health.V1;
+using Grpc.Reflection;
+using Contract = Broker.Protocol.V1;
+using GrpcServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace Broker.Api;
 
@@ -23,12 +27,16 @@ internal static class BrokerHost
             options.MaxReceiveMessageSize = Limits.GrpcMessageBytes;
             options.MaxSendMessageSize = Limits.GrpcMessageBytes;
         });
+        builder.Services.AddGrpcHealthChecks();
+        AddReflection(builder.Services);
 
         var app = builder.Build();
         app.MapDefaultEndpoints();
         app.MapGrpcService<BrokerService>();
         app.MapGrpcService<AdminService>();
         app.MapGrpcService<PeerService>();
+        app.MapGrpcHealthChecksService();
+        app.MapGrpcReflectionService();
         await app.RunAsync();
         return Environment.ExitCode;
     }
@@ -87,6 +95,18 @@ internal static class BrokerHost
             metrics,
             provider.GetRequiredService<ILoggerFactory>(),
             exception => Environment.FailFast($"The broker stops: {exception.Message}", exception));
+    }
+
+    /// <summary>
+    /// Shows the public contract. The hot path's own descriptor has the same names with batches as bytes, and a tool
+    /// that hears of both refuses them; the peers' service is nobody else's business.
+    /// </summary>
+    private static void AddReflection(IServiceCollection services)
+    {
+        GrpcServiceDescriptor[] contract = [Contract.Broker.Descriptor, Contract.Admin.Descriptor, Health.Descriptor];
+        services.AddSingleton(new ReflectionV1ServiceImpl(contract));
+        services.AddSingleton(new ReflectionServiceImpl(contract));
+        services.AddGrpcReflection();
     }
 
     /// <summary>Without a Redis the brokers work as with one; subscribers then read from the log alone.</summary>

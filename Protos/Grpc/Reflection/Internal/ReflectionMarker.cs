@@ -1,0 +1,4 @@
+namespace Grpc.Reflection.Internal;
+
+/// <summary>Tells that AddGrpcReflection was called.</summary>
+internal sealed class ReflectionMarker;
