@@ -6,10 +6,12 @@ missing_packages() {
     # Debian keeps the server programs of Postgres outside PATH, in a folder for each version.
     command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
     command -v prometheus >/dev/null || echo prometheus
-    if [[ "${1:-}" == with-python ]]; then
+    if [[ "${1:-}" == for-tests ]]; then
         # Debian's own interpreter: packages of Debian are not seen by another one.
         /usr/bin/python3 -c 'import grpc' 2>/dev/null || echo python3-grpcio
         /usr/bin/python3 -c 'import grpc_tools' 2>/dev/null || echo python3-grpc-tools
+        command -v node >/dev/null || echo nodejs
+        command -v npm >/dev/null || echo npm
     fi
 }
 
@@ -51,6 +53,14 @@ install_missing() {
         echo "apt-get failed; all of its output is in ${TMPDIR:-/tmp}/broker-apt.log" >&2
     fi
     return "$result"
+}
+
+# Installs what the package-lock.json of a folder lists, unless that is there already. Scripts of packages are not run.
+install_node_modules() {
+    [[ -d $1/node_modules ]] && cmp -s "$1/package-lock.json" "$1/node_modules/.installed" && return 0
+    echo "Installing the Node packages of $1"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) || return 1
+    cp "$1/package-lock.json" "$1/node_modules/.installed"
 }
 
 # The demo publishes apt's package index, which a fresh machine or container has not loaded yet.

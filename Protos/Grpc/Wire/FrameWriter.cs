@@ -72,12 +72,15 @@ internal sealed class FrameWriter(
     private void WriteWhole(ReadOnlySpan<byte> payload)
     {
         CheckLimit(payload.Length);
-        if (_compress)
+
+        // GZipStream makes nothing of nothing, which other implementations refuse to read as gzip.
+        var isCompressed = _compress && payload.Length > 0;
+        if (isCompressed)
         {
             payload = Gzip.Compress(payload, compressionLevel ?? CompressionLevel.Fastest);
         }
 
-        Frame.WriteHeader(target, payload.Length, _compress);
+        Frame.WriteHeader(target, payload.Length, isCompressed);
         target.Write(payload);
     }
 

@@ -18,6 +18,12 @@ internal static class Gzip
     /// <summary>Stops at the limit, so that a small frame cannot unfold into all of the memory.</summary>
     public static ReadOnlySequence<byte> Decompress(in ReadOnlySequence<byte> payload, int? limitBytes)
     {
+        if (payload.IsEmpty)
+        {
+            // What a peer that hands an empty message to .NET's GZipStream sends.
+            return payload;
+        }
+
         var limit = limitBytes ?? Array.MaxLength;
         var output = new ArrayBufferWriter<byte>();
         using var input = new MemoryStream(payload.ToArray());

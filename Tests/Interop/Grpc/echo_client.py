@@ -1,6 +1,6 @@
 """Calls the echo service of the address given, with messages as plain bytes. Each check prints its name; a failure ends it."""
+import os
 import sys
-import time
 
 import grpc
 
@@ -59,7 +59,7 @@ def check_status():
     error = failure(lambda: unary(b"x", metadata=(("act", "fail"),), timeout=WAIT))
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
     assert error.details() == "Zustände 100 %", error.details()
-    assert dict(error.trailing_metadata())["why-bin"] == b"\x00\xff"
+    assert dict(error.trailing_metadata())["grpc-status-details-bin"] == b"\x08\x09\x12\x03why"
 
 
 def check_exception():
@@ -100,4 +100,9 @@ for name, check in list(globals().items()):
     if name.startswith("check_"):
         print(name, flush=True)
         check()
+
+# Ends without a word to the server.
+call = chat(iter([b"x"]), metadata=(("act", "vanish"),), timeout=WAIT)
+assert next(call) == b"x"
 print("all passed", flush=True)
+os._exit(0)

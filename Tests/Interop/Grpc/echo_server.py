@@ -1,4 +1,4 @@
-"""The echo service on the C core's gRPC, with messages as plain bytes. Prints its port; ends when its input ends."""
+"""The echo service on the C core's gRPC, with messages as plain bytes. Prints its port, later what it is asked to tell; ends when its input ends."""
 import sys
 import time
 from concurrent import futures
@@ -10,10 +10,13 @@ def unary(request, context):
     metadata = dict(context.invocation_metadata())
     act = metadata.get("act")
     if act == "fail":
-        context.set_trailing_metadata((("why", "because"), ("why-bin", b"\x00\xff")))
+        details = ("grpc-status-details-bin", b"\x08\x09\x12\x03why")
+        context.set_trailing_metadata((("why", "because"), ("why-bin", b"\x00\xff"), details))
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Zustände 100 %")
     if act == "sleep":
         time.sleep(30)
+    if act == "large":
+        return bytes(5 * 1024 * 1024)
     if act == "metadata":
         context.send_initial_metadata((("seen", metadata["text"]), ("seen-bin", metadata["data-bin"])))
     return request
@@ -29,6 +32,8 @@ def count(request, context):
 
 
 def chat(requests, context):
+    if dict(context.invocation_metadata()).get("act") == "tell":
+        context.add_callback(lambda: print("cancelled", flush=True))
     yield from requests
 
 

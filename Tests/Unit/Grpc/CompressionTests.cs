@@ -102,6 +102,17 @@ public sealed class CompressionTests
     }
 
     [Fact]
+    public async Task An_empty_message_is_not_compressed()
+    {
+        await using var server = await EchoServer.StartAsync(Compressing);
+        using var client = new RawClient(server.Address);
+        using var response = await client.PostAsync(Path, [0, 0, 0, 0, 0], acceptEncoding: "gzip");
+
+        Assert.Equal([0, 0, 0, 0, 0], await response.BodyAsync());
+        Assert.Equal("0", await response.StatusAsync());
+    }
+
+    [Fact]
     public async Task An_unknown_algorithm_is_refused_at_the_start()
     {
         var failure = await Assert.ThrowsAsync<InvalidOperationException>(
