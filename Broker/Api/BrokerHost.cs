@@ -32,9 +32,9 @@ internal static class BrokerHost
 
         var app = builder.Build();
         app.MapDefaultEndpoints();
-        app.MapGrpcService<BrokerService>();
-        app.MapGrpcService<AdminService>();
-        app.MapGrpcService<PeerService>();
+        app.MapGrpcService<BrokerService>().RefuseUnimplemented();
+        app.MapGrpcService<AdminService>().RefuseUnimplemented();
+        app.MapGrpcService<PeerService>().RefuseUnimplemented();
         app.MapGrpcHealthChecksService();
         app.MapGrpcReflectionService();
         await app.RunAsync();

@@ -72,12 +72,16 @@ internal sealed class PublishRouter(
                 "producer.id is 0; choose a random number, or leave producer out for a publish without retries.");
         }
 
+        UnimplementedFields.Refuse(request);
         var scan = RecordBatchScanner.Scan(request.Batch.Span);
         if (!scan.IsValid)
         {
-            throw scan.Code == RefusalCode.ResourceExhausted
-                ? Refusal.Exhausted(scan.Reason)
-                : Refusal.InvalidArgument(scan.Reason);
+            throw scan.Code switch
+            {
+                RefusalCode.ResourceExhausted => Refusal.Exhausted(scan.Reason),
+                RefusalCode.Unimplemented => Refusal.Unimplemented(scan.Reason),
+                _ => Refusal.InvalidArgument(scan.Reason),
+            };
         }
 
         return new PublishCall(

@@ -23,6 +23,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail)
             throw Refusal.InvalidArgument(reason);
         }
 
+        UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
         var start = StartOf(request, node.TopicsOf(group));
         await foreach (var page in _readers[group].ReadAsync(request.Topic, start, request.Follow, cancellationToken))
@@ -35,16 +36,17 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail)
         }
     }
 
-    private static long StartOf(ReadRequest request, TopicStateMachine topics)
+    private static long StartOf(ReadRequest request, TopicStateMachine topics) => request.StartCase switch
     {
-        switch (request.StartCase)
-        {
-            case ReadRequest.StartOneofCase.Offset:
-                return request.Offset;
-            case ReadRequest.StartOneofCase.Position when request.Position == StartPosition.End:
-                return topics.TryGetTopic(request.Topic, out var topic) ? topic.NextOffset : 0;
-            default:
-                return 0;
-        }
-    }
+        ReadRequest.StartOneofCase.Offset => request.Offset,
+        ReadRequest.StartOneofCase.Position => OffsetOf(request, topics),
+        _ => 0,
+    };
+
+    private static long OffsetOf(ReadRequest request, TopicStateMachine topics) => request.Position switch
+    {
+        StartPosition.Unspecified or StartPosition.Beginning => 0,
+        StartPosition.End => topics.TryGetTopic(request.Topic, out var topic) ? topic.NextOffset : 0,
+        _ => throw Refusal.InvalidArgument($"Start position {(int)request.Position} does not exist."),
+    };
 }

@@ -30,6 +30,9 @@ public enum RefusalCode
 
     /// <summary>A precondition of the request does not hold.</summary>
     FailedPrecondition,
+
+    /// <summary>The contract has it, this version has not: it is refused, never ignored.</summary>
+    Unimplemented,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

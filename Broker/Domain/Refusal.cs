@@ -11,6 +11,15 @@ public static class Refusal
 
     public static BrokerException FailedPrecondition(string message) => Make(RefusalCode.FailedPrecondition, message);
 
+    /// <summary>For a field that the contract has and this version does not honour.</summary>
+    public static BrokerException Unimplemented(string field, string whatItIs) => Make(
+        RefusalCode.Unimplemented,
+        $"{field} asks for {whatItIs}, which this version of the broker does not have yet. Send the request "
+        + "without it.");
+
+    /// <summary>The same for a field of a record, which the scan has found and worded.</summary>
+    public static BrokerException Unimplemented(string message) => Make(RefusalCode.Unimplemented, message);
+
     public static BrokerException TooLarge(string what, long actualBytes, long limitBytes) => Make(
         RefusalCode.ResourceExhausted,
         $"{what} has {actualBytes:N0} bytes; the limit is {limitBytes:N0}. Send less at a time.");

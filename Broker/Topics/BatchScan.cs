@@ -5,7 +5,10 @@ namespace Broker.Topics;
 
 /// <summary>What a scan of a record batch found.</summary>
 /// <param name="Count">Its records; 0 when it is refused.</param>
-/// <param name="Code">None, InvalidArgument (malformed or empty) or ResourceExhausted (above a limit).</param>
+/// <param name="Code">
+/// None, InvalidArgument (malformed or empty), ResourceExhausted (above a limit) or Unimplemented (a field is set that
+/// this version would ignore).
+/// </param>
 /// <param name="Reason">Which record breaks which rule, as a sentence for the producer.</param>
 public readonly record struct BatchScan(int Count, RefusalCode Code, string? Reason)
 {

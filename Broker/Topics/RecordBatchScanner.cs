@@ -15,7 +15,8 @@ namespace Broker.Topics;
 /// </code>
 /// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker
 /// writes: tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a
-/// known field with another wire type, which protobuf treats as unknown.
+/// known field with another wire type, which protobuf treats as unknown. The fields ttl_ms and deliver_at_unix_ms,
+/// which this version does not honour, are refused unless they are 0.
 /// </summary>
 public static class RecordBatchScanner
 {
@@ -23,6 +24,8 @@ public static class RecordBatchScanner
     private const int RecordKey = 1;
     private const int RecordValue = 2;
     private const int RecordHeaders = 3;
+    private const int RecordTtl = 4;
+    private const int RecordDeliverAt = 5;
     private const int HeaderName = 1;
     private const int HeaderValue = 2;
 
@@ -85,9 +88,8 @@ public static class RecordBatchScanner
 
             if (field > RecordHeaders || type != WireReader.LengthDelimited)
             {
-                if (!reader.TrySkip(type))
+                if (!PassField(ref reader, field, type, number, out refusal))
                 {
-                    refusal = Malformed(number, "an unknown field of the record");
                     return false;
                 }
 
@@ -113,6 +115,38 @@ public static class RecordBatchScanner
         }
 
         return true;
+    }
+
+    /// <summary>
+    /// Passes over a field that is neither key, value nor header; false when it asks for what this version does not
+    /// have.
+    /// </summary>
+    private static bool PassField(ref WireReader reader, int field, int type, int number, out BatchScan refusal)
+    {
+        refusal = default;
+        if (field is not (RecordTtl or RecordDeliverAt) || type != WireReader.Varint)
+        {
+            if (reader.TrySkip(type))
+            {
+                return true;
+            }
+
+            refusal = Malformed(number, "an unknown field of the record");
+            return false;
+        }
+
+        if (!reader.TryTakeVarint(out var isZero))
+        {
+            refusal = Malformed(number, "a time's number");
+            return false;
+        }
+
+        if (!isZero)
+        {
+            refusal = Unsupported(number, field);
+        }
+
+        return isZero;
     }
 
     private static bool ScanHeader(ReadOnlySpan<byte> header, int number, int ordinal, out BatchScan refusal)
@@ -180,6 +214,14 @@ public static class RecordBatchScanner
     }
 
     private static BatchScan TooLarge(string reason) => new(0, RefusalCode.ResourceExhausted, reason);
+
+    private static BatchScan Unsupported(int number, int field) => new(
+        0,
+        RefusalCode.Unimplemented,
+        Say($"Record {number} (from 0) has {NameOf(field)}, which this version does not have yet. Send it without."));
+
+    private static string NameOf(int field) =>
+        field == RecordTtl ? "ttl_ms, a time to live" : "deliver_at_unix_ms, a delayed delivery";
 
     private static BatchScan Malformed(int number, string where) => new(
         0,

@@ -45,12 +45,31 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
     /// </summary>
     public bool TrySkip(int wireType) => wireType switch
     {
-        Varint => TrySkipVarint(),
+        Varint => TryTakeVarint(out _),
         Fixed64 => TryAdvance(sizeof(ulong)),
         LengthDelimited => TryTakeBytes(out _),
         Fixed32 => TryAdvance(sizeof(uint)),
         _ => false,
     };
+
+    /// <summary>Passes over a varint; isZero says whether protobuf would read the value 0.</summary>
+    public bool TryTakeVarint(out bool isZero)
+    {
+        isZero = true;
+        var limit = Math.Min(_rest.Length, MaxVarintBytes);
+        for (var i = 0; i < limit; i++)
+        {
+            // Of the tenth byte only the lowest bit is part of a 64-bit number.
+            isZero &= (_rest[i] & (i == MaxVarintBytes - 1 ? 1 : 0x7F)) == 0;
+            if (_rest[i] < 0x80)
+            {
+                _rest = _rest[(i + 1)..];
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     private bool TryTakeVarint32(out uint value)
     {
@@ -77,21 +96,6 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
         }
 
         value = 0;
-        return false;
-    }
-
-    private bool TrySkipVarint()
-    {
-        var limit = Math.Min(_rest.Length, MaxVarintBytes);
-        for (var i = 0; i < limit; i++)
-        {
-            if (_rest[i] < 0x80)
-            {
-                _rest = _rest[(i + 1)..];
-                return true;
-            }
-        }
-
         return false;
     }
 

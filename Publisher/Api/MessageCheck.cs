@@ -21,6 +21,15 @@ internal static class MessageCheck
         }
 
         record ??= new Record();
+        if (record.TtlMs != 0 || record.DeliverAtUnixMs != 0)
+        {
+            // The outbox keeps key, value and headers: anything else would be lost without a word.
+            var field = record.TtlMs != 0 ? "ttl_ms, a time to live" : "deliver_at_unix_ms, a delayed delivery";
+            throw new PublishException(
+                PublishFailure.Unimplemented,
+                $"The message has {field}, which this version does not have yet. Nothing was stored; send it without.");
+        }
+
         CheckSize("The message's value", record.Value.Length, PublisherLimits.RecordBytes);
         CheckSize("The message's key", record.Key.Length, PublisherLimits.KeyBytes);
         if (record.Headers.Count > PublisherLimits.HeadersPerRecord)

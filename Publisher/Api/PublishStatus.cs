@@ -12,6 +12,7 @@ internal static class PublishStatus
     public static StatusCode ToGrpc(PublishFailure failure) => failure switch
     {
         PublishFailure.Invalid or PublishFailure.TooLarge => StatusCode.InvalidArgument,
+        PublishFailure.Unimplemented => StatusCode.Unimplemented,
         PublishFailure.Overloaded => StatusCode.ResourceExhausted,
         _ => StatusCode.Unavailable,
     };
@@ -22,6 +23,7 @@ internal static class PublishStatus
         {
             PublishFailure.Invalid => StatusCodes.Status400BadRequest,
             PublishFailure.TooLarge => StatusCodes.Status413PayloadTooLarge,
+            PublishFailure.Unimplemented => StatusCodes.Status501NotImplemented,
             PublishFailure.Overloaded => StatusCodes.Status429TooManyRequests,
             _ => StatusCodes.Status503ServiceUnavailable,
         });

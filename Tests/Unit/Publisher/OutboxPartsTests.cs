@@ -48,6 +48,17 @@ public sealed class OutboxPartsTests
     }
 
     [Fact]
+    public void A_time_that_this_version_would_lose_is_refused_before_it_is_stored()
+    {
+        foreach (var record in new[] { new Record { TtlMs = 1 }, new Record { DeliverAtUnixMs = 1 } })
+        {
+            var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make("orders", record));
+            Assert.Equal(PublishFailure.Unimplemented, refusal.Failure);
+            Assert.Contains("_ms", refusal.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Oversized_parts_are_refused_with_the_limit_in_the_message()
     {
         AssertTooLarge(

@@ -145,6 +145,40 @@ public sealed class RecordBatchScannerTests
     }
 
     [Fact]
+    public void A_time_that_this_version_would_ignore_is_refused_by_its_name()
+    {
+        RefuseTime(new Record { TtlMs = 1 }, "Record 1 (from 0) has ttl_ms");
+        RefuseTime(new Record { TtlMs = ulong.MaxValue }, "Record 1 (from 0) has ttl_ms");
+        RefuseTime(new Record { DeliverAtUnixMs = 1L << 35 }, "Record 1 (from 0) has deliver_at_unix_ms");
+        RefuseTime(new Record { DeliverAtUnixMs = -1 }, "Record 1 (from 0) has deliver_at_unix_ms");
+    }
+
+    [Theory]
+    [InlineData("0A022000")]
+    [InlineData("0A04A0800000")]
+    [InlineData("0A03208000")]
+    [InlineData("0A0B2080808080808080808002")]
+    [InlineData("0A022200")]
+    [InlineData("0A052501000000")]
+    public void A_time_of_zero_or_of_another_wire_type_is_no_time(string hex)
+    {
+        var bytes = Convert.FromHexString(hex);
+        Assert.Equal(0UL, Assert.Single(RecordBatch.Parser.ParseFrom(bytes).Records).TtlMs);
+        Assert.Equal(1, Accept(bytes));
+    }
+
+    [Theory]
+    [InlineData("0A0120")]
+    [InlineData("0A022080")]
+    [InlineData("0A0C208080808080808080808000")]
+    public void A_time_that_ends_nowhere_is_malformed(string hex)
+    {
+        var scan = RecordBatchScanner.Scan(Convert.FromHexString(hex));
+        Assert.Equal(RefusalCode.InvalidArgument, scan.Code);
+        Assert.Contains("a time's number", scan.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_batch_above_its_limit_is_refused()
     {
         var batch = new RecordBatch();
@@ -179,6 +213,13 @@ public sealed class RecordBatchScannerTests
     {
         var scan = RecordBatchScanner.Scan(new RecordBatch { Records = { new Record(), second } }.ToByteArray());
         Assert.Equal(RefusalCode.ResourceExhausted, scan.Code);
+        Assert.Contains(reason, scan.Reason, StringComparison.Ordinal);
+    }
+
+    private static void RefuseTime(Record second, string reason)
+    {
+        var scan = RecordBatchScanner.Scan(new RecordBatch { Records = { new Record(), second } }.ToByteArray());
+        Assert.Equal((0, RefusalCode.Unimplemented), (scan.Count, scan.Code));
         Assert.Contains(reason, scan.Reason, StringComparison.Ordinal);
     }
 
