@@ -104,7 +104,12 @@ public sealed partial class RaftNode
         {
             Send(new RaftMessage
             {
-                Kind = kind, From = Id, To = message.From, Term = Term, Reject = true, Context = message.Context,
+                Kind = kind,
+                From = Id,
+                To = message.From,
+                Term = Term,
+                Reject = true,
+                Context = message.Context,
             });
         }
     }

@@ -84,8 +84,11 @@ public sealed class PeerTransport : IAsyncDisposable
     {
         using var channel = GrpcChannel.ForAddress(
             link.Peer.Address,
-            new GrpcChannelOptions { MaxReceiveMessageSize =
-                Limits.GrpcMessageBytes, MaxSendMessageSize = Limits.GrpcMessageBytes });
+            new GrpcChannelOptions
+            {
+                MaxReceiveMessageSize = Limits.GrpcMessageBytes,
+                MaxSendMessageSize = Limits.GrpcMessageBytes,
+            });
         var client = new Peer.PeerClient(channel);
         var delay = RedialDelayMin;
         while (!cancellationToken.IsCancellationRequested)

@@ -6,24 +6,34 @@ using Npgsql;
 namespace Broker.Tests.Demo;
 
 /// <summary>Where outbox and inbox stood before the run, so that it can be repeated over the same data.</summary>
-internal sealed record Baseline(long OutboxId, long InboxId);
+internal sealed record Baseline(long OutboxId, long InboxId, IReadOnlyDictionary<string, long> LastOffsets);
 
 internal sealed record Verdict(long Duplicates, long Gaps, long Unexpected);
 
 /// <summary>Looks into the publisher's and the subscriber's databases from outside.</summary>
 internal sealed class Databases(string outbox, string inbox)
 {
-    public async Task<Baseline> TakeBaselineAsync(CancellationToken cancellationToken) => new(
-        await ScalarAsync(outbox, "SELECT coalesce(max(id), 0) FROM outbox", null, cancellationToken),
-        await ScalarAsync(inbox, "SELECT coalesce(max(inbox_id), 0) FROM inbox", null, cancellationToken));
+    public async Task<Baseline> TakeBaselineAsync(CancellationToken cancellationToken)
+    {
+        var outboxId = await ScalarAsync(outbox, "SELECT coalesce(max(id), 0) FROM outbox", null, cancellationToken);
+        var inboxId = await ScalarAsync(inbox, "SELECT coalesce(max(inbox_id), 0) FROM inbox", null, cancellationToken);
+        await using var connection = new NpgsqlConnection(inbox);
+        var last = await connection.QueryAsync<(string Topic, long Offset)>(new CommandDefinition(
+            "SELECT topic, max(\"offset\") FROM inbox GROUP BY topic", cancellationToken: cancellationToken));
+        return new Baseline(outboxId, inboxId, last.ToDictionary(topic => topic.Topic, topic => topic.Offset));
+    }
 
     public Task<long> CountOutboxAsync(Baseline before, CancellationToken cancellationToken) => ScalarAsync(
-        outbox, "SELECT count(*) FROM outbox WHERE id > @id AND topic LIKE 'debian.%'", new { id =
-            before.OutboxId }, cancellationToken);
+        outbox,
+        "SELECT count(*) FROM outbox WHERE id > @id AND topic LIKE 'debian.%'",
+        new { id = before.OutboxId },
+        cancellationToken);
 
     public Task<long> CountInboxAsync(Baseline before, CancellationToken cancellationToken) => ScalarAsync(
-        inbox, "SELECT count(*) FROM inbox WHERE inbox_id > @id AND topic LIKE 'debian.%'", new { id =
-            before.InboxId }, cancellationToken);
+        inbox,
+        "SELECT count(*) FROM inbox WHERE inbox_id > @id AND topic LIKE 'debian.%'",
+        new { id = before.InboxId },
+        cancellationToken);
 
     /// <summary>
     /// Compares the inbox with what was sent, record by record, and checks that offsets rise by one within each topic.
@@ -41,7 +51,7 @@ internal sealed class Databases(string outbox, string inbox)
 
         var known = new HashSet<string>(missing.Keys);
         long duplicates = 0, gaps = 0, unexpected = 0;
-        var lastOffsets = new Dictionary<string, long>();
+        var lastOffsets = new Dictionary<string, long>(before.LastOffsets);
         await using var connection = new NpgsqlConnection(inbox);
         var rows = connection.QueryUnbufferedAsync<InboxRow>(
             """
@@ -51,7 +61,7 @@ internal sealed class Databases(string outbox, string inbox)
             new { id = before.InboxId });
         await foreach (var row in rows.WithCancellation(cancellationToken))
         {
-            if (lastOffsets.TryGetValue(row.Topic, out var last) && row.Offset != last + 1)
+            if (row.Offset != lastOffsets.GetValueOrDefault(row.Topic, -1) + 1)
             {
                 gaps++;
             }

@@ -17,10 +17,17 @@ public sealed class MainJobTests(BrokerSystem fixture)
     {
         using var timeout = new CancellationTokenSource(Limit);
         var installed = await PackageIndex.ReadInstalledAsync(timeout.Token);
-        var records = Enumerable.Repeat(installed, 1 + (2_000 / installed.Count)).SelectMany(
-            all => all).Take(2_000).ToList();
-        var options = new MainJobOptions { LeaderKills = 2, RedisKills = 1, Rate = 200, Away = TimeSpan.FromSeconds(
-            1) };
+        var records = Enumerable.Repeat(installed, 1 + (2_000 / installed.Count))
+            .SelectMany(all => all)
+            .Take(2_000)
+            .ToList();
+        var options = new MainJobOptions
+        {
+            LeaderKills = 2,
+            RedisKills = 1,
+            Rate = 200,
+            Away = TimeSpan.FromSeconds(1),
+        };
 
         var job = new MainJob(
             fixture.System, fixture.System.Client, options, TestContext.Current.SendDiagnosticMessage);

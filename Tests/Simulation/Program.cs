@@ -8,7 +8,8 @@ var seeds = new Option<int>("--seeds") { Description = "How many seeds to run.",
 var start = new Option<int>("--start") { Description = "The first seed.", DefaultValueFactory = _ => 1 };
 var steps = new Option<long>("--steps")
 {
-    Description = "Steps with faults in each seed; then all heals.", DefaultValueFactory = _ => 20_000,
+    Description = "Steps with faults in each seed; then all heals.",
+    DefaultValueFactory = _ => 20_000,
 };
 var trace = new Option<bool>("--trace") { Description = "Prints everything that happens." };
 var kind = new Option<NodeKind?>("--kind")

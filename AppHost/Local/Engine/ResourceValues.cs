@@ -42,9 +42,9 @@ internal static class ResourceValues
 
     private static async ValueTask<string> TextOfAsync(object value, CancellationToken cancellationToken) =>
         value switch
-    {
-        string text => text,
-        IValueProvider provider => await provider.GetValueAsync(cancellationToken) ?? "",
-        _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
-    };
+        {
+            string text => text,
+            IValueProvider provider => await provider.GetValueAsync(cancellationToken) ?? "",
+            _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
+        };
 }

@@ -210,11 +210,11 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
 
     private static PublishStreamResponse Refusal(
         PublishStreamRequest request, StatusCode code, string message, uint retryAfterMs, NodeAddress? leader) => new()
-    {
-        Correlation = request.Correlation,
-        Status = (uint)code,
-        Message = message,
-        RetryAfterMs = retryAfterMs,
-        Leader = leader,
-    };
+        {
+            Correlation = request.Correlation,
+            Status = (uint)code,
+            Message = message,
+            RetryAfterMs = retryAfterMs,
+            Leader = leader,
+        };
 }

@@ -51,7 +51,10 @@ public sealed class DurabilityTests
 
         candidate.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.RequestPreVoteResponse, From = Two, To = One, Term = new Term(1),
+            Kind = RaftMessageKind.RequestPreVoteResponse,
+            From = Two,
+            To = One,
+            Term = new Term(1),
             Context = preVote.Context,
         });
         Assert.Equal(RaftRole.Candidate, candidate.Node.Role);
@@ -146,7 +149,11 @@ public sealed class DurabilityTests
 
         follower.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.Heartbeat, From = Two, To = One, Term = new Term(2), CommitIndex = new LogIndex(4),
+            Kind = RaftMessageKind.Heartbeat,
+            From = Two,
+            To = One,
+            Term = new Term(2),
+            CommitIndex = new LogIndex(4),
         });
 
         Assert.Equal(LogIndex.None, follower.Node.CommitIndex);
@@ -302,8 +309,11 @@ public sealed class DurabilityTests
         {
             candidate.Receive(new RaftMessage
             {
-                Kind = RaftMessageKind.RequestPreVoteResponse, From = voter, To = One,
-                Term = candidate.Node.Term.Next(), Context = round,
+                Kind = RaftMessageKind.RequestPreVoteResponse,
+                From = voter,
+                To = One,
+                Term = candidate.Node.Term.Next(),
+                Context = round,
             });
         }
 
@@ -311,7 +321,10 @@ public sealed class DurabilityTests
         {
             candidate.Receive(new RaftMessage
             {
-                Kind = RaftMessageKind.RequestVoteResponse, From = voter, To = One, Term = candidate.Node.Term,
+                Kind = RaftMessageKind.RequestVoteResponse,
+                From = voter,
+                To = One,
+                Term = candidate.Node.Term,
             });
         }
 
@@ -321,9 +334,16 @@ public sealed class DurabilityTests
     private static RaftMessage Append(
         int term, int previous, int previousTerm, int[] terms, int commit = 0, bool wantsAnswer = false,
         NodeId? from = null) => new()
-    {
-        Kind = RaftMessageKind.AppendEntries, From = from ?? Two, To = One, Term = new Term(term),
-        LogIndex = new LogIndex(previous), LogTerm = new Term(previousTerm), CommitIndex = new LogIndex(commit),
-        EntryCount = terms.Length, EntryTerms = [.. terms.Select(t => new Term(t))], Context = wantsAnswer ? 1 : 0,
-    };
+        {
+            Kind = RaftMessageKind.AppendEntries,
+            From = from ?? Two,
+            To = One,
+            Term = new Term(term),
+            LogIndex = new LogIndex(previous),
+            LogTerm = new Term(previousTerm),
+            CommitIndex = new LogIndex(commit),
+            EntryCount = terms.Length,
+            EntryTerms = [.. terms.Select(t => new Term(t))],
+            Context = wantsAnswer ? 1 : 0,
+        };
 }

@@ -112,8 +112,12 @@ public sealed class ElectionTests
 
         voter.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.RequestVote, From = Two, To = One, Term = new Term(5),
-            LogIndex = new LogIndex(lastIndex), LogTerm = new Term(lastTerm),
+            Kind = RaftMessageKind.RequestVote,
+            From = Two,
+            To = One,
+            Term = new Term(5),
+            LogIndex = new LogIndex(lastIndex),
+            LogTerm = new Term(lastTerm),
         });
 
         Assert.Equal(refused, voter.TakeOnly(RaftMessageKind.RequestVoteResponse).Reject);
@@ -129,7 +133,11 @@ public sealed class ElectionTests
 
         leader.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.HeartbeatResponse, From = Two, To = One, Term = new Term(9), Reject = true,
+            Kind = RaftMessageKind.HeartbeatResponse,
+            From = Two,
+            To = One,
+            Term = new Term(9),
+            Reject = true,
         });
 
         Assert.Equal(RaftRole.Follower, leader.Node.Role);
@@ -224,7 +232,10 @@ public sealed class ElectionTests
         replica.Receive(VoteRequest(new NodeId(9), term: 5));
         replica.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.RequestVote, From = Two, To = Three, Term = new Term(5),
+            Kind = RaftMessageKind.RequestVote,
+            From = Two,
+            To = Three,
+            Term = new Term(5),
         });
 
         Assert.Empty(replica.TakeSent());
@@ -244,8 +255,13 @@ public sealed class ElectionTests
 
     internal static RaftMessage VoteRequest(NodeId from, int term, bool force = false) => new()
     {
-        Kind = RaftMessageKind.RequestVote, From = from, To = One, Term = new Term(term), Force = force,
-        LogIndex = new LogIndex(100), LogTerm = new Term(term - 1),
+        Kind = RaftMessageKind.RequestVote,
+        From = from,
+        To = One,
+        Term = new Term(term),
+        Force = force,
+        LogIndex = new LogIndex(100),
+        LogTerm = new Term(term - 1),
     };
 
     /// <summary>Lets a replica time out, and grants it the pre-vote of one peer.</summary>
@@ -255,7 +271,10 @@ public sealed class ElectionTests
         var request = replica.TakeSent().First(m => m.To.Value == peer);
         replica.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.RequestPreVoteResponse, From = request.To, To = replica.Id, Term = request.Term,
+            Kind = RaftMessageKind.RequestPreVoteResponse,
+            From = request.To,
+            To = replica.Id,
+            Term = request.Term,
             Context = request.Context,
         });
     }

@@ -252,18 +252,29 @@ public sealed class PreVoteTests
 
     private static RaftMessage Heartbeat() => new()
     {
-        Kind = RaftMessageKind.Heartbeat, From = Two, To = One, Term = new Term(5),
+        Kind = RaftMessageKind.Heartbeat,
+        From = Two,
+        To = One,
+        Term = new Term(5),
     };
 
     private static RaftMessage PreVote(int term, int last = 9, int lastTerm = 5) => new()
     {
-        Kind = RaftMessageKind.RequestPreVote, From = new NodeId(3), To = One, Term = new Term(term),
-        LogIndex = new LogIndex(last), LogTerm = new Term(lastTerm), Context = 1,
+        Kind = RaftMessageKind.RequestPreVote,
+        From = new NodeId(3),
+        To = One,
+        Term = new Term(term),
+        LogIndex = new LogIndex(last),
+        LogTerm = new Term(lastTerm),
+        Context = 1,
     };
 
     private static RaftMessage Grant(RaftMessage request) => new()
     {
-        Kind = RaftMessageKind.RequestPreVoteResponse, From = request.To, To = request.From, Term = request.Term,
+        Kind = RaftMessageKind.RequestPreVoteResponse,
+        From = request.To,
+        To = request.From,
+        Term = request.Term,
         Context = request.Context,
     };
 }

@@ -87,7 +87,9 @@ internal sealed class Replica
 
         var initial = new RaftInitialState
         {
-            HardState = _hardState, LastIndex = new LogIndex(_disk.Count), TermRuns = runs,
+            HardState = _hardState,
+            LastIndex = new LogIndex(_disk.Count),
+            TermRuns = runs,
         };
         Node = new RaftNode(Options, initial, _ => 100, new Random(_seed), nowMs);
         return Node;

@@ -240,7 +240,10 @@ public sealed class ReplicationTests
 
         leader.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.HeartbeatResponse, From = Two, To = One, Term = leader.Node.Term,
+            Kind = RaftMessageKind.HeartbeatResponse,
+            From = Two,
+            To = One,
+            Term = leader.Node.Term,
             LogIndex = new LogIndex(1),
         });
 
@@ -309,7 +312,11 @@ public sealed class ReplicationTests
 
     internal static RaftMessage Ack(NodeId from, Replica leader, LogIndex match) => new()
     {
-        Kind = RaftMessageKind.AppendEntriesResponse, From = from, To = leader.Id, Term = leader.Node.Term,
-        LogIndex = match, RejectHint = match,
+        Kind = RaftMessageKind.AppendEntriesResponse,
+        From = from,
+        To = leader.Id,
+        Term = leader.Node.Term,
+        LogIndex = match,
+        RejectHint = match,
     };
 }

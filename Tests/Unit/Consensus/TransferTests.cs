@@ -79,7 +79,10 @@ public sealed class TransferTests
 
         replica.Receive(new RaftMessage
         {
-            Kind = RaftMessageKind.TimeoutNow, From = Two, To = new NodeId(1), Term = new Term(5),
+            Kind = RaftMessageKind.TimeoutNow,
+            From = Two,
+            To = new NodeId(1),
+            Term = new Term(5),
         });
 
         Assert.Equal((RaftRole.Follower, new Term(5)), (replica.Node.Role, replica.Node.Term));

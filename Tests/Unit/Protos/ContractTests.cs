@@ -65,7 +65,9 @@ public sealed class ContractTests
         Assert.All(kept, field => Assert.Contains(field, now));
     }
 
-    /// <summary>The wire file repeats the public one; what stands under Grpc is fixed and explained elsewhere.</summary>
+    /// <summary>
+    /// The wire file repeats the public one; what stands under Grpc is fixed and explained elsewhere.
+    /// </summary>
     [Fact]
     public void Every_declaration_of_the_public_files_is_explained()
     {

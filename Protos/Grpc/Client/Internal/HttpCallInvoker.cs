@@ -15,7 +15,7 @@ internal sealed class HttpCallInvoker(GrpcChannel channel) : CallInvoker
         Method<TRequest, TResponse> method, string? host, CallOptions options, TRequest request)
     {
         using var call = AsyncUnaryCall(method, host, options, request);
-// The signature of generated code blocks; nothing in the call needs the caller's thread.
+        // The signature of generated code blocks; nothing in the call needs the caller's thread.
 #pragma warning disable VSTHRD002
         return call.GetAwaiter().GetResult();
 #pragma warning restore VSTHRD002
