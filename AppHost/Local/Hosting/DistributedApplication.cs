@@ -64,6 +64,8 @@ public class DistributedApplication : IHost, IAsyncDisposable
 
     public virtual async ValueTask DisposeAsync()
     {
+        // The resources end while the services that watch them are still there.
+        await Services.GetRequiredService<Orchestrator>().DisposeAsync();
         if (_host is IAsyncDisposable disposable)
         {
             await disposable.DisposeAsync();

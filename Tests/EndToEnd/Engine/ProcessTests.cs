@@ -32,6 +32,20 @@ public sealed class ProcessTests
     }
 
     [Fact]
+    public async Task Dispose_without_a_stop_waits_for_a_process_that_is_slow_to_end_and_was_never_healthy()
+    {
+        var tiny = await TinyApp.StartAsync(
+            app => app.AddExecutable(
+                    "slow", "sh", "/", "-c", "trap 'sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.1; done")
+                .WithHttpEndpoint(name: "http")
+                .WithHttpHealthCheck("/health", endpointName: "http"),
+            Cancel);
+        await tiny.App.ResourceNotifications.WaitForResourceAsync("slow", KnownResourceStates.Running, Cancel);
+        await LogContainsAsync(tiny, "slow", "ready");
+        await tiny.DisposeAsync();
+    }
+
+    [Fact]
     public async Task A_process_that_ignores_the_stop_signal_is_killed()
     {
         await using var tiny = await TinyApp.StartAsync(
