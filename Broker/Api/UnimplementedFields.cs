@@ -15,13 +15,13 @@ internal static class UnimplementedFields
     /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
     public static void Refuse(PublishRequest request)
     {
-        if (request.HasExpectedOffset)
+        if (request.ExpectedOffset is not null)
         {
             throw Refusal.Unimplemented("expected_offset", "optimistic concurrency");
         }
 
         // Partition 0 is the only one that a topic has, so whoever asks for it is served.
-        if (request.HasPartition && request.Partition != 0)
+        if (request.Partition is > 0)
         {
             throw Refusal.Unimplemented("partition", Partitions);
         }

@@ -160,7 +160,9 @@ public sealed class UnimplementedTests
             return;
         }
 
-        field.Accessor.SetValue(message, field.FieldType switch
+        var isWrapper = field.FieldType == FieldType.Message && field.MessageType.File.Package == "google.protobuf";
+        var value = isWrapper ? field.MessageType.FindFieldByName("value") : field;
+        field.Accessor.SetValue(message, value.FieldType switch
         {
             FieldType.Message => field.MessageType.Parser.ParseFrom(ByteString.Empty),
             FieldType.Enum => 1,

@@ -54,7 +54,8 @@ public sealed class ReflectionTests
             server, new ServerReflectionRequest { FileByFilename = "publisher/v1/publisher.proto" });
 
         Assert.Equal(
-            ["publisher/v1/publisher.proto", "broker/v1/broker.proto"], Files(answer).Select(file => file.Name));
+            ["publisher/v1/publisher.proto", "broker/v1/broker.proto", "google/protobuf/wrappers.proto"],
+            Files(answer).Select(file => file.Name));
     }
 
     [Fact]
