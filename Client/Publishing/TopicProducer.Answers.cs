@@ -150,6 +150,12 @@ internal sealed partial class TopicProducer
         }
 
         _retryAt = Math.Max(_retryAt, context.After(now, atLeast));
+        if (_window.Count > 0)
+        {
+            // A publish that can wait no longer is told so in time, however long the pause would be.
+            _retryAt = Math.Min(_retryAt, Math.Max(now, _window[0].DeadlineAt));
+        }
+
         if (_retryAt > now)
         {
             ArmTimer(now);

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using Grpc.Core;
-using Grpc.Net.Client;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Xunit;
@@ -15,7 +14,6 @@ public sealed class CompressionTests
 {
     private const string Path = "/test.v1.Echo/Unary";
     private const string ChoiceKey = "grpc-internal-encoding-request";
-    private const int BombSizeBytes = 10_000_000;
 
     private static readonly byte[] Zeros = new byte[1000];
 
@@ -154,23 +152,6 @@ public sealed class CompressionTests
         Assert.Equal(20, (await collect.ResponseAsync.WaitAsync(EchoServer.Patience)).Length);
     }
 
-    [Fact]
-    public async Task A_response_that_unfolds_beyond_the_limit_is_RESOURCE_EXHAUSTED()
-    {
-        await using var server = await EchoServer.StartAsync(
-            Compressing, new GrpcChannelOptions { MaxReceiveMessageSize = 100_000 });
-        server.Probe.OnUnary = static (_, _) => Task.FromResult(new byte[BombSizeBytes]);
-
-        var before = GC.GetTotalAllocatedBytes();
-        var failure = await EchoServer.FailureAsync(server.Unary([1]).ResponseAsync);
-
-        Assert.Equal(StatusCode.ResourceExhausted, failure.StatusCode);
-        Assert.Contains("decompressed", failure.Status.Detail, StringComparison.Ordinal);
-
-        // The server makes the message once; the client must not make it again.
-        Assert.True(GC.GetTotalAllocatedBytes() - before < 2 * BombSizeBytes);
-    }
-
     [Theory]
     [InlineData("gzip", "damaged", StatusCode.Internal)]
     [InlineData("gzip", "cut", StatusCode.Internal)]
@@ -220,7 +201,7 @@ public sealed class CompressionTests
         Assert.Equal("13", await response.StatusAsync());
     }
 
-    private static void Compressing(global::Grpc.AspNetCore.Server.GrpcServiceOptions options) =>
+    internal static void Compressing(global::Grpc.AspNetCore.Server.GrpcServiceOptions options) =>
         options.ResponseCompressionAlgorithm = "gzip";
 
     private static byte[] Zip(byte[] message)
