@@ -8,4 +8,9 @@ foreach (var verb in LoadVerbs.Create())
     root.Subcommands.Add(verb);
 }
 
+foreach (var verb in GrpcVerb.Create())
+{
+    root.Subcommands.Add(verb);
+}
+
 return await root.Parse(args).InvokeAsync();
