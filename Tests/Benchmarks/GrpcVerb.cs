@@ -57,8 +57,8 @@ internal static class GrpcVerb
                 () => LoopbackSocket.EchoAsync(server.RawPort, Calls, SmallSizeBytes, cancellationToken)),
         ];
         var text = new StringBuilder(
-            "| measure | gRPC, median (least..most) | bare socket | ratio | CPU s per GB or 100,000 calls, gRPC / bare |\n"
-            + "|---|---|---|---|---|\n");
+            "| measure | gRPC, median (least..most) | bare socket | ratio "
+            + "| CPU s per GB or 100,000 calls, gRPC / bare |\n|---|---|---|---|---|\n");
         foreach (var (name, units, cpuUnits, grpc, raw) in loads)
         {
             // The first round is for the compiler.

@@ -67,8 +67,8 @@ public class EchoService(EchoService.Probe probe)
                 }
             };
 
-        public Func<IAsyncStreamReader<byte[]>, IServerStreamWriter<byte[]>, ServerCallContext,
-            Task> OnChat { get; set; } =
+        public Func<IAsyncStreamReader<byte[]>, IServerStreamWriter<byte[]>, ServerCallContext, Task> OnChat
+        { get; set; } =
             static async (requests, responses, _) =>
             {
                 await foreach (var request in requests.ReadAllAsync())

@@ -172,8 +172,11 @@ public sealed class ProtocolTests
     public async Task Requests_that_are_not_gRPC_reach_the_rest_of_the_application()
     {
         await using var server = await EchoServer.StartAsync();
-        using var http = new HttpClient { DefaultRequestVersion = HttpVersion.Version20,
-            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using var http = new HttpClient
+        {
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
 
         Assert.Equal("plain", await http.GetStringAsync(new Uri(server.Address + "/plain")));
         using var missing = await http.GetAsync(new Uri(server.Address + "/no/where"));
