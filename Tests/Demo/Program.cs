@@ -8,7 +8,8 @@ var data = new Option<DirectoryInfo>("--data")
     DefaultValueFactory = _ => new DirectoryInfo(Path.GetFullPath(".data/demo")),
 };
 var limit = Number("--limit", "Publish only so many records. 0: all.", 0);
-var rate = Number("--rate", "Records a second. 0: as fast as they go.", 0);
+// Slow enough that each victim is back before the next one falls, and all of them fall in mid-stream.
+var rate = Number("--rate", "Records a second. 0: as fast as they go.", 2_500);
 var leaderKills = Number("--leader-kills", "kill -9 of a leader, so often.", 2);
 var redisKills = Number("--redis-kills", "kill -9 of Redis, so often.", 1);
 var demo = new RootCommand("Publishes Debian's package index through the whole system while parts of it are killed.")
