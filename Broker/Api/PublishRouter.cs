@@ -16,12 +16,6 @@ internal sealed class PublishRouter(
     BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
 {
     /// <summary>
-    /// How long a publish waits for an election before it is refused: longer than a usual fail-over, shorter than a
-    /// deadline.
-    /// </summary>
-    private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
-
-    /// <summary>
     /// Routes the request; its answer goes to sink, now or later. Never throws for what a client sent.
     /// </summary>
     public void Route(
@@ -110,16 +104,17 @@ internal sealed class PublishRouter(
 
     private async Task DispatchLaterAsync(PublishCall call, bool forwarded, CancellationToken cancellationToken)
     {
-        var group = node.Group(call.Group);
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        patience.CancelAfter(LeaderWait);
         try
         {
             do
             {
-                await group.WaitForChangeAsync(group.Status, patience.Token);
+                await node.WaitForLeaderAsync(call.Group, cancellationToken);
             }
             while (!TryDispatch(call, forwarded));
+        }
+        catch (BrokerException refusal)
+        {
+            call.Fail(refusal);
         }
         catch (OperationCanceledException)
         {

@@ -10,6 +10,10 @@ namespace Broker.Cluster;
 /// <summary>Opening the groups, and what the rooms above ask of them.</summary>
 public sealed partial class BrokerNode
 {
+    /// <summary>
+    /// How long a request waits for an election before it is refused: longer than a usual fail-over, shorter than a
+    /// deadline.
+    /// </summary>
     private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
 
     /// <summary>Commits a change of the cluster's metadata. This node must lead the metadata group.</summary>
