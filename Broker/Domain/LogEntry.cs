@@ -9,6 +9,9 @@ public enum EntryKind : byte
 
     /// <summary>One or more commands for the group's state machine, see Topics/CommandCodec.</summary>
     Commands = 2,
+
+    /// <summary>The group's members from this entry on, see <see cref="GroupConfiguration"/>.</summary>
+    Configuration = 3,
 }
 
 /// <summary>
