@@ -18,6 +18,13 @@ internal static class BrokerHost
 {
     public static async Task<int> RunAsync(string[] args)
     {
+        await Build(args).RunAsync();
+        return Environment.ExitCode;
+    }
+
+    /// <summary>The whole node, ready to run; the benchmarks put an endpoint of their own beside it.</summary>
+    internal static WebApplication Build(string[] args)
+    {
         var builder = WebApplication.CreateBuilder(args);
         builder.AddServiceDefaults();
         builder.AddGrpcEndpoint("Broker:GrpcPort");
@@ -37,8 +44,7 @@ internal static class BrokerHost
         app.MapGrpcService<PeerService>().RefuseUnimplemented();
         app.MapGrpcHealthChecksService();
         app.MapGrpcReflectionService();
-        await app.RunAsync();
-        return Environment.ExitCode;
+        return app;
     }
 
     private static void AddNode(WebApplicationBuilder builder)

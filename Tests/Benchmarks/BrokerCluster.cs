@@ -16,28 +16,48 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
     /// <summary>The unit of /proc/{pid}/stat: fixed at 100 a second on every Linux that .NET runs on.</summary>
     private const double ClockTicksPerSecond = 100;
 
-    private static readonly TimeSpan StartDeadline = TimeSpan.FromSeconds(60);
+    /// <summary>Long enough to open a log of many gigabytes.</summary>
+    private static readonly TimeSpan StartDeadline = TimeSpan.FromMinutes(5);
+
     private static readonly TimeSpan StopDeadline = TimeSpan.FromSeconds(15);
 
-    private readonly List<Process> _processes = [];
+    private readonly string[] _command;
+    private readonly string _folder;
+    private readonly Process?[] _processes = new Process?[Nodes];
     private readonly List<StreamWriter> _logs = [];
     private readonly int[] _httpPorts = FreePorts(Nodes);
     private readonly int[] _grpcPorts = FreePorts(Nodes);
 
+    private BrokerCluster(string[] command, string folder)
+    {
+        _command = command;
+        _folder = folder;
+    }
+
+    public IReadOnlyList<Uri> HttpAddresses => [.. _httpPorts.Select(port => new Uri($"http://127.0.0.1:{port}"))];
+
     public IReadOnlyList<Uri> Addresses => [.. _grpcPorts.Select(port => new Uri($"http://127.0.0.1:{port}"))];
 
+    /// <param name="command">What dotnet runs: a broker's DLL, and arguments.</param>
+    /// <param name="folder">Where the nodes keep data and logs.</param>
+    /// <param name="cancellationToken">Gives up waiting for the nodes.</param>
     public static async Task<BrokerCluster> StartAsync(
-        string brokerDll, string folder, CancellationToken cancellationToken)
+        string[] command, string folder, CancellationToken cancellationToken)
     {
-        var cluster = new BrokerCluster();
+        var cluster = new BrokerCluster(command, folder);
         try
         {
             for (var node = 0; node < Nodes; node++)
             {
-                cluster.StartNode(node, brokerDll, folder);
+                cluster.Start(node);
             }
 
-            await cluster.WaitUntilReadyAsync(cancellationToken);
+            for (var node = 0; node < Nodes; node++)
+            {
+                await cluster.WaitUntilHealthyAsync(node, cancellationToken);
+            }
+
+            await cluster.WaitForLeadersAsync(cancellationToken);
             return cluster;
         }
         catch
@@ -47,8 +67,8 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Processor seconds that the brokers have used since they started.</summary>
-    public double CpuSeconds() => _processes.Sum(process =>
+    /// <summary>Processor seconds that the running brokers have used since they started.</summary>
+    public double CpuSeconds() => Running.Sum(process =>
     {
         // Fields 14 and 15 are user and system time; the name, field 2, may hold spaces but ends with the last ')'.
         var stat = File.ReadAllText($"/proc/{process.Id}/stat");
@@ -57,14 +77,91 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
             + double.Parse(fields[12], CultureInfo.InvariantCulture)) / ClockTicksPerSecond;
     });
 
+    /// <summary>Megabytes of memory that a node holds now.</summary>
+    public double ResidentMegabytes(int node)
+    {
+        _processes[node]!.Refresh();
+        return _processes[node]!.WorkingSet64 / 1e6;
+    }
+
+    public async Task KillAsync(int node)
+    {
+        var process = _processes[node]!;
+        process.Kill();
+        await process.WaitForExitAsync();
+        process.Dispose();
+        _processes[node] = null;
+    }
+
+    public void Start(int node)
+    {
+        var name = $"broker-{node + 1}";
+        var home = Path.Combine(_folder, name);
+        Directory.CreateDirectory(home);
+        var start = new ProcessStartInfo("dotnet", _command)
+        {
+            WorkingDirectory = home,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{_httpPorts[node]}";
+        start.Environment["Broker__GrpcPort"] = _grpcPorts[node].ToString(CultureInfo.InvariantCulture);
+        start.Environment["Broker__NodeName"] = name;
+        start.Environment["Broker__DataDirectory"] = Path.Combine(home, "data");
+        start.Environment["Logging__LogLevel__Default"] = "Warning";
+        for (var peer = 0; peer < Nodes; peer++)
+        {
+            start.Environment[$"services__broker-{peer + 1}__grpc__0"] = $"http://127.0.0.1:{_grpcPorts[peer]}";
+        }
+
+        var log = TextWriter.Synchronized(Log(home));
+        var process = Process.Start(start)!;
+        process.OutputDataReceived += (_, line) => log.WriteLine(line.Data);
+        process.ErrorDataReceived += (_, line) => log.WriteLine(line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        _processes[node] = process;
+    }
+
+    /// <summary>Waits until a node's /health answers 200.</summary>
+    public async Task WaitUntilHealthyAsync(int node, CancellationToken cancellationToken)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(StartDeadline);
+        using var http = new HttpClient();
+        while (!await IsHealthyAsync(http, _httpPorts[node], deadline.Token))
+        {
+            if (_processes[node] is { HasExited: true } dead)
+            {
+                throw new InvalidOperationException(
+                    $"Broker process {dead.Id} ended with {dead.ExitCode} while it started; see its broker.log.");
+            }
+
+            await Task.Delay(10, deadline.Token);
+        }
+    }
+
+    /// <summary>Waits until every group has a leader.</summary>
+    public async Task WaitForLeadersAsync(CancellationToken cancellationToken)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(StartDeadline);
+        await using var client = new BrokerClient(new BrokerClientOptions { Addresses = Addresses });
+        while ((await client.DescribeClusterAsync(deadline.Token)).Groups is var groups
+            && (groups.Count < 2 || groups.Any(g => g.Leader == 0)))
+        {
+            await Task.Delay(50, deadline.Token);
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
-        foreach (var process in _processes.Where(p => !p.HasExited))
+        foreach (var process in Running.Where(p => !p.HasExited))
         {
             _ = Kill(process.Id, TerminateSignal);
         }
 
-        foreach (var process in _processes)
+        foreach (var process in Running)
         {
             using var deadline = new CancellationTokenSource(StopDeadline);
             try
@@ -87,68 +184,13 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
         }
     }
 
-    private void StartNode(int node, string brokerDll, string folder)
-    {
-        var name = $"broker-{node + 1}";
-        var home = Path.Combine(folder, name);
-        Directory.CreateDirectory(home);
-        var start = new ProcessStartInfo("dotnet", [brokerDll])
-        {
-            WorkingDirectory = home,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{_httpPorts[node]}";
-        start.Environment["Broker__GrpcPort"] = _grpcPorts[node].ToString(CultureInfo.InvariantCulture);
-        start.Environment["Broker__NodeName"] = name;
-        start.Environment["Broker__DataDirectory"] = Path.Combine(home, "data");
-        start.Environment["Logging__LogLevel__Default"] = "Warning";
-        for (var peer = 0; peer < Nodes; peer++)
-        {
-            start.Environment[$"services__broker-{peer + 1}__grpc__0"] = $"http://127.0.0.1:{_grpcPorts[peer]}";
-        }
-
-        var log = TextWriter.Synchronized(Log(home));
-        var process = Process.Start(start)!;
-        process.OutputDataReceived += (_, line) => log.WriteLine(line.Data);
-        process.ErrorDataReceived += (_, line) => log.WriteLine(line.Data);
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
-        _processes.Add(process);
-    }
+    private IEnumerable<Process> Running => _processes.OfType<Process>();
 
     private StreamWriter Log(string home)
     {
-        var log = new StreamWriter(Path.Combine(home, "broker.log")) { AutoFlush = true };
+        var log = new StreamWriter(Path.Combine(home, "broker.log"), append: true) { AutoFlush = true };
         _logs.Add(log);
         return log;
-    }
-
-    private async Task WaitUntilReadyAsync(CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(StartDeadline);
-        using var http = new HttpClient();
-        foreach (var port in _httpPorts)
-        {
-            while (!await IsHealthyAsync(http, port, deadline.Token))
-            {
-                if (_processes.FirstOrDefault(p => p.HasExited) is { } dead)
-                {
-                    throw new InvalidOperationException(
-                        $"Broker process {dead.Id} ended with {dead.ExitCode} while it started; see its broker.log.");
-                }
-
-                await Task.Delay(100, deadline.Token);
-            }
-        }
-
-        await using var client = new BrokerClient(new BrokerClientOptions { Addresses = Addresses });
-        while ((await client.DescribeClusterAsync(deadline.Token)).Groups is var groups
-            && (groups.Count < 2 || groups.Any(g => g.Leader == 0)))
-        {
-            await Task.Delay(100, deadline.Token);
-        }
     }
 
     private static async Task<bool> IsHealthyAsync(HttpClient http, int port, CancellationToken cancellationToken)

@@ -57,7 +57,7 @@ internal static class ClusterVerb
         string brokerDll, string folder, int rounds, TimeSpan duration, CancellationToken cancellationToken)
     {
         var table = new ResultTable();
-        await using var cluster = await BrokerCluster.StartAsync(brokerDll, folder, cancellationToken);
+        await using var cluster = await BrokerCluster.StartAsync([brokerDll], folder, cancellationToken);
         for (var round = 0; round < rounds; round++)
         {
             foreach (var size in (int[])[128, 1024])

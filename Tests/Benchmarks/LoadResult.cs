@@ -20,6 +20,9 @@ internal sealed record LoadResult
 
     public double ClientCpuSeconds { get; init; }
 
+    /// <summary>Of this process.</summary>
+    public double? AllocatedBytesPerMessage { get; init; }
+
     public LatencyLog? Latencies { get; init; }
 
     public double? Rate { get; init; }
@@ -46,6 +49,11 @@ internal sealed record LoadResult
             json.WriteNumber("msgs_per_s", Math.Round(MessagesPerSecond, 1));
             json.WriteNumber("MBps", Math.Round(MegabytesPerSecond, 2));
             json.WriteNumber("client_cpu_s", Math.Round(ClientCpuSeconds, 3));
+            if (AllocatedBytesPerMessage is { } allocated)
+            {
+                json.WriteNumber("alloc_per_msg", Math.Round(allocated, 1));
+            }
+
             if (Latencies is { Count: > 0 } latencies)
             {
                 json.WriteNumber("us_p50", latencies.Microseconds(0.5));

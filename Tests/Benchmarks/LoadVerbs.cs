@@ -112,7 +112,8 @@ internal static class LoadVerbs
         return JsonSerializer.Serialize(new Dictionary<string, int> { ["leader"] = leader });
     }
 
-    private static async Task<int> FindLeaderAsync(
+    /// <summary>The index of the node that leads a topic's group.</summary>
+    public static async Task<int> FindLeaderAsync(
         BrokerClient client, string topic, CancellationToken cancellationToken)
     {
         while (true)

@@ -3,6 +3,13 @@ using Broker.Tests.Benchmarks;
 
 var root = new RootCommand("Measures the broker: a whole cluster by itself, or one load against running brokers.");
 root.Subcommands.Add(ClusterVerb.Create());
+root.Subcommands.Add(RestartVerb.Create());
+root.Subcommands.Add(FailoverVerb.Create());
+foreach (var verb in HeartVerb.Create())
+{
+    root.Subcommands.Add(verb);
+}
+
 foreach (var verb in LoadVerbs.Create())
 {
     root.Subcommands.Add(verb);
