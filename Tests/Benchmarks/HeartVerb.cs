@@ -115,8 +115,8 @@ internal static class HeartVerb
     {
         Console.WriteLine(
             "| load | msgs/s, median (least..most) | MB/s | p50 ms | p99 ms | CPU s/1M, 3 nodes "
-            + "| bytes allocated a message |");
-        Console.WriteLine("|---|---|---|---|---|---|---|");
+            + "| bytes allocated a message | refused |");
+        Console.WriteLine("|---|---|---|---|---|---|---|---|");
         foreach (var group in rows.GroupBy(row => row.Name))
         {
             var rates = Sorted(group, "msgs_per_s");
@@ -129,13 +129,18 @@ internal static class HeartVerb
                 $"| {group.Key} | {Median(rates):N0} ({rates[0]:N0}..{rates[^1]:N0}) "
                 + $"| {Median(Sorted(group, "MBps")):N0} "
                 + $"| {Median(Sorted(group, "us_p50")) / 1e3:N2} | {Median(Sorted(group, "us_p99")) / 1e3:N2} "
-                + $"| {Median(cpu):N1} | {Median(Sorted(group, "alloc_per_msg")):N0} |"));
+                + $"| {Median(cpu):N1} | {Median(Sorted(group, "alloc_per_msg")):N0} "
+                + $"| {group.Sum(row => Number(row.Result, "errors")):N0} |"));
         }
     }
 
     private static List<double> Sorted(
         IEnumerable<(string Name, JsonElement Result, double CpuSeconds)> rows, string property) =>
-        [.. rows.Select(row => row.Result.GetProperty(property).GetDouble()).Order()];
+        [.. rows.Select(row => Number(row.Result, property)).Order()];
+
+    /// <summary>0 where the load told nothing: all of its commands were refused.</summary>
+    private static double Number(JsonElement result, string property) =>
+        result.TryGetProperty(property, out var value) ? value.GetDouble() : 0;
 
     private static double Median(List<double> sorted) =>
         (sorted[(sorted.Count - 1) / 2] + sorted[sorted.Count / 2]) / 2;
