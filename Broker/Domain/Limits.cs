@@ -37,6 +37,18 @@ public static class Limits
     public const int EntryBytes = BatchBytes + 64 * 1024;
 
     /// <summary>
+    /// A state machine's snapshot: 100,000 topics take 30 MiB, the rest is for their producers. It is held in memory as
+    /// a whole while it is written, sent and restored, beside the state itself.
+    /// </summary>
+    public const int SnapshotBytes = 512 * 1024 * 1024;
+
+    /// <summary>
+    /// Directory or body of a sealed segment's index: twice a full-grown segment. What is larger than that says more
+    /// about where things are than there are things.
+    /// </summary>
+    public const int SegmentIndexBytes = 128 * 1024 * 1024;
+
+    /// <summary>
     /// Appended but not committed bytes of one group: beyond it publishes are refused, the leader stays.
     /// </summary>
     public const int UncommittedBytesPerGroup = 32 * 1024 * 1024;

@@ -23,7 +23,10 @@ internal static class CheckedBlock
     }
 
     public static bool IsIntact(ReadOnlySpan<byte> block, ReadOnlySpan<byte> magic) =>
-        block.StartsWith(magic) && BinaryPrimitives.ReadUInt32LittleEndian(block[CrcAt..]) == CrcOf(block);
+        block.StartsWith(magic) && CrcIn(block) == CrcOf(block);
+
+    /// <summary>The checksum that a sealed block holds.</summary>
+    public static uint CrcIn(ReadOnlySpan<byte> block) => BinaryPrimitives.ReadUInt32LittleEndian(block[CrcAt..]);
 
     /// <summary>Refuses an intact block of another format version.</summary>
     public static void CheckVersion(ReadOnlySpan<byte> block, string path)
