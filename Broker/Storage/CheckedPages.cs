@@ -12,7 +12,8 @@ namespace Broker.Storage;
 /// 4092 CRC32C of them, seeded by the file's header and the page's number
 /// </code>
 /// Page 0 is the header; each section of the content begins a page. The seed makes a page of another file, or of
-/// another place in this one, as bad as a flipped bit. The content "AB" alone is the page <c>41 42 00 .. 00 (CRC32C)</c>.
+/// another place in this one, as bad as a flipped bit. The content "AB" alone is the page
+/// <c>41 42 00 .. 00 (CRC32C)</c>.
 /// </summary>
 internal static class CheckedPages
 {

@@ -4,9 +4,9 @@ namespace Broker.Storage;
 
 /// <summary>
 /// The index files of a group's sealed segments, see <see cref="IndexHeader"/>: what a state machine wants to know
-/// about where things lie in a segment. Storage does not look into it. One thread at a time writes and deletes; any thread
-/// reads. All of it can be made anew from the log, so damage is logged and remembered (<see cref="IsDamaged"/>) until
-/// the file is written again or deleted.
+/// about where things lie in a segment. Storage does not look into it. One thread at a time writes and deletes; any
+/// thread reads. All of it can be made anew from the log, so damage is logged and remembered (<see cref="IsDamaged"/>)
+/// until the file is written again or deleted.
 /// <para>A deleted file may come back after a power cut: whoever opens the folder compares <see
 /// cref="TryReadDirectory"/>'s last index with that of the segment.</para>
 /// </summary>

@@ -11,8 +11,8 @@ public sealed record ScrubberOptions
 
     /// <summary>
     /// From the beginning of one pass over all files to that of the next. A day: the chance that a second replica of
-    /// the same entries decays before the first one is repaired stays small, and disks are not kept busy. A pass that takes
-    /// longer is followed by the next one at once.
+    /// the same entries decays before the first one is repaired stays small, and disks are not kept busy. A pass that
+    /// takes longer is followed by the next one at once.
     /// </summary>
     public TimeSpan Interval { get; init; } = TimeSpan.FromHours(24);
 

@@ -23,7 +23,8 @@ internal sealed class SideFileFixture
 
     public SimulatedDevice Device { get; }
 
-    public static string SnapshotPath(long index) => Path.Combine(Folder, GroupFolder.SnapshotName(new LogIndex(index)));
+    public static string SnapshotPath(long index) =>
+        Path.Combine(Folder, GroupFolder.SnapshotName(new LogIndex(index)));
 
     public static string IndexPath(long first) => Path.Combine(Folder, GroupFolder.IndexName(new LogIndex(first)));
 
@@ -39,7 +40,8 @@ internal sealed class SideFileFixture
     public SnapshotFiles Snapshots(Guid? storeId = null, GroupId? group = null) =>
         new(Device, Folder, group ?? LogFixture.Group, storeId ?? LogFixture.StoreId, NullLogger.Instance);
 
-    public IndexFiles Indexes(Guid? storeId = null, GroupId? group = null, IStorageDevice? device = null, int open = 2) =>
+    public IndexFiles Indexes(
+        Guid? storeId = null, GroupId? group = null, IStorageDevice? device = null, int open = 2) =>
         new(
             device ?? Device,
             Folder,

@@ -95,7 +95,8 @@ public sealed class SnapshotFilesTests
     [Fact]
     public void Each_flipped_byte_is_found_and_the_file_is_set_aside()
     {
-        _fixture.Snapshots().Write(SideFileFixture.At(9), SideFileFixture.Configuration, SideFileFixture.Bytes(5000, 1));
+        var data = SideFileFixture.Bytes(5000, seed: 1);
+        _fixture.Snapshots().Write(SideFileFixture.At(9), SideFileFixture.Configuration, data);
         var path = SideFileFixture.SnapshotPath(9);
         for (var offset = 0; offset < _fixture.Device.Length(path); offset++)
         {
@@ -111,7 +112,8 @@ public sealed class SnapshotFilesTests
     [Fact]
     public void File_of_any_other_length_is_found()
     {
-        _fixture.Snapshots().Write(SideFileFixture.At(9), SideFileFixture.Configuration, SideFileFixture.Bytes(5000, 1));
+        var data = SideFileFixture.Bytes(5000, seed: 1);
+        _fixture.Snapshots().Write(SideFileFixture.At(9), SideFileFixture.Configuration, data);
         var path = SideFileFixture.SnapshotPath(9);
         var length = _fixture.Device.Length(path);
         long[] lengths =
@@ -186,7 +188,8 @@ public sealed class SnapshotFilesTests
         Assert.Throws<StorageRefusedException>(() => otherDisk.TryRead(new LogIndex(9), out _));
         Assert.Throws<StorageRefusedException>(() => otherGroup.TryRead(new LogIndex(9), out _));
         _fixture.SetVersion(SideFileFixture.SnapshotPath(9), 77);
-        var refusal = Assert.Throws<StorageRefusedException>(() => _fixture.Snapshots().TryRead(new LogIndex(9), out _));
+        var refusal = Assert.Throws<StorageRefusedException>(
+            () => _fixture.Snapshots().TryRead(new LogIndex(9), out _));
         Assert.Contains("77", refusal.Message, StringComparison.Ordinal);
         Assert.Single(_fixture.Snapshots().List());
     }
