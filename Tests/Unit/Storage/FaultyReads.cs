@@ -2,7 +2,10 @@ using Broker.Storage;
 
 namespace Broker.Tests.Unit.Storage;
 
-/// <summary>A disk that cannot read, or cannot open, when told so; it counts its open files and what is read.</summary>
+/// <summary>
+/// A disk that cannot read or open when told so, and lets something happen before a read; it counts its open files and
+/// what is read.
+/// </summary>
 internal sealed class FaultyReads(IStorageDevice device) : IStorageDevice
 {
     private int _open;
@@ -12,6 +15,9 @@ internal sealed class FaultyReads(IStorageDevice device) : IStorageDevice
     public bool FailOpens { get; set; }
 
     public bool FailReads { get; set; }
+
+    /// <summary>Runs once, before the next read of a file from this offset.</summary>
+    public (long Offset, Action Do)? BeforeRead { get; set; }
 
     public int OpenFiles => Volatile.Read(ref _open);
 
@@ -63,6 +69,12 @@ internal sealed class FaultyReads(IStorageDevice device) : IStorageDevice
             if (owner.FailReads)
             {
                 throw new IOException("Simulated: a read fails.");
+            }
+
+            if (owner.BeforeRead is { } before && before.Offset == offset)
+            {
+                owner.BeforeRead = null;
+                before.Do();
             }
 
             Interlocked.Add(ref owner._readBytes, into.Length);

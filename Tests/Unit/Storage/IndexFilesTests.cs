@@ -315,6 +315,52 @@ public sealed class IndexFilesTests : IDisposable
     }
 
     [Fact]
+    public void File_that_is_replaced_while_it_is_opened_is_not_kept()
+    {
+        var device = new FaultyReads(_fixture.Device);
+        using var indexes = _fixture.Indexes(device: device);
+        indexes.Write(new LogIndex(5), new LogIndex(80), Directory, Body);
+        device.BeforeRead = (0, () => indexes.Write(new LogIndex(5), new LogIndex(90), [1], [2]));
+        Assert.Equal(new LogIndex(90), SideFileFixture.ReadAll(indexes, 5, 1)?.Last);
+        Assert.Equal(1, device.OpenFiles);
+
+        device.BeforeRead = (0, () => indexes.Delete(new LogIndex(40)));
+        indexes.Write(new LogIndex(40), new LogIndex(90), [1], [2]);
+        Assert.False(indexes.TryReadDirectory(new LogIndex(40), out _, out _));
+        Assert.Equal(1, device.OpenFiles);
+    }
+
+    [Fact]
+    public void Damage_of_a_file_that_is_replaced_while_it_is_read_is_not_that_of_the_new_one()
+    {
+        const long lastPage = 4096 * 10;
+        var device = new FaultyReads(_fixture.Device);
+        using var indexes = _fixture.Indexes(device: device);
+        var into = new byte[1];
+        indexes.Write(new LogIndex(5), new LogIndex(80), Directory, Body);
+        _fixture.Device.Flip(SideFileFixture.IndexPath(5), lastPage, 1);
+        device.BeforeRead = (lastPage, () => indexes.Write(new LogIndex(5), new LogIndex(80), Directory, Body));
+        Assert.True(indexes.TryReadBody(new LogIndex(5), BodyBytes - 1, into));
+        Assert.Equal(Body[^1], into[0]);
+        Assert.Null(device.BeforeRead);
+        Assert.False(indexes.IsDamaged(new LogIndex(5)));
+        Assert.Equal(1, device.OpenFiles);
+    }
+
+    [Fact]
+    public void File_that_is_deleted_while_it_is_read_is_read_to_its_end_and_closed()
+    {
+        var device = new FaultyReads(_fixture.Device);
+        using var indexes = _fixture.Indexes(device: device);
+        indexes.Write(new LogIndex(5), new LogIndex(80), Directory, Body);
+        device.BeforeRead = (4096, () => indexes.Delete(new LogIndex(5)));
+        Assert.True(indexes.TryReadDirectory(new LogIndex(5), out _, out var directory));
+        Assert.Equal(Directory, directory.ToArray());
+        Assert.Equal(0, device.OpenFiles);
+        Assert.False(indexes.TryReadDirectory(new LogIndex(5), out _, out _));
+    }
+
+    [Fact]
     public async Task Readers_beside_a_writer_see_one_index_whole_or_none()
     {
         var device = new FaultyReads(_fixture.Device);

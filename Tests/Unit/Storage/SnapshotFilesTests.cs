@@ -167,6 +167,21 @@ public sealed class SnapshotFilesTests
     }
 
     [Fact]
+    public void Snapshot_that_replaces_a_damaged_one_while_it_is_read_is_not_set_aside()
+    {
+        _fixture.Snapshots().Write(SideFileFixture.At(9), SideFileFixture.Configuration, [1]);
+        _fixture.Device.Flip(SideFileFixture.SnapshotPath(9), 4100, 1);
+        var device = new FaultyReads(_fixture.Device);
+        var snapshots = new SnapshotFiles(
+            device, SideFileFixture.Folder, LogFixture.Group, LogFixture.StoreId, NullLogger.Instance);
+        device.BeforeRead = (4096, () => snapshots.Write(SideFileFixture.At(9), SideFileFixture.Configuration, [2]));
+        Assert.False(snapshots.TryRead(new LogIndex(9), out _));
+        Assert.True(snapshots.TryRead(new LogIndex(9), out var snapshot));
+        Assert.Equal([2], snapshot.Data.ToArray());
+        Assert.Equal(0, device.OpenFiles);
+    }
+
+    [Fact]
     public void Set_aside_snapshots_go_with_the_others()
     {
         var snapshots = _fixture.Snapshots();
