@@ -5,6 +5,7 @@ var root = new RootCommand("Measures the broker: a whole cluster by itself, or o
 root.Subcommands.Add(ClusterVerb.Create());
 root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
+root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())
 {
     root.Subcommands.Add(verb);
