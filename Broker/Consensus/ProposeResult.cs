@@ -13,4 +13,19 @@ public enum ProposeResult
 
     /// <summary>Leadership is on its way to another replica: send again in a moment, to whoever leads then.</summary>
     TransferringLeadership,
+
+    /// <summary>A membership change that has not committed is under way: one at a time (Raft thesis 4.1).</summary>
+    ChangeInProgress,
+
+    /// <summary>
+    /// No entry of this leader's term has committed, so it cannot know which configuration is the committed one: ask
+    /// again in a moment.
+    /// </summary>
+    NotReady,
+
+    /// <summary>
+    /// The change makes no sense now: the node is a member already, or is none; it is the last voter; it is a learner
+    /// that has not caught up; the group has its full number of members.
+    /// </summary>
+    InvalidChange,
 }

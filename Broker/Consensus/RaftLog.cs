@@ -2,30 +2,53 @@ using Broker.Domain;
 
 namespace Broker.Consensus;
 
-/// <summary>The terms of a log's entries, kept as runs: its memory grows with elections, not with entries.</summary>
+/// <summary>
+/// The terms of a log's entries, kept as runs: its memory grows with elections, not with entries. The log begins after
+/// its base, the last entry that was dropped; all up to it is committed (Raft thesis 5.1).
+/// </summary>
 internal sealed class RaftLog
 {
-    /// <summary>Indexes and terms rise strictly from run to run; the first run begins at 1.</summary>
+    /// <summary>
+    /// Indexes and terms rise strictly from run to run. The first run begins at the base and has its term, so there is
+    /// always one.
+    /// </summary>
     private readonly List<TermRun> _runs;
 
-    public RaftLog(LogIndex lastIndex, IReadOnlyList<TermRun> runs)
+    /// <param name="basePosition">The entry before the first; none for a log that has lost nothing.</param>
+    /// <param name="lastIndex">The last entry, or the base when there is none.</param>
+    /// <param name="runs">The terms of the entries after the base.</param>
+    public RaftLog(LogPosition basePosition, LogIndex lastIndex, IReadOnlyList<TermRun> runs)
     {
-        Invariant.Check((lastIndex.Value == 0) == (runs.Count == 0), "a log has term runs when it has entries");
-        Invariant.Check(runs.Count == 0 || runs[0].First.Value == 1, "a log begins at index 1");
-        for (var i = 0; i < runs.Count; i++)
+        var baseIndex = basePosition.Index;
+        Invariant.Check((baseIndex.Value == 0) == (basePosition.Term == Term.None), "a base has a term");
+        Invariant.Check((lastIndex == baseIndex) == (runs.Count == 0), "a log has term runs when it has entries");
+        Invariant.Check(runs.Count == 0 || runs[0].First == baseIndex.Next(), "a log begins after its base");
+        _runs = [new TermRun(baseIndex, basePosition.Term)];
+        foreach (var run in runs)
         {
-            var before = i == 0 ? default : runs[i - 1];
-            var rises = runs[i].First > before.First && runs[i].Term > before.Term;
-            Invariant.Check(rises && runs[i].First <= lastIndex, "term runs rise within the log");
+            // Entries before and after the base may be of one term: then one run covers them.
+            var continuesBase = _runs.Count == 1 && run.First == baseIndex.Next() && run.Term == basePosition.Term;
+            var rises = run.First > _runs[^1].First && run.Term > _runs[^1].Term;
+            Invariant.Check(
+                (rises || (continuesBase && run.Term > Term.None)) && run.First <= lastIndex,
+                "term runs rise within the log");
+            if (!continuesBase)
+            {
+                _runs.Add(run);
+            }
         }
 
-        _runs = [.. runs];
         LastIndex = lastIndex;
     }
 
+    /// <summary>The entry before the first.</summary>
+    public LogPosition Base => new(_runs[0].First, _runs[0].Term);
+
+    public LogIndex BaseIndex => _runs[0].First;
+
     public LogIndex LastIndex { get; private set; }
 
-    public Term LastTerm => _runs.Count == 0 ? Term.None : _runs[^1].Term;
+    public Term LastTerm => _runs[^1].Term;
 
     public LogIndex Append(Term term)
     {
@@ -41,33 +64,56 @@ internal sealed class RaftLog
 
     public void TruncateFrom(LogIndex index)
     {
-        Invariant.Check(index.Value >= 1 && index <= LastIndex, "a truncation lies within the log");
+        Invariant.Check(index > BaseIndex && index <= LastIndex, "a truncation lies within the log");
         LastIndex = index.Previous();
-        while (_runs.Count > 0 && _runs[^1].First > LastIndex)
+        while (_runs[^1].First > LastIndex)
         {
             _runs.RemoveAt(_runs.Count - 1);
         }
     }
 
-    /// <summary>The term of an entry; none before the first.</summary>
-    public Term TermAt(LogIndex index)
+    /// <summary>Drops the entries through an index, which becomes the base.</summary>
+    public void CompactThrough(LogIndex index)
     {
-        Invariant.Check(index.Value >= 0 && index <= LastIndex, "the entry lies within the log");
+        Invariant.Check(index >= BaseIndex && index <= LastIndex, "the new base lies within the log");
         var run = RunOf(index);
-        return run < 0 ? Term.None : _runs[run].Term;
+        _runs.RemoveRange(0, run);
+        _runs[0] = new TermRun(index, _runs[0].Term);
     }
 
-    /// <summary>Whether an entry with this index and term is here.</summary>
-    public bool Contains(LogIndex index, Term term) => index <= LastIndex && TermAt(index) == term;
+    /// <summary>Drops everything: the log continues after a base that came from elsewhere.</summary>
+    public void Reset(LogPosition basePosition)
+    {
+        Invariant.Check(basePosition.Term > Term.None, "a base has a term");
+        _runs.Clear();
+        _runs.Add(new TermRun(basePosition.Index, basePosition.Term));
+        LastIndex = basePosition.Index;
+    }
+
+    /// <summary>The term of an entry, or of the base; none at index 0.</summary>
+    public Term TermAt(LogIndex index)
+    {
+        Invariant.Check(index >= BaseIndex && index <= LastIndex, "the entry lies within the log");
+        return _runs[RunOf(index)].Term;
+    }
+
+    /// <summary>Whether an entry with this index and term is here, or is the base.</summary>
+    public bool Contains(LogIndex index, Term term) =>
+        index >= BaseIndex && index <= LastIndex && TermAt(index) == term;
 
     /// <summary>
     /// The last entry at or before an index whose term is at or before a term. Entries after it cannot agree with a log
     /// that has that term at that index, because terms never fall along a log; so one answer skips a whole run of terms
-    /// (Raft paper 5.3).
+    /// (Raft paper 5.3). An answer below the base says only that the entries from the base on cannot agree.
     /// </summary>
     public LogIndex LastPossibleAgreement(LogIndex index, Term term)
     {
         index = LogIndex.Min(index, LastIndex);
+        if (index < BaseIndex)
+        {
+            return index;
+        }
+
         for (var run = RunOf(index); run >= 0; run--)
         {
             if (_runs[run].Term <= term)
@@ -78,7 +124,7 @@ internal sealed class RaftLog
             index = _runs[run].First.Previous();
         }
 
-        return LogIndex.None;
+        return BaseIndex.Previous();
     }
 
     /// <summary>Whether a candidate's log is at least as complete as this one (Raft thesis 3.6.1).</summary>
@@ -114,12 +160,13 @@ internal sealed class RaftLog
     }
 
     /// <summary>
-    /// The last run that begins at or before an index; -1 for none. Most questions are about the last run.
+    /// The last run that begins at or before an index, which is the base or after it. Most questions are about the last
+    /// run.
     /// </summary>
     private int RunOf(LogIndex index)
     {
         var high = _runs.Count - 1;
-        if (high < 0 || index >= _runs[high].First)
+        if (index >= _runs[high].First)
         {
             return high;
         }

@@ -10,16 +10,21 @@ namespace Broker.Consensus;
 /// although there may be nothing new.</description></item>
 /// <item><term>AppendEntriesResponse</term><description>Accepted: LogIndex is the match index, flushed; RejectHint is
 /// how far the follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous
-/// index, RejectHint and LogTerm the last entry of the follower that may agree.</description></item>
+/// index, RejectHint and LogTerm the last entry of the follower that may agree; Force: the end of its log was lost to
+/// damage, so what it acknowledged earlier may be gone. Lost: see there.</description></item>
 /// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A
 /// pre-vote's Term is the term that the candidate would campaign in. Force: see there. Context of a pre-vote: its
 /// round, given back in the answer.</description></item>
 /// <item><term>RequestVoteResponse, RequestPreVoteResponse</term><description>Reject. A granted pre-vote repeats the
 /// request's Term, a refused one tells the voter's own.</description></item>
 /// <item><term>Heartbeat</term><description>CommitIndex: the leader's, clamped to what this follower has
-/// acknowledged.</description></item>
-/// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Reject: the
-/// answer to a leader of an older term, of which only Term counts.</description></item>
+/// acknowledged. Context: to a voter, the round of reads that its answer confirms, 0 for none; with LearnerSince, the
+/// loss that this ends.</description></item>
+/// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Context:
+/// the heartbeat's. Reject without Lost: the answer to a leader of an older term, of which only Term
+/// counts.</description></item>
+/// <item><term>InstallSnapshot</term><description>LogIndex, LogTerm: the snapshot's position, the leader's base.
+/// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
 /// </list>
 /// </summary>
@@ -51,16 +56,37 @@ public sealed class RaftMessage
 
     public long Context { get; init; }
 
+    /// <summary>
+    /// Of a response, together with Reject: the sender has lost its log or its vote, and acknowledges nothing until a
+    /// configuration makes it a learner anew. Context is the number of the loss.
+    /// </summary>
+    public bool Lost { get; init; }
+
+    /// <summary>
+    /// Of a Heartbeat: the receiver, which reported the loss that Context numbers, has been made a learner anew by the
+    /// configuration at this index, which has committed. 0 otherwise.
+    /// </summary>
+    public LogIndex LearnerSince { get; init; }
+
     /// <summary>The entries LogIndex+1 .. LogIndex+EntryCount follow; the caller attaches their bytes.</summary>
     public int EntryCount { get; init; }
 
     /// <summary>The term of each entry that follows.</summary>
     public IReadOnlyList<Term> EntryTerms { get; init; } = [];
 
+    /// <summary>
+    /// For the receiver: the configurations among the entries that follow, in rising order; of an InstallSnapshot
+    /// exactly one, that of the snapshot. Empty on what a node sends: the caller, who has the entries and the snapshot,
+    /// finds them there.
+    /// </summary>
+    public IReadOnlyList<GroupConfiguration> Configurations { get; init; } = [];
+
     public override string ToString() =>
         $"{Kind} {From}->{To} t{Term} log {LogIndex}/{LogTerm} commit {CommitIndex}"
         + (EntryCount > 0 ? $" +{EntryCount}" : string.Empty)
         + (Reject ? $" reject hint {RejectHint}" : string.Empty)
         + (Force ? " force" : string.Empty)
-        + (Context != 0 ? $" context {Context}" : string.Empty);
+        + (Context != 0 ? $" context {Context}" : string.Empty)
+        + (Lost ? " lost" : string.Empty)
+        + (LearnerSince.Value != 0 ? $" learner since {LearnerSince}" : string.Empty);
 }

@@ -14,4 +14,10 @@ public enum RaftMessageKind : byte
 
     /// <summary>Tells the follower that takes over leadership to campaign at once (Raft thesis 3.10).</summary>
     TimeoutNow = 9,
+
+    /// <summary>
+    /// The snapshot at the leader's base, for a follower whose log does not reach it (Raft thesis 5.1). Answered by
+    /// AppendEntriesResponse.
+    /// </summary>
+    InstallSnapshot = 10,
 }

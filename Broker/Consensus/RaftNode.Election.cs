@@ -16,7 +16,10 @@ public sealed partial class RaftNode
     /// </summary>
     private NodeId _brokenLeader;
 
-    /// <summary>Answers of the election under way; bit n stands for voter n.</summary>
+    /// <summary>
+    /// Answers of the election under way; bit n stands for voter n. A configuration only changes by the hand of a
+    /// leader, and whoever hears one, or is one, campaigns no more: so n names the same voter until the end.
+    /// </summary>
     private ulong _granted;
 
     private ulong _refused;
@@ -34,11 +37,19 @@ public sealed partial class RaftNode
         || (!Leader.IsNone && Leader != _brokenLeader && _nowMs - _leaderContactMs < _electionMinMs);
 
     private static bool ComesFromLeader(RaftMessageKind kind) =>
-        kind is RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.TimeoutNow;
+        kind is RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.TimeoutNow
+            or RaftMessageKind.InstallSnapshot;
+
+    /// <summary>
+    /// Only a voter leads, and only one whose disk has lost nothing. A snapshot that replaces the log must be on the
+    /// disk, so that a leader's log begins after what it has committed.
+    /// </summary>
+    private bool CanCampaign =>
+        _configuration.IsVoter(Id) && !IsPassive && !IsFenced && FlushedIndex >= _log.BaseIndex;
 
     private long FirstElectionDeadline()
     {
-        if (IsSingleVoter)
+        if (IsOnlyVoter)
         {
             return _nowMs;
         }
@@ -95,7 +106,8 @@ public sealed partial class RaftNode
     {
         var kind = message.Kind switch
         {
-            RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat => RaftMessageKind.HeartbeatResponse,
+            RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.InstallSnapshot =>
+                RaftMessageKind.HeartbeatResponse,
             RaftMessageKind.RequestVote => RaftMessageKind.RequestVoteResponse,
             RaftMessageKind.RequestPreVote => RaftMessageKind.RequestPreVoteResponse,
             _ => default,
@@ -165,7 +177,13 @@ public sealed partial class RaftNode
     /// <summary>An election timeout has passed.</summary>
     private void Campaign()
     {
-        if (IsSingleVoter)
+        if (!CanCampaign)
+        {
+            // It waits for somebody to lead, and tells its callers that it knows nobody.
+            Leader = NodeId.None;
+            ResetElectionDeadline();
+        }
+        else if (IsOnlyVoter)
         {
             BecomeCandidate();
         }
@@ -202,7 +220,7 @@ public sealed partial class RaftNode
 
     private void SendToAll(RaftMessageKind kind, Term term, long context)
     {
-        foreach (var voter in _voters)
+        foreach (var voter in _configuration.Voters)
         {
             if (voter != Id)
             {
@@ -224,9 +242,7 @@ public sealed partial class RaftNode
     private void HandleRequestPreVote(RaftMessage message)
     {
         var couldVote = message.Term > Term || CouldVoteFor(message.From);
-        var granted = couldVote
-            && !HasLiveLeader
-            && _log.IsNoNewerThan(message.LogIndex, message.LogTerm);
+        var granted = couldVote && !HasLiveLeader && HasLogToVoteFor(message);
         Send(new RaftMessage
         {
             Kind = RaftMessageKind.RequestPreVoteResponse,
@@ -240,7 +256,7 @@ public sealed partial class RaftNode
 
     private void HandleRequestVote(RaftMessage message)
     {
-        var granted = CouldVoteFor(message.From) && _log.IsNoNewerThan(message.LogIndex, message.LogTerm);
+        var granted = CouldVoteFor(message.From) && HasLogToVoteFor(message);
         if (granted)
         {
             if (VotedFor.IsNone)
@@ -264,6 +280,15 @@ public sealed partial class RaftNode
 
     /// <summary>One vote a term (Raft thesis 3.4); asking again gets the same answer.</summary>
     private bool CouldVoteFor(NodeId candidate) => VotedFor == candidate || (VotedFor.IsNone && Leader.IsNone);
+
+    /// <summary>
+    /// The candidate holds all that this replica may have helped to commit (Raft thesis 3.6.1). Whether this replica
+    /// is a voter is the candidate's to know: its configuration may be the newer one (4.2.2).
+    /// </summary>
+    private bool HasLogToVoteFor(RaftMessage request) =>
+        !IsPassive
+        && _log.IsNoNewerThan(request.LogIndex, request.LogTerm)
+        && new LogPosition(request.LogIndex, request.LogTerm) >= _fence;
 
     private void HandleRequestPreVoteResponse(RaftMessage message)
     {
@@ -293,6 +318,11 @@ public sealed partial class RaftNode
 
     private void CountAnswer(RaftMessage message)
     {
+        if (!_configuration.IsVoter(message.From))
+        {
+            return;
+        }
+
         if (message.Reject)
         {
             _refused |= BitOf(message.From);
@@ -324,7 +354,7 @@ public sealed partial class RaftNode
     private void GiveUpWhenLost()
     {
         var isCandidate = Role is RaftRole.PreCandidate or RaftRole.Candidate;
-        if (isCandidate && BitOperations.PopCount(_refused) > _voters.Length - Majority)
+        if (isCandidate && BitOperations.PopCount(_refused) > _configuration.Voters.Length - Majority)
         {
             BecomeFollower(Term, NodeId.None);
 
@@ -345,5 +375,5 @@ public sealed partial class RaftNode
         EnterLeadership();
     }
 
-    private ulong BitOf(NodeId node) => 1UL << OrdinalOf(node);
+    private ulong BitOf(NodeId voter) => 1UL << _configuration.Voters.IndexOf(voter);
 }

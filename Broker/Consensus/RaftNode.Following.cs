@@ -24,7 +24,14 @@ public sealed partial class RaftNode
     {
         Invariant.Check(message.EntryCount == message.EntryTerms.Count, "each entry that follows has its term");
         HearLeader(message.From);
-        if (!_log.Contains(message.LogIndex, message.LogTerm))
+        if (IsLost)
+        {
+            ReportLoss(RaftMessageKind.AppendEntriesResponse);
+            return;
+        }
+
+        // Entries below the base are gone, and committed: every leader's log agrees with them.
+        if (message.LogIndex >= _log.BaseIndex && !_log.Contains(message.LogIndex, message.LogTerm))
         {
             Invariant.Check(message.LogIndex > _commitIndex, "a leader's log holds every committed entry");
             Reject(message);
@@ -32,8 +39,8 @@ public sealed partial class RaftNode
         }
 
         var last = message.LogIndex + message.EntryCount;
-        AppendMissing(message);
-        _verifiedIndex = LogIndex.Max(_verifiedIndex, last);
+        var agreed = AppendMissing(message);
+        VerifyThrough(agreed);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
 
         // What must still be flushed is acknowledged when it is; what was acknowledged before is told again, as it may
@@ -46,12 +53,24 @@ public sealed partial class RaftNode
         CommitAsFollower();
     }
 
-    private void AppendMissing(RaftMessage message)
+    /// <summary>
+    /// Takes the entries that this log lacks, and returns the last index up to which it now agrees with the leader's:
+    /// short of the message's end when a configuration must wait, see <see cref="CanAppendConfiguration"/>. The rest is
+    /// then sent again.
+    /// </summary>
+    private LogIndex AppendMissing(RaftMessage message)
     {
+        var nextConfiguration = 0;
         for (var i = 0; i < message.EntryCount; i++)
         {
             var index = message.LogIndex + (i + 1);
             var term = message.EntryTerms[i];
+            var configuration = TakeConfigurationAt(message, index, ref nextConfiguration);
+            if (index < _log.BaseIndex)
+            {
+                continue;
+            }
+
             if (index <= _log.LastIndex)
             {
                 if (_log.TermAt(index) == term)
@@ -63,14 +82,40 @@ public sealed partial class RaftNode
             }
 
             Invariant.Check(term <= message.Term, "an entry is not newer than the leader that sends it");
+            if (configuration is not null)
+            {
+                if (!CanAppendConfiguration)
+                {
+                    return index.Previous();
+                }
+
+                AdoptConfiguration(configuration, _configuration);
+            }
+
             var appended = _log.Append(term);
             Invariant.Check(appended == index, "entries follow one another");
         }
+
+        return message.LogIndex + message.EntryCount;
+    }
+
+    /// <summary>
+    /// The leader's log agrees with this one up to an index, and with all that is committed in any case.
+    /// </summary>
+    private void VerifyThrough(LogIndex index)
+    {
+        if (index < _log.BaseIndex)
+        {
+            index = LogIndex.Max(_commitIndex, _log.BaseIndex);
+        }
+
+        _verifiedIndex = LogIndex.Max(_verifiedIndex, index);
     }
 
     private void Reject(RaftMessage message)
     {
         var hint = _log.LastPossibleAgreement(message.LogIndex, message.LogTerm);
+        Invariant.Check(hint >= _log.BaseIndex, "a leader's log agrees with what is committed");
         Send(new RaftMessage
         {
             Kind = RaftMessageKind.AppendEntriesResponse,
@@ -81,6 +126,7 @@ public sealed partial class RaftNode
             LogTerm = _log.TermAt(hint),
             Reject = true,
             RejectHint = hint,
+            Force = IsFenced,
         });
     }
 
@@ -111,6 +157,13 @@ public sealed partial class RaftNode
     private void HandleHeartbeat(RaftMessage message)
     {
         HearLeader(message.From);
+        BecomePassiveWhenLearner(message);
+        if (IsLost)
+        {
+            ReportLoss(RaftMessageKind.HeartbeatResponse);
+            return;
+        }
+
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
         CommitAsFollower();
         Send(new RaftMessage
@@ -131,5 +184,8 @@ public sealed partial class RaftNode
         {
             _commitIndex = commit;
         }
+
+        LiftFenceWhenReached();
+        EndPassivityWhenMemberAnew();
     }
 }

@@ -35,6 +35,10 @@ public sealed partial class RaftNode
 
     private LogIndex? _noop;
 
+    private bool HasWorkToPersist =>
+        _hardStateChanged || _fenceChanged || _snapshot is not null || _truncateFrom is not null
+        || _unstableFirst <= _log.LastIndex;
+
     private bool IsHardStateDurable => _hardStateSequence <= _persistedSequence;
 
     /// <summary>
@@ -61,6 +65,12 @@ public sealed partial class RaftNode
         while (_held.TryPeek(out var held) && held.Sequence <= sequence)
         {
             _outbox.Add(_held.Dequeue().Message);
+        }
+
+        if (FlushedIndex >= _log.BaseIndex)
+        {
+            // A snapshot from the leader is on the disk: all that it holds is committed.
+            _commitIndex = LogIndex.Max(_commitIndex, _log.BaseIndex);
         }
 
         if (Role == RaftRole.Leader)
@@ -125,14 +135,19 @@ public sealed partial class RaftNode
         {
             _noop = null;
         }
+
+        TruncateConfigurations(from);
     }
 
     private void TakeWhatToPersist()
     {
         var last = _log.LastIndex;
-        var hasEntries = _unstableFirst <= last;
-        var hasWork = hasEntries || _hardStateChanged || _truncateFrom is not null;
-        _ready.HardState = _hardStateChanged ? new HardState(Term, VotedFor) : null;
+        var hasWork = HasWorkToPersist;
+        var makesDurable = _unstableFirst <= last || _snapshot is not null;
+        _ready.HardState = _hardStateChanged ? new HardState(Term, VotedFor, _passiveUntil) : null;
+        _ready.Fence = _fenceChanged ? _fence : null;
+        _ready.Snapshot = _snapshot;
+        TakeConfigurationToPersist(hasWork);
         _ready.TruncateFrom = _truncateFrom;
         _ready.AppendFirst = _unstableFirst;
         _ready.AppendLast = last;
@@ -140,11 +155,13 @@ public sealed partial class RaftNode
         _ready.PersistSequence = hasWork ? ++_takenSequence : 0;
         if (hasWork)
         {
-            _pendingPersists.Add((_takenSequence, hasEntries ? last : LogIndex.None));
+            _pendingPersists.Add((_takenSequence, makesDurable ? last : LogIndex.None));
         }
 
         Invariant.Check(_hardStateSequence <= _takenSequence, "a new term or vote is in the next Ready");
         _hardStateChanged = false;
+        _fenceChanged = false;
+        _snapshot = null;
         _truncateFrom = null;
         _noop = null;
         _unstableFirst = last.Next();

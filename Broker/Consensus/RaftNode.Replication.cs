@@ -8,28 +8,35 @@ public sealed partial class RaftNode
     /// <summary>Sizes of this leader's entries above the commit index; empty on others.</summary>
     private readonly UncommittedSizes _uncommitted = new();
 
-    /// <summary>The peers while this replica leads; empty otherwise.</summary>
+    /// <summary>The other members while this replica leads, voters and learners; empty otherwise.</summary>
     private readonly List<Follower> _followers = [];
 
     private long _heartbeatDeadlineMs;
+
+    /// <summary>Committed when the last heartbeat left: who has it has caught up (compare Raft thesis 4.2.1).</summary>
+    private LogIndex _heartbeatCommitIndex;
 
     /// <summary>Something may have become possible to send: look at every follower with the next Ready.</summary>
     private bool _replicationDue;
 
     /// <summary>The followers as this leader knows them; empty on others. A copy.</summary>
     public IReadOnlyList<FollowerProgress> Followers =>
-        [.. _followers.Select(f => new FollowerProgress(f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f)))];
+        [.. _followers.Select(f => new FollowerProgress(
+            f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f), !f.IsVoter, AwaitsChange(f), IsCaughtUp(f)))];
 
     private long LeaderDeadlineMs
     {
         get
         {
-            var heartbeat = IsSingleVoter ? long.MaxValue : _heartbeatDeadlineMs;
+            var heartbeat = _followers.Count == 0 && IsOnlyVoter ? long.MaxValue : _heartbeatDeadlineMs;
             return _transferTarget.IsNone ? heartbeat : Math.Min(heartbeat, _transferDeadlineMs);
         }
     }
 
     private bool IsRecentlyActive(Follower follower) => _nowMs - follower.LastContactMs < _electionMinMs;
+
+    private bool IsCaughtUp(Follower follower) =>
+        follower.Loss is null && IsRecentlyActive(follower) && follower.MatchIndex >= _heartbeatCommitIndex;
 
     private Follower? FindFollower(NodeId node)
     {
@@ -46,21 +53,14 @@ public sealed partial class RaftNode
 
     private void EnterLeadership()
     {
-        var next = _log.LastIndex.Next();
-        foreach (var voter in _voters)
-        {
-            if (voter != Id)
-            {
-                _followers.Add(new Follower(voter, next, _nowMs));
-            }
-        }
-
+        FollowMembers();
         CountUncommittedTail();
 
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.
         _noop = AppendAsLeader(LogEntry.OverheadBytes);
         _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
+        _heartbeatCommitIndex = _noop.Value;
     }
 
     /// <summary>
@@ -86,7 +86,9 @@ public sealed partial class RaftNode
     private void LeaveLeadership()
     {
         _followers.Clear();
+        _losses.Clear();
         _uncommitted.Clear();
+        RefuseReads();
         _replicationDue = false;
         ClearTransfer();
     }
@@ -106,7 +108,7 @@ public sealed partial class RaftNode
             ClearTransfer();
         }
 
-        if (IsSingleVoter || _nowMs < _heartbeatDeadlineMs)
+        if (_nowMs < LeaderDeadlineMs)
         {
             return;
         }
@@ -119,25 +121,41 @@ public sealed partial class RaftNode
         }
 
         _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
+        _heartbeatCommitIndex = LogIndex.Max(_heartbeatCommitIndex, _commitIndex);
+        BeginReadRoundWhenWaiting();
         foreach (var follower in _followers)
         {
-            Send(new RaftMessage
-            {
-                Kind = RaftMessageKind.Heartbeat,
-                From = Id,
-                To = follower.Id,
-                Term = Term,
-                CommitIndex = LogIndex.Min(follower.MatchIndex, _commitIndex),
-            });
+            GiveUpSnapshotWhenLate(follower);
+            SendHeartbeat(follower, follower.IsVoter ? ReadRoundUnderWay : 0);
         }
     }
 
+    private void SendHeartbeat(Follower follower, long readRound)
+    {
+        var isOffer = IsMadeLearnerAnew(follower);
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.Heartbeat,
+            From = Id,
+            To = follower.Id,
+            Term = Term,
+            CommitIndex = LogIndex.Min(follower.MatchIndex, _commitIndex),
+            LearnerSince = isOffer ? follower.LearnerSince : LogIndex.None,
+            Context = isOffer ? follower.Loss!.Number : readRound,
+        });
+    }
+
+    /// <summary>
+    /// Counts voters only; not those that lost their log, which cannot tell whether they have promised themselves to
+    /// another leader.
+    /// </summary>
     private bool HearsMajority()
     {
-        var heard = 1;
+        var heard = _configuration.IsVoter(Id) ? 1 : 0;
         foreach (var follower in _followers)
         {
-            heard += _nowMs - follower.LastContactMs < _electionMaxMs ? 1 : 0;
+            var isHeard = _nowMs - follower.LastContactMs < _electionMaxMs;
+            heard += follower is { IsVoter: true, Loss: null } && isHeard ? 1 : 0;
         }
 
         return heard >= Majority;
@@ -156,9 +174,9 @@ public sealed partial class RaftNode
     {
         if (follower.IsProbing)
         {
-            if (!follower.ProbeSent)
+            if (!follower.ProbeSent && follower.Loss is null)
             {
-                SendEntries(follower);
+                SendProbe(follower);
             }
 
             return;
@@ -232,6 +250,18 @@ public sealed partial class RaftNode
         }
 
         follower.LastContactMs = _nowMs;
+        if (message.Lost)
+        {
+            HearOfLoss(follower, message.Context);
+            return;
+        }
+
+        if (follower.Loss is not null)
+        {
+            // Told before the loss: it holds no more.
+            return;
+        }
+
         if (message.Reject)
         {
             BackUp(follower, message);
@@ -239,7 +269,9 @@ public sealed partial class RaftNode
         }
 
         Acknowledge(follower, message.LogIndex);
-        if (follower.IsProbing && message.RejectHint >= follower.NextIndex.Previous())
+        var agreesFrom = LogIndex.Max(follower.NextIndex.Previous(), _log.BaseIndex);
+        if (Role == RaftRole.Leader && follower is { IsProbing: true, IsInstalling: false }
+            && message.RejectHint >= agreesFrom)
         {
             follower.BecomeReplicating(LogIndex.Min(message.RejectHint, _log.LastIndex));
             _replicationDue = true;
@@ -264,9 +296,21 @@ public sealed partial class RaftNode
     /// </summary>
     private void BackUp(Follower follower, RaftMessage message)
     {
+        if (follower.IsInstalling)
+        {
+            // Told before the snapshot left.
+            return;
+        }
+
         if (message.LogIndex <= follower.MatchIndex)
         {
-            // It acknowledged that entry since: the answer is old.
+            // It acknowledged that entry since: the answer is old. Unless the follower lost the end of its log.
+            if (message.Force)
+            {
+                follower.ForgetMatch(message.RejectHint.Next());
+                _replicationDue = true;
+            }
+
             return;
         }
 
@@ -291,14 +335,34 @@ public sealed partial class RaftNode
         }
 
         follower.LastContactMs = _nowMs;
+        if (message.Lost)
+        {
+            HearOfLoss(follower, message.Context);
+            return;
+        }
+
         if (message.Reject)
         {
             return;
         }
 
-        Acknowledge(follower, message.LogIndex);
-        if (follower.IsProbing && !follower.ProbeSent)
+        EndLossWhenAccepted(follower, message.Context);
+        if (follower.Loss is not null)
         {
+            // Told before the loss.
+            return;
+        }
+
+        ConfirmReads(follower, message.Context);
+        Acknowledge(follower, message.LogIndex);
+        if (Role != RaftRole.Leader || follower.IsInstalling)
+        {
+            return;
+        }
+
+        if (follower.IsProbing && (!follower.ProbeSent || follower.NextIndex <= _log.BaseIndex))
+        {
+            follower.ProbeSent = false;
             _replicationDue = true;
         }
         else if (follower.IsProbing || message.LogIndex < follower.NextIndex.Previous())
@@ -322,7 +386,7 @@ public sealed partial class RaftNode
     {
         if (FindFollower(peer) is { IsProbing: true } follower)
         {
-            follower.ProbeSent = false;
+            follower.BecomeProbing(follower.NextIndex);
             _replicationDue = true;
         }
     }
@@ -330,17 +394,26 @@ public sealed partial class RaftNode
     /// <summary>
     /// Commits what a majority has flushed, if it is of this term (Raft thesis 3.6.2). The leader counts itself only up
     /// to what it has flushed; and although the thesis allows it, it never commits beyond that, so that whatever it
-    /// applies is on its own disk.
+    /// applies is on its own disk. A leader that its group is about to remove does not count itself (4.2.2).
     /// </summary>
     private void TryCommit()
     {
-        Span<long> flushed = stackalloc long[_followers.Count + 1];
-        flushed[0] = FlushedIndex.Value;
-        for (var i = 0; i < _followers.Count; i++)
+        Span<long> flushed = stackalloc long[_configuration.Voters.Length];
+        var count = 0;
+        if (_configuration.IsVoter(Id))
         {
-            flushed[i + 1] = _followers[i].MatchIndex.Value;
+            flushed[count++] = FlushedIndex.Value;
         }
 
+        foreach (var follower in _followers)
+        {
+            if (follower.IsVoter)
+            {
+                flushed[count++] = follower.MatchIndex.Value;
+            }
+        }
+
+        Invariant.Check(count == flushed.Length, "a leader knows every voter");
         flushed.Sort();
         var onMajority = new LogIndex(flushed[flushed.Length - Majority]);
         var commit = LogIndex.Min(onMajority, FlushedIndex);
@@ -349,6 +422,7 @@ public sealed partial class RaftNode
             _commitIndex = commit;
             _uncommitted.RemoveThrough(commit);
             _replicationDue = true;
+            StepDownWhenRemoved();
         }
     }
 }

@@ -22,7 +22,7 @@ public sealed partial class RaftNode
         }
 
         var follower = FindFollower(target);
-        if (follower is null || !IsRecentlyActive(follower))
+        if (follower is not { IsVoter: true, Loss: null } || !IsRecentlyActive(follower))
         {
             return false;
         }
@@ -52,7 +52,7 @@ public sealed partial class RaftNode
     private void HandleTimeoutNow(RaftMessage message)
     {
         // The order counts from the leader of this very term only: a late one finds a new leader, or none.
-        if (Role == RaftRole.Follower && Leader == message.From)
+        if (Role == RaftRole.Follower && Leader == message.From && CanCampaign)
         {
             _isTransferCampaign = true;
             BecomeCandidate();

@@ -9,18 +9,19 @@ namespace Broker.Consensus;
 /// <para> Words and rules are those of Ongaro's thesis, with pre-vote (9.6), check-quorum (6.2), pipelining (10.2.1),
 /// leadership transfer (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed
 /// before it is durable. </para>
-/// <para>Start reading here; then Election, Replication, Persistence, Transfer.</para>
+/// <para>Start reading here; then Election, Replication, Following, Persistence; then Membership, Snapshot, ReadIndex,
+/// Transfer; and Damage, for replicas whose disk has lost something.</para>
 /// </summary>
 public sealed partial class RaftNode
 {
     private readonly Random _random;
     private readonly Func<LogIndex, int> _entrySizeBytes;
     private readonly RaftOptions _options;
-    private readonly NodeId[] _voters;
     private readonly long _heartbeatMs;
     private readonly long _electionMinMs;
     private readonly long _electionMaxMs;
     private readonly long _brokenConnectionMs;
+    private readonly long _snapshotTimeoutMs;
     private readonly RaftLog _log;
     private readonly Ready _ready = new();
 
@@ -29,7 +30,10 @@ public sealed partial class RaftNode
 
     private long _nowMs;
 
-    /// <summary>Never goes back, never exceeds <see cref="FlushedIndex"/>.</summary>
+    /// <summary>
+    /// Never goes back, never exceeds <see cref="FlushedIndex"/>. Below the base only while a snapshot that came from
+    /// the leader is on its way to the disk.
+    /// </summary>
     private LogIndex _commitIndex;
 
     private LogIndex _revealedCommitIndex;
@@ -50,19 +54,23 @@ public sealed partial class RaftNode
         _options = options;
         _entrySizeBytes = entrySizeBytes;
         _random = random;
-        _voters = [.. options.Voters];
         _heartbeatMs = (long)options.HeartbeatInterval.TotalMilliseconds;
         _electionMinMs = (long)options.ElectionTimeoutMin.TotalMilliseconds;
         _electionMaxMs = (long)options.ElectionTimeoutMax.TotalMilliseconds;
         _brokenConnectionMs = (long)options.BrokenConnectionDelayMax.TotalMilliseconds;
+        _snapshotTimeoutMs = (long)options.SnapshotTimeout.TotalMilliseconds;
 
-        _log = new RaftLog(initial.LastIndex, initial.TermRuns);
+        _log = new RaftLog(initial.Base, initial.LastIndex, initial.TermRuns);
         Invariant.Check(_log.LastTerm <= initial.HardState.Term, "the term on disk covers the log on disk");
         Term = initial.HardState.Term;
         VotedFor = initial.HardState.VotedFor;
         FlushedIndex = initial.LastIndex;
         _unstableFirst = initial.LastIndex.Next();
+        _commitIndex = _revealedCommitIndex = LogIndex.Max(initial.CommitIndex, _log.BaseIndex);
+        Invariant.Check(_commitIndex <= initial.LastIndex, "what is known to be committed is in the log");
         _nowMs = nowMs;
+        RecoverConfiguration(initial);
+        RecoverDamage(initial);
         _electionDeadlineMs = FirstElectionDeadline();
         _revealedState = (Role, Term, Leader);
     }
@@ -78,6 +86,9 @@ public sealed partial class RaftNode
     /// <summary>Who leads the current term, as far as known; none otherwise.</summary>
     public NodeId Leader { get; private set; }
 
+    /// <summary>The log begins after this entry, of which there is a snapshot.</summary>
+    public LogIndex BaseIndex => _log.BaseIndex;
+
     public LogIndex LastIndex => _log.LastIndex;
 
     /// <summary>This replica's own log is durable up to here.</summary>
@@ -92,15 +103,13 @@ public sealed partial class RaftNode
     public bool HasReady =>
         _outbox.Count > 0
         || _replicationDue
-        || _hardStateChanged
-        || _unstableFirst <= _log.LastIndex
+        || _readRoundDue
+        || _reads.Count > 0
+        || HasWorkToPersist
         || _commitIndex > _revealedCommitIndex
         || _revealedState != (Role, Term, Leader);
 
-    private bool IsSingleVoter => _voters.Length == 1;
-
-    private int Majority => (_voters.Length / 2) + 1;
-
+    /// <summary>The term of an entry from the base to the last.</summary>
     public Term TermAt(LogIndex index) => _log.TermAt(index);
 
     /// <summary>
@@ -125,13 +134,14 @@ public sealed partial class RaftNode
     }
 
     /// <summary>
-    /// Takes a message of a peer. A message for another node, or from a node that is not a voter, is dropped. Take the
-    /// Ready after each AppendEntries, so that its entries can be matched with the bytes that came along.
+    /// Takes a message of a peer, member or not: the sender may know a newer configuration than this replica (Raft
+    /// thesis 4.1). A message for another node is dropped. Take the Ready after each AppendEntries and InstallSnapshot,
+    /// so that it can be matched with the bytes that came along.
     /// </summary>
     public void Step(RaftMessage message)
     {
         ArgumentNullException.ThrowIfNull(message);
-        if (message.To != Id || message.From == Id || OrdinalOf(message.From) < 0)
+        if (message.To != Id || message.From == Id || message.From.IsNone)
         {
             return;
         }
@@ -180,10 +190,13 @@ public sealed partial class RaftNode
         if (Role == RaftRole.Leader)
         {
             ReplicateToAll();
+            BeginReadRoundWhenDue();
         }
 
         _ready.Messages.Clear();
         (_ready.Messages, _outbox) = (_outbox, _ready.Messages);
+        _ready.ReadList.Clear();
+        (_ready.ReadList, _reads) = (_reads, _ready.ReadList);
         TakeWhatToPersist();
         Invariant.Check(_commitIndex >= _revealedCommitIndex, "the commit index never goes back");
         Invariant.Check(_commitIndex <= FlushedIndex, "what commits here is durable here");
@@ -252,13 +265,14 @@ public sealed partial class RaftNode
             case RaftMessageKind.TimeoutNow:
                 HandleTimeoutNow(message);
                 break;
+            case RaftMessageKind.InstallSnapshot:
+                HandleInstallSnapshot(message);
+                break;
             default:
                 // A kind of a newer version: Raft tolerates every lost message.
                 break;
         }
     }
-
-    private int OrdinalOf(NodeId node) => Array.IndexOf(_voters, node);
 
     private long RandomMs(long min, long max) => max <= min ? min : _random.NextInt64(min, max + 1);
 }

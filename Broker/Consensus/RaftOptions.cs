@@ -5,10 +5,13 @@ namespace Broker.Consensus;
 /// <summary>The settings of one replica of one group. All replicas of a group should agree on the times.</summary>
 public sealed record RaftOptions
 {
-    /// <summary>This replica's node; one of Voters.</summary>
+    /// <summary>This replica's node. It need not be one of Voters: it may be made a member later.</summary>
     public required NodeId Id { get; init; }
 
-    /// <summary>The nodes whose majority decides: 1 to 63, an odd number serves best.</summary>
+    /// <summary>
+    /// The voters that the group begins with, whose majority decides: an odd number serves best. It holds until the
+    /// disk knows a configuration; all replicas of a new group must agree on it.
+    /// </summary>
     public required IReadOnlyList<NodeId> Voters { get; init; }
 
     /// <summary>
@@ -51,6 +54,15 @@ public sealed record RaftOptions
     public long MaxUncommittedBytes { get; init; } = Limits.UncommittedBytesPerGroup;
 
     /// <summary>
+    /// How long a snapshot may be on its way to a follower before it is sent again. Default 5 minutes: the largest one
+    /// at the rate of a transfer. A failed transfer is known sooner.
+    /// </summary>
+    public TimeSpan SnapshotTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>Reads that wait for the confirmation of their leader; beyond it they are refused.</summary>
+    public int MaxPendingReads { get; init; } = Limits.PendingReadsPerGroup;
+
+    /// <summary>
     /// Who should lead first: this node campaigns at once while the group has never had a term. Default none: whoever
     /// times out first. Spreads the leaders of a new cluster's groups; it has no effect later.
     /// </summary>
@@ -58,14 +70,18 @@ public sealed record RaftOptions
 
     internal void Validate()
     {
-        Require(Voters.Count is >= 1 and <= 63, "Voters must name 1 to 63 nodes");
+        Require(!Id.IsNone, "Id must not be node 0");
+        Require(
+            Voters.Count <= GroupConfiguration.MaxMembers,
+            $"Voters must name at most {GroupConfiguration.MaxMembers} nodes");
         Require(Voters.Distinct().Count() == Voters.Count, "Voters must name each node once");
         Require(Voters.All(voter => !voter.IsNone), "Voters must not name node 0");
-        Require(Voters.Contains(Id), "Id must be one of Voters");
         Require(HeartbeatInterval >= TimeSpan.FromMilliseconds(1), "HeartbeatInterval must be 1 ms or more");
         Require(ElectionTimeoutMin >= 2 * HeartbeatInterval, "ElectionTimeoutMin must be two heartbeats or more");
         Require(ElectionTimeoutMax > ElectionTimeoutMin, "ElectionTimeoutMax must exceed ElectionTimeoutMin");
         Require(BrokenConnectionDelayMax.TotalMilliseconds >= 1, "BrokenConnectionDelayMax must be 1 ms or more");
+        Require(SnapshotTimeout > ElectionTimeoutMax, "SnapshotTimeout must exceed ElectionTimeoutMax");
+        Require(MaxPendingReads > 0, "MaxPendingReads must be positive");
         Require(MaxInFlightBytes > 0 && MaxAppendBytes > 0 && MaxUncommittedBytes > 0, "Byte limits must be positive");
     }
 

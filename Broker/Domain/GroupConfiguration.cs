@@ -5,8 +5,8 @@ namespace Broker.Domain;
 
 /// <summary>
 /// Who takes part in a group: voters, whose majority decides, and learners, which receive the log and do not count
-/// (Raft thesis 4.2.1). It never changes; each membership change makes a new one, which holds from the moment it is in a
-/// replica's log, committed or not (thesis 4.1).
+/// (Raft thesis 4.2.1). It never changes; each membership change makes a new one, which holds from the moment it is in
+/// a replica's log, committed or not (thesis 4.1).
 /// </summary>
 public sealed class GroupConfiguration : IEquatable<GroupConfiguration>
 {

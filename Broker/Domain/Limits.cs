@@ -53,6 +53,12 @@ public static class Limits
     /// </summary>
     public const int UncommittedBytesPerGroup = 32 * 1024 * 1024;
 
+    /// <summary>
+    /// Linearizable reads that wait for the confirmation of their leader, per group: one for each connection that the
+    /// node would take. A round trip confirms them all.
+    /// </summary>
+    public const int PendingReadsPerGroup = 10_000;
+
     /// <summary>Publishes that wait for a group's loop, per group.</summary>
     public const int WaitingProposalsPerGroup = 65_536;
 

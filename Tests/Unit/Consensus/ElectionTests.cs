@@ -225,11 +225,11 @@ public sealed class ElectionTests
     }
 
     [Fact]
-    public void Messages_of_strangers_and_for_others_are_dropped()
+    public void Messages_for_others_and_of_nobody_are_dropped()
     {
         var replica = new Replica(1, 3);
 
-        replica.Receive(VoteRequest(new NodeId(9), term: 5));
+        replica.Receive(VoteRequest(NodeId.None, term: 5));
         replica.Receive(new RaftMessage
         {
             Kind = RaftMessageKind.RequestVote,
@@ -245,7 +245,7 @@ public sealed class ElectionTests
     [Fact]
     public void Options_that_cannot_work_are_refused()
     {
-        Assert.Throws<ArgumentException>(() => new Replica(4, 3));
+        Assert.Throws<ArgumentException>(() => new Replica(0, 3));
         Assert.Throws<ArgumentException>(() => new Replica(1, 3, configure: o => o with { Voters = [One, One] }));
         Assert.Throws<ArgumentException>(
             () => new Replica(1, 3, configure: o => o with { ElectionTimeoutMin = TimeSpan.FromMilliseconds(150) }));

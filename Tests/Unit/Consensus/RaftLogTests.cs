@@ -10,7 +10,7 @@ public sealed class RaftLogTests
     public void Terms_are_found_at_every_index_after_any_appends_and_truncations()
     {
         var random = new Random(7);
-        var log = new RaftLog(LogIndex.None, []);
+        var log = new RaftLog(LogPosition.None, LogIndex.None, []);
         var model = new List<long>();
         for (var step = 0; step < 3_000; step++)
         {
@@ -39,18 +39,19 @@ public sealed class RaftLogTests
     {
         TermRun[] runs = [new(new LogIndex(1), new Term(2)), new(new LogIndex(4), new Term(5))];
 
-        AssertSame([2, 2, 2, 5, 5], new RaftLog(new LogIndex(5), runs));
+        AssertSame([2, 2, 2, 5, 5], new RaftLog(LogPosition.None, new LogIndex(5), runs));
     }
 
     [Fact]
     public void Runs_that_contradict_themselves_are_refused()
     {
-        Assert.Throws<InvariantException>(() => new RaftLog(new LogIndex(5), []));
-        Assert.Throws<InvariantException>(() => new RaftLog(new LogIndex(5), [new(new LogIndex(2), new Term(1))]));
+        Assert.Throws<InvariantException>(() => new RaftLog(LogPosition.None, new LogIndex(5), []));
+        Assert.Throws<InvariantException>(
+            () => new RaftLog(LogPosition.None, new LogIndex(5), [new(new LogIndex(2), new Term(1))]));
         Assert.Throws<InvariantException>(() => new RaftLog(
-            new LogIndex(5), [new(new LogIndex(1), new Term(3)), new(new LogIndex(3), new Term(2))]));
+            LogPosition.None, new LogIndex(5), [new(new LogIndex(1), new Term(3)), new(new LogIndex(3), new Term(2))]));
         Assert.Throws<InvariantException>(() => new RaftLog(
-            new LogIndex(2), [new(new LogIndex(1), new Term(1)), new(new LogIndex(3), new Term(2))]));
+            LogPosition.None, new LogIndex(2), [new(new LogIndex(1), new Term(1)), new(new LogIndex(3), new Term(2))]));
     }
 
     [Theory]
@@ -66,7 +67,7 @@ public sealed class RaftLogTests
         [
             new(new LogIndex(1), new Term(1)), new(new LogIndex(4), new Term(3)), new(new LogIndex(6), new Term(5)),
         ];
-        var log = new RaftLog(new LogIndex(7), runs);
+        var log = new RaftLog(LogPosition.None, new LogIndex(7), runs);
 
         Assert.Equal(new LogIndex(expected), log.LastPossibleAgreement(new LogIndex(index), new Term(term)));
     }

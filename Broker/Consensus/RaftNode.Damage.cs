@@ -1,0 +1,152 @@
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <content>
+/// Replicas whose disk has lost something that they may have acknowledged. Raft assumes that this cannot happen (thesis
+/// 3.8); so such a replica gives no vote that could bring a leader to power that lacks it too.
+/// <para>Fenced: the log lost its end, the vote is known. It votes for those whose log reaches the fence, appends and
+/// acknowledges, and is a replica as any other once its log reaches the fence again.</para>
+/// <para>Lost: log or vote are gone altogether. It takes part in nothing until a leader that has heard of the loss has
+/// made it a learner anew. Then it is passive: it appends and acknowledges, and gives no vote until it holds that
+/// configuration and knows it to be committed. By then it holds all that it had acknowledged and that was committed:
+/// the leader had it before it appended that configuration; and a leader that lacks it, because a newer one was
+/// elected, could not have committed the change, as the majorities of the two overlap without the replica that was
+/// lost.</para>
+/// </content>
+public sealed partial class RaftNode
+{
+    /// <summary>Losses are numbered from here on, so that none is taken for a round of reads.</summary>
+    private const long FirstLossNumber = 1L << 62;
+
+    /// <summary>While this replica leads: the losses that it heard of, at most one a node.</summary>
+    private readonly List<ReplicaLoss> _losses = [];
+
+    private LogPosition _fence;
+    private bool _fenceChanged;
+
+    /// <summary>See <see cref="HardState.PassiveUntil"/>.</summary>
+    private LogIndex _passiveUntil;
+
+    /// <summary>
+    /// This replica's loss. Drawn anew at each start: until it is passive, there is nothing to remember.
+    /// </summary>
+    private long _lossNumber;
+
+    /// <summary>Its log has lost an end that it may have acknowledged, and has not caught up with it.</summary>
+    public bool IsFenced => _fence != LogPosition.None;
+
+    /// <summary>It has lost its log or its vote, and gives no votes yet.</summary>
+    public bool IsPassive => _passiveUntil != LogIndex.None;
+
+    private bool IsLost => _passiveUntil == HardState.Lost.PassiveUntil;
+
+    private void RecoverDamage(RaftInitialState initial)
+    {
+        _fence = initial.Fence;
+        _passiveUntil = initial.HardState.PassiveUntil;
+        if (IsLost)
+        {
+            Invariant.Check(initial.LastIndex == LogIndex.None, "a replica that has lost its log begins without one");
+            _lossNumber = _random.NextInt64(FirstLossNumber, long.MaxValue);
+        }
+    }
+
+    private void LiftFenceWhenReached()
+    {
+        if (IsFenced && MatchIndex >= _log.BaseIndex && new LogPosition(MatchIndex, TermAt(MatchIndex)) >= _fence)
+        {
+            _fence = LogPosition.None;
+            _fenceChanged = true;
+        }
+    }
+
+    private void ReportLoss(RaftMessageKind kind) => Send(new RaftMessage
+    {
+        Kind = kind,
+        From = Id,
+        To = Leader,
+        Term = Term,
+        Reject = true,
+        Lost = true,
+        Context = _lossNumber,
+    });
+
+    /// <summary>
+    /// Only the number of this very loss shows that the leader heard of it before it made this replica a learner.
+    /// </summary>
+    private void BecomePassiveWhenLearner(RaftMessage heartbeat)
+    {
+        if (IsLost && heartbeat.LearnerSince > LogIndex.None && heartbeat.Context == _lossNumber)
+        {
+            _passiveUntil = heartbeat.LearnerSince;
+            MarkHardStateChanged();
+        }
+    }
+
+    private void EndPassivityWhenMemberAnew()
+    {
+        if (IsPassive && _commitIndex >= _passiveUntil)
+        {
+            Invariant.Check(_configuration.Index >= _passiveUntil, "the log holds what it waited for");
+            _passiveUntil = LogIndex.None;
+            MarkHardStateChanged();
+        }
+    }
+
+    private ReplicaLoss? FindLoss(NodeId node)
+    {
+        foreach (var loss in _losses)
+        {
+            if (loss.Node == node)
+            {
+                return loss;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>A follower says that its log is gone: what it acknowledged counts no more.</summary>
+    private void HearOfLoss(Follower follower, long number)
+    {
+        if (FindLoss(follower.Id) is { } known)
+        {
+            if (known.Number == number)
+            {
+                return;
+            }
+
+            _losses.Remove(known);
+        }
+
+        if (_losses.Count == GroupConfiguration.MaxMembers)
+        {
+            // That of a node that went and did not come back.
+            _losses.RemoveAt(0);
+        }
+
+        follower.Loss = new ReplicaLoss(follower.Id, number, _log.LastIndex);
+        follower.ForgetMatch(_log.LastIndex.Next());
+        _losses.Add(follower.Loss);
+    }
+
+    /// <summary>It takes part again only after a change of membership.</summary>
+    private static bool AwaitsChange(Follower follower) =>
+        follower.Loss is { } loss && (follower.IsVoter || follower.LearnerSince <= loss.HeardAt);
+
+    private bool IsMadeLearnerAnew(Follower follower) =>
+        follower.Loss is not null && !AwaitsChange(follower) && follower.LearnerSince <= _commitIndex;
+
+    /// <summary>The follower gives back the number of its loss without complaint: it is passive, on its disk.</summary>
+    private void EndLossWhenAccepted(Follower follower, long context)
+    {
+        if (follower.Loss is { } loss && context == loss.Number)
+        {
+            loss.IsOver = true;
+            follower.Loss = null;
+            follower.ForgetMatch(_log.LastIndex.Next());
+            _replicationDue = true;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+using Broker.Domain;
+
+namespace Broker.Consensus;
+
+/// <content>
+/// Dropping the log's beginning, and bringing a follower that is behind it up by a snapshot (Raft thesis 5.1).
+/// </content>
+public sealed partial class RaftNode
+{
+    /// <summary>The base that replaces the whole log, until a Ready has named it.</summary>
+    private LogPosition? _snapshot;
+
+    /// <summary>
+    /// The log begins after this index from now on; there is a snapshot of exactly it. Nothing for an index that was
+    /// dropped before.
+    /// </summary>
+    public void CompactThrough(LogIndex index)
+    {
+        if (index <= _log.BaseIndex)
+        {
+            return;
+        }
+
+        Invariant.Check(index <= _commitIndex, "only what is committed is dropped");
+        _log.CompactThrough(index);
+        foreach (var follower in _followers)
+        {
+            if (!follower.IsProbing && follower.NextIndex <= index)
+            {
+                follower.BecomeProbing(follower.NextIndex);
+                _replicationDue = true;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The transfer of a snapshot to a follower ended. When it failed, the follower is tried again after its next
+    /// answer to a heartbeat; when it arrived, its acknowledgement follows.
+    /// </summary>
+    public void ReportSnapshot(NodeId to, bool sent)
+    {
+        if (Role != RaftRole.Leader || FindFollower(to) is not { IsInstalling: true } follower)
+        {
+            return;
+        }
+
+        if (sent)
+        {
+            follower.SnapshotDeadlineMs = _nowMs + _snapshotTimeoutMs;
+        }
+        else
+        {
+            GiveUpSnapshot(follower);
+        }
+    }
+
+    private void GiveUpSnapshotWhenLate(Follower follower)
+    {
+        if (follower.IsInstalling && _nowMs >= follower.SnapshotDeadlineMs)
+        {
+            GiveUpSnapshot(follower);
+        }
+    }
+
+    private static void GiveUpSnapshot(Follower follower)
+    {
+        follower.BecomeProbing(follower.NextIndex);
+        follower.ProbeSent = true;
+    }
+
+    private void SendProbe(Follower follower)
+    {
+        if (follower.NextIndex > _log.BaseIndex)
+        {
+            SendEntries(follower);
+            return;
+        }
+
+        follower.BecomeInstalling(_log.BaseIndex, _nowMs + _snapshotTimeoutMs);
+        Send(new RaftMessage
+        {
+            Kind = RaftMessageKind.InstallSnapshot,
+            From = Id,
+            To = follower.Id,
+            Term = Term,
+            LogIndex = _log.BaseIndex,
+            LogTerm = _log.Base.Term,
+            CommitIndex = _commitIndex,
+        });
+    }
+
+    private void HandleInstallSnapshot(RaftMessage message)
+    {
+        HearLeader(message.From);
+        if (IsLost)
+        {
+            ReportLoss(RaftMessageKind.AppendEntriesResponse);
+            return;
+        }
+
+        var position = new LogPosition(message.LogIndex, message.LogTerm);
+        Invariant.Check(position.Index > LogIndex.None && position.Term > Term.None, "a snapshot has a position");
+        if (position.Index <= LogIndex.Max(_commitIndex, _log.BaseIndex))
+        {
+            // Late, or sent twice: the log never goes back to an older snapshot.
+            VerifyThrough(LogIndex.Max(_commitIndex, _log.BaseIndex));
+        }
+        else if (_log.Contains(position.Index, position.Term))
+        {
+            // The log holds what the snapshot stands for, and keeps what follows (Raft paper, figure 13, step 6).
+            VerifyThrough(position.Index);
+        }
+        else
+        {
+            ReplaceLog(position, message);
+        }
+
+        _leaderCommitIndex = LogIndex.Max(
+            _leaderCommitIndex, LogIndex.Max(position.Index, message.CommitIndex));
+        SendAcknowledgement();
+        CommitAsFollower();
+    }
+
+    private void ReplaceLog(LogPosition position, RaftMessage message)
+    {
+        Invariant.Check(message.Configurations.Count == 1, "a snapshot comes with its configuration");
+        var configuration = message.Configurations[0];
+        Invariant.Check(configuration.Index <= position.Index, "a snapshot holds its configuration");
+        _log.Reset(position);
+        _snapshot = position;
+        _truncateFrom = null;
+        _noop = null;
+        _appendedConfiguration = null;
+        _unstableFirst = position.Index.Next();
+
+        // Writes under way are of entries that are no more. What is committed stays durable: in the old log, until the
+        // snapshot that holds it is.
+        FlushedIndex = _commitIndex;
+        for (var i = 0; i < _pendingPersists.Count; i++)
+        {
+            _pendingPersists[i] = _pendingPersists[i] with { Last = LogIndex.None };
+        }
+
+        VerifyThrough(position.Index);
+        AdoptConfiguration(configuration, null);
+    }
+}
