@@ -34,7 +34,9 @@ public sealed partial class RaftNode
         if (message.LogIndex >= _log.BaseIndex && !_log.Contains(message.LogIndex, message.LogTerm))
         {
             Invariant.Check(message.LogIndex > _commitIndex, "a leader's log holds every committed entry");
-            Reject(message);
+            var hint = _log.LastPossibleAgreement(message.LogIndex, message.LogTerm);
+            Invariant.Check(hint >= _log.BaseIndex, "a leader's log agrees with what is committed");
+            Reject(message.LogIndex, hint);
             return;
         }
 
@@ -86,6 +88,7 @@ public sealed partial class RaftNode
             {
                 if (!CanAppendConfiguration)
                 {
+                    _configurationWaits = true;
                     return index.Previous();
                 }
 
@@ -112,23 +115,18 @@ public sealed partial class RaftNode
         _verifiedIndex = LogIndex.Max(_verifiedIndex, index);
     }
 
-    private void Reject(RaftMessage message)
+    private void Reject(LogIndex index, LogIndex hint) => Send(new RaftMessage
     {
-        var hint = _log.LastPossibleAgreement(message.LogIndex, message.LogTerm);
-        Invariant.Check(hint >= _log.BaseIndex, "a leader's log agrees with what is committed");
-        Send(new RaftMessage
-        {
-            Kind = RaftMessageKind.AppendEntriesResponse,
-            From = Id,
-            To = message.From,
-            Term = Term,
-            LogIndex = message.LogIndex,
-            LogTerm = _log.TermAt(hint),
-            Reject = true,
-            RejectHint = hint,
-            Force = IsFenced,
-        });
-    }
+        Kind = RaftMessageKind.AppendEntriesResponse,
+        From = Id,
+        To = Leader,
+        Term = Term,
+        LogIndex = index,
+        LogTerm = _log.TermAt(hint),
+        Reject = true,
+        RejectHint = hint,
+        Force = IsFenced,
+    });
 
     /// <summary>After a write: tells the leader of this term how much of its log is now durable here.</summary>
     private void AcknowledgeFlushed()
@@ -136,6 +134,21 @@ public sealed partial class RaftNode
         if (Role == RaftRole.Follower && !Leader.IsNone && MatchIndex > _acknowledgedIndex)
         {
             SendAcknowledgement();
+        }
+
+        if (_configurationWaits && CanAppendConfiguration)
+        {
+            AskForWaitingConfiguration();
+        }
+    }
+
+    /// <summary>The leader believes that what follows is on its way; a rejection makes it send it again.</summary>
+    private void AskForWaitingConfiguration()
+    {
+        _configurationWaits = false;
+        if (Role == RaftRole.Follower && !Leader.IsNone && _verifiedIndex >= _log.BaseIndex)
+        {
+            Reject(_verifiedIndex.Next(), _verifiedIndex);
         }
     }
 

@@ -25,6 +25,9 @@ public sealed partial class RaftNode
 
     private GroupConfiguration? _appendedConfiguration;
 
+    /// <summary>A configuration was not appended, see <see cref="CanAppendConfiguration"/>.</summary>
+    private bool _configurationWaits;
+
     /// <summary>Who takes part now.</summary>
     public GroupConfiguration Configuration => _configuration;
 
@@ -83,6 +86,8 @@ public sealed partial class RaftNode
             FindFollower(change.Node)!.LearnerSince = index;
         }
 
+        ReleaseConfirmedReads();
+
         return ProposeResult.Accepted;
     }
 
@@ -95,13 +100,23 @@ public sealed partial class RaftNode
         _configuration = initial.Configuration ?? first;
         _previousConfiguration = initial.PreviousConfiguration;
         _configurationUnsaved = initial.Configuration is null;
-        if (_configuration.Index > initial.LastIndex)
+        if (_configuration.Index <= initial.LastIndex)
         {
-            Invariant.Check(
-                _previousConfiguration is not null && _previousConfiguration.Index <= initial.LastIndex,
-                "the configuration on disk is at most one ahead of the log on disk");
-            AdoptConfiguration(_previousConfiguration, null);
+            return;
         }
+
+        if (_previousConfiguration is not null && _previousConfiguration.Index <= initial.LastIndex)
+        {
+            AdoptConfiguration(_previousConfiguration, null);
+            return;
+        }
+
+        // Damage cut the log before both. Which one holds there is not known, and need not be: the replica does not
+        // campaign before its log reaches the fence, and on the way there it takes in at least the older of the two,
+        // which has committed.
+        Invariant.Check(
+            initial.Fence != LogPosition.None, "the configuration on disk is at most one ahead of the log on disk");
+        AdoptConfiguration(GroupConfiguration.None, null);
     }
 
     private GroupConfiguration? ConfigurationAfter(MembershipChange change)

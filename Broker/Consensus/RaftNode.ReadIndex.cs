@@ -68,6 +68,9 @@ public sealed partial class RaftNode
                 SendHeartbeat(follower, _readRound);
             }
         }
+
+        // A change of membership may have left nobody to ask.
+        ReleaseConfirmedReads();
     }
 
     /// <summary>The heartbeats that are about to leave confirm whatever waits: earlier ones may be lost.</summary>

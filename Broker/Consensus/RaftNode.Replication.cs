@@ -316,7 +316,7 @@ public sealed partial class RaftNode
 
         if (!follower.IsProbing)
         {
-            follower.BecomeProbing(follower.MatchIndex.Next());
+            BecomeProbingAgain(follower);
             _replicationDue = true;
         }
         else if (follower.NextIndex.Previous() == message.LogIndex)
@@ -360,9 +360,8 @@ public sealed partial class RaftNode
             return;
         }
 
-        if (follower.IsProbing && (!follower.ProbeSent || follower.NextIndex <= _log.BaseIndex))
+        if (follower.IsProbing && !follower.ProbeSent)
         {
-            follower.ProbeSent = false;
             _replicationDue = true;
         }
         else if (follower.IsProbing || message.LogIndex < follower.NextIndex.Previous())
@@ -377,7 +376,7 @@ public sealed partial class RaftNode
     {
         if (FindFollower(peer) is { } follower)
         {
-            follower.BecomeProbing(follower.IsProbing ? follower.NextIndex : follower.MatchIndex.Next());
+            BecomeProbingAgain(follower);
             follower.ProbeSent = true;
         }
     }
@@ -386,9 +385,18 @@ public sealed partial class RaftNode
     {
         if (FindFollower(peer) is { IsProbing: true } follower)
         {
-            follower.BecomeProbing(follower.NextIndex);
+            BecomeProbingAgain(follower);
             _replicationDue = true;
         }
+    }
+
+    /// <summary>
+    /// Asks first for the entry at the base, if it may be there: a snapshot is the dearer way to find out.
+    /// </summary>
+    private void BecomeProbingAgain(Follower follower)
+    {
+        var next = follower.IsProbing ? follower.NextIndex : follower.MatchIndex.Next();
+        follower.BecomeProbing(LogIndex.Max(next, _log.BaseIndex.Next()));
     }
 
     /// <summary>

@@ -25,9 +25,11 @@ public sealed partial class RaftNode
         _log.CompactThrough(index);
         foreach (var follower in _followers)
         {
-            if (!follower.IsProbing && follower.NextIndex <= index)
+            if (!follower.IsInstalling && follower.NextIndex <= index)
             {
-                follower.BecomeProbing(follower.NextIndex);
+                var probeSent = follower.ProbeSent;
+                follower.BecomeProbing(index.Next());
+                follower.ProbeSent = probeSent;
                 _replicationDue = true;
             }
         }
@@ -62,9 +64,12 @@ public sealed partial class RaftNode
         }
     }
 
-    private static void GiveUpSnapshot(Follower follower)
+    /// <summary>
+    /// The follower is asked for the entry at the base first: the snapshot may have arrived, and its answer be lost.
+    /// </summary>
+    private void GiveUpSnapshot(Follower follower)
     {
-        follower.BecomeProbing(follower.NextIndex);
+        follower.BecomeProbing(_log.BaseIndex.Next());
         follower.ProbeSent = true;
     }
 
@@ -117,7 +122,11 @@ public sealed partial class RaftNode
 
         _leaderCommitIndex = LogIndex.Max(
             _leaderCommitIndex, LogIndex.Max(position.Index, message.CommitIndex));
-        SendAcknowledgement();
+        if (MatchIndex >= position.Index)
+        {
+            SendAcknowledgement();
+        }
+
         CommitAsFollower();
     }
 

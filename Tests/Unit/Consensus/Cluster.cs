@@ -13,9 +13,11 @@ internal sealed class Cluster
     private readonly Dictionary<Term, NodeId> _leaders = [];
     private readonly HashSet<(int, int)> _cut = [];
 
-    public Cluster(int size, int seed = 1, Func<RaftOptions, RaftOptions>? configure = null)
+    /// <summary>Replicas numbered from 1; the group begins with the first ones as voters, 0: with all.</summary>
+    public Cluster(int size, int seed = 1, Func<RaftOptions, RaftOptions>? configure = null, int voters = 0)
     {
-        Replicas = [.. Enumerable.Range(1, size).Select(id => new Replica(id, size, seed + id, 0, configure))];
+        voters = voters == 0 ? size : voters;
+        Replicas = [.. Enumerable.Range(1, size).Select(id => new Replica(id, voters, seed + id, 0, configure))];
     }
 
     public Cluster(IEnumerable<Replica> replicas)
@@ -121,7 +123,7 @@ internal sealed class Cluster
             Pump();
         }
 
-        NowMs = this[id].Node.NextDeadlineMs;
+        NowMs = Math.Min(this[id].Node.NextDeadlineMs, NowMs + 100);
         foreach (var other in Replicas.Where(r => r.IsUp && r.Id.Value != id))
         {
             other.Tick(NowMs);
