@@ -25,7 +25,8 @@ public enum ProposeResult
 
     /// <summary>
     /// The change makes no sense now: the node is a member already, or is none; it is the last voter; it is a learner
-    /// that has not caught up; the group has its full number of members.
+    /// that has not caught up; the group has its full number of members; or too few of the voters that would remain
+    /// answer, so that the group could never commit again.
     /// </summary>
     InvalidChange,
 }

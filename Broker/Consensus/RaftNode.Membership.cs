@@ -151,8 +151,26 @@ public sealed partial class RaftNode
 
     private bool CanPromote(NodeId node) => _configuration.IsLearner(node) && IsCaughtUp(FindFollower(node)!);
 
-    private bool CanRemove(NodeId node) =>
-        _configuration.IsLearner(node) || (_configuration.IsVoter(node) && _configuration.Voters.Length > 1);
+    /// <summary>
+    /// A voter goes only when a majority of those that remain answer and have lost nothing: the change itself needs
+    /// them, and could not be undone without them.
+    /// </summary>
+    private bool CanRemove(NodeId node)
+    {
+        if (!_configuration.IsVoter(node))
+        {
+            return _configuration.IsLearner(node);
+        }
+
+        var answering = _configuration.IsVoter(Id) && node != Id ? 1 : 0;
+        foreach (var follower in _followers)
+        {
+            var stays = follower.IsVoter && follower.Id != node;
+            answering += stays && follower.Loss is null && IsRecentlyActive(follower) ? 1 : 0;
+        }
+
+        return answering > (_configuration.Voters.Length - 1) / 2;
+    }
 
     private void AdoptConfiguration(GroupConfiguration configuration, GroupConfiguration? previous)
     {

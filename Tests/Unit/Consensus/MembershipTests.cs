@@ -152,6 +152,19 @@ public sealed class MembershipTests
     }
 
     [Fact]
+    public void Voter_is_not_removed_when_too_few_of_the_others_answer()
+    {
+        var cluster = new Cluster(3);
+        var leader = cluster.Elect(1);
+        cluster[3].Crash();
+        cluster.Run(600);
+
+        Assert.Equal(ProposeResult.InvalidChange, leader.Change(MembershipChangeKind.Remove, 2));
+        Assert.Equal(ProposeResult.InvalidChange, leader.Change(MembershipChangeKind.Remove, 1));
+        Assert.Equal(ProposeResult.Accepted, leader.Change(MembershipChangeKind.Remove, 3));
+    }
+
+    [Fact]
     public void Group_holds_no_more_members_than_its_limit()
     {
         var cluster = new Cluster(1);
