@@ -1,0 +1,63 @@
+using System.Globalization;
+using Broker.Consensus;
+using Broker.Domain;
+
+namespace Broker.Tests.Unit.Consensus;
+
+/// <summary>The words of a trace: for each kind of message the fields that it names, under their own names.</summary>
+internal static class ScriptText
+{
+    public static string Describe(RaftMessage message)
+    {
+        var detail = message.Kind switch
+        {
+            RaftMessageKind.AppendEntries =>
+                $"after {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}"
+                + (message.EntryCount > 0 ? $" entries {Entries(message.LogIndex.Next(), message.EntryTerms)}" : "")
+                + (message.Context != 0 ? " answer" : ""),
+            RaftMessageKind.AppendEntriesResponse when message.Reject =>
+                $"rejects {message.LogIndex} hint {message.RejectHint}/{message.LogTerm}",
+            RaftMessageKind.AppendEntriesResponse => $"flushed {message.LogIndex} agrees {message.RejectHint}",
+            RaftMessageKind.RequestVote or RaftMessageKind.RequestPreVote =>
+                $"last {message.LogIndex}/{message.LogTerm}" + (message.Force ? " force" : "") + Context(message),
+            RaftMessageKind.RequestVoteResponse or RaftMessageKind.RequestPreVoteResponse =>
+                (message.Reject ? "refused" : "granted") + Context(message),
+            RaftMessageKind.Heartbeat => $"commit {message.CommitIndex}" + Context(message),
+            RaftMessageKind.HeartbeatResponse =>
+                (message.Reject ? "refused" : $"flushed {message.LogIndex}") + Context(message),
+            _ => "",
+        };
+        return $"{Route(message)} t{message.Term} {detail}".TrimEnd();
+    }
+
+    /// <summary>Which message, in as few words as tell it from others on the same way.</summary>
+    public static string Name(RaftMessage message) => message.Kind == RaftMessageKind.AppendEntries
+        ? $"{Route(message)} after {message.LogIndex}" + (message.EntryCount > 0 ? $" +{message.EntryCount}" : "")
+        : Route(message);
+
+    public static string Route(RaftMessage message) => $"{message.Kind} {message.From}->{message.To}";
+
+    /// <summary>Entries by their terms, equal ones together: <c>1..3 t1, 4 t2</c>.</summary>
+    public static string Entries(LogIndex first, IReadOnlyList<Term> terms)
+    {
+        var runs = new List<string>();
+        for (var from = 0; from < terms.Count;)
+        {
+            var to = from;
+            while (to + 1 < terms.Count && terms[to + 1] == terms[from])
+            {
+                to++;
+            }
+
+            runs.Add((from == to ? $"{first + from}" : $"{first + from}..{first + to}") + $" t{terms[from]}");
+            from = to + 1;
+        }
+
+        return runs.Count == 0 ? "none" : string.Join(", ", runs);
+    }
+
+    public static int Number(string word) => int.Parse(word, NumberStyles.None, CultureInfo.InvariantCulture);
+
+    private static string Context(RaftMessage message) =>
+        message.Context == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $" round {message.Context}");
+}
