@@ -149,6 +149,7 @@ public sealed class ElectionTests
     [Theory]
     [InlineData(RaftMessageKind.AppendEntries, RaftMessageKind.HeartbeatResponse)]
     [InlineData(RaftMessageKind.Heartbeat, RaftMessageKind.HeartbeatResponse)]
+    [InlineData(RaftMessageKind.InstallSnapshot, RaftMessageKind.HeartbeatResponse)]
     [InlineData(RaftMessageKind.RequestVote, RaftMessageKind.RequestVoteResponse)]
     [InlineData(RaftMessageKind.RequestPreVote, RaftMessageKind.RequestPreVoteResponse)]
     public void Sender_of_an_older_term_is_told_the_newer_one(RaftMessageKind kind, RaftMessageKind answer)

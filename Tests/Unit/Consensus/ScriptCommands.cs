@@ -7,8 +7,11 @@ namespace Broker.Tests.Unit.Consensus;
 /// The commands of a scene. A message filter is a way, <c>1-&gt;2</c>, <c>1-&gt;</c> or <c>-&gt;2</c>, a kind, and a
 /// number, <c>#2</c> for the second of those that match; each part may be left out.
 /// <code>
-/// group 3 window=300       three voters; options: append, window, uncommitted (bytes), prefer (a node)
-/// disk 1 term=4 vote=2 log=1,1,4     what node 1 finds on its disk; before start
+/// group 3 window=300       three voters; options: append, window, uncommitted (bytes), prefer (a node), spare (nodes
+///                          that are no members yet)
+/// disk 1 term=4 vote=2 log=1,1,4     what node 1 finds on its disk; before start. base=3/1 is a snapshot before the
+///                          log, fence=5/4 what an end of the log was that got damaged
+/// lose 1                   node 1, which is down, finds its disk empty, and knows that it was not
 /// start                    all nodes start that are down
 /// lead 1                   node 1 wins an election and all is delivered; only the outcome is traced
 /// timeout 1                node 1's clock runs to its next deadline: an election timeout, a leader's heartbeat
@@ -19,8 +22,13 @@ namespace Broker.Tests.Unit.Consensus;
 /// cut 1 3 | cut 3 | heal   node 1 and 3, node 3 and all others, lose what they send each other
 /// propose 1 [n]            n proposals (one) before one Ready
 /// hold 1 | persist 1 [n] | flow 1    node 1's writes wait; n of them (all) finish; they finish at once again
+/// change 1 AddLearner 4    node 1 is asked for a change of members: AddLearner, Promote or Remove
+/// read 1 7                 node 1 is asked for a read index; 7 names the read
+/// compact 1 5              node 1's log through entry 5 goes; a snapshot is durable there
+/// snapshot 1 3 sent        node 1 is told that its snapshot for node 3 is sent, or failed
 /// transfer 1 3 | unreachable 1 3 | reachable 1 3     node 1 is asked, or is told of its connection to 3
 /// crash 1 | restart 1 | status [1]
+/// tear 1                   node 1 crashes within its oldest write, after the vote file and before the log
 /// quietly tick 1 900       any command, without a trace
 /// </code>
 /// </summary>
@@ -52,6 +60,9 @@ internal sealed class ScriptCommands(ScriptWorld world)
                 return true;
             case "disk":
                 Prepare(rest);
+                return true;
+            case "lose":
+                Node(rest).Prepare(ScriptDisk.Prepared(HardState.Lost, LogPosition.None, LogPosition.None, []));
                 return true;
             case "start":
                 StartAll();
@@ -135,6 +146,9 @@ internal sealed class ScriptCommands(ScriptWorld world)
             case "crash":
                 Node(rest).Crash();
                 return true;
+            case "tear":
+                Node(rest).CrashTorn();
+                return true;
             case "restart":
                 Node(rest).Start();
                 return true;
@@ -156,12 +170,35 @@ internal sealed class ScriptCommands(ScriptWorld world)
             case "reachable":
                 Node(rest).Node.ReportReachable(Peer(rest));
                 break;
+            case "snapshot":
+                Node(rest).Node.ReportSnapshot(Peer(rest), rest[2] == "sent");
+                break;
             default:
-                return false;
+                return TryRunMembers(verb, rest);
         }
 
         Node(rest).Drain();
         return true;
+    }
+
+    private bool TryRunMembers(string verb, string[] rest)
+    {
+        switch (verb)
+        {
+            case "change":
+                var kind = Enum.Parse<MembershipChangeKind>(rest[1]);
+                Report(Node(rest).Change(new MembershipChange(kind, new NodeId(ScriptText.Number(rest[2])))));
+                return true;
+            case "read":
+                world.Trace(Node(rest).Node.TryReadIndex(ScriptText.Number(rest[1])) ? "asked" : "refused");
+                Node(rest).Drain();
+                return true;
+            case "compact":
+                Node(rest).CompactThrough(new LogIndex(ScriptText.Number(rest[1])));
+                return true;
+            default:
+                return false;
+        }
     }
 
     private ScriptNode Node(string[] rest) => world[ScriptText.Number(rest[0])];
@@ -170,13 +207,11 @@ internal sealed class ScriptCommands(ScriptWorld world)
 
     private void MakeGroup(int size, ScriptOptions given)
     {
-        for (var id = 1; id <= size; id++)
+        var voters = Enumerable.Range(1, size).Select(static voter => new NodeId(voter)).ToArray();
+        world.Define(new GroupConfiguration(LogIndex.None, voters, []), LogPosition.None);
+        for (var id = 1; id <= size + given.Number("spare", 0); id++)
         {
-            var defaults = new RaftOptions
-            {
-                Id = new NodeId(id),
-                Voters = [.. Enumerable.Range(1, size).Select(static voter => new NodeId(voter))],
-            };
+            var defaults = new RaftOptions { Id = new NodeId(id), Voters = voters };
             world.Add(defaults with
             {
                 MaxAppendBytes = given.Number("append", defaults.MaxAppendBytes),
@@ -191,7 +226,14 @@ internal sealed class ScriptCommands(ScriptWorld world)
     {
         var given = new ScriptOptions(rest[1..]);
         var state = new HardState(new Term(given.Number("term", 0)), new NodeId(given.Number("vote", 0)));
-        Node(rest).Prepare(state, given.Numbers("log").Select(static term => new Term(term)));
+        var basePosition = given.Position("base");
+        if (basePosition != LogPosition.None)
+        {
+            world.DefineSnapshot(basePosition);
+        }
+
+        var terms = given.Numbers("log").Select(static term => new Term(term));
+        Node(rest).Prepare(ScriptDisk.Prepared(state, basePosition, given.Position("fence"), terms));
     }
 
     private void StartAll()

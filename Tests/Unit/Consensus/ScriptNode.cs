@@ -12,11 +12,11 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
 {
     private const int EntryBytes = 100;
 
-    private readonly Queue<Write> _writes = new();
-    private List<Term> _disk = [];
-    private HardState _hardState;
+    private readonly Queue<ScriptWrite> _writes = new();
+    private ScriptDisk _disk = new();
     private RaftNode? _node;
     private long _nowMs;
+    private int _starts;
 
     public NodeId Id => options.Id;
 
@@ -29,36 +29,17 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
 
     public LogIndex Applied { get; private set; }
 
-    public bool HasDurable(LogIndex index, Term term) =>
-        index.Value <= _disk.Count && _disk[(int)index.Value - 1] == term;
+    public bool HasDurable(LogIndex index, Term term) => _disk.Holds(index, term);
 
     /// <summary>What is on the disk before the node starts.</summary>
-    public void Prepare(HardState hardState, IEnumerable<Term> log)
-    {
-        _hardState = hardState;
-        _disk = [.. log];
-    }
+    public void Prepare(ScriptDisk disk) => _disk = disk;
 
     public void Start()
     {
         Assert.False(IsUp, $"node {Id} is up already");
-        var runs = new List<TermRun>();
-        for (var i = 0; i < _disk.Count; i++)
-        {
-            if (i == 0 || _disk[i] != _disk[i - 1])
-            {
-                runs.Add(new TermRun(new LogIndex(i + 1), _disk[i]));
-            }
-        }
-
-        var initial = new RaftInitialState
-        {
-            HardState = _hardState,
-            LastIndex = new LogIndex(_disk.Count),
-            TermRuns = runs,
-        };
-        _node = new RaftNode(options, initial, _ => EntryBytes, new ScriptRandom(Id.Value), _nowMs);
-        Applied = LogIndex.None;
+        var random = new ScriptRandom(Id.Value, ++_starts);
+        _node = new RaftNode(options, _disk.Recover(), _ => EntryBytes, random, _nowMs);
+        Applied = _disk.Base.Index;
     }
 
     /// <summary>Loses what was not durable. What was sent is still on its way.</summary>
@@ -66,6 +47,13 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
     {
         _node = null;
         _writes.Clear();
+    }
+
+    /// <summary>Crashes in the middle of its oldest write: the vote file is durable, the log is as it was.</summary>
+    public void CrashTorn()
+    {
+        _disk.ApplyVoteFile(_writes.Peek());
+        Crash();
     }
 
     /// <summary>
@@ -108,6 +96,23 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
         return ProposeResult.Accepted;
     }
 
+    public ProposeResult Change(MembershipChange change)
+    {
+        var result = Node.TryChangeConfiguration(change, out _);
+        Drain();
+        return result;
+    }
+
+    /// <summary>A snapshot at this index is durable; the log up to it goes.</summary>
+    public void CompactThrough(LogIndex index)
+    {
+        var position = new LogPosition(index, Node.TermAt(index));
+        world.DefineSnapshot(position);
+        Node.CompactThrough(index);
+        _disk.CompactThrough(index, position.Term);
+        Drain();
+    }
+
     public void Step(RaftMessage message)
     {
         Node.Step(message);
@@ -145,16 +150,20 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
     {
         if (!IsUp)
         {
-            return $"{Id} is down; on disk: term {_hardState.Term} vote {_hardState.VotedFor}"
-                + $" log {ScriptText.Entries(new LogIndex(1), _disk)}";
+            return $"{Id} is down; on disk: {_disk}";
         }
 
+        var first = Node.BaseIndex.Next();
         var status = $"{Id} {Node.Role} t{Node.Term} vote {Node.VotedFor} leader {Node.Leader}"
-            + $" log {ScriptText.Entries(new LogIndex(1), TermsOf(new LogIndex(1), Node.LastIndex))}"
-            + $" flushed {Node.FlushedIndex} commit {Node.CommitIndex}";
+            + (Node.BaseIndex > LogIndex.None ? $" base {Node.BaseIndex}" : "")
+            + $" log {ScriptText.Entries(first, TermsOf(first, Node.LastIndex))}"
+            + $" flushed {Node.FlushedIndex} commit {Node.CommitIndex}"
+            + (Node.Configuration.Index > LogIndex.None ? $" members {Node.Configuration}" : "")
+            + (Node.IsFenced ? " fenced" : "") + (Node.IsPassive ? " passive" : "");
         return Node.Followers.Aggregate(status, static (text, follower) =>
             $"{text} | {follower.NodeId} match {follower.MatchIndex} next {follower.NextIndex}"
-            + (follower.RecentlyActive ? "" : " silent"));
+            + (follower.RecentlyActive ? "" : " silent") + (follower.IsLearner ? " learner" : "")
+            + (follower.IsLost ? " lost" : ""));
     }
 
     private void Take(Ready ready)
@@ -168,9 +177,13 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
         if (ready.PersistSequence != 0)
         {
             List<Term> terms = ready.HasEntries ? TermsOf(ready.AppendFirst, ready.AppendLast) : [];
-            _writes.Enqueue(new Write(
-                ready.PersistSequence, ready.HardState, ready.TruncateFrom, ready.AppendFirst, terms));
-            world.Trace($"{Id} writes #{ready.PersistSequence}:{Describe(ready, terms)}");
+            _writes.Enqueue(new ScriptWrite(ready, terms));
+            world.Trace($"{Id} writes #{ready.PersistSequence}:{_writes.Last()}");
+        }
+
+        if (ready.AppendedConfiguration is { } configuration)
+        {
+            world.Define(configuration, new LogPosition(configuration.Index, Node.TermAt(configuration.Index)));
         }
 
         foreach (var message in ready.Messages)
@@ -179,23 +192,28 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
             world.Send(message);
         }
 
+        foreach (var read in ready.Reads)
+        {
+            world.Trace($"{Id} read {read.Context}: " + (read.Refused ? "refused" : $"at {read.Index}"));
+        }
+
         if (ready.CommitIndex > Applied)
         {
             world.Trace($"{Id} commits {ready.CommitIndex}");
-            for (var index = Applied.Next(); index <= ready.CommitIndex; index = index.Next())
-            {
-                world.CheckApplied(this, index, Node.TermAt(index));
-            }
-
-            Applied = ready.CommitIndex;
+            Apply(ready.CommitIndex);
         }
     }
 
-    private static string Describe(Ready ready, List<Term> terms) =>
-        (ready.HardState is { } state ? $" term {state.Term} vote {state.VotedFor}" : "")
-        + (ready.TruncateFrom is { } from ? $" truncate from {from}" : "")
-        + (terms.Count > 0 ? $" append {ScriptText.Entries(ready.AppendFirst, terms)}" : "")
-        + (ready.Noop is { } noop ? $" no-op {noop}" : "");
+    /// <summary>What a snapshot brought is applied with it.</summary>
+    private void Apply(LogIndex commitIndex)
+    {
+        for (var index = LogIndex.Max(Applied, Node.BaseIndex).Next(); index <= commitIndex; index = index.Next())
+        {
+            world.CheckApplied(this, index, Node.TermAt(index));
+        }
+
+        Applied = commitIndex;
+    }
 
     private List<Term> TermsOf(LogIndex first, LogIndex last)
     {
@@ -211,17 +229,7 @@ internal sealed class ScriptNode(RaftOptions options, ScriptWorld world)
     private void FinishWrite()
     {
         var write = _writes.Dequeue();
-        _hardState = write.HardState ?? _hardState;
-        if (write.TruncateFrom is { } from && _disk.Count >= from.Value)
-        {
-            _disk.RemoveRange((int)from.Value - 1, _disk.Count - (int)from.Value + 1);
-        }
-
-        Assert.True(write.Terms.Count == 0 || write.First.Value == _disk.Count + 1, "entries follow one another");
-        _disk.AddRange(write.Terms);
+        _disk.Apply(write);
         Node.Persisted(write.Sequence);
     }
-
-    private sealed record Write(
-        long Sequence, HardState? HardState, LogIndex? TruncateFrom, LogIndex First, IReadOnlyList<Term> Terms);
 }

@@ -1,3 +1,5 @@
+using Broker.Domain;
+
 namespace Broker.Tests.Unit.Consensus;
 
 /// <summary>The words <c>name=value</c> at the end of a command.</summary>
@@ -16,6 +18,13 @@ internal sealed class ScriptOptions
 
     public int Number(string name, int otherwise) =>
         _values.TryGetValue(name, out var value) ? ScriptText.Number(value) : otherwise;
+
+    /// <summary>An entry's index and term, <c>5/3</c>.</summary>
+    public LogPosition Position(string name)
+    {
+        var parts = _values.GetValueOrDefault(name, "0/0").Split('/');
+        return new LogPosition(new LogIndex(ScriptText.Number(parts[0])), new Term(ScriptText.Number(parts[1])));
+    }
 
     /// <summary>Numbers with commas between them; <c>2x400</c> stands for four hundred times 2.</summary>
     public IEnumerable<int> Numbers(string name)

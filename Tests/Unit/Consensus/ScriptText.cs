@@ -7,21 +7,29 @@ namespace Broker.Tests.Unit.Consensus;
 /// <summary>The words of a trace: for each kind of message the fields that it names, under their own names.</summary>
 internal static class ScriptText
 {
+    private const long FirstLoss = 1L << 62;
+
     public static string Describe(RaftMessage message)
     {
         var detail = message.Kind switch
         {
+            _ when message.Lost => "lost" + Context(message),
             RaftMessageKind.AppendEntries =>
                 $"after {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}"
                 + (message.EntryCount > 0 ? $" entries {Entries(message.LogIndex.Next(), message.EntryTerms)}" : "")
                 + (message.Context != 0 ? " answer" : ""),
             RaftMessageKind.AppendEntriesResponse when message.Reject =>
-                $"rejects {message.LogIndex} hint {message.RejectHint}/{message.LogTerm}",
+                $"rejects {message.LogIndex} hint {message.RejectHint}/{message.LogTerm}"
+                + (message.Force ? " damaged" : ""),
+            RaftMessageKind.InstallSnapshot =>
+                $"at {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}",
             RaftMessageKind.AppendEntriesResponse => $"flushed {message.LogIndex} agrees {message.RejectHint}",
             RaftMessageKind.RequestVote or RaftMessageKind.RequestPreVote =>
                 $"last {message.LogIndex}/{message.LogTerm}" + (message.Force ? " force" : "") + Context(message),
             RaftMessageKind.RequestVoteResponse or RaftMessageKind.RequestPreVoteResponse =>
                 (message.Reject ? "refused" : "granted") + Context(message),
+            RaftMessageKind.Heartbeat when message.LearnerSince > LogIndex.None =>
+                $"commit {message.CommitIndex} learner since {message.LearnerSince}" + Context(message),
             RaftMessageKind.Heartbeat => $"commit {message.CommitIndex}" + Context(message),
             RaftMessageKind.HeartbeatResponse =>
                 (message.Reject ? "refused" : $"flushed {message.LogIndex}") + Context(message),
@@ -58,6 +66,14 @@ internal static class ScriptText
 
     public static int Number(string word) => int.Parse(word, NumberStyles.None, CultureInfo.InvariantCulture);
 
-    private static string Context(RaftMessage message) =>
-        message.Context == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $" round {message.Context}");
+    public static string Members(GroupConfiguration members) =>
+        members.Voters.Length + members.Learners.Length == 0 ? "nobody" : members.ToString();
+
+    /// <summary>Losses are numbered from 2 to the power of 62 on, rounds of heartbeats and pre-votes from 1.</summary>
+    private static string Context(RaftMessage message) => message.Context switch
+    {
+        0 => "",
+        < FirstLoss => string.Create(CultureInfo.InvariantCulture, $" round {message.Context}"),
+        _ => string.Create(CultureInfo.InvariantCulture, $" loss {message.Context - FirstLoss}"),
+    };
 }

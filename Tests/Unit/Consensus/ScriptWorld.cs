@@ -20,6 +20,9 @@ internal sealed class ScriptWorld
     private readonly Dictionary<LogIndex, Term> _applied = [];
     private readonly SortedDictionary<int, ScriptNode> _nodes = [];
 
+    /// <summary>The members that entries and snapshots hold, by the entry's name.</summary>
+    private readonly Dictionary<LogPosition, GroupConfiguration> _configurations = [];
+
     public IEnumerable<ScriptNode> Nodes => _nodes.Values;
 
     public IReadOnlyList<RaftMessage> Network => _network;
@@ -80,8 +83,21 @@ internal sealed class ScriptWorld
             }
 
             Trace($"{to.Id} takes {ScriptText.Name(message)}");
-            to.Step(message);
+            to.Step(WithConfigurations(message));
         }
+    }
+
+    /// <summary>An entry, or a snapshot, holds this configuration.</summary>
+    public void Define(GroupConfiguration configuration, LogPosition holder) =>
+        _configurations[holder] = configuration;
+
+    /// <summary>A snapshot at a committed entry holds the members that are in force there.</summary>
+    public void DefineSnapshot(LogPosition position)
+    {
+        var inForce = _configurations
+            .Where(held => held.Key.Index <= position.Index && IsApplied(held.Key))
+            .MaxBy(static held => held.Key.Index).Value;
+        Define(inForce, position);
     }
 
     /// <summary>Delivers everything, and what it causes, until all is quiet.</summary>
@@ -108,7 +124,8 @@ internal sealed class ScriptWorld
         foreach (var (index, term) in _applied)
         {
             Assert.True(
-                index <= leader.Node.LastIndex && leader.Node.TermAt(index) == term,
+                index < leader.Node.BaseIndex
+                || (index <= leader.Node.LastIndex && leader.Node.TermAt(index) == term),
                 $"leader {leader.Id} has the committed entry {index}/{term}");
         }
     }
@@ -123,8 +140,48 @@ internal sealed class ScriptWorld
         Assert.True(node.HasDurable(index, term), $"what node {node.Id} applies is on its own disk");
         if (node.Node.Role == RaftRole.Leader)
         {
-            var durable = Nodes.Count(other => other.HasDurable(index, term));
-            Assert.True(durable > _nodes.Count / 2, $"the committed entry {index}/{term} is on a majority of disks");
+            var voters = node.Node.Configuration.Voters;
+            var durable = voters.Count(voter => this[voter.Value].HasDurable(index, term));
+            Assert.True(durable > voters.Length / 2, $"the committed entry {index}/{term} is on a majority of disks");
         }
+    }
+
+    /// <summary>What the group began with counts as applied.</summary>
+    private bool IsApplied(LogPosition position) =>
+        position == LogPosition.None || _applied.GetValueOrDefault(position.Index) == position.Term;
+
+    /// <summary>A caller finds the configurations among the bytes that travel with a message.</summary>
+    private RaftMessage WithConfigurations(RaftMessage message)
+    {
+        var held = new List<GroupConfiguration>();
+        for (var i = 0; i < message.EntryCount; i++)
+        {
+            var entry = new LogPosition(message.LogIndex + (i + 1), message.EntryTerms[i]);
+            if (entry.Index > LogIndex.None && _configurations.TryGetValue(entry, out var configuration))
+            {
+                held.Add(configuration);
+            }
+        }
+
+        if (message.Kind == RaftMessageKind.InstallSnapshot)
+        {
+            held.Add(_configurations[new LogPosition(message.LogIndex, message.LogTerm)]);
+        }
+
+        return held.Count == 0 ? message : new RaftMessage
+        {
+            Kind = message.Kind,
+            From = message.From,
+            To = message.To,
+            Term = message.Term,
+            LogIndex = message.LogIndex,
+            LogTerm = message.LogTerm,
+            CommitIndex = message.CommitIndex,
+            EntryCount = message.EntryCount,
+            EntryTerms = message.EntryTerms,
+            Context = message.Context,
+            LearnerSince = message.LearnerSince,
+            Configurations = held,
+        };
     }
 }
