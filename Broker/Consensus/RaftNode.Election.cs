@@ -45,7 +45,14 @@ public sealed partial class RaftNode
     /// disk, so that a leader's log begins after what it has committed.
     /// </summary>
     private bool CanCampaign =>
-        _configuration.IsVoter(Id) && !IsPassive && !IsFenced && FlushedIndex >= _log.BaseIndex;
+        (_configuration.IsVoter(Id) || MayStillBeNeeded) && !IsPassive && !IsFenced && FlushedIndex >= _log.BaseIndex;
+
+    /// <summary>
+    /// Until the configuration without this voter has committed, it may hold the only log that can win the election;
+    /// its own vote does not count meanwhile (Raft thesis 4.2.2).
+    /// </summary>
+    private bool MayStillBeNeeded =>
+        _configuration.Index > _commitIndex && _previousConfiguration is { } before && before.IsVoter(Id);
 
     private long FirstElectionDeadline()
     {
@@ -375,5 +382,7 @@ public sealed partial class RaftNode
         EnterLeadership();
     }
 
-    private ulong BitOf(NodeId voter) => 1UL << _configuration.Voters.IndexOf(voter);
+    /// <summary>None for a candidate that is no voter any more: its own vote does not count.</summary>
+    private ulong BitOf(NodeId node) =>
+        _configuration.Voters.IndexOf(node) is >= 0 and var ordinal ? 1UL << ordinal : 0;
 }

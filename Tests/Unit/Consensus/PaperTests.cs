@@ -24,6 +24,14 @@ namespace Broker.Tests.Unit.Consensus;
 /// cref="DurabilityTests.Follower_acknowledges_only_what_it_has_flushed"/>, <see
 /// cref="DurabilityTests.Leader_counts_itself_only_when_it_has_flushed"/></description></item>
 /// <item><term>3.10</term><description><see cref="TransferTests"/></description></item>
+/// <item><term>4.1: one change at a time, none before an entry of the term has committed, fallback</term>
+/// <description>scenes members-one-at-a-time, -not-ready, -truncated, -torn</description></item>
+/// <item><term>4.2.1, 4.2.2</term><description>scenes learner, members-remove-leader, -two-to-one,
+/// -removed-still-needed</description></item>
+/// <item><term>5.1, paper figure 13</term><description>scenes snapshot, -conflict, -known, -old,
+/// -failed</description></item>
+/// <item><term>6.4, steps 1 to 4</term><description>scenes read-index, -stale-leader,
+/// -single-voter</description></item>
 /// <item><term>4.2.3: "does not update its term or grant its vote"</term><description><see
 /// cref="PreVoteTests.Vote_request_against_a_live_leader_is_not_heard_unless_it_is_forced"/></description></item>
 /// <item><term>6.2: "a leader steps down"</term><description><see
