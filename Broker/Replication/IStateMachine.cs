@@ -1,21 +1,59 @@
+using System.Buffers;
 using Broker.Domain;
 
 namespace Broker.Replication;
 
 /// <summary>
-/// A group's replicated state: the same entries in the same order give the same state on every replica.
+/// A group's replicated state: the same entries in the same order give the same state on every replica. All of it is
+/// called by the group's loop thread alone, except what says otherwise.
 /// </summary>
 public interface IStateMachine
 {
     /// <summary>
-    /// A hash of the whole state, equal on every replica at the same applied index (used by simulation and tests).
+    /// A hash of the whole state, equal on every replica at the same applied index (used by simulation and tests). A
+    /// snapshot carries it on.
     /// </summary>
     ulong StateHash { get; }
 
     /// <summary>
+    /// Entries below it hold nothing that is wanted; LogIndex(long.MaxValue) when nothing that was applied is. What is
+    /// not applied yet lies above, whatever this says. Exact to a sealed segment, so that it may go down within one.
+    /// </summary>
+    LogIndex FirstNeeded { get; }
+
+    /// <summary>
     /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller
-    /// waits for them, or is empty (then results are not wanted). Called by one thread, in log order, each index once
-    /// per process life.
+    /// waits for them, or is empty (then results are not wanted). Called in log order, each index once; after <see
+    /// cref="Restore"/> with the entries that follow the snapshot.
     /// </summary>
     void Apply(LogEntry entry, Span<CommandResult> results);
+
+    /// <summary>Writes the state after the last applied entry; the same state gives the same bytes.</summary>
+    void WriteSnapshot(IBufferWriter<byte> into);
+
+    /// <summary>
+    /// Replaces the state by that of a snapshot. An empty span is the initial state. What it throws leaves the state as
+    /// it was.
+    /// </summary>
+    /// <exception cref="InvalidDataException">The snapshot is malformed, or of a format that is not known.</exception>
+    void Restore(ReadOnlySpan<byte> snapshot);
+
+    /// <summary>
+    /// Writes where the things of a sealed and wholly applied segment are, for its index file. False: this machine
+    /// keeps no index, or its memory does not hold that segment any more (<see cref="UseIndex"/> was called for it, or
+    /// a snapshot after it was restored). Any thread, while neither of those two runs.
+    /// </summary>
+    bool TryWriteIndex(LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body);
+
+    /// <summary>
+    /// The segment's index file is durable: look there, and forget what memory holds of it. Called in the order of
+    /// segments, after what they hold was applied or restored.
+    /// </summary>
+    /// <exception cref="InvalidDataException">
+    /// The directory is malformed, or does not belong to this state. Nothing has changed then.
+    /// </exception>
+    void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory);
+
+    /// <summary>The log was dropped through here, with its index files.</summary>
+    void DropIndexes(LogIndex through);
 }

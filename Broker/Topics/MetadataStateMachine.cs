@@ -9,7 +9,7 @@ namespace Broker.Topics;
 /// The state of group 0: the cluster's id, its nodes, its live subscriptions. Everything follows from the committed
 /// entries. One thread applies; others read <see cref="Current"/>, a picture that never changes under them.
 /// </summary>
-public sealed class MetadataStateMachine(Action<ClusterMetadata>? changed = null) : IStateMachine
+public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? changed = null) : IStateMachine
 {
     private ClusterMetadata _current = ClusterMetadata.Empty;
     private LogIndex _lastApplied;

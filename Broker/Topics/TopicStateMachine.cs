@@ -10,7 +10,7 @@ namespace Broker.Topics;
 /// Everything follows from the committed entries (times too), so all replicas agree. One thread applies; readers on
 /// other threads see a batch as soon as its Apply step is done and never a part of one (see <see cref="BatchIndex"/>).
 /// </summary>
-public sealed class TopicStateMachine : IStateMachine
+public sealed partial class TopicStateMachine : IStateMachine
 {
     private readonly IAppliedBatches _applied;
     private readonly int _maxTopics;

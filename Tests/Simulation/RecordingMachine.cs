@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using Broker.Domain;
 using Broker.Replication;
@@ -21,12 +22,27 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     public ulong StateHash => _topics.StateHash;
 
+    public LogIndex FirstNeeded => _topics.FirstNeeded;
+
     public void Apply(LogEntry entry, Span<CommandResult> results)
     {
         _node.NoteApplied(entry.Index);
         _topics.Apply(entry, results);
         _world.History.CheckState(_node, entry.Index, StateHash);
     }
+
+    public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);
+
+    public void Restore(ReadOnlySpan<byte> snapshot) => _topics.Restore(snapshot);
+
+    public bool TryWriteIndex(
+        LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body) =>
+        _topics.TryWriteIndex(first, last, directory, body);
+
+    public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
+        _topics.UseIndex(first, last, directory);
+
+    public void DropIndexes(LogIndex through) => _topics.DropIndexes(through);
 
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
