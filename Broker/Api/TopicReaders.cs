@@ -26,10 +26,15 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail)
         UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
         var start = StartOf(request, node.TopicsOf(group));
+        long records = 0;
         await foreach (var page in _readers[group].ReadAsync(request.Topic, start, request.Follow, cancellationToken))
         {
             yield return page;
-            if (request.MaxRecords > 0 && page.NextOffset - start >= request.MaxRecords)
+
+            // Records before the start, and offsets whose records are purged, do not count.
+            records += page.NextOffset - Math.Max(start, page.Batches[0].BaseOffset);
+            start = page.NextOffset;
+            if (request.MaxRecords > 0 && records >= request.MaxRecords)
             {
                 yield break;
             }

@@ -14,4 +14,7 @@ public sealed class ShardDelivery(GroupId group, TailSignal signal, LiveFanOut? 
         signal.Notify(topic);
         liveFanOut?.OnAppended(group, topic, baseOffset, count, timestampUnixMs, entry.Body.Slice(position, length));
     }
+
+    /// <summary>Redis does not hear of it: live subscribers see the gap, and read it from the log.</summary>
+    public void OnRestored() => signal.NotifyAll();
 }

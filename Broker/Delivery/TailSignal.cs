@@ -60,6 +60,19 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
         }
     }
 
+    /// <summary>Wakes all readers: any topic may have got records. For the apply thread.</summary>
+    public void NotifyAll()
+    {
+        Interlocked.MemoryBarrier();
+        foreach (var (_, waiters) in _waiters)
+        {
+            foreach (var waiter in waiters)
+            {
+                waiter.Wake();
+            }
+        }
+    }
+
     internal void Remove(TailWaiter waiter)
     {
         lock (_registration)

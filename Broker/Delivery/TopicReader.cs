@@ -1,5 +1,7 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Broker.Domain;
+using Broker.Storage;
 using Broker.Topics;
 
 namespace Broker.Delivery;
@@ -13,9 +15,9 @@ public sealed class TopicReader(
     TopicStateMachine topics, TailSignal signal, Func<LogIndex, LogIndex, int, ICollection<LogEntry>, int> readEntries)
 {
     /// <summary>
-    /// Batches from the one that holds <paramref name="offset"/>. Without <paramref name="follow"/> it ends at the
-    /// offset that was the topic's next when it began; with it, it waits for more (and for the topic itself) until it
-    /// is cancelled.
+    /// Batches from the one that holds <paramref name="offset"/>, or from the first record that is kept when that comes
+    /// later: a purge may also overtake a read. Without <paramref name="follow"/> it ends at the offset that was the
+    /// topic's next when it began; with it, it waits for more (and for the topic itself) until it is cancelled.
     /// </summary>
     /// <exception cref="BrokerException">
     /// InvalidArgument: a negative offset. NotFound: no such topic. OutOfRange: an offset beyond the end.
@@ -32,10 +34,9 @@ public sealed class TopicReader(
         if (!follow)
         {
             var view = FindRange(topic, offset, out var end);
-            while (offset < end)
+            while (TryReadPage(view, offset, end, out var page))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var page = ReadPage(view, offset, end);
                 offset = page.NextOffset;
                 yield return page;
             }
@@ -48,9 +49,8 @@ public sealed class TopicReader(
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (topics.TryGetTopic(topic, out var view) && offset < view.NextOffset)
+            if (topics.TryGetTopic(topic, out var view) && TryReadPage(view, offset, view.NextOffset, out var page))
             {
-                var page = ReadPage(view, offset, view.NextOffset);
                 offset = page.NextOffset;
                 yield return page;
             }
@@ -76,9 +76,37 @@ public sealed class TopicReader(
                 $"Offset {offset} of topic '{topic}' is beyond its end; its next offset is {end}.");
     }
 
-    private ReadPage ReadPage(TopicView view, long offset, long end)
+    /// <summary>False: no record is kept between the offset and the end.</summary>
+    private bool TryReadPage(TopicView view, long offset, long end, [NotNullWhen(true)] out ReadPage? page)
     {
-        var wanted = ChooseBatches(view, offset, end);
+        page = null;
+        var first = view.FirstOffset;
+        while (Math.Max(offset, first) < end)
+        {
+            page = ReadPage(view, offset, end);
+            if (page is not null)
+            {
+                return true;
+            }
+
+            // What a purge has removed meanwhile need not be found. The first offset only grows, and seldom.
+            var before = first;
+            first = view.FirstOffset;
+            if (Math.Max(offset, before) >= first)
+            {
+                throw Refusal.FailedPrecondition(
+                    $"Offset {Math.Max(offset, first)} of topic '{view.Name}' cannot be read from this replica's log "
+                    + "now; read it from another replica.");
+            }
+        }
+
+        return false;
+    }
+
+    private ReadPage? ReadPage(TopicView view, long offset, long end)
+    {
+        var wanted = new List<BatchLocation>();
+        view.TryLocate(offset, end, Limits.ReadResponseBytes, wanted, out var firstOffset);
         var batches = new List<CommittedBatch>(wanted.Count);
         var entries = new List<LogEntry>();
 
@@ -89,9 +117,7 @@ public sealed class TopicReader(
             var first = batches.Count;
             var run = CountRun(wanted, first);
             entries.Clear();
-            var read = readEntries(wanted[first].LogIndex, wanted[first + run - 1].LogIndex, budgetBytes, entries);
-            Invariant.Check(read == entries.Count, "as many entries are read as are said to be");
-            if (read == 0)
+            if (!TryReadEntries(wanted[first].LogIndex, wanted[first + run - 1].LogIndex, budgetBytes, entries))
             {
                 break;
             }
@@ -102,37 +128,46 @@ public sealed class TopicReader(
 
         if (batches.Count == 0)
         {
-            throw Refusal.FailedPrecondition(
-                $"Offset {offset} of topic '{view.Name}' cannot be read from this replica's log now; "
-                + "read it from another replica.");
+            return null;
         }
 
-        var next = batches[^1].BaseOffset + batches[^1].Count;
-        return new ReadPage(batches, next, view.NextOffset);
+        batches[0] = WithoutPurged(batches[0], firstOffset);
+        return new ReadPage(batches, batches[^1].BaseOffset + batches[^1].Count, view.NextOffset);
+    }
+
+    private bool TryReadEntries(LogIndex first, LogIndex last, int maxBytes, List<LogEntry> entries)
+    {
+        try
+        {
+            var read = readEntries(first, last, maxBytes, entries);
+            Invariant.Check(read == entries.Count, "as many entries are read as are said to be");
+            return read > 0;
+        }
+        catch (StorageCorruptException)
+        {
+            // The log has marked the segment, to be repaired from a peer; what it gave before the damage is whole.
+            return entries.Count > 0;
+        }
     }
 
     /// <summary>
-    /// The batches of a page by their own bytes; always one, even when it alone is larger than a page.
+    /// A purge may end within a batch. The log keeps such a batch as it is; its purged records are cut off here, so
+    /// that no reader sees them.
     /// </summary>
-    private static List<BatchLocation> ChooseBatches(TopicView view, long offset, long end)
+    private static CommittedBatch WithoutPurged(in CommittedBatch batch, long firstOffset)
     {
-        var ordinal = view.FindBatch(offset);
-        Invariant.Check(ordinal >= 0, "an offset below the topic's next lies in a batch");
-        var wanted = new List<BatchLocation>();
-        var bytes = 0L;
-        for (; ordinal < view.BatchCount; ordinal++)
+        if (batch.BaseOffset >= firstOffset)
         {
-            var batch = view.GetBatch(ordinal);
-            bytes += batch.Length;
-            if (batch.BaseOffset >= end || (wanted.Count > 0 && bytes > Limits.ReadResponseBytes))
-            {
-                break;
-            }
-
-            wanted.Add(batch);
+            return batch;
         }
 
-        return wanted;
+        var purged = (int)(firstOffset - batch.BaseOffset);
+        return batch with
+        {
+            BaseOffset = firstOffset,
+            Count = batch.Count - purged,
+            Batch = batch.Batch[RecordBatchScanner.PositionAfter(batch.Batch.Span, purged)..],
+        };
     }
 
     /// <summary>

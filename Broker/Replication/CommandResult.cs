@@ -8,10 +8,13 @@ public record struct CommandResult
     /// <summary>None: the command took effect, or had taken effect before.</summary>
     public RefusalCode Code { get; set; }
 
-    /// <summary>Offset of the batch's first record. -1: a duplicate whose offset is no longer remembered.</summary>
+    /// <summary>
+    /// Offset of the batch's first record; -1: a duplicate whose offset is no longer remembered. For a purge the first
+    /// offset that the topic keeps, and on OutOfRange its next one.
+    /// </summary>
     public long BaseOffset { get; set; }
 
-    /// <summary>Records in the batch.</summary>
+    /// <summary>Records in the batch; 0 for a purge.</summary>
     public int Count { get; set; }
 
     /// <summary>The command had taken effect before; the other fields repeat its first answer.</summary>

@@ -3,8 +3,8 @@ using Broker.Domain;
 namespace Broker.Topics;
 
 /// <summary>
-/// The batches of one topic in offset order, in chunks that are never moved once full, so that a topic with one batch
-/// is small and one with millions is not copied. One thread appends, any number read, without a lock.
+/// The batches of one topic from some offset on, in offset order, in chunks that are never moved once full, so that a
+/// topic with one batch is small and one with many is not copied. One thread appends, any number read, without a lock.
 /// <para>
 /// Why that is right (.NET memory model, docs/design/specs/Memory-model.md): an appended slot is written first, a chunk
 /// or a directory that had to grow is stored next, and <see cref="_count"/> is written last, with release semantics. A
@@ -14,27 +14,29 @@ namespace Broker.Topics;
 /// to be torn from it.
 /// </para>
 /// </summary>
-internal sealed class BatchIndex
+/// <param name="startOffset">The offset of the first batch that will be appended.</param>
+/// <param name="startTimestampUnixMs">The time of the batch before it; 0: there is none.</param>
+internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
 {
     private const int FirstChunkBatches = 2;
     private const int ChunkBits = 10;
     private const int ChunkBatches = 1 << ChunkBits;
 
-    private BatchLocation[][] _chunks = [new BatchLocation[FirstChunkBatches]];
+    private BatchLocation[][] _chunks = [];
     private int _count;
+
+    /// <summary>The first offset that a batch here may hold; what lies before it is looked up elsewhere.</summary>
+    public long StartOffset { get; } = startOffset;
 
     /// <summary>Batches that a reader may ask for.</summary>
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>The offset that the next record will get.</summary>
-    public long NextOffset
-    {
-        get
-        {
-            var count = Count;
-            return count == 0 ? 0 : Slot(count - 1).EndOffset;
-        }
-    }
+    public long NextOffset => Count is > 0 and var count ? Slot(count - 1).EndOffset : StartOffset;
+
+    /// <summary>Time of the last batch, here or before; 0: there is none.</summary>
+    public long LastTimestampUnixMs =>
+        Count is > 0 and var count ? Slot(count - 1).TimestampUnixMs : startTimestampUnixMs;
 
     public BatchLocation this[int ordinal]
     {
@@ -49,18 +51,19 @@ internal sealed class BatchIndex
     public void Append(in BatchLocation batch)
     {
         var ordinal = _count;
-        Invariant.Check(ordinal < int.MaxValue, "a topic has fewer than 2^31 batches");
+        Invariant.Check(ordinal < int.MaxValue, "a topic has fewer than 2^31 batches in memory");
         Invariant.Check(
-            batch.BaseOffset == (ordinal == 0 ? 0 : Slot(ordinal - 1).EndOffset), "a topic's offsets have no gaps");
+            batch.BaseOffset == (ordinal == 0 ? StartOffset : Slot(ordinal - 1).EndOffset),
+            "a topic's offsets have no gaps");
         ChunkFor(ordinal)[ordinal & (ChunkBatches - 1)] = batch;
         Volatile.Write(ref _count, ordinal + 1);
     }
 
-    /// <summary>The ordinal of the batch that holds an offset; -1 when no batch does, yet.</summary>
+    /// <summary>The ordinal of the batch that holds an offset; -1 when no batch here does.</summary>
     public int Find(long offset)
     {
         var high = Count - 1;
-        if (high < 0 || offset < 0 || offset >= Slot(high).EndOffset)
+        if (high < 0 || offset < StartOffset || offset >= Slot(high).EndOffset)
         {
             return -1;
         }
@@ -88,6 +91,43 @@ internal sealed class BatchIndex
         return low;
     }
 
+    /// <summary>The ordinal of the first batch of that entry or a later one; the count when there is none.</summary>
+    public int FindEntry(LogIndex index)
+    {
+        var low = 0;
+        var high = Count;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (Slot(middle).LogIndex < index)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+
+    /// <summary>
+    /// A new index without the batches that end at or before an offset. For the one writer; readers keep the old one.
+    /// </summary>
+    public BatchIndex From(long offset)
+    {
+        var ordinal = offset >= NextOffset ? _count : Math.Max(0, Find(offset));
+        var rest = new BatchIndex(
+            ordinal == _count ? NextOffset : Slot(ordinal).BaseOffset, LastTimestampUnixMs);
+        for (; ordinal < _count; ordinal++)
+        {
+            rest.Append(Slot(ordinal));
+        }
+
+        return rest;
+    }
+
     private ref readonly BatchLocation Slot(int ordinal) =>
         ref Volatile.Read(ref _chunks)[ordinal >> ChunkBits][ordinal & (ChunkBatches - 1)];
 
@@ -97,12 +137,12 @@ internal sealed class BatchIndex
         if (number == _chunks.Length)
         {
             // A grown directory is a new array; readers keep the old one, which holds all that they may ask for.
-            var grown = new BatchLocation[_chunks.Length * 2][];
+            var grown = new BatchLocation[Math.Max(1, _chunks.Length * 2)][];
             _chunks.CopyTo(grown, 0);
             Volatile.Write(ref _chunks, grown);
         }
 
-        var chunk = _chunks[number] ?? new BatchLocation[ChunkBatches];
+        var chunk = _chunks[number] ?? new BatchLocation[number == 0 ? FirstChunkBatches : ChunkBatches];
         var position = ordinal & (ChunkBatches - 1);
         if (position == chunk.Length)
         {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using Broker.Domain;
 
@@ -9,6 +10,7 @@ namespace Broker.Topics;
 /// command: u32 length of what follows | u8 kind | payload
 /// publish: u8 topic length | topic | u64 producer id | u32 epoch | u64 sequence | u32 record count
 ///          | RecordBatch, to the end
+/// purge:   u8 topic length | topic | i64 first offset to keep, -1 for the topic's next one
 /// </code>
 /// An unstamped publish of one empty record (0A 00) to topic "a":
 /// <code>
@@ -20,6 +22,10 @@ namespace Broker.Topics;
 /// 00 00 00 00 00 00 00 00    sequence
 /// 01 00 00 00                records: 1
 /// 0A 00                      the batch, as the producer encoded it
+/// </code>
+/// A purge of all that topic "a" holds:
+/// <code>
+/// 0B 00 00 00 | 02 | 01 61 | FF FF FF FF FF FF FF FF
 /// </code>
 /// </summary>
 public static partial class CommandCodec
@@ -61,6 +67,30 @@ public static partial class CommandCodec
         writer.PutUInt32((uint)recordCount);
         writer.PutBytes(batch);
         return writer.Written;
+    }
+
+    /// <summary>Writes a purge of what lies before an offset; -1: of everything.</summary>
+    public static void WritePurgeTopic(IBufferWriter<byte> into, string topic, long beforeOffset)
+    {
+        var nameBytes = Encoding.UTF8.GetByteCount(topic);
+        Invariant.Check(nameBytes is > 0 and <= Limits.TopicNameBytes, "a purged topic's name was validated");
+        var writer = Begin(into, CommandKind.PurgeTopic, 1 + nameBytes + sizeof(long));
+        writer.PutByte((byte)nameBytes);
+        writer.PutBytes(Encoding.UTF8.GetBytes(topic));
+        writer.PutUInt64((ulong)beforeOffset);
+        into.Advance(writer.Written);
+    }
+
+    internal static PurgeTopicCommand ReadPurgeTopic(Command command)
+    {
+        Invariant.Check(command.Kind == CommandKind.PurgeTopic, "a purge is read from a purge command");
+        var reader = new PayloadReader(command.Payload);
+        var topic = reader.TakeBytes(reader.TakeByte());
+        var beforeOffset = (long)reader.TakeUInt64();
+        reader.CheckEnd();
+        Invariant.Check(!topic.IsEmpty, "a stored purge names its topic");
+        Invariant.Check(beforeOffset >= -1, "a stored purge names an offset, or all");
+        return new PurgeTopicCommand(topic, beforeOffset);
     }
 
     public static PublishCommand ReadPublish(Command command)

@@ -8,6 +8,9 @@ public enum CommandKind : byte
     /// <summary>Stores a record batch in a topic (data shards).</summary>
     Publish = 1,
 
+    /// <summary>Removes a topic's records before an offset (data shards).</summary>
+    PurgeTopic = 2,
+
     /// <summary>Gives the cluster its id (metadata group).</summary>
     ClusterCreated = 16,
 

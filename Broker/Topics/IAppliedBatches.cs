@@ -2,14 +2,19 @@ using Broker.Domain;
 
 namespace Broker.Topics;
 
-/// <summary>Who wants to hear of every batch that a data shard has applied.</summary>
+/// <summary>Who wants to hear of what a data shard has applied. Called on the group's loop thread.</summary>
 public interface IAppliedBatches
 {
     /// <summary>
-    /// Called on the group's loop thread after readers can see the batch, in log order. Must not block and must not
-    /// throw. The batch's bytes are <paramref name="length"/> bytes of the entry's body from <paramref
-    /// name="position"/>.
+    /// Called after readers can see the batch, in log order. Must not block and must not throw. The batch's bytes are
+    /// <paramref name="length"/> bytes of the entry's body from <paramref name="position"/>.
     /// </summary>
     void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length);
+
+    /// <summary>
+    /// A snapshot took the place of the whole state: topics may have batches that were never reported. Must not block
+    /// and must not throw.
+    /// </summary>
+    void OnRestored();
 }

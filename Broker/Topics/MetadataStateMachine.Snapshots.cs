@@ -1,22 +1,143 @@
 using System.Buffers;
+using System.Collections.Immutable;
+using Broker.Client;
 using Broker.Domain;
 
 namespace Broker.Topics;
 
-/// <summary>Snapshots and indexes, which nothing calls yet.</summary>
+/// <summary>
+/// The metadata group's snapshot, written with <see cref="SnapshotWriter"/>. Nothing of it stays in the log: the
+/// snapshot is the whole state.
+/// <code>
+/// 'M' | u8 format 1 | varint last applied index | u64 state hash | u8 has a cluster id (0 or 1) | 16 bytes, if so
+/// varint nodes | for each, by number: varint number | text name | 16 bytes store id
+/// varint live subscriptions | for each, by name: text name | varint filters | text filter, for each
+/// </code>
+/// After 5 entries, a hash of 1, no cluster id and no node, subscription "s" with filter "a":
+/// <code>
+/// 4D 01 | 05 | 01 00 00 00 00 00 00 00 | 00 | 00 | 01 | 01 73 | 01 | 01 61
+/// </code>
+/// </summary>
 public sealed partial class MetadataStateMachine
 {
-    public LogIndex FirstNeeded => new(1);
+    private const byte SnapshotKind = (byte)'M';
+    private const byte SnapshotFormat = 1;
+    private const int LeastNodeBytes = 1 + 2 + CommandCodec.GuidBytes;
+    private const int LeastSubscriptionBytes = 2 + 1 + 2;
 
-    public void WriteSnapshot(IBufferWriter<byte> into) => throw new NotSupportedException();
+    /// <summary>Nothing is ever read from this group's log again.</summary>
+    public LogIndex FirstNeeded => new(long.MaxValue);
 
-    public void Restore(ReadOnlySpan<byte> snapshot) => throw new NotSupportedException();
+    public void WriteSnapshot(IBufferWriter<byte> into)
+    {
+        var state = _current;
+        var writer = new SnapshotWriter(into);
+        writer.PutByte(SnapshotKind);
+        writer.PutByte(SnapshotFormat);
+        writer.PutVarint(_lastApplied.Value);
+        writer.PutUInt64(_hash.Value);
+        writer.PutByte(state.ClusterId is null ? (byte)0 : (byte)1);
+        if (state.ClusterId is { } id)
+        {
+            writer.PutGuid(id);
+        }
+
+        writer.PutVarint(state.Nodes.Count);
+        foreach (var node in state.Nodes.Values)
+        {
+            writer.PutVarint(node.Id.Value);
+            writer.PutText(node.Name);
+            writer.PutGuid(node.StoreId);
+        }
+
+        writer.PutVarint(state.LiveSubscriptions.Count);
+        foreach (var subscription in state.LiveSubscriptions.Values)
+        {
+            writer.PutText(subscription.Name);
+            writer.PutVarint(subscription.Filters.Length);
+            foreach (var filter in subscription.Filters)
+            {
+                writer.PutText(filter);
+            }
+        }
+
+        writer.Finish();
+    }
+
+    /// <summary>As the interface says; then calls the constructor's <c>changed</c>.</summary>
+    public void Restore(ReadOnlySpan<byte> snapshot)
+    {
+        var state = ClusterMetadata.Empty;
+        var lastApplied = LogIndex.None;
+        var hash = 0UL;
+        if (!snapshot.IsEmpty)
+        {
+            var reader = new SnapshotReader(snapshot);
+            reader.Check(reader.TakeByte() == SnapshotKind, "it is one of the cluster's metadata");
+            reader.Check(reader.TakeByte() == SnapshotFormat, "its format is one that this version knows");
+            lastApplied = new LogIndex(reader.TakeVarint(long.MaxValue));
+            hash = reader.TakeUInt64();
+            var hasId = reader.TakeByte();
+            reader.Check(hasId <= 1, "there is one cluster id or none");
+            state = new ClusterMetadata(
+                hasId == 1 ? reader.TakeGuid() : null, ReadNodes(ref reader), ReadSubscriptions(ref reader));
+            reader.CheckEnd();
+        }
+
+        _lastApplied = lastApplied;
+        _hash = new StateHasher(hash);
+        Volatile.Write(ref _current, state);
+        changed?.Invoke(state);
+    }
 
     public bool TryWriteIndex(
         LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body) => false;
 
     public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
-        throw new NotSupportedException();
+        throw new InvalidDataException("The cluster's metadata keeps no index of its log.");
 
-    public void DropIndexes(LogIndex through) => throw new NotSupportedException();
+    /// <summary>There are none.</summary>
+    public void DropIndexes(LogIndex through)
+    {
+        // Nothing in the log is looked up after it was applied.
+    }
+
+    private static ImmutableSortedDictionary<int, NodeRegistration> ReadNodes(ref SnapshotReader reader)
+    {
+        var nodes = ClusterMetadata.Empty.Nodes.ToBuilder();
+        var before = 0;
+        for (var left = reader.TakeCount(Limits.ClusterNodes, LeastNodeBytes); left > 0; left--)
+        {
+            var number = (int)reader.TakeVarint(int.MaxValue);
+            reader.Check(number > before, "nodes stand in rising order");
+            before = number;
+            var name = reader.TakeText(Limits.TopicNameBytes);
+            nodes.Add(number, new NodeRegistration(new NodeId(number), name, reader.TakeGuid()));
+        }
+
+        return nodes.ToImmutable();
+    }
+
+    private static ImmutableSortedDictionary<string, LiveSubscription> ReadSubscriptions(ref SnapshotReader reader)
+    {
+        var subscriptions = ClusterMetadata.Empty.LiveSubscriptions.ToBuilder();
+        var before = "";
+        for (var left = reader.TakeCount(Limits.LiveSubscriptions, LeastSubscriptionBytes); left > 0; left--)
+        {
+            var name = reader.TakeText(Limits.TopicNameBytes);
+            reader.Check(string.CompareOrdinal(before, name) < 0, "live subscriptions stand in rising order");
+            before = name;
+            var filters = new string[reader.TakeCount(Limits.FiltersPerLiveSubscription, 2)];
+            reader.Check(filters.Length > 0, "a live subscription has filters");
+            for (var i = 0; i < filters.Length; i++)
+            {
+                filters[i] = reader.TakeText(Limits.TopicNameBytes);
+                reader.Check(TopicFilter.TryParse(filters[i], out _, out _), "a filter is one");
+            }
+
+            subscriptions.Add(name, new LiveSubscription(name, [.. filters]));
+        }
+
+        return subscriptions.ToImmutable();
+    }
 }

@@ -54,11 +54,19 @@ internal sealed class ProducerState(ulong id)
         NextSequence = batch.FirstSequence + (ulong)batch.Count;
     }
 
+    /// <summary>
+    /// Batches that are remembered: at least one, of this epoch, each beginning where the last one ended.
+    /// </summary>
+    public int RememberedCount => _count;
+
+    /// <summary>A remembered batch; 0 is the oldest.</summary>
+    public RememberedBatch Remembered(int ordinal) => _ring[(_oldest + ordinal) % _ring.Length];
+
     public bool TryRecall(ulong firstSequence, int count, [NotNullWhen(true)] out RememberedBatch? batch)
     {
         for (var i = _count - 1; i >= 0; i--)
         {
-            var remembered = _ring[(_oldest + i) % _ring.Length];
+            var remembered = Remembered(i);
             if (remembered.FirstSequence == firstSequence && remembered.Count == count)
             {
                 batch = remembered;
@@ -76,7 +84,7 @@ internal sealed class ProducerState(ulong id)
         var grown = new RememberedBatch[Math.Min(_ring.Length * 2, Limits.RememberedBatchesPerProducer)];
         for (var i = 0; i < _count; i++)
         {
-            grown[i] = _ring[(_oldest + i) % _ring.Length];
+            grown[i] = Remembered(i);
         }
 
         _ring = grown;

@@ -7,7 +7,7 @@ namespace Broker.Topics;
 /// The idempotent producers of one topic (KIP-98): decides whether a stamped batch is new, a repetition, or out of
 /// turn. It depends on the log alone, so every replica decides the same.
 /// </summary>
-internal sealed class ProducerTable(int maxProducers)
+internal sealed partial class ProducerTable(int maxProducers)
 {
     private readonly Dictionary<ulong, ProducerState> _producers = [];
 

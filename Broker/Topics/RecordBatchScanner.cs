@@ -73,6 +73,24 @@ public static class RecordBatchScanner
             : new BatchScan(0, RefusalCode.InvalidArgument, "The batch has no records; send at least one.");
     }
 
+    /// <summary>
+    /// Where the bytes after so many records begin, in a batch that the scan has accepted and that has more of them.
+    /// What follows is a batch, too: an encoded list is its elements, one after the other.
+    /// </summary>
+    public static int PositionAfter(ReadOnlySpan<byte> batch, int records)
+    {
+        var reader = new WireReader(batch);
+        while (records > 0)
+        {
+            var isField = reader.TryTakeTag(out var field, out var type);
+            Invariant.Check(isField, "a stored batch has as many records as its entry says");
+            Invariant.Check(reader.TrySkip(type), "a stored batch is well formed");
+            records -= field == BatchRecords && type == WireReader.LengthDelimited ? 1 : 0;
+        }
+
+        return batch.Length - reader.RestBytes;
+    }
+
     private static bool ScanRecord(ReadOnlySpan<byte> record, int number, out BatchScan refusal)
     {
         refusal = default;

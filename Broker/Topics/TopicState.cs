@@ -5,14 +5,29 @@ namespace Broker.Topics;
 /// <summary>
 /// What a replica knows about one topic. The apply thread writes; readers see it through <see cref="TopicView"/>.
 /// </summary>
-internal sealed class TopicState(string name, ulong nameHash)
+/// <param name="name">Its name.</param>
+/// <param name="nameHash">For the state hash, so that it does not read the name again for every batch.</param>
+/// <param name="number">
+/// Topics of a shard are numbered from 0 as they come to be, on every replica alike. Index files name them so: their
+/// names are longer, and a hash of them could be made to collide.
+/// </param>
+/// <param name="parts">Where its batches are.</param>
+internal sealed class TopicState(string name, ulong nameHash, int number, TopicParts parts)
 {
+    private TopicParts _parts = parts;
+
     public string Name { get; } = name;
 
-    /// <summary>For the state hash, so that it does not read the name again for every batch.</summary>
     public ulong NameHash { get; } = nameHash;
 
-    public BatchIndex Batches { get; } = new();
+    public int Number { get; } = number;
+
+    /// <summary>Where the batches are, as any thread may look.</summary>
+    public TopicParts Parts
+    {
+        get => Volatile.Read(ref _parts);
+        set => Volatile.Write(ref _parts, value);
+    }
 
     /// <summary>Null until the first stamped publish; touched by the apply thread alone.</summary>
     public ProducerTable? Producers { get; set; }
@@ -20,8 +35,9 @@ internal sealed class TopicState(string name, ulong nameHash)
     /// <summary>Adds a batch, visible to readers when this returns; gives its first offset.</summary>
     public long Append(LogEntry entry, int recordCount, int position, int length)
     {
-        var baseOffset = Batches.NextOffset;
-        Batches.Append(new BatchLocation(
+        var memory = _parts.Memory;
+        var baseOffset = memory.NextOffset;
+        memory.Append(new BatchLocation(
             baseOffset, recordCount, position, entry.Index, entry.TimestampUnixMs, length));
         return baseOffset;
     }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Broker.Client;
 using Broker.Domain;
 using Broker.Replication;
@@ -6,7 +5,8 @@ using Broker.Replication;
 namespace Broker.Topics;
 
 /// <summary>
-/// The state of one data shard: its topics, where their batches are in the log, and which producers sent them.
+/// The state of one data shard: its topics, where their batches are in the log, and which producers sent them. Memory
+/// holds the locations of batches that no index file covers; snapshots hold none.
 /// Everything follows from the committed entries (times too), so all replicas agree. One thread applies; readers on
 /// other threads see a batch as soon as its Apply step is done and never a part of one (see <see cref="BatchIndex"/>).
 /// </summary>
@@ -16,12 +16,8 @@ public sealed partial class TopicStateMachine : IStateMachine
     private readonly int _maxTopics;
     private readonly int _maxProducersPerTopic;
 
-    // Readers look topics up while the loop adds them; a topic is added with its first batch in it and never removed.
-    private readonly ConcurrentDictionary<string, TopicState> _topics = new(Utf8TopicComparer.Instance);
-    private readonly ConcurrentDictionary<string, TopicState>.AlternateLookup<ReadOnlySpan<byte>> _topicsByUtf8;
-
-    // ConcurrentDictionary.Count takes every lock; the loop is the only writer and can count by itself.
-    private int _topicCount;
+    // Restoring a snapshot puts another table here; readers that hold a topic of the old one find it as it was.
+    private TopicTable _topics = new();
     private LogIndex _lastApplied;
     private long _lastTimestampUnixMs;
     private StateHasher _hash;
@@ -33,13 +29,14 @@ public sealed partial class TopicStateMachine : IStateMachine
         _applied = applied;
         _maxTopics = maxTopics;
         _maxProducersPerTopic = maxProducersPerTopic;
-        _topicsByUtf8 = _topics.GetAlternateLookup<ReadOnlySpan<byte>>();
     }
 
     public ulong StateHash => _hash.Value;
 
     /// <summary>Topics of this shard, as any thread may ask.</summary>
-    public int TopicCount => Volatile.Read(ref _topicCount);
+    public int TopicCount => Topics.Count;
+
+    private TopicTable Topics => Volatile.Read(ref _topics);
 
     public void Apply(LogEntry entry, Span<CommandResult> results)
     {
@@ -53,7 +50,7 @@ public sealed partial class TopicStateMachine : IStateMachine
         var ordinal = 0;
         foreach (var command in CommandCodec.Read(entry.Body))
         {
-            var result = ApplyPublish(entry, CommandCodec.ReadPublish(command));
+            var result = ApplyCommand(entry, command);
             Invariant.Check(ordinal < entry.Count, "an entry has as many commands as its header says");
             if (!results.IsEmpty)
             {
@@ -69,8 +66,8 @@ public sealed partial class TopicStateMachine : IStateMachine
     /// <summary>A topic of this shard, for any thread.</summary>
     public bool TryGetTopic(string name, out TopicView topic)
     {
-        var found = _topics.TryGetValue(name, out var state);
-        topic = found ? new TopicView(state!) : default;
+        var found = Topics.TryGet(name, out var state);
+        topic = found ? ViewOf(state!) : default;
         return found;
     }
 
@@ -88,11 +85,11 @@ public sealed partial class TopicStateMachine : IStateMachine
             return found;
         }
 
-        foreach (var (name, state) in _topics)
+        foreach (var state in Topics.All)
         {
-            if (filter is null || filter.Matches(name))
+            if (filter is null || filter.Matches(state.Name))
             {
-                found.Add(new TopicView(state));
+                found.Add(ViewOf(state));
             }
         }
 
@@ -100,24 +97,40 @@ public sealed partial class TopicStateMachine : IStateMachine
         return found;
     }
 
+    private TopicView ViewOf(TopicState state) => new(state, Volatile.Read(ref _readIndexBody));
+
+    private CommandResult ApplyCommand(LogEntry entry, Command command)
+    {
+        switch (command.Kind)
+        {
+            case CommandKind.Publish:
+                return ApplyPublish(entry, CommandCodec.ReadPublish(command));
+            case CommandKind.PurgeTopic:
+                return ApplyPurge(entry, CommandCodec.ReadPurgeTopic(command));
+            default:
+                Invariant.Check(false, "a data shard holds commands on topics");
+                return default;
+        }
+    }
+
     private CommandResult ApplyPublish(LogEntry entry, in PublishCommand publish)
     {
-        var isNew = !_topicsByUtf8.TryGetValue(publish.Topic, out var topic);
-        topic ??= new TopicState(Utf8TopicComparer.Instance.Create(publish.Topic), StableHash.Compute(publish.Topic));
+        var isNew = !_topics.TryGet(publish.Topic, out var topic);
+        topic ??= NewTopic(publish.Topic);
 
         if (!Admits(publish, topic, isNew, out var result))
         {
-            AddToHash(entry, topic, result);
+            AddToHash(entry, topic.NameHash, result);
             return result;
         }
 
         var baseOffset = topic.Append(entry, publish.RecordCount, publish.BatchPosition, publish.Batch.Length);
         if (isNew)
         {
-            _topics[topic.Name] = topic;
-            Volatile.Write(ref _topicCount, _topicCount + 1);
+            Invariant.Check(_topics.TryAdd(topic), "a new topic is not there yet");
         }
 
+        _firstNeeded = LogIndex.Min(_firstNeeded, entry.Index);
         if (!publish.Stamp.IsNone)
         {
             topic.Producers ??= new ProducerTable(_maxProducersPerTopic);
@@ -130,7 +143,7 @@ public sealed partial class TopicStateMachine : IStateMachine
             Count = publish.RecordCount,
             TimestampUnixMs = entry.TimestampUnixMs,
         };
-        AddToHash(entry, topic, result);
+        AddToHash(entry, topic.NameHash, result);
         _applied.OnAppended(
             topic.Name,
             baseOffset,
@@ -142,10 +155,55 @@ public sealed partial class TopicStateMachine : IStateMachine
         return result;
     }
 
+    private TopicState NewTopic(ReadOnlySpan<byte> name) => new(
+        Utf8TopicComparer.Instance.Create(name),
+        StableHash.Compute(name),
+        _topics.Count,
+        new TopicParts(0, new BatchIndex(0, 0)));
+
+    // The topic, its next offset and what it remembers of its producers stay: a batch that is sent again after a purge
+    // is still a repetition.
+    private CommandResult ApplyPurge(LogEntry entry, in PurgeTopicCommand purge)
+    {
+        var result = new CommandResult { TimestampUnixMs = entry.TimestampUnixMs };
+        if (!_topics.TryGet(purge.Topic, out var topic))
+        {
+            result.Code = RefusalCode.NotFound;
+        }
+        else
+        {
+            var parts = topic.Parts;
+            var next = parts.Memory.NextOffset;
+            var before = purge.BeforeOffset < 0 ? next : purge.BeforeOffset;
+            if (before > next)
+            {
+                result.Code = RefusalCode.OutOfRange;
+                result.BaseOffset = next;
+            }
+            else
+            {
+                result.BaseOffset = Math.Max(before, parts.FirstOffset);
+                PurgeBefore(topic, before);
+            }
+        }
+
+        AddToHash(entry, topic?.NameHash ?? StableHash.Compute(purge.Topic), result);
+        return result;
+    }
+
+    private void PurgeBefore(TopicState topic, long offset)
+    {
+        if (offset > topic.Parts.FirstOffset)
+        {
+            topic.Parts = topic.Parts.PurgedBefore(offset);
+            _firstNeededIsStale = true;
+        }
+    }
+
     private bool Admits(in PublishCommand publish, TopicState topic, bool isNew, out CommandResult refusal)
     {
         refusal = default;
-        if (isNew && _topicCount >= _maxTopics)
+        if (isNew && _topics.Count >= _maxTopics)
         {
             refusal.Code = RefusalCode.ResourceExhausted;
             return false;
@@ -166,10 +224,10 @@ public sealed partial class TopicStateMachine : IStateMachine
         return topic.Producers is null || topic.Producers.Admits(publish.Stamp, publish.RecordCount, out refusal);
     }
 
-    private void AddToHash(LogEntry entry, TopicState topic, in CommandResult result)
+    private void AddToHash(LogEntry entry, ulong nameHash, in CommandResult result)
     {
         _hash.Add(entry.Index.Value);
-        _hash.Add(topic.NameHash);
+        _hash.Add(nameHash);
         _hash.Add(((ulong)result.Code << 33) | ((result.Duplicate ? 1UL : 0UL) << 32) | (uint)result.Count);
         _hash.Add(result.BaseOffset);
         _hash.Add(result.TimestampUnixMs);

@@ -1,41 +1,61 @@
 namespace Broker.Topics;
 
 /// <summary>
-/// A topic as readers on any thread see it. It is live: <see cref="NextOffset"/> grows between two calls, and whatever
-/// is below it stays as it is.
+/// A topic as readers on any thread see it. It is live: <see cref="NextOffset"/> grows between two calls, and so does
+/// <see cref="FirstOffset"/>; what lies between stays as it is.
 /// </summary>
 public readonly struct TopicView
 {
     private readonly TopicState _state;
+    private readonly ReadIndexBody? _readIndexBody;
 
-    internal TopicView(TopicState state)
+    internal TopicView(TopicState state, ReadIndexBody? readIndexBody)
     {
         _state = state;
+        _readIndexBody = readIndexBody;
     }
 
     public string Name => _state.Name;
 
-    /// <summary>The first offset that can be read.</summary>
-    public long FirstOffset => 0;
+    /// <summary>The first offset that can be read. It equals the next one when no record is kept.</summary>
+    public long FirstOffset => _state.Parts.FirstOffset;
 
     /// <summary>The offset that the next record will get.</summary>
-    public long NextOffset => _state.Batches.NextOffset;
+    public long NextOffset => _state.Parts.Memory.NextOffset;
 
     /// <summary>Time of the last batch.</summary>
-    public long LastTimestampUnixMs
+    public long LastTimestampUnixMs => _state.Parts.Memory.LastTimestampUnixMs;
+
+    /// <summary>
+    /// Adds the batches from the one that holds an offset (the first one that is kept, when that comes later) up to an
+    /// end, while their bytes fit; always one, even when it alone is larger.
+    /// </summary>
+    /// <param name="offset">The first offset that is wanted.</param>
+    /// <param name="end">The first offset that is not.</param>
+    /// <param name="maxBytes">How many bytes of batches are wanted.</param>
+    /// <param name="into">Where the batches are added, in offset order.</param>
+    /// <param name="firstOffset">The first batch may hold records before this offset that are purged.</param>
+    /// <returns>False, and nothing is added: there is none, or this replica cannot say where it is.</returns>
+    public bool TryLocate(
+        long offset, long end, int maxBytes, ICollection<BatchLocation> into, out long firstOffset)
     {
-        get
+        var parts = _state.Parts;
+        firstOffset = parts.FirstOffset;
+        var search = new BatchSearch(Math.Max(offset, firstOffset), end, maxBytes, into);
+        while (search.Next < parts.Memory.StartOffset && !search.IsDone)
         {
-            var count = _state.Batches.Count;
-            return count == 0 ? 0 : _state.Batches[count - 1].TimestampUnixMs;
+            if (!parts.TryFindRun(search.Next, out var run) || !SegmentIndex.TryRead(_readIndexBody, run, ref search))
+            {
+                return search.Count > 0;
+            }
         }
+
+        var ordinal = search.IsDone ? -1 : parts.Memory.Find(search.Next);
+        while (ordinal >= 0 && ordinal < parts.Memory.Count && search.TryTake(parts.Memory[ordinal]))
+        {
+            ordinal++;
+        }
+
+        return search.Count > 0;
     }
-
-    public int BatchCount => _state.Batches.Count;
-
-    /// <summary>The number of the batch that holds an offset, counted from 0; -1 when no batch does, yet.</summary>
-    public int FindBatch(long offset) => _state.Batches.Find(offset);
-
-    /// <summary>The batch of that number, which is below <see cref="BatchCount"/>.</summary>
-    public BatchLocation GetBatch(int ordinal) => _state.Batches[ordinal];
 }

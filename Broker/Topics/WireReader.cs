@@ -18,6 +18,8 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
 
     public readonly bool IsAtEnd => _rest.IsEmpty;
 
+    public readonly int RestBytes => _rest.Length;
+
     /// <summary>A field's number (1 or more) and its wire type (0 to 7; not every one is valid).</summary>
     public bool TryTakeTag(out int field, out int wireType)
     {

@@ -26,7 +26,7 @@ public sealed class TopicStateMachineTests
         Assert.Equal((0L, 3, 1_010L), (first.BaseOffset, first.Count, first.TimestampUnixMs));
         Assert.Equal((3L, 2, 1_030L), (second.BaseOffset, second.Count, second.TimestampUnixMs));
         Assert.True(_machine.TryGetTopic("a", out var topic));
-        Assert.Equal((5L, 2, 1_030L), (topic.NextOffset, topic.BatchCount, topic.LastTimestampUnixMs));
+        Assert.Equal((0L, 5L, 1_030L), (topic.FirstOffset, topic.NextOffset, topic.LastTimestampUnixMs));
         Assert.False(_machine.TryGetTopic("c", out _));
         Assert.False(_machine.TryGetTopic(new string('x', 5_000), out _));
     }
@@ -44,7 +44,7 @@ public sealed class TopicStateMachineTests
 
         Assert.Equal(["a 0+2", "b 0+1", "a 2+3"], _applied.Seen);
         Assert.True(_machine.TryGetTopic("a", out var topic));
-        var location = topic.GetBatch(topic.FindBatch(4));
+        var location = Located.At(topic, 4)!.Value;
         Assert.Equal((2L, 3, entry.Index), (location.BaseOffset, location.Count, location.LogIndex));
         Assert.Equal(Entries.Batch(3), entry.Body.Slice(location.Position, location.Length).ToArray());
     }
@@ -175,31 +175,6 @@ public sealed class TopicStateMachineTests
     }
 
     [Fact]
-    public void Offsets_are_found_in_every_chunk_of_a_long_topic()
-    {
-        const int Batches = 5_000;
-        for (var i = 0; i < Batches; i++)
-        {
-            _machine.Apply(_entries.Publish("a", (i % 3) + 1), []);
-        }
-
-        Assert.True(_machine.TryGetTopic("a", out var topic));
-        var offset = 0L;
-        for (var i = 0; i < Batches; i++)
-        {
-            for (var record = 0; record <= i % 3; record++)
-            {
-                Assert.Equal(i, topic.FindBatch(offset++));
-            }
-        }
-
-        Assert.Equal(offset, topic.NextOffset);
-        Assert.Equal(-1, topic.FindBatch(offset));
-        Assert.Equal(-1, topic.FindBatch(-1));
-        Assert.Throws<ArgumentOutOfRangeException>(() => topic.GetBatch(Batches));
-    }
-
-    [Fact]
     public void Topics_are_listed_by_name_through_a_filter()
     {
         Publish("b.x");
@@ -289,12 +264,13 @@ public sealed class TopicStateMachineTests
 
             // i-th batch: (i % 5) + 1 records, entry i + 1; its base follows from i.
             var next = topic.NextOffset;
-            var ordinal = topic.FindBatch(next - 1);
-            var batch = topic.GetBatch(ordinal);
+            var batch = Located.At(topic, next - 1)!.Value;
+            var ordinal = batch.LogIndex.Value - 1;
             Assert.Equal(next, batch.EndOffset);
             Assert.Equal((ordinal % 5) + 1, batch.Count);
-            Assert.Equal(ordinal + 1, batch.LogIndex.Value);
-            Assert.Equal(ordinal / 2, topic.FindBatch(topic.GetBatch(ordinal / 2).BaseOffset));
+            Assert.Equal(batch.BaseOffset, (ordinal / 5 * 15) + (ordinal % 5 * ((ordinal % 5) + 1) / 2));
+            var round = (next - 1) / 15 / 2;
+            Assert.Equal((round * 5) + 1, Located.At(topic, round * 15)!.Value.LogIndex.Value);
             checkedBatches++;
         }
 
@@ -311,14 +287,7 @@ public sealed class TopicStateMachineTests
         public void OnAppended(
             string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length) =>
             Seen.Add($"{topic} {baseOffset}+{count}");
-    }
 
-    private sealed class NoSink : IAppliedBatches
-    {
-        public void OnAppended(
-            string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
-        {
-            // The state alone is under test.
-        }
+        public void OnRestored() => Seen.Add("restored");
     }
 }

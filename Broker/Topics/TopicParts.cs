@@ -1,0 +1,193 @@
+using Broker.Domain;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// Where a topic's batches are looked up: runs in index files, then batches in memory. A reader takes one of these and
+/// finds in it all that was there when it took it: the apply thread appends to <see cref="Memory"/>, and makes a new
+/// object for every other change. Runs are in offset order and do not overlap. Where no run covers an offset before
+/// memory, this replica cannot give it (it came by a snapshot of another replica, and a purge will follow in the log).
+/// </summary>
+internal sealed class TopicParts(long firstOffset, BatchIndex memory)
+{
+    // Slots from _runCount on may be filled by a newer object that shares the array; nobody looks at them from here.
+    private readonly IndexedRun[] _runs = [];
+    private readonly int _runCount;
+
+    private TopicParts(long firstOffset, BatchIndex memory, IndexedRun[] runs, int runCount)
+        : this(firstOffset, memory)
+    {
+        _runs = runs;
+        _runCount = runCount;
+    }
+
+    /// <summary>The first offset that can be read; it may lie within a batch.</summary>
+    public long FirstOffset { get; } = firstOffset;
+
+    public BatchIndex Memory { get; } = memory;
+
+    public ReadOnlySpan<IndexedRun> Runs => _runs.AsSpan(0, _runCount);
+
+    /// <summary>Entries below it hold no record of the topic that can be read; null: no entry does.</summary>
+    public LogIndex? FirstNeeded
+    {
+        get
+        {
+            if (FirstOffset >= Memory.NextOffset)
+            {
+                return null;
+            }
+
+            if (FirstOffset >= Memory.StartOffset)
+            {
+                return Memory[Memory.Find(FirstOffset)].LogIndex;
+            }
+
+            // Not knowing where the records are is no reason to drop them.
+            return TryFindRun(FirstOffset, out var run) ? run.SegmentFirst : LogIndex.None.Next();
+        }
+    }
+
+    public bool TryFindRun(long offset, out IndexedRun run)
+    {
+        var ordinal = FirstRunAfter(offset);
+        run = ordinal < _runCount ? _runs[ordinal] : default;
+        return ordinal < _runCount && run.BaseOffset <= offset;
+    }
+
+    /// <summary>
+    /// Whether a run of an index file can be taken: it lies within the topic, on batches' bounds as far as memory knows
+    /// them, and overlaps no other segment's.
+    /// </summary>
+    public bool Fits(in IndexedRun run)
+    {
+        if (run.EndOffset > Memory.NextOffset
+            || !IsBatchBound(run.BaseOffset)
+            || !IsBatchBound(run.EndOffset))
+        {
+            return false;
+        }
+
+        foreach (var other in Runs[FirstRunAfter(run.BaseOffset)..])
+        {
+            if (other.BaseOffset >= run.EndOffset)
+            {
+                break;
+            }
+
+            if (other.SegmentFirst != run.SegmentFirst)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// With a run that fits, and without what memory holds of it. Memory gives up only what lies before its first gap
+    /// in the runs, so that a batch is always in one of the two.
+    /// </summary>
+    public TopicParts With(in IndexedRun run)
+    {
+        if (run.EndOffset <= FirstOffset)
+        {
+            return this;
+        }
+
+        var (runs, count) = Insert(run);
+        var grown = new TopicParts(FirstOffset, Memory, runs, count);
+        var covered = grown.CoveredTo(Memory.StartOffset);
+        return covered == Memory.StartOffset
+            ? grown
+            : new TopicParts(FirstOffset, Memory.From(covered), runs, count);
+    }
+
+    /// <summary>With a first offset that is higher, and within the topic; without what lies before it.</summary>
+    public TopicParts PurgedBefore(long offset)
+    {
+        var runs = Runs[FirstRunAfter(offset)..].ToArray();
+        return new TopicParts(
+            offset, offset > Memory.StartOffset ? Memory.From(offset) : Memory, runs, runs.Length);
+    }
+
+    /// <summary>Without the runs of segments that are dropped through an entry, the last of a segment.</summary>
+    public TopicParts WithoutRunsThrough(LogIndex through)
+    {
+        var dropped = 0;
+        while (dropped < _runCount && _runs[dropped].SegmentFirst <= through)
+        {
+            dropped++;
+        }
+
+        return dropped == 0
+            ? this
+            : new TopicParts(FirstOffset, Memory, _runs[dropped.._runCount], _runCount - dropped);
+    }
+
+    private bool IsBatchBound(long offset)
+    {
+        var ordinal = Memory.Find(offset);
+        return ordinal < 0 || Memory[ordinal].BaseOffset == offset;
+    }
+
+    /// <summary>Where the runs that begin with an offset, without a gap, end.</summary>
+    private long CoveredTo(long offset)
+    {
+        foreach (var run in Runs[FirstRunAfter(offset)..])
+        {
+            if (run.BaseOffset > offset)
+            {
+                break;
+            }
+
+            offset = run.EndOffset;
+        }
+
+        return offset;
+    }
+
+    /// <summary>The ordinal of the first run that ends after an offset.</summary>
+    private int FirstRunAfter(long offset)
+    {
+        var low = 0;
+        var high = _runCount;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (_runs[middle].EndOffset <= offset)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+
+    /// <summary>
+    /// Segments come in order, so a run mostly goes to the end, into room that doubles: n segments cost n steps.
+    /// </summary>
+    private (IndexedRun[] Runs, int Count) Insert(in IndexedRun run)
+    {
+        if (_runCount == 0 || _runs[_runCount - 1].EndOffset <= run.BaseOffset)
+        {
+            var room = _runs;
+            if (_runCount == room.Length)
+            {
+                Array.Resize(ref room, Math.Max(1, room.Length * 2));
+            }
+
+            room[_runCount] = run;
+            return (room, _runCount + 1);
+        }
+
+        var segment = run.SegmentFirst;
+        var others = Runs.ToArray().Where(each => each.SegmentFirst != segment);
+        IndexedRun[] sorted = [.. others.Append(run).OrderBy(each => each.BaseOffset)];
+        return (sorted, sorted.Length);
+    }
+}

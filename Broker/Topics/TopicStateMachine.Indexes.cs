@@ -1,0 +1,87 @@
+using System.Buffers;
+using Broker.Domain;
+
+namespace Broker.Topics;
+
+/// <summary>Sealed segments' index files, which say where batches are, so that memory need not.</summary>
+public sealed partial class TopicStateMachine
+{
+    private ReadIndexBody? _readIndexBody;
+
+    // Where the batches of entries through here are, memory may have forgotten.
+    private LogIndex _indexedThrough;
+    private LogIndex _firstNeeded = new(long.MaxValue);
+    private bool _firstNeededIsStale;
+
+    public LogIndex FirstNeeded
+    {
+        get
+        {
+            if (_firstNeededIsStale)
+            {
+                _firstNeeded = new LogIndex(long.MaxValue);
+                foreach (var topic in _topics.Numbered)
+                {
+                    _firstNeeded = LogIndex.Min(_firstNeeded, topic.Parts.FirstNeeded ?? _firstNeeded);
+                }
+
+                _firstNeededIsStale = false;
+            }
+
+            return _firstNeeded;
+        }
+    }
+
+    /// <summary>Says how index files are read; before the first read. Without it there are none.</summary>
+    public void AttachIndexes(ReadIndexBody readIndexBody) => Volatile.Write(ref _readIndexBody, readIndexBody);
+
+    public bool TryWriteIndex(
+        LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body)
+    {
+        if (first <= _indexedThrough)
+        {
+            return false;
+        }
+
+        SegmentIndex.Write(Topics.All, first, last, directory, body);
+        return true;
+    }
+
+    public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory)
+    {
+        var runs = SegmentIndex.ReadDirectory(first, directory.Span);
+        var topics = _topics.Numbered;
+        foreach (var (number, run) in runs)
+        {
+            if (number >= topics.Count || !topics[number].Parts.Fits(run))
+            {
+                throw new InvalidDataException(
+                    $"The index of segment {first} names offsets {run.BaseOffset} to {run.EndOffset} of topic "
+                    + $"{number}, which this state does not have there.");
+            }
+        }
+
+        foreach (var (number, run) in runs)
+        {
+            topics[number].Parts = topics[number].Parts.With(run);
+        }
+
+        _indexedThrough = LogIndex.Max(_indexedThrough, last);
+        _firstNeededIsStale = true;
+    }
+
+    public void DropIndexes(LogIndex through)
+    {
+        foreach (var topic in _topics.Numbered)
+        {
+            var parts = topic.Parts;
+            var kept = parts.WithoutRunsThrough(through);
+            if (!ReferenceEquals(parts, kept))
+            {
+                topic.Parts = kept;
+            }
+        }
+
+        _firstNeededIsStale = true;
+    }
+}

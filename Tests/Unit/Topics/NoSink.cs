@@ -1,0 +1,19 @@
+using Broker.Domain;
+using Broker.Topics;
+
+namespace Broker.Tests.Unit.Topics;
+
+/// <summary>For tests in which the state alone is under test.</summary>
+internal sealed class NoSink : IAppliedBatches
+{
+    public void OnAppended(
+        string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
+    {
+        // Nobody listens.
+    }
+
+    public void OnRestored()
+    {
+        // Nobody listens.
+    }
+}
