@@ -25,6 +25,28 @@ public sealed partial class BrokerClient
         return [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))];
     }
 
+    /// <summary>
+    /// Removes a topic's records before an offset, for good. The topic and its next offset stay: an offset is never
+    /// given twice. Readers that ask for less get the first record that is kept. Purging again succeeds.
+    /// </summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="beforeOffset">The first offset to keep. Null: none of what is stored is kept.</param>
+    /// <param name="cancellationToken">Ends the waiting; the purge may take place all the same.</param>
+    /// <returns>The first offset that is kept; the topic's next one when nothing is.</returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such topic. OutOfRange: the offset is beyond the end. InvalidArgument: a bad name, or a negative
+    /// offset. Unavailable: no leader for OperationTimeout.
+    /// </exception>
+    public async ValueTask<long> PurgeTopicAsync(
+        string topic, long? beforeOffset = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(topic);
+        var request = new PurgeTopicRequest { Name = topic, BeforeOffset = beforeOffset };
+        var response = await CallAnyAsync(
+            $"Purging topic '{topic}'", (c, o) => c.Admin.PurgeTopicAsync(request, o), cancellationToken);
+        return response.FirstOffsets[0];
+    }
+
     /// <summary>The cluster as any live node sees it.</summary>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>Nodes, groups and leaders.</returns>

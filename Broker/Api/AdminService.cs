@@ -4,13 +4,15 @@ using Broker.Client;
 using Broker.Cluster;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Replication;
 using Broker.Topics;
 using Grpc.Core;
 
 namespace Broker.Api;
 
 /// <summary>
-/// The service broker.v1.Admin. Questions are answered from this node; changes go to the metadata group's leader.
+/// The service broker.v1.Admin. Questions are answered from this node; a change goes to the leader of the group that it
+/// concerns.
 /// </summary>
 internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : Admin.AdminBase
 {
@@ -35,6 +37,27 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         }
 
         return Task.FromResult(response);
+    }
+
+    public override async Task<PurgeTopicResponse> PurgeTopic(PurgeTopicRequest request, ServerCallContext context)
+    {
+        CheckPurge(request);
+        var command = new ArrayBufferWriter<byte>();
+        CommandCodec.WritePurgeTopic(command, request.Name, request.BeforeOffset ?? -1);
+        return await ChangeAsync(
+            node.Shards.GroupOf(request.Name),
+            command.WrittenMemory,
+            static (client, message, options) => client.PurgeTopicAsync(message, options),
+            request,
+            result => result.Code switch
+            {
+                RefusalCode.None => new PurgeTopicResponse { FirstOffsets = { result.BaseOffset } },
+                RefusalCode.NotFound => throw Refusal.NotFound($"There is no topic '{request.Name}'."),
+                _ => throw Refusal.OutOfRange(
+                    $"Offset {request.BeforeOffset} of topic '{request.Name}' is beyond its end; its next offset is "
+                    + $"{result.BaseOffset}. Nothing was purged."),
+            },
+            context);
     }
 
     public override Task<DescribeClusterResponse> DescribeCluster(
@@ -96,10 +119,11 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         var command = new ArrayBufferWriter<byte>();
         CommandCodec.WritePutLiveSubscription(command, request.Name, request.Filters);
         return await ChangeAsync(
+            GroupId.Metadata,
             command.WrittenMemory,
             static (client, message, options) => client.PutLiveSubscriptionAsync(message, options),
             request,
-            static () => new PutLiveSubscriptionResponse(),
+            static result => CheckTaken(result, new PutLiveSubscriptionResponse()),
             context);
     }
 
@@ -110,10 +134,11 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         var command = new ArrayBufferWriter<byte>();
         CommandCodec.WriteDeleteLiveSubscription(command, request.Name);
         return await ChangeAsync(
+            GroupId.Metadata,
             command.WrittenMemory,
             static (client, message, options) => client.DeleteLiveSubscriptionAsync(message, options),
             request,
-            static () => new DeleteLiveSubscriptionResponse(),
+            static result => CheckTaken(result, new DeleteLiveSubscriptionResponse()),
             context);
     }
 
@@ -131,32 +156,55 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         return Task.FromResult(response);
     }
 
-    /// <summary>Commits a change here when this node leads the metadata group, else has the leader do it.</summary>
+    /// <summary>Commits a change here when this node leads the group, else has the leader do it.</summary>
     private async Task<TResponse> ChangeAsync<TRequest, TResponse>(
+        GroupId group,
         ReadOnlyMemory<byte> command,
         Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> forward,
         TRequest request,
-        Func<TResponse> done,
+        Func<CommandResult, TResponse> done,
         ServerCallContext context)
     {
         try
         {
-            var leader = await node.WaitForLeaderAsync(GroupId.Metadata, context.CancellationToken);
+            var leader = await node.WaitForLeaderAsync(group, context.CancellationToken);
             if (leader != node.Options.NodeId && !AdminForwarder.IsForwarded(context))
             {
                 return await forwarder.ForwardAsync(leader, forward, request, context);
             }
 
-            var result = await node.ProposeMetadataAsync(command, context.CancellationToken);
-            return result.Code == RefusalCode.None
-                ? done()
-                : throw Refusal.Exhausted(
-                    $"The cluster holds {Limits.LiveSubscriptions:N0} live subscriptions already. "
-                    + "Delete one that nobody uses.");
+            return done(await node.ProposeAsync(group, command, context.CancellationToken));
         }
         catch (BrokerException refusal)
         {
             throw StatusMap.ToRpcException(refusal);
+        }
+    }
+
+    private static TResponse CheckTaken<TResponse>(in CommandResult result, TResponse response) =>
+        result.Code == RefusalCode.None
+            ? response
+            : throw Refusal.Exhausted(
+                $"The cluster holds {Limits.LiveSubscriptions:N0} live subscriptions already. "
+                + "Delete one that nobody uses.");
+
+    private static void CheckPurge(PurgeTopicRequest request)
+    {
+        if (!TopicName.Validate(request.Name, out var reason))
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(reason));
+        }
+
+        if (request.BeforeOffset < 0)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"Offset {request.BeforeOffset} is negative; offsets begin at 0."));
+        }
+
+        if (request.Partition > 0)
+        {
+            throw StatusMap.ToRpcException(Refusal.NotFound(
+                $"Topic '{request.Name}' has no partition {request.Partition}; its only one is 0."));
         }
     }
 

@@ -17,11 +17,16 @@ public sealed partial class BrokerNode
     private static readonly TimeSpan LeaderWait = TimeSpan.FromSeconds(2);
 
     /// <summary>Commits a change of the cluster's metadata. This node must lead the metadata group.</summary>
-    public async Task<CommandResult> ProposeMetadataAsync(
-        ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
+    public Task<CommandResult> ProposeMetadataAsync(
+        ReadOnlyMemory<byte> command, CancellationToken cancellationToken) =>
+        ProposeAsync(GroupId.Metadata, command, cancellationToken);
+
+    /// <summary>Commits a command in a group that this node leads.</summary>
+    public async Task<CommandResult> ProposeAsync(
+        GroupId group, ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
     {
         var proposal = new EncodedProposal(command);
-        Group(GroupId.Metadata).Propose(proposal);
+        Group(group).Propose(proposal);
         return await proposal.Done.WaitAsync(cancellationToken);
     }
 

@@ -25,6 +25,24 @@ public sealed class AdminTests
     }
 
     [Fact]
+    public async Task A_topic_is_purged_before_an_offset_or_of_all_records()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        await using var client = Connect(cluster);
+        for (var i = 0; i < 5; i++)
+        {
+            await client.PublishAsync("orders", Message("x"), Test);
+        }
+
+        Assert.Equal(0, await client.PurgeTopicAsync("orders", 0, Test));
+        Assert.Equal(3, await client.PurgeTopicAsync("orders", 3, Test));
+        Assert.Equal(5, await client.PurgeTopicAsync("orders", cancellationToken: Test));
+        var error = await Assert.ThrowsAsync<BrokerClientException>(
+            async () => await client.PurgeTopicAsync("none", cancellationToken: Test));
+        Assert.Equal(BrokerClientErrorCode.NotFound, error.Code);
+    }
+
+    [Fact]
     public async Task A_bad_filter_is_refused_without_a_retry()
     {
         await using var cluster = await FakeCluster.StartAsync();

@@ -20,6 +20,17 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
         return Task.FromResult(response);
     }
 
+    public override Task<PurgeTopicResponse> PurgeTopic(PurgeTopicRequest request, ServerCallContext context)
+    {
+        if (cluster.Topic(request.Name) is not { } topic)
+        {
+            throw new RpcException(new Status(StatusCode.NotFound, "no such topic"));
+        }
+
+        topic.First = Math.Max(topic.First, request.BeforeOffset ?? topic.Records.Count);
+        return Task.FromResult(new PurgeTopicResponse { FirstOffsets = { topic.First } });
+    }
+
     public override Task<DescribeClusterResponse> DescribeCluster(
         DescribeClusterRequest request, ServerCallContext context)
     {

@@ -5,6 +5,8 @@ namespace Broker.Tests.Unit.Client;
 
 internal sealed class FakeTopic
 {
+    public long First { get; set; }
+
     public List<Record> Records { get; } = [];
 
     public List<StoredBatch> Batches { get; } = [];

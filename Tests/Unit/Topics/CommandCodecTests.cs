@@ -16,6 +16,10 @@ public sealed class CommandCodecTests
     }
 
     [Fact]
+    public void A_purge_has_the_documented_bytes() => Assert.Equal(
+        "0B000000" + "02" + "0161" + "FFFFFFFFFFFFFFFF", Convert.ToHexString(Entries.PurgeCommand("a", -1)));
+
+    [Fact]
     public void A_node_registration_has_the_documented_bytes()
     {
         var store = Guid.Parse("00112233-4455-6677-8899-aabbccddeeff");

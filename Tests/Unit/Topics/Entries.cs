@@ -7,10 +7,10 @@ using Xunit;
 namespace Broker.Tests.Unit.Topics;
 
 /// <summary>Builds log entries for tests as the leader's loop would.</summary>
-internal sealed class Entries
+internal sealed class Entries(long lastIndex = 0)
 {
-    private long _index;
-    private long _timestampUnixMs = 1_000;
+    private long _index = lastIndex;
+    private long _timestampUnixMs = 1_000 + (lastIndex * 10);
 
     public LogEntry Of(params byte[][] commands)
     {
@@ -37,6 +37,11 @@ internal sealed class Entries
         Assert.Equal(bytes.Length, written);
         return bytes;
     }
+
+    public LogEntry Purge(string topic, long beforeOffset = -1) => Of(PurgeCommand(topic, beforeOffset));
+
+    public static byte[] PurgeCommand(string topic, long beforeOffset) =>
+        Metadata(into => CommandCodec.WritePurgeTopic(into, topic, beforeOffset));
 
     public static byte[] Metadata(Action<IBufferWriter<byte>> write)
     {

@@ -1,0 +1,58 @@
+using Broker.Domain;
+using Broker.Topics;
+
+namespace Broker.Tests.Unit.Topics;
+
+/// <summary>
+/// Log entries as clients of every kind would cause them: new batches, repetitions, gaps, newer and older epochs, more
+/// producers and topics than are remembered, purges of what is there and of what is not.
+/// </summary>
+internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
+{
+    public const int MaxTopics = 4;
+    public const int MaxProducers = 3;
+
+    private readonly Random _random = new(seed);
+    private readonly Entries _entries = new();
+    private readonly List<(string Topic, PublishStamp Stamp, int Records)> _sent = [];
+    private readonly Dictionary<(string Topic, ulong Id, uint Epoch), ulong> _next = [];
+
+    public static TopicStateMachine NewMachine() => new(new NoSink(), MaxTopics, MaxProducers);
+
+    public List<LogEntry> Take(int entries) => [.. Enumerable.Range(0, entries).Select(_ => Next())];
+
+    private LogEntry Next() => _entries.Of([.. Enumerable.Range(0, _random.Next(1, 5)).Select(_ => Command())]);
+
+    private byte[] Command()
+    {
+        var topic = $"t{_random.Next(topics)}.é";
+        switch (_random.Next(12))
+        {
+            case 0:
+                return Entries.PurgeCommand(topic, _random.Next(3) == 0 ? -1 : _random.Next(60));
+            case 1 or 2:
+                return Publish(topic, default, _random.Next(1, 4));
+            case 3 or 4 or 5 when _sent.Count > 0:
+                // Mostly a recent one, as a client would.
+                var again = _sent[_sent.Count - 1 - Math.Min(_random.Next(8) * _random.Next(8), _sent.Count - 1)];
+                return Publish(again.Topic, again.Stamp, again.Records);
+            default:
+                return PublishNew(topic);
+        }
+    }
+
+    private byte[] PublishNew(string topic)
+    {
+        var (id, epoch) = ((ulong)_random.Next(1, producers + 1), (uint)(_random.Next(20) == 0 ? 1 : 0));
+        var next = _next.GetValueOrDefault((topic, id, epoch), (ulong)_random.Next(3));
+        var sequence = _random.Next(15) == 0 ? next + 2 : next;
+        var records = _random.Next(1, 4);
+        _next[(topic, id, epoch)] = next + (ulong)records;
+        var stamp = new PublishStamp(id, epoch, sequence);
+        _sent.Add((topic, stamp, records));
+        return Publish(topic, stamp, records);
+    }
+
+    private static byte[] Publish(string topic, PublishStamp stamp, int records) =>
+        Entries.PublishCommand(topic, Entries.Batch(records), records, stamp);
+}
