@@ -15,7 +15,7 @@ namespace Broker.Cluster;
 internal sealed class PeerGate(
     ClusterOptions options, NodeStore store, MetadataStateMachine metadata, PeerRegister register) : IPeerGate
 {
-    private const uint ProtocolVersion = 1;
+    private const uint ProtocolVersion = 2;
 
     private Dictionary<int, ReplicaGroup> _groups = [];
 
