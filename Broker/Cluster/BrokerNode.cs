@@ -61,14 +61,14 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         var register = new PeerRegister();
         var gate = new PeerGate(options, _store, Metadata, register);
         _transport = new PeerTransport(
-            options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"));
+            options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
         {
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
 
-        gate.Attach(_groups);
+        gate.Attach(_groups, _logs);
         _loop = new ReplicationLoop(_groups, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
@@ -111,6 +111,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public void BeginStop() => _transport.CloseStreams();
 
     void IPeerSender.Send(NodeId to, PeerMessage message) => _transport.Send(to, message);
+
+    void IPeerSender.SendSnapshot(
+        NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) =>
+        _transport.SendSnapshot(to, group, message, data, done);
 
     public async ValueTask DisposeAsync()
     {

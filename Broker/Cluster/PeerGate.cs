@@ -18,6 +18,7 @@ internal sealed class PeerGate(
     private const uint ProtocolVersion = 2;
 
     private Dictionary<int, ReplicaGroup> _groups = [];
+    private Dictionary<int, GroupEntries> _entries = [];
 
     public PeerHello Hello => new()
     {
@@ -29,7 +30,13 @@ internal sealed class PeerGate(
         DataShards = (uint)options.DataShards,
     };
 
-    public void Attach(IEnumerable<ReplicaGroup> groups) => _groups = groups.ToDictionary(group => group.Id.Value);
+    /// <summary>The groups, and the log of each at the same place.</summary>
+    public void Attach(IReadOnlyList<ReplicaGroup> groups, IReadOnlyList<GroupLog> logs)
+    {
+        _entries = groups.Zip(logs).ToDictionary(
+            pair => pair.First.Id.Value, pair => new GroupEntries(pair.Second, pair.First));
+        _groups = groups.ToDictionary(group => group.Id.Value);
+    }
 
     public bool Admits(PeerHello hello, out string reason)
     {
@@ -61,6 +68,14 @@ internal sealed class PeerGate(
             group.PeerUnreachable(peer);
         }
     }
+
+    public Term? TermOf(GroupId group) =>
+        _groups.TryGetValue(group.Value, out var replica) ? replica.Status.Term : null;
+
+    public void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done) =>
+        done(false, TermOf(new GroupId((int)message.Group))?.Value ?? 0);
+
+    public IEntrySource? FindEntries(GroupId group) => _entries.GetValueOrDefault(group.Value);
 
     private string WhyNot(PeerHello hello)
     {

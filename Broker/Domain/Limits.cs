@@ -130,6 +130,35 @@ public static class Limits
     /// <summary>Messages that wait for one peer's stream; beyond it they are dropped, and Raft sends again.</summary>
     public const int MessagesPerPeerQueue = 4_096;
 
+    /// <summary>
+    /// The same in bytes. Bodies are mostly shared with the tail cache; a peer that reads nothing must not pin more of
+    /// them than a few groups' windows (<see cref="InFlightBytesPerFollower"/>).
+    /// </summary>
+    public const int PeerQueueBytes = 64 * 1024 * 1024;
+
+    /// <summary>
+    /// Heartbeats and answers that wait for one peer's stream: far above one of each for every group a node may have.
+    /// </summary>
+    public const int HeartbeatsPerPeerQueue = 16_384;
+
+    /// <summary>
+    /// What a node sends of snapshots and of entries for repair, together: fast enough to give a segment away in a
+    /// second, an eighth of what a common disk flushes, so that publishes keep the rest.
+    /// </summary>
+    public const int TransferBytesPerSecond = 64 * 1024 * 1024;
+
+    /// <summary>One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.</summary>
+    public const int TransferChunkBytes = 1024 * 1024;
+
+    /// <summary>Snapshots that a node gives away at the same time; each holds its data in memory.</summary>
+    public const int SnapshotTransfersAtOnce = 4;
+
+    /// <summary>Fetches of entries that a node serves at the same time; each holds a few chunks in memory.</summary>
+    public const int FetchesAtOnce = 2;
+
+    /// <summary>Attempts of a transfer in a row that bring nothing; then whoever wants it decides anew.</summary>
+    public const int TransferAttempts = 5;
+
     /// <summary>The largest gRPC message between peers and from clients: one batch and its envelope.</summary>
     public const int GrpcMessageBytes = BatchBytes + 1024 * 1024;
 }

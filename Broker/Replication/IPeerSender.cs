@@ -7,4 +7,11 @@ namespace Broker.Replication;
 public interface IPeerSender
 {
     void Send(NodeId to, PeerMessage message);
+
+    /// <summary>
+    /// Gives a follower the snapshot that the message (of kind InstallSnapshot) names, beside the stream of messages.
+    /// done is called once, from any thread: true when the follower has it durably in use. The data must not change
+    /// before.
+    /// </summary>
+    void SendSnapshot(NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done);
 }

@@ -1,7 +1,7 @@
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Protocol.V1;
-using Google.Protobuf;
+using Broker.Transport;
 
 namespace Broker.Replication;
 
@@ -27,7 +27,7 @@ public static class PeerMessageMapper
         };
         for (var i = 0; i < entries.Count; i++)
         {
-            wire.Entries.Add(ToWire(entries[i]));
+            wire.Entries.Add(PeerEntries.ToWire(entries[i]));
         }
 
         return wire;
@@ -40,7 +40,7 @@ public static class PeerMessageMapper
         var terms = wire.Entries.Count == 0 ? [] : new Term[wire.Entries.Count];
         for (var i = 0; i < entries.Length; i++)
         {
-            var entry = FromWire(wire.Entries[i]);
+            var entry = PeerEntries.FromWire(wire.Entries[i]);
             if (entry.Index.Value != wire.LogIndex + 1 + i || !entry.BodyIsIntact())
             {
                 return null;
@@ -73,24 +73,4 @@ public static class PeerMessageMapper
             EntryTerms = terms,
         };
     }
-
-    private static PeerEntry ToWire(LogEntry entry) => new()
-    {
-        Term = entry.Term.Value,
-        Index = entry.Index.Value,
-        Kind = (uint)entry.Kind,
-        Count = (uint)entry.Count,
-        TimestampUnixMs = entry.TimestampUnixMs,
-        BodyCrc32C = entry.BodyCrc32C,
-        Body = UnsafeByteOperations.UnsafeWrap(entry.Body),
-    };
-
-    private static LogEntry FromWire(PeerEntry wire) => new(
-        new LogIndex(wire.Index),
-        new Term(wire.Term),
-        (EntryKind)wire.Kind,
-        (int)wire.Count,
-        wire.TimestampUnixMs,
-        wire.BodyCrc32C,
-        wire.Body.Memory);
 }

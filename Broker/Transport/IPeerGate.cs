@@ -17,4 +17,19 @@ public interface IPeerGate
     void Connected(NodeId peer, PeerHello hello);
 
     void Disconnected(NodeId peer);
+
+    /// <summary>
+    /// The term that this node's replica of a group has reached; null when it has no such group. A leader of an older
+    /// term is told so before it sends its snapshot.
+    /// </summary>
+    Term? TermOf(GroupId group);
+
+    /// <summary>
+    /// A snapshot has arrived as a whole and its checksum fits. done, called once from any thread, says whether it is
+    /// durable and in use (or the log holds all of it already), and the term of this replica.
+    /// </summary>
+    void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done);
+
+    /// <summary>Where a group's committed entries are read for a peer; null when there is no such group.</summary>
+    IEntrySource? FindEntries(GroupId group);
 }

@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;
@@ -10,11 +9,10 @@ namespace Broker.Transport;
 /// The stream to one peer, whoever dialled it: a bounded queue out, a reader in. When the queue is full a message is
 /// dropped, because Raft sends again and a slow peer must never hold a fast one back.
 /// </summary>
-internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics metrics, ILogger logger) : IDisposable
+internal sealed class PeerLink(
+    NodeId self, PeerEndpoint peer, IPeerGate gate, BrokerMetrics metrics, ILogger logger, TimeProvider time)
+    : IDisposable
 {
-    /// <summary>Messages gathered into one envelope. A larger message goes alone.</summary>
-    private const int EnvelopeBytes = 1024 * 1024;
-
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
@@ -23,14 +21,17 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
     /// </summary>
     private static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(2);
 
-    private static readonly PeerMessage KeepAlive = new();
+    /// <summary>
+    /// A peer that speaks but has not taken one envelope in so long (1 MiB at 1 Mbit/s) does not listen; a new stream
+    /// at least drops what waits for this one.
+    /// </summary>
+    private static readonly TimeSpan StallLimit = TimeSpan.FromSeconds(10);
 
-    private readonly Channel<PeerMessage> _outgoing = Channel.CreateBounded<PeerMessage>(
-        new BoundedChannelOptions(Limits.MessagesPerPeerQueue) { SingleReader = true });
-
+    private readonly PeerOutbox _outgoing = new(time);
     private readonly SemaphoreSlim _oneStream = new(1);
     private CancellationTokenSource? _current;
     private volatile bool _connected;
+    private long _writeBegan; // a timestamp; 0 while no write is under way
 
     public PeerEndpoint Peer => peer;
 
@@ -38,13 +39,17 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
 
     public void Send(PeerMessage message)
     {
-        if (IsConnected && !_outgoing.Writer.TryWrite(message))
+        if (IsConnected && !_outgoing.TryAdd(message))
         {
             metrics.PeerMessageDropped();
         }
     }
 
-    public void Dispose() => _oneStream.Dispose();
+    public void Dispose()
+    {
+        _oneStream.Dispose();
+        _outgoing.Dispose();
+    }
 
     /// <summary>
     /// Runs one open stream, after the hellos, until it breaks. A newer stream ends the older: its peer has given that
@@ -83,18 +88,15 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
         PeerHello hello,
         CancellationTokenSource ended)
     {
-        while (_outgoing.Reader.TryRead(out _))
-        {
-            // What was queued for the stream before is stale; Raft starts over with a probe.
-        }
-
+        // What was queued for the stream before is stale; Raft starts over with a probe.
+        _outgoing.Clear();
+        Volatile.Write(ref _writeBegan, 0);
         _connected = true;
         TransportLog.Connected(logger, peer.Node.Value, peer.Name);
         gate.Connected(peer.Node, hello);
         try
         {
-            var pumps = new[] { ReadAsync(reader, ended), WriteAsync(writer, ended.Token), KeepAliveAsync(
-                ended.Token) };
+            Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token), KeepAliveAsync(ended.Token)];
             var first = await Task.WhenAny(pumps);
             await ended.CancelAsync();
             foreach (var pump in pumps)
@@ -117,65 +119,50 @@ internal sealed class PeerLink(PeerEndpoint peer, IPeerGate gate, BrokerMetrics 
 
     private async Task ReadAsync(IAsyncStreamReader<PeerEnvelope> reader, CancellationTokenSource ended)
     {
-        using var silence = new Timer(_ => ended.Cancel(), null, SilenceLimit, Timeout.InfiniteTimeSpan);
+        var (from, to) = ((uint)peer.Node.Value, (uint)self.Value);
+        await using var silence = time.CreateTimer(
+            _ => ended.Cancel(), null, SilenceLimit, Timeout.InfiniteTimeSpan);
         while (await reader.MoveNext(ended.Token))
         {
             silence.Change(SilenceLimit, Timeout.InfiniteTimeSpan);
-            var bytes = 0;
-            foreach (var message in reader.Current.Messages)
+            var envelope = reader.Current;
+            foreach (var heartbeat in envelope.Heartbeats)
             {
-                bytes += SizeBytes(message);
+                gate.Received(PeerHeartbeats.Unfold(heartbeat, from, to));
+            }
+
+            foreach (var message in envelope.Messages)
+            {
                 gate.Received(message);
             }
 
-            metrics.PeerBytesReceived(bytes);
+            metrics.PeerBytesReceived(PeerOutbox.SizeBytes(envelope));
         }
     }
 
     private async Task WriteAsync(IAsyncStreamWriter<PeerEnvelope> writer, CancellationToken cancellationToken)
     {
-        while (await _outgoing.Reader.WaitToReadAsync(cancellationToken))
+        while (true)
         {
-            var envelope = new PeerEnvelope();
-            var bytes = 0;
-            while (_outgoing.Reader.TryPeek(out var next))
-            {
-                var size = SizeBytes(next);
-                if (bytes > 0 && bytes + size > EnvelopeBytes)
-                {
-                    break;
-                }
-
-                _outgoing.Reader.TryRead(out _);
-                bytes += size;
-                if (!ReferenceEquals(next, KeepAlive))
-                {
-                    envelope.Messages.Add(next);
-                }
-            }
-
+            var (envelope, bytes) = await _outgoing.TakeAsync(cancellationToken);
+            Volatile.Write(ref _writeBegan, time.GetTimestamp());
             await writer.WriteAsync(envelope, cancellationToken);
+            Volatile.Write(ref _writeBegan, 0);
             metrics.PeerBytesSent(bytes);
         }
     }
 
     private async Task KeepAliveAsync(CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(KeepAliveInterval);
+        using var timer = new PeriodicTimer(KeepAliveInterval, time);
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
-            _outgoing.Writer.TryWrite(KeepAlive);
+            _outgoing.Nudge();
+            if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
+            {
+                TransportLog.Stalled(logger, peer.Node.Value, peer.Name);
+                return;
+            }
         }
-    }
-
-    private static int SizeBytes(PeerMessage message)
-    {
-        var bytes = 64;
-        foreach (var entry in message.Entries)
-        {
-            bytes += entry.Body.Length + LogEntry.OverheadBytes;
-        }
-
-        return bytes;
     }
 }

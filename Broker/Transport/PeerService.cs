@@ -3,7 +3,7 @@ using Grpc.Core;
 
 namespace Broker.Transport;
 
-/// <summary>The gRPC side of a stream that a peer dialled.</summary>
+/// <summary>The gRPC side of the streams that peers dial.</summary>
 public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
 {
     public override async Task Connect(
@@ -20,4 +20,14 @@ public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
             throw new RpcException(new Status(StatusCode.DeadlineExceeded, "No hello came within two seconds."));
         }
     }
+
+    public override Task InstallSnapshot(
+        IAsyncStreamReader<InstallSnapshotRequest> requestStream,
+        IServerStreamWriter<InstallSnapshotResponse> responseStream,
+        ServerCallContext context) =>
+        transport.ReceiveSnapshotAsync(requestStream, responseStream, context.CancellationToken);
+
+    public override Task FetchEntries(
+        FetchEntriesRequest request, IServerStreamWriter<EntriesChunk> responseStream, ServerCallContext context) =>
+        transport.ServeEntriesAsync(request, responseStream, context.CancellationToken);
 }

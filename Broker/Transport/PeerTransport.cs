@@ -2,7 +2,6 @@ using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Grpc.Core;
-using Grpc.Net.Client;
 
 namespace Broker.Transport;
 
@@ -10,10 +9,14 @@ namespace Broker.Transport;
 /// All streams to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over it.
 /// A broken stream is dialled again with back-off and jitter.
 /// </summary>
-public sealed class PeerTransport : IAsyncDisposable
+public sealed partial class PeerTransport : IAsyncDisposable
 {
     private static readonly TimeSpan RedialDelayMin = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan RedialDelayMax = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>A stream that lived so long was a good one: its peer is worth a quick first try.</summary>
+    private static readonly TimeSpan GoodStream = TimeSpan.FromSeconds(1);
+
     private static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(2);
 
     private readonly NodeId _self;
@@ -23,16 +26,34 @@ public sealed class PeerTransport : IAsyncDisposable
     private readonly Dictionary<NodeId, PeerLink> _links;
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _dialers = [];
+    private readonly TimeProvider _time;
+    private readonly SnapshotInbox _snapshotInbox;
+    private readonly SnapshotReceiver _snapshotReceiver;
+    private readonly SnapshotSender _snapshotSender;
+    private readonly EntryServer _entryServer;
+    private readonly EntryFetcher _entryFetcher;
 
     public PeerTransport(
-        NodeId self, IReadOnlyList<PeerEndpoint> peers, IPeerGate gate, BrokerMetrics metrics, ILogger logger)
+        NodeId self,
+        IReadOnlyList<PeerEndpoint> peers,
+        IPeerGate gate,
+        BrokerMetrics metrics,
+        ILogger logger,
+        TimeProvider? time = null)
     {
         _self = self;
         _gate = gate;
         _metrics = metrics;
         _logger = logger;
+        _time = time ?? TimeProvider.System;
         _links = peers.Where(peer => peer.Node != self)
-            .ToDictionary(peer => peer.Node, peer => new PeerLink(peer, gate, metrics, logger));
+            .ToDictionary(peer => peer.Node, peer => new PeerLink(self, peer, gate, metrics, logger, _time));
+        var throttle = new TransferThrottle(Limits.TransferBytesPerSecond, _time);
+        _snapshotInbox = new SnapshotInbox(_time);
+        _snapshotReceiver = new SnapshotReceiver(gate, _snapshotInbox, hello => Admit(hello), logger);
+        _snapshotSender = new SnapshotSender(gate, throttle, _time, logger, _stopping.Token);
+        _entryServer = new EntryServer(gate, throttle, hello => Admit(hello), logger);
+        _entryFetcher = new EntryFetcher(gate, _time, logger);
     }
 
     public void Start()
@@ -66,6 +87,8 @@ public sealed class PeerTransport : IAsyncDisposable
             link.Dispose();
         }
 
+        _snapshotInbox.Dispose();
+        _entryServer.Dispose();
         _stopping.Dispose();
     }
 
@@ -82,32 +105,13 @@ public sealed class PeerTransport : IAsyncDisposable
 
     private async Task DialForeverAsync(PeerLink link, CancellationToken cancellationToken)
     {
-        using var channel = GrpcChannel.ForAddress(
-            link.Peer.Address,
-            new GrpcChannelOptions
-            {
-                MaxReceiveMessageSize = Limits.GrpcMessageBytes,
-                MaxSendMessageSize = Limits.GrpcMessageBytes,
-            });
-        var client = new Peer.PeerClient(channel);
         var delay = RedialDelayMin;
         while (!cancellationToken.IsCancellationRequested)
         {
+            var began = _time.GetTimestamp();
             try
             {
-                using var call = client.Connect(cancellationToken: cancellationToken);
-                await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, cancellationToken);
-                var hello = await ReadHelloAsync(call.ResponseStream, cancellationToken);
-                if (Admit(hello) != link)
-                {
-                    throw new RpcException(new Status(
-                        StatusCode.FailedPrecondition,
-                        $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': "
-                        + "check service discovery."));
-                }
-
-                delay = RedialDelayMin;
-                await link.RunAsync(call.ResponseStream, call.RequestStream, hello, cancellationToken);
+                await DialAsync(link, cancellationToken);
             }
             catch (Exception exception) when (exception is RpcException or TimeoutException)
             {
@@ -118,13 +122,36 @@ public sealed class PeerTransport : IAsyncDisposable
                 return;
             }
 
+            // A peer that takes each stream and drops it at once is not dialled faster than one that is away.
+            delay = _time.GetElapsedTime(began) > GoodStream
+                ? RedialDelayMin
+                : TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, RedialDelayMax.Ticks));
+
             // Half of the delay is fixed, half is chance, so that nodes that lost one peer together do not return
             // together.
             var pause = (delay / 2) + (Random.Shared.NextDouble() * delay / 2);
-            await Task.Delay(pause, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            delay = TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, RedialDelayMax.Ticks));
+            await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _metrics.PeerRedialed();
         }
+    }
+
+    /// <summary>Opens one stream and runs it until it breaks.</summary>
+    private async Task DialAsync(PeerLink link, CancellationToken cancellationToken)
+    {
+        using var channel = PeerChannel.Open(link.Peer.Address);
+        using var call = new Peer.PeerClient(channel).Connect(cancellationToken: cancellationToken);
+        await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, cancellationToken)
+            .WaitAsync(HelloTimeout, _time, cancellationToken);
+        var hello = await ReadHelloAsync(call.ResponseStream, cancellationToken);
+        if (Admit(hello) != link)
+        {
+            throw new RpcException(new Status(
+                StatusCode.FailedPrecondition,
+                $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': "
+                + "check service discovery."));
+        }
+
+        await link.RunAsync(call.ResponseStream, call.RequestStream, hello, cancellationToken);
     }
 
     private static async Task<PeerHello> ReadHelloAsync(

@@ -122,6 +122,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
         World.Network.Send(new Packet(raft, [], message));
     }
 
+    public void SendSnapshot(
+        NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) => done(false);
+
     protected override void OnStart()
     {
         OpenLog();

@@ -1,0 +1,37 @@
+using Broker.Domain;
+using Grpc.Net.Client;
+
+namespace Broker.Transport;
+
+/// <summary>
+/// A connection of its own to a peer, for one stream. Streams do not share connections: a transfer must not stand
+/// before a heartbeat in a socket's buffer, and a connection that a cut network has swallowed must not carry the next
+/// attempt, which would then wait out TCP's growing pauses.
+/// </summary>
+internal static class PeerChannel
+{
+    /// <summary>A host that swallows packets is tried anew after this time, as long as a silent stream is kept.</summary>
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
+
+    /// <summary>A stream's first window: one envelope. HTTP/2 would begin with 64 KiB and grow.</summary>
+    private const int FirstWindowSizeBytes = 1024 * 1024;
+
+    public static GrpcChannel Open(Uri address) => GrpcChannel.ForAddress(
+        address,
+        new GrpcChannelOptions
+        {
+            HttpHandler = new SocketsHttpHandler
+            {
+                ConnectTimeout = ConnectTimeout,
+                InitialHttp2StreamWindowSize = FirstWindowSizeBytes,
+                AllowAutoRedirect = false,
+                UseCookies = false,
+
+                // Peers are neighbours; no HTTP proxy stands between them.
+                UseProxy = false,
+            },
+            DisposeHttpClient = true,
+            MaxReceiveMessageSize = Limits.GrpcMessageBytes,
+            MaxSendMessageSize = Limits.GrpcMessageBytes,
+        });
+}

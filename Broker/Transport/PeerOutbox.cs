@@ -1,0 +1,199 @@
+using System.Threading.Channels;
+using Broker.Domain;
+using Broker.Protocol.V1;
+
+namespace Broker.Transport;
+
+/// <summary>
+/// What waits for one peer's stream, within bounds. Any thread adds, one takes whole envelopes.
+/// <para>
+/// Heartbeats are kept apart: those of all groups leave together, and before the messages that wait. Raft allows it, as
+/// it allows a network to reorder: a heartbeat's commit index is clamped to what its follower has acknowledged, so it
+/// never speaks of an entry that is still behind it; an answer's match index is a lower bound whenever it arrives; and
+/// a context is confirmed by any answer that is given after the question.
+/// </para>
+/// </summary>
+internal sealed class PeerOutbox : IDisposable
+{
+    /// <summary>Messages gathered into one envelope. A larger message goes alone.</summary>
+    public const int EnvelopeBytes = 1024 * 1024;
+
+    /// <summary>What a heartbeat takes on the wire, about; for the figures only.</summary>
+    private const int HeartbeatBytes = 12;
+
+    /// <summary>
+    /// How long heartbeats wait for those of other groups: nothing beside an election timeout, and enough for a
+    /// thousand groups to speak. One with a context, for which a reader waits, leaves at once and takes them along.
+    /// </summary>
+    private static readonly TimeSpan GatherTime = TimeSpan.FromMilliseconds(2);
+
+    private readonly Lock _gate = new();
+    private readonly Queue<PeerMessage> _messages = [];
+    private readonly List<PeerHeartbeat> _heartbeats = [];
+
+    /// <summary>Where in the list the newest heartbeat and the newest answer of each group stand.</summary>
+    private readonly Dictionary<(uint Group, bool Answer), int> _newest = [];
+
+    private readonly Channel<bool> _ready = Channel.CreateBounded<bool>(1);
+    private readonly ITimer _gather;
+    private long _messageBytes;
+    private bool _isReady;
+    private bool _isGathering;
+
+    public PeerOutbox(TimeProvider time) =>
+        _gather = time.CreateTimer(_ => Gathered(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+
+    /// <summary>False: the message is dropped, because too much waits.</summary>
+    public bool TryAdd(PeerMessage message)
+    {
+        var heartbeat = PeerHeartbeats.TryFold(message);
+        var size = heartbeat is null ? SizeBytes(message) : 0;
+        lock (_gate)
+        {
+            if (heartbeat is not null)
+            {
+                return TryAdd(heartbeat);
+            }
+
+            if (_messages.Count >= Limits.MessagesPerPeerQueue
+                || (_messages.Count > 0 && _messageBytes + size > Limits.PeerQueueBytes))
+            {
+                return false;
+            }
+
+            _messages.Enqueue(message);
+            _messageBytes += size;
+            Ready();
+            return true;
+        }
+    }
+
+    /// <summary>Has an envelope sent even when there is nothing to say.</summary>
+    public void Nudge()
+    {
+        lock (_gate)
+        {
+            Ready();
+        }
+    }
+
+    public void Clear()
+    {
+        lock (_gate)
+        {
+            _messages.Clear();
+            _messageBytes = 0;
+            ClearHeartbeats();
+        }
+    }
+
+    /// <summary>Waits for something to send; says about how large it is.</summary>
+    public async ValueTask<(PeerEnvelope Envelope, int SizeBytes)> TakeAsync(CancellationToken cancellationToken)
+    {
+        await _ready.Reader.ReadAsync(cancellationToken);
+        lock (_gate)
+        {
+            _isReady = false;
+            var envelope = new PeerEnvelope();
+            var bytes = _heartbeats.Count * HeartbeatBytes;
+            envelope.Heartbeats.AddRange(_heartbeats);
+            ClearHeartbeats();
+            while (_messages.TryPeek(out var next))
+            {
+                var size = SizeBytes(next);
+                if (envelope.Messages.Count > 0 && bytes + size > EnvelopeBytes)
+                {
+                    Ready();
+                    break;
+                }
+
+                envelope.Messages.Add(_messages.Dequeue());
+                _messageBytes -= size;
+                bytes += size;
+            }
+
+            return (envelope, bytes);
+        }
+    }
+
+    public void Dispose() => _gather.Dispose();
+
+    public static int SizeBytes(PeerEnvelope envelope)
+    {
+        var bytes = envelope.Heartbeats.Count * HeartbeatBytes;
+        foreach (var message in envelope.Messages)
+        {
+            bytes += SizeBytes(message);
+        }
+
+        return bytes;
+    }
+
+    private static int SizeBytes(PeerMessage message)
+    {
+        var bytes = 64;
+        foreach (var entry in message.Entries)
+        {
+            bytes += entry.Body.Length + LogEntry.OverheadBytes;
+        }
+
+        return bytes;
+    }
+
+    private bool TryAdd(PeerHeartbeat heartbeat)
+    {
+        var key = (heartbeat.Group, heartbeat.Answer);
+        if (_newest.TryGetValue(key, out var at) && PeerHeartbeats.Supersedes(heartbeat, _heartbeats[at]))
+        {
+            _heartbeats[at] = heartbeat;
+        }
+        else if (_heartbeats.Count < Limits.HeartbeatsPerPeerQueue)
+        {
+            _newest[key] = _heartbeats.Count;
+            _heartbeats.Add(heartbeat);
+        }
+        else
+        {
+            return false;
+        }
+
+        if (heartbeat.Context != 0)
+        {
+            Ready();
+        }
+        else if (!_isReady && !_isGathering)
+        {
+            _isGathering = true;
+            _gather.Change(GatherTime, Timeout.InfiniteTimeSpan);
+        }
+
+        return true;
+    }
+
+    private void Gathered()
+    {
+        lock (_gate)
+        {
+            _isGathering = false;
+            if (_heartbeats.Count > 0)
+            {
+                Ready();
+            }
+        }
+    }
+
+    private void ClearHeartbeats()
+    {
+        _heartbeats.Clear();
+        _newest.Clear();
+    }
+
+    private void Ready()
+    {
+        if (!_isReady)
+        {
+            _isReady = true;
+            _ready.Writer.TryWrite(true);
+        }
+    }
+}

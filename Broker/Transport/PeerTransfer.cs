@@ -1,0 +1,39 @@
+using Grpc.Core;
+
+namespace Broker.Transport;
+
+/// <summary>What all transfers have in common: how long they wait, and when they try again.</summary>
+internal static class PeerTransfer
+{
+    /// <summary>
+    /// A peer that neither takes nor gives a piece in so long is away. Far above what the throttle holds a piece back,
+    /// as several transfers may share it.
+    /// </summary>
+    public static readonly TimeSpan StepLimit = TimeSpan.FromSeconds(10);
+
+    private static readonly TimeSpan RetryDelayMin = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan RetryDelayMax = TimeSpan.FromSeconds(5);
+
+    /// <summary>Whether the same call may succeed a little later.</summary>
+    public static bool IsTransient(RpcException failure) => failure.StatusCode
+        is StatusCode.Unavailable
+        or StatusCode.DeadlineExceeded
+        or StatusCode.ResourceExhausted
+        or StatusCode.DataLoss
+        or StatusCode.Internal
+        or StatusCode.Unknown
+        or StatusCode.Cancelled;
+
+    /// <summary>
+    /// Waits before another attempt, from 1: twice as long each time; half of it is chance, so that nodes which failed
+    /// together do not return together.
+    /// </summary>
+    public static Task PauseAsync(int attempt, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var delay = Math.Min(RetryDelayMin.Ticks << Math.Min(attempt - 1, 16), RetryDelayMax.Ticks);
+        var pause = TimeSpan.FromTicks((delay / 2) + (long)(Random.Shared.NextDouble() * delay / 2));
+        return Task.Delay(pause, time, cancellationToken);
+    }
+
+    public static RpcException Refuse(StatusCode code, string reason) => new(new Status(code, reason));
+}

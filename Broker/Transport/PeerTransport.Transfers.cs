@@ -1,0 +1,74 @@
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Grpc.Core;
+
+namespace Broker.Transport;
+
+/// <summary>
+/// What is large goes beside the streams, on connections of its own, so that it never delays a heartbeat.
+/// </summary>
+public sealed partial class PeerTransport
+{
+    /// <summary>
+    /// Gives a follower the snapshot that the message (of kind InstallSnapshot) names. done is called once, from any
+    /// thread: true when the follower has it durably in use. The data must not change before.
+    /// </summary>
+    public void SendSnapshot(
+        NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done)
+    {
+        Invariant.Check(message.Group == (uint)group.Value, "a snapshot belongs to its message's group");
+        if (!_links.TryGetValue(to, out var link))
+        {
+            done(false);
+            return;
+        }
+
+        _ = Task.Run(async () =>
+        {
+            var isInstalled = false;
+            try
+            {
+                isInstalled = await _snapshotSender.SendAsync(link.Peer, message, data);
+            }
+            finally
+            {
+                // Whatever went wrong: the group waits for this before it tries again.
+                done(isInstalled);
+            }
+        });
+    }
+
+    /// <summary>
+    /// The committed entries first to last of a group, in order and each with an intact body. lastTerm, the term of the
+    /// last one, fixes their content (log matching, Raft thesis 3.5).
+    /// </summary>
+    /// <exception cref="RpcException">The peer is away, or has not got them; ask another one.</exception>
+    public IAsyncEnumerable<LogEntry> FetchEntriesAsync(
+        NodeId peer,
+        GroupId group,
+        LogIndex first,
+        LogIndex last,
+        Term lastTerm,
+        CancellationToken cancellationToken) =>
+        _links.TryGetValue(peer, out var link)
+            ? _entryFetcher.FetchAsync(link.Peer, group, first, new LogPosition(last, lastTerm), cancellationToken)
+            : throw PeerTransfer.Refuse(StatusCode.NotFound, $"Node {peer} is not one of this cluster's nodes.");
+
+    /// <summary>Serves a leader that gives this node a snapshot.</summary>
+    internal async Task ReceiveSnapshotAsync(
+        IAsyncStreamReader<InstallSnapshotRequest> reader,
+        IServerStreamWriter<InstallSnapshotResponse> writer,
+        CancellationToken callEnded)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
+        await _snapshotReceiver.ReceiveAsync(reader, writer, ended.Token);
+    }
+
+    /// <summary>Serves a peer that repairs its log.</summary>
+    internal async Task ServeEntriesAsync(
+        FetchEntriesRequest request, IServerStreamWriter<EntriesChunk> writer, CancellationToken callEnded)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
+        await _entryServer.ServeAsync(request, writer, ended.Token);
+    }
+}
