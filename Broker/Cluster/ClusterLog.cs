@@ -1,3 +1,5 @@
+using Broker.Domain;
+
 namespace Broker.Cluster;
 
 internal static partial class ClusterLog
@@ -18,4 +20,18 @@ internal static partial class ClusterLog
     [LoggerMessage(
         7005, LogLevel.Warning, "A change of the cluster's metadata was refused and is tried again: {Reason}")]
     public static partial void MetadataRefused(ILogger logger, string reason);
+
+    [LoggerMessage(
+        7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]
+    public static partial void SegmentMended(ILogger logger, int group, LogIndex first, LogIndex last, int node);
+
+    [LoggerMessage(
+        7021, LogLevel.Warning, "Group {Group}: node {Node} does not give the segment {First} to {Last}: {Reason}")]
+    public static partial void SegmentNotFetched(
+        ILogger logger, int group, LogIndex first, LogIndex last, int node, string reason);
+
+    [LoggerMessage(
+        7022, LogLevel.Error, "Group {Group}: the damaged segment {First} to {Last} cannot be replaced: {Reason}")]
+    public static partial void SegmentNotReplaced(
+        ILogger logger, int group, LogIndex first, LogIndex last, string reason);
 }

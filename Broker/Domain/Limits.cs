@@ -147,7 +147,9 @@ public static class Limits
     /// </summary>
     public const int TransferBytesPerSecond = 64 * 1024 * 1024;
 
-    /// <summary>One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.</summary>
+    /// <summary>
+    /// One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.
+    /// </summary>
     public const int TransferChunkBytes = 1024 * 1024;
 
     /// <summary>Snapshots that a node gives away at the same time; each holds its data in memory.</summary>
@@ -155,6 +157,11 @@ public static class Limits
 
     /// <summary>Fetches of entries that a node serves at the same time; each holds a few chunks in memory.</summary>
     public const int FetchesAtOnce = 2;
+
+    /// <summary>
+    /// Entries that are collected to replace one damaged segment: twice the largest segment, as they are held whole.
+    /// </summary>
+    public const int RepairBytes = 128 * 1024 * 1024;
 
     /// <summary>Attempts of a transfer in a row that bring nothing; then whoever wants it decides anew.</summary>
     public const int TransferAttempts = 5;

@@ -64,7 +64,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
             attempt = next > before ? 1 : attempt + 1;
             cancellationToken.ThrowIfCancellationRequested();
             TransportLog.FetchBroke(logger, group.Value, peer.Node.Value, next, attempt, failure!.Status.Detail);
-            if (!PeerTransfer.IsTransient(failure) || attempt >= Limits.TransferAttempts)
+            if (!IsTransient(failure) || attempt >= Limits.TransferAttempts)
             {
                 throw failure;
             }
@@ -72,6 +72,10 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
             await PeerTransfer.PauseAsync(attempt, time, cancellationToken);
         }
     }
+
+    /// <summary>A peer whose own copy is damaged will not have a better one in a moment.</summary>
+    private static bool IsTransient(RpcException failure) =>
+        failure.StatusCode != StatusCode.DataLoss && PeerTransfer.IsTransient(failure);
 
     private static RpcException? WhyNot(LogEntry entry, LogIndex expected, Term before, LogPosition last)
     {
@@ -83,7 +87,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
         return isRight
             ? null
             : PeerTransfer.Refuse(
-                StatusCode.DataLoss,
+                StatusCode.Internal,
                 $"Entry {entry.Index}/{entry.Term} came where {expected} was expected, or its body is damaged.");
     }
 
@@ -111,7 +115,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
                 _patience.CancelAfter(PeerTransfer.StepLimit);
                 return await _call.ResponseStream.MoveNext(_patience.Token)
                     ? null
-                    : PeerTransfer.Refuse(StatusCode.DataLoss, "The peer ended the stream before the last entry.");
+                    : PeerTransfer.Refuse(StatusCode.Internal, "The peer ended the stream before the last entry.");
             }
             catch (RpcException failure)
             {

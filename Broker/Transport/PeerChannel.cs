@@ -10,7 +10,9 @@ namespace Broker.Transport;
 /// </summary>
 internal static class PeerChannel
 {
-    /// <summary>A host that swallows packets is tried anew after this time, as long as a silent stream is kept.</summary>
+    /// <summary>
+    /// A host that swallows packets is tried anew after this time, as long as a silent stream is kept.
+    /// </summary>
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
 
     /// <summary>A stream's first window: one envelope. HTTP/2 would begin with 64 KiB and grow.</summary>

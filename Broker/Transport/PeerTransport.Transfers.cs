@@ -28,7 +28,7 @@ public sealed partial class PeerTransport
             var isInstalled = false;
             try
             {
-                isInstalled = await _snapshotSender.SendAsync(link.Peer, message, data);
+                isInstalled = await SnapshotSender.SendAsync(link.Peer, message, data);
             }
             finally
             {
@@ -61,7 +61,14 @@ public sealed partial class PeerTransport
         CancellationToken callEnded)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
-        await _snapshotReceiver.ReceiveAsync(reader, writer, ended.Token);
+        try
+        {
+            await _snapshotReceiver.ReceiveAsync(reader, writer, ended.Token);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            throw PeerTransfer.Refuse(StatusCode.Unavailable, "This node stops.");
+        }
     }
 
     /// <summary>Serves a peer that repairs its log.</summary>
@@ -69,6 +76,13 @@ public sealed partial class PeerTransport
         FetchEntriesRequest request, IServerStreamWriter<EntriesChunk> writer, CancellationToken callEnded)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
-        await _entryServer.ServeAsync(request, writer, ended.Token);
+        try
+        {
+            await _entryServer.ServeAsync(request, writer, ended.Token);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            throw PeerTransfer.Refuse(StatusCode.Unavailable, "This node stops.");
+        }
     }
 }

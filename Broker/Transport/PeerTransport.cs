@@ -27,9 +27,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _dialers = [];
     private readonly TimeProvider _time;
-    private readonly SnapshotInbox _snapshotInbox;
     private readonly SnapshotReceiver _snapshotReceiver;
-    private readonly SnapshotSender _snapshotSender;
     private readonly EntryServer _entryServer;
     private readonly EntryFetcher _entryFetcher;
 
@@ -49,12 +47,18 @@ public sealed partial class PeerTransport : IAsyncDisposable
         _links = peers.Where(peer => peer.Node != self)
             .ToDictionary(peer => peer.Node, peer => new PeerLink(self, peer, gate, metrics, logger, _time));
         var throttle = new TransferThrottle(Limits.TransferBytesPerSecond, _time);
-        _snapshotInbox = new SnapshotInbox(_time);
-        _snapshotReceiver = new SnapshotReceiver(gate, _snapshotInbox, hello => Admit(hello), logger);
-        _snapshotSender = new SnapshotSender(gate, throttle, _time, logger, _stopping.Token);
+        SnapshotInbox = new SnapshotInbox(_time);
+        _snapshotReceiver = new SnapshotReceiver(gate, SnapshotInbox, hello => Admit(hello), logger);
+        SnapshotSender = new SnapshotSender(gate, throttle, _time, logger, _stopping.Token);
         _entryServer = new EntryServer(gate, throttle, hello => Admit(hello), logger);
         _entryFetcher = new EntryFetcher(gate, _time, logger);
     }
+
+    /// <summary>The snapshots on their way to this node.</summary>
+    internal SnapshotInbox SnapshotInbox { get; }
+
+    /// <summary>The snapshots that this node gives away.</summary>
+    internal SnapshotSender SnapshotSender { get; }
 
     public void Start()
     {
@@ -87,7 +91,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
             link.Dispose();
         }
 
-        _snapshotInbox.Dispose();
+        SnapshotInbox.Dispose();
         _entryServer.Dispose();
         _stopping.Dispose();
     }

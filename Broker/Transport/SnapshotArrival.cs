@@ -8,32 +8,34 @@ namespace Broker.Transport;
 internal sealed class SnapshotArrival(SnapshotOffer offer)
 {
     private readonly uint _dataCrc32C = offer.DataCrc32C;
+    private readonly int _sizeBytes = (int)offer.SizeBytes;
     private object? _owner;
 
     /// <summary>What the latest offer of this data said.</summary>
     public PeerMessage Message { get; private set; } = offer.Message;
 
-    public byte[] Data { get; } = GC.AllocateUninitializedArray<byte>((int)offer.SizeBytes);
+    /// <summary>Empty again once it is installed.</summary>
+    public byte[] Data { get; private set; } = GC.AllocateUninitializedArray<byte>((int)offer.SizeBytes);
 
     public int ReceivedBytes { get; private set; }
 
-    public bool IsComplete => ReceivedBytes == Data.Length;
+    public bool IsComplete => ReceivedBytes == _sizeBytes;
 
     /// <summary>When something last arrived, as a timestamp.</summary>
     public long TouchedAt { get; private set; }
 
     /// <summary>
-    /// What became of it, and this replica's term then. A stream that comes while it is being installed waits for the
-    /// same outcome.
+    /// What became of it. A stream that comes while it is being installed waits for the same outcome, and a leader that
+    /// did not hear of it may ask later.
     /// </summary>
-    public TaskCompletionSource<(bool Installed, long Term)>? Installation { get; set; }
+    public TaskCompletionSource<SnapshotOutcome>? Installation { get; set; }
 
     /// <summary>
     /// Whether the offer is of the same data. Its leader may be another one: equal states make equal snapshots.
     /// </summary>
     public bool IsSameAs(SnapshotOffer other) =>
         other.DataCrc32C == _dataCrc32C
-        && (int)other.SizeBytes == Data.Length
+        && (int)other.SizeBytes == _sizeBytes
         && other.Message.LogIndex == Message.LogIndex
         && other.Message.LogTerm == Message.LogTerm;
 
@@ -46,6 +48,8 @@ internal sealed class SnapshotArrival(SnapshotOffer offer)
 
     public void Disown() => _owner = null;
 
+    public void ReleaseData() => Data = [];
+
     public bool IsIntact() => Crc32C.Compute(Data) == _dataCrc32C;
 
     public void Append(object owner, SnapshotChunk chunk, long now)
@@ -55,13 +59,13 @@ internal sealed class SnapshotArrival(SnapshotOffer offer)
             throw PeerTransfer.Refuse(StatusCode.Aborted, "Superseded by another offer.");
         }
 
-        if (chunk.Offset != (ulong)ReceivedBytes || chunk.Data.Length > Data.Length - ReceivedBytes
+        if (chunk.Offset != (ulong)ReceivedBytes || chunk.Data.Length > _sizeBytes - ReceivedBytes
             || chunk.Data.Length is 0 or > Limits.TransferChunkBytes)
         {
             throw PeerTransfer.Refuse(
                 StatusCode.InvalidArgument,
                 $"A chunk of {chunk.Data.Length} bytes at {chunk.Offset}; expected 1 to {Limits.TransferChunkBytes} "
-                + $"at {ReceivedBytes}, up to {Data.Length}.");
+                + $"at {ReceivedBytes}, up to {_sizeBytes}.");
         }
 
         if (Crc32C.Compute(chunk.Data.Span) != chunk.DataCrc32C)

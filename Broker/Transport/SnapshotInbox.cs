@@ -89,10 +89,10 @@ internal sealed class SnapshotInbox : IDisposable
     /// <summary>
     /// Has a complete arrival installed, once however many streams ask; they all get the task of its outcome.
     /// </summary>
-    public Task<(bool Installed, long Term)> InstallOnce(
+    public Task<SnapshotOutcome> InstallOnce(
         SnapshotArrival arrival, Action<PeerMessage, ReadOnlyMemory<byte>, Action<bool, long>> install)
     {
-        TaskCompletionSource<(bool Installed, long Term)> outcome;
+        TaskCompletionSource<SnapshotOutcome> outcome;
         lock (_gate)
         {
             if (arrival.Installation is { } underWay)
@@ -104,28 +104,43 @@ internal sealed class SnapshotInbox : IDisposable
             arrival.Installation = outcome;
         }
 
-        install(arrival.Message, arrival.Data, (installed, term) =>
+        if (!arrival.IsIntact())
         {
-            // An arrival that was installed is of no use any more; one that was not may be wrong, so it comes anew.
-            Remove(arrival);
-            outcome.TrySetResult((installed, term));
-        });
+            Finish(arrival, new SnapshotOutcome(IsIntact: false, Installed: false, 0), outcome);
+            return outcome.Task;
+        }
+
+        install(
+            arrival.Message,
+            arrival.Data,
+            (installed, term) => Finish(arrival, new SnapshotOutcome(IsIntact: true, installed, term), outcome));
         return outcome.Task;
     }
 
-    /// <summary>Forgets an arrival: it is installed, or of no use.</summary>
-    public void Remove(SnapshotArrival arrival)
+    public void Dispose() => _sweeper.Dispose();
+
+    /// <summary>
+    /// That it is installed is remembered for a while, without the data. What was not installed may be wrong, so it
+    /// comes anew.
+    /// </summary>
+    private void Finish(
+        SnapshotArrival arrival, SnapshotOutcome result, TaskCompletionSource<SnapshotOutcome> outcome)
     {
         lock (_gate)
         {
-            if (_arrivals.TryGetValue(arrival.Message.Group, out var current) && current == arrival)
+            var group = arrival.Message.Group;
+            if (result.Installed)
             {
-                _arrivals.Remove(arrival.Message.Group);
+                arrival.ReleaseData();
+            }
+            else if (_arrivals.TryGetValue(group, out var current) && current == arrival)
+            {
+                _arrivals.Remove(group);
             }
         }
-    }
 
-    public void Dispose() => _sweeper.Dispose();
+        outcome.TrySetResult(result);
+    }
 
     private void Sweep()
     {

@@ -34,7 +34,7 @@ internal sealed class SnapshotReceiver(
                 new LogPosition(new LogIndex(offer.Message.LogIndex), new Term(offer.Message.LogTerm)),
                 (int)offer.Message.From,
                 arrival.ReceivedBytes,
-                arrival.Data.Length);
+                (long)offer.SizeBytes);
             await writer.WriteAsync(
                 new InstallSnapshotResponse { Term = term.Value, ReceivedBytes = (ulong)arrival.ReceivedBytes },
                 patience.Token);
@@ -70,32 +70,29 @@ internal sealed class SnapshotReceiver(
     private async Task InstallAsync(
         SnapshotArrival arrival, IAsyncStreamWriter<InstallSnapshotResponse> writer, CancellationToken stop)
     {
-        if (!arrival.IsIntact())
-        {
-            inbox.Remove(arrival);
-            throw PeerTransfer.Refuse(StatusCode.DataLoss, "The snapshot's checksum does not fit its data.");
-        }
-
-        var outcome = inbox.InstallOnce(arrival, gate.SnapshotReceived);
-        bool installed;
-        long term;
+        SnapshotOutcome outcome;
         try
         {
-            (installed, term) = await outcome.WaitAsync(InstallLimit, stop);
+            outcome = await inbox.InstallOnce(arrival, gate.SnapshotReceived).WaitAsync(InstallLimit, stop);
         }
         catch (TimeoutException)
         {
             throw PeerTransfer.Refuse(StatusCode.DeadlineExceeded, "The snapshot is not installed in time.");
         }
 
-        if (installed)
+        if (outcome.Installed)
         {
-            await writer.WriteAsync(new InstallSnapshotResponse { Term = term, Installed = true }, stop);
+            await writer.WriteAsync(new InstallSnapshotResponse { Term = outcome.Term, Installed = true }, stop);
             return;
         }
 
-        throw term > arrival.Message.Term
-            ? OlderTerm(arrival.Message, term)
+        if (!outcome.IsIntact)
+        {
+            throw PeerTransfer.Refuse(StatusCode.DataLoss, "The snapshot's checksum does not fit its data.");
+        }
+
+        throw outcome.Term > arrival.Message.Term
+            ? OlderTerm(arrival.Message, outcome.Term)
             : PeerTransfer.Refuse(StatusCode.Aborted, "This replica did not install the snapshot; its log says why.");
     }
 

@@ -24,6 +24,18 @@ internal sealed class SnapshotSender(
     private readonly Lock _gate = new();
     private readonly Dictionary<(NodeId Node, uint Group), CancellationTokenSource> _running = [];
 
+    /// <summary>Transfers under way.</summary>
+    public int RunningCount
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _running.Count;
+            }
+        }
+    }
+
     /// <summary>Runs one transfer; true when the follower has installed the snapshot.</summary>
     public async Task<bool> SendAsync(PeerEndpoint to, PeerMessage message, ReadOnlyMemory<byte> data)
     {

@@ -1,0 +1,9 @@
+using Broker.Domain;
+
+namespace Broker.Cluster;
+
+/// <summary>
+/// A sealed segment that must be written anew: its first index and its last position say which entries it had (log
+/// matching, Raft thesis 3.5).
+/// </summary>
+internal readonly record struct DamagedSegment(LogIndex First, LogPosition Last);

@@ -1,0 +1,205 @@
+using Broker.Consensus;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Transport;
+using Google.Protobuf;
+using Xunit;
+
+namespace Broker.Tests.Unit.PeerStreams;
+
+public sealed class PeerOutboxTests : IDisposable
+{
+    private static readonly TimeSpan Gathered = TimeSpan.FromMilliseconds(2);
+
+    private readonly ManualTime _time = new();
+    private readonly PeerOutbox _outbox;
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    public PeerOutboxTests() => _outbox = new PeerOutbox(_time);
+
+    [Fact]
+    public void The_kinds_are_those_of_Raft() => Assert.Equal(
+        ((uint)RaftMessageKind.Heartbeat, (uint)RaftMessageKind.HeartbeatResponse),
+        (PeerHeartbeats.HeartbeatKind, PeerHeartbeats.AnswerKind));
+
+    [Fact]
+    public void A_folded_heartbeat_unfolds_to_the_same_message()
+    {
+        var heartbeat = Heartbeat(group: 7, commit: 9, context: 4);
+        heartbeat.LearnerSince = 3;
+        var answer = Answer(group: 7, match: 8);
+        answer.Reject = true;
+        answer.Lost = true;
+
+        Assert.All(
+            [heartbeat, answer],
+            message => Assert.Equal(message, PeerHeartbeats.Unfold(PeerHeartbeats.TryFold(message)!, 1, 2)));
+    }
+
+    [Fact]
+    public void A_message_with_a_field_that_the_short_form_has_not_travels_as_it_is()
+    {
+        Action<PeerMessage>[] changes =
+        [
+            message => message.Kind = (uint)RaftMessageKind.AppendEntries,
+            message => message.LogIndex = 1,
+            message => message.LogTerm = 1,
+            message => message.RejectHint = 1,
+            message => message.Force = true,
+            message => message.ConfigurationIndex = 1,
+            message => message.Configuration = ByteString.CopyFromUtf8("x"),
+            message => message.Entries.Add(new PeerEntry()),
+        ];
+
+        Assert.All(changes, change =>
+        {
+            var message = Heartbeat(1, 1);
+            change(message);
+            Assert.Null(PeerHeartbeats.TryFold(message));
+        });
+    }
+
+    /// <summary>A new field of PeerMessage is either in the short form or in the list above.</summary>
+    [Fact]
+    public void Every_field_of_a_message_was_thought_of() => Assert.Equal(
+        17, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
+
+    [Fact]
+    public async Task Heartbeats_of_all_groups_leave_together_and_small()
+    {
+        for (var group = 0; group < 1_000; group++)
+        {
+            Assert.True(_outbox.TryAdd(Heartbeat((uint)group, commit: 50_000_000)));
+        }
+
+        var taking = _outbox.TakeAsync(Stop).AsTask();
+        Assert.False(taking.IsCompleted);
+        _time.Advance(Gathered);
+
+        var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
+        Assert.Equal(Enumerable.Range(0, 1_000), envelope.Heartbeats.Select(each => (int)each.Group));
+        Assert.InRange(envelope.CalculateSize() / 1_000.0, 1, 16);
+    }
+
+    [Fact]
+    public async Task A_newer_heartbeat_takes_the_place_of_one_that_still_waits()
+    {
+        _outbox.TryAdd(Heartbeat(1, commit: 10));
+        _outbox.TryAdd(Answer(1, match: 20));
+        _outbox.TryAdd(Heartbeat(2, commit: 30));
+        _outbox.TryAdd(Heartbeat(1, commit: 11));
+        _outbox.TryAdd(Answer(1, match: 21));
+
+        Assert.Equal([(1, 11), (1, 21), (2, 30)], await TakeHeartbeatsAsync());
+    }
+
+    [Fact]
+    public async Task A_heartbeat_of_another_context_or_term_takes_no_place()
+    {
+        _outbox.TryAdd(Heartbeat(1, commit: 10));
+        _outbox.TryAdd(Heartbeat(1, commit: 11, context: 5));
+        _outbox.TryAdd(Heartbeat(1, commit: 12, context: 6));
+        _outbox.TryAdd(Heartbeat(1, commit: 13, term: 301));
+
+        Assert.Equal([(1, 10), (1, 11), (1, 12), (1, 13)], await TakeHeartbeatsAsync());
+    }
+
+    [Fact]
+    public async Task A_heartbeat_that_somebody_waits_for_leaves_at_once_and_takes_the_others_along()
+    {
+        _outbox.TryAdd(Heartbeat(1, commit: 10));
+        _outbox.TryAdd(Heartbeat(2, commit: 10, context: 5));
+
+        Assert.Equal([(1, 10), (2, 10)], await TakeHeartbeatsAsync());
+    }
+
+    [Fact]
+    public async Task Messages_keep_their_order_and_fill_envelopes()
+    {
+        for (var index = 1; index <= 5; index++)
+        {
+            _outbox.TryAdd(Append(index, 400 * 1024));
+        }
+
+        _outbox.TryAdd(Heartbeat(9, 1));
+        var first = await _outbox.TakeAsync(Stop);
+        var second = await _outbox.TakeAsync(Stop);
+        var third = await _outbox.TakeAsync(Stop);
+
+        Assert.Equal([1, 2], first.Envelope.Messages.Select(each => each.LogIndex));
+        Assert.Single(first.Envelope.Heartbeats);
+        Assert.Equal([3, 4], second.Envelope.Messages.Select(each => each.LogIndex));
+        Assert.Equal([5], third.Envelope.Messages.Select(each => each.LogIndex));
+        Assert.InRange(first.SizeBytes, 800 * 1024, PeerOutbox.EnvelopeBytes);
+    }
+
+    [Fact]
+    public async Task What_waits_is_bounded_in_bytes_and_number()
+    {
+        var taken = 0;
+        while (_outbox.TryAdd(Append(1, 1024 * 1024)))
+        {
+            taken++;
+        }
+
+        Assert.InRange(taken, 60, 64);
+        await _outbox.TakeAsync(Stop);
+        Assert.True(_outbox.TryAdd(Append(1, 1024 * 1024)));
+
+        _outbox.Clear();
+        taken = 0;
+        while (_outbox.TryAdd(Append(1, 0)))
+        {
+            taken++;
+        }
+
+        Assert.Equal(Limits.MessagesPerPeerQueue, taken);
+
+        taken = 0;
+        while (_outbox.TryAdd(Heartbeat(1, 1, context: taken + 1)))
+        {
+            taken++;
+        }
+
+        Assert.Equal(Limits.HeartbeatsPerPeerQueue, taken);
+    }
+
+    public void Dispose() => _outbox.Dispose();
+
+    internal static PeerMessage Heartbeat(uint group, long commit, long context = 0, long term = 300) => new()
+    {
+        Group = group,
+        Kind = PeerHeartbeats.HeartbeatKind,
+        From = 1,
+        To = 2,
+        Term = term,
+        CommitIndex = commit,
+        Context = context,
+    };
+
+    internal static PeerMessage Answer(uint group, long match) => new()
+    {
+        Group = group,
+        Kind = PeerHeartbeats.AnswerKind,
+        From = 1,
+        To = 2,
+        Term = 300,
+        LogIndex = match,
+    };
+
+    internal static PeerMessage Append(long index, int bodyBytes) => new()
+    {
+        Kind = (uint)RaftMessageKind.AppendEntries,
+        LogIndex = index,
+        Entries = { new PeerEntry { Body = ByteString.CopyFrom(new byte[bodyBytes]) } },
+    };
+
+    private async Task<List<(int Group, int Index)>> TakeHeartbeatsAsync()
+    {
+        var taking = _outbox.TakeAsync(Stop).AsTask();
+        _time.Advance(Gathered);
+        var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
+        return [.. envelope.Heartbeats.Select(each => ((int)each.Group, (int)each.Index))];
+    }
+}

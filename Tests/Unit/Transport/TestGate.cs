@@ -1,0 +1,55 @@
+using System.Collections.Concurrent;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Transport;
+
+namespace Broker.Tests.Unit.PeerStreams;
+
+/// <summary>What stands above a transport under test.</summary>
+internal sealed class TestGate(int node) : IPeerGate
+{
+    public ConcurrentQueue<PeerMessage> Messages { get; } = new();
+
+    public ConcurrentQueue<(PeerMessage Message, byte[] Data)> Snapshots { get; } = new();
+
+    public Dictionary<int, TestEntries> Sources { get; } = [];
+
+    public Func<PeerMessage, (bool Installed, long Term)> Install { get; set; } = message => (true, message.Term);
+
+    public string WhyNot { get; set; } = "";
+
+    public long Term { get; set; } = 5;
+
+    public int ConnectedCount => _connected;
+
+    public int DisconnectedCount => _disconnected;
+
+    public PeerHello Hello => new() { ProtocolVersion = 2, NodeId = (uint)node, Name = $"broker-{node}" };
+
+    private int _connected;
+    private int _disconnected;
+
+    public bool Admits(PeerHello hello, out string reason)
+    {
+        reason = WhyNot;
+        return reason.Length == 0;
+    }
+
+    public void Received(PeerMessage message) => Messages.Enqueue(message);
+
+    public void Connected(NodeId peer, PeerHello hello) => Interlocked.Increment(ref _connected);
+
+    public void Disconnected(NodeId peer) => Interlocked.Increment(ref _disconnected);
+
+    /// <summary>Groups below ten exist.</summary>
+    public Term? TermOf(GroupId group) => group.Value < 10 ? new Term(Term) : null;
+
+    public void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done)
+    {
+        Snapshots.Enqueue((message, data.ToArray()));
+        var (installed, term) = Install(message);
+        done(installed, term);
+    }
+
+    public IEntrySource? FindEntries(GroupId group) => Sources.GetValueOrDefault(group.Value);
+}
