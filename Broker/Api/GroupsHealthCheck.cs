@@ -1,17 +1,49 @@
 using Broker.Cluster;
+using Broker.Replication;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Broker.Api;
 
-/// <summary>Healthy while every group knows a leader: a publish to any topic would be taken.</summary>
+/// <summary>
+/// Unhealthy while a group knows no leader: a publish to its topics would not be taken. Degraded while a replica of
+/// this node is not well, which mends itself or waits for space on the disk.
+/// </summary>
 internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(
         HealthCheckContext context, CancellationToken cancellationToken = default)
     {
         var leaderless = node.Groups.Where(group => group.Status.Leader.IsNone).Select(group => group.Id).ToList();
-        return Task.FromResult(leaderless.Count == 0
+        if (leaderless.Count > 0)
+        {
+            return Task.FromResult(
+                HealthCheckResult.Unhealthy($"No leader is known for group {string.Join(", ", leaderless)}."));
+        }
+
+        var unwell = node.Groups.Where(group => !group.Status.Condition.IsWell)
+            .Select(group => $"group {group.Id} {Describe(group.Status.Condition)}").ToList();
+        return Task.FromResult(unwell.Count == 0
             ? HealthCheckResult.Healthy()
-            : HealthCheckResult.Unhealthy($"No leader is known for group {string.Join(", ", leaderless)}."));
+            : HealthCheckResult.Degraded($"Not well here: {string.Join("; ", unwell)}."));
+    }
+
+    private static string Describe(GroupCondition condition)
+    {
+        var words = new List<string>();
+        Add(condition.IsLost, "has lost its log and waits to be a member again");
+        Add(condition.IsPassive && !condition.IsLost, "catches up after it lost its log");
+        Add(condition.IsFenced, "fetches the damaged end of its log");
+        Add(condition.DamagedSegments > 0, $"has {condition.DamagedSegments} damaged segments to repair");
+        Add(condition.IsApplyBlocked, "cannot read the next entry to apply");
+        Add(condition.IsDiskFull, "waits for space on the disk");
+        return string.Join(", ", words);
+
+        void Add(bool holds, string word)
+        {
+            if (holds)
+            {
+                words.Add(word);
+            }
+        }
     }
 }

@@ -64,11 +64,22 @@ public sealed partial class BrokerNode
         ILoggerFactory loggers)
     {
         var folder = Path.Combine(Options.DataDirectory, $"group-{id.Value:D4}");
+        var storage = new StorageOptions
+        {
+            SegmentBytes = Options.SegmentBytes,
+            FirstSegmentBytes = Math.Min(Options.SegmentBytes, new StorageOptions().FirstSegmentBytes),
+        };
         var log = GroupLog.Open(
-            device, folder, id, _store.StoreId, new StorageOptions(), loggers.CreateLogger("Broker.Storage"));
+            device,
+            folder,
+            id,
+            _store.StoreId,
+            storage,
+            loggers.CreateLogger("Broker.Storage"),
+            _store.IsKnownGroup(id));
         _logs.Add(log);
-        ClusterLog.Recovered(
-            _logger, id.Value, log.LastIndex.Value, log.TermRuns.Count == 0 ? 0 : log.TermRuns[^1].Term.Value);
+        var lastTerm = log.TermRuns.Count == 0 ? log.Base.Term : log.TermRuns[^1].Term;
+        ClusterLog.Recovered(_logger, id.Value, log.LastIndex - log.Base.Index, lastTerm.Value);
         var options = new RaftOptions
         {
             Id = Options.NodeId,
@@ -79,20 +90,35 @@ public sealed partial class BrokerNode
         if (id != GroupId.Metadata)
         {
             var topics = new TopicStateMachine(applied(id));
+            topics.AttachIndexes(log.Indexes.TryReadBody);
             _dataShards.Add((id, topics));
             machine = topics;
         }
 
-        _groups.Add(new ReplicaGroup(
+        var group = new ReplicaGroup(
             id,
             options,
             log,
             machine,
             _writer,
             this,
+            _work,
             time,
             new Random(),
             metrics,
-            loggers.CreateLogger("Broker.Replication")));
+            loggers.CreateLogger("Broker.Replication"))
+        {
+            DesiredVoters = options.Voters,
+        };
+        _groups.Add(group);
     }
+
+    private SegmentRepair MakeRepair(TimeProvider time) => new(
+        [.. _logs.Zip(_groups).Select(pair =>
+            new GroupRepair(pair.Second.Id, pair.First, new GroupEntries(pair.First, pair.Second)))],
+        [.. Options.Nodes.Select(static node => node.Node).Where(node => node != Options.NodeId)],
+        _transport.FetchEntriesAsync,
+        time,
+        Random.Shared,
+        _logger);
 }

@@ -16,10 +16,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly List<ReplicaGroup> _groups = [];
     private readonly List<(GroupId Group, TopicStateMachine Machine)> _dataShards = [];
     private readonly LogWriter _writer;
+    private readonly BackgroundWork _work;
     private readonly ReplicationLoop _loop;
     private readonly PeerTransport _transport;
     private readonly ClusterFormation _formation;
     private readonly LeaderBalancer _balancer;
+    private readonly SegmentRepair _repair;
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _background = [];
     private readonly ILogger _logger;
@@ -63,15 +65,18 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _transport = new PeerTransport(
             options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
+        _work = new BackgroundWork(replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
         {
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
 
+        _store.AddKnownGroups(_groups.Select(static group => group.Id));
         gate.Attach(_groups, _logs);
         _loop = new ReplicationLoop(_groups, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
+        _repair = MakeRepair(time);
         metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
     }
 
@@ -101,10 +106,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public void Start()
     {
         _writer.Start();
+        _work.Start();
         _loop.Start();
         _transport.Start();
         _background.Add(Task.Run(() => _formation.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _balancer.RunAsync(_stopping.Token)));
+        _background.Add(Task.Run(() => _repair.RunAsync(_stopping.Token)));
     }
 
     /// <summary>Takes leave of the peers; the node serves what is local until it is disposed of.</summary>
@@ -132,6 +139,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
         await _transport.DisposeAsync();
         _loop.Dispose();
+        _work.Dispose();
         _writer.Dispose();
         foreach (var log in _logs)
         {
@@ -149,5 +157,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         (int)status.Role,
         status.CommitIndex.Value,
         status.AppliedIndex.Value,
-        status.LastIndex.Value);
+        status.LastIndex.Value,
+        status.Condition.BaseIndex.Value,
+        status.Condition.SnapshotIndex.Value,
+        status.Condition.DamagedSegments,
+        status.Condition.IsFenced,
+        status.Condition.IsLost || status.Condition.IsPassive);
 }

@@ -29,6 +29,12 @@ public sealed record ClusterOptions
     public int DataShards { get; init; } = 3;
 
     /// <summary>
+    /// The size of a full-grown segment of a log, the unit in which a log is sealed, checked, repaired and dropped.
+    /// Setting Broker:SegmentBytes, 64 KiB to 1 GiB; default 64 MiB. Small ones suit tests; what exists keeps its size.
+    /// </summary>
+    public long SegmentBytes { get; init; } = 64L * 1024 * 1024;
+
+    /// <summary>
     /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from
     /// this node's only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
     /// </summary>
@@ -47,6 +53,13 @@ public sealed record ClusterOptions
             throw new StartupException($"Broker:DataShards is {shards}; it must be from 1 to 256.");
         }
 
+        var segmentBytes = configuration.GetValue("Broker:SegmentBytes", 64L * 1024 * 1024);
+        if (segmentBytes is < 64 * 1024 or > 1024L * 1024 * 1024)
+        {
+            throw new StartupException(
+                $"Broker:SegmentBytes is {segmentBytes}; it must be from 65536 (64 KiB) to 1073741824 (1 GiB).");
+        }
+
         return new ClusterOptions
         {
             NodeName = name,
@@ -54,6 +67,7 @@ public sealed record ClusterOptions
             DataDirectory = Path.GetFullPath(configuration["Broker:DataDirectory"] ?? Path.Combine(".data", name)),
             Nodes = nodes,
             DataShards = shards,
+            SegmentBytes = segmentBytes,
         };
     }
 

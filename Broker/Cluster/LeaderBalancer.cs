@@ -64,7 +64,7 @@ internal sealed class LeaderBalancer(
         {
             _stable[group.Id] = (status.Term, now);
             ClusterLog.Balancing(logger, group.Id.Value, preferred.Value);
-            group.TransferLeadership(preferred);
+            group.OfferLeadership(preferred);
         }
     }
 }

@@ -72,8 +72,17 @@ internal sealed class PeerGate(
     public Term? TermOf(GroupId group) =>
         _groups.TryGetValue(group.Value, out var replica) ? replica.Status.Term : null;
 
-    public void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done) =>
-        done(false, TermOf(new GroupId((int)message.Group))?.Value ?? 0);
+    public void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done)
+    {
+        if (_groups.TryGetValue((int)message.Group, out var group))
+        {
+            group.ReceiveSnapshot(message, data, done);
+        }
+        else
+        {
+            done(false, 0);
+        }
+    }
 
     public IEntrySource? FindEntries(GroupId group) => _entries.GetValueOrDefault(group.Value);
 

@@ -93,6 +93,25 @@ public sealed class BrokerMetrics : IDisposable
         Observe(
             "broker.consensus.applied.index", "{entry}", "Last applied entry of a group", group => group.AppliedIndex);
         Observe("broker.consensus.last.index", "{entry}", "Last entry of a group's log", group => group.LastIndex);
+        Observe(
+            "broker.storage.base.index", "{entry}", "The log of a group begins after this entry", group =>
+            group.BaseIndex);
+        Observe(
+            "broker.storage.snapshot.index", "{entry}", "Newest snapshot of a group on disk; 0: none", group =>
+            group.SnapshotIndex);
+        Observe(
+            "broker.storage.damaged.segments", "{segment}", "Segments that wait for repair from a peer", group =>
+            group.DamagedSegments);
+        Observe(
+            "broker.consensus.fenced",
+            "{replica}",
+            "1 while this replica may not lead, because the end of its log was damaged",
+            group => group.IsFenced ? 1 : 0);
+        Observe(
+            "broker.consensus.lost",
+            "{replica}",
+            "1 while this replica, which lost its log or its votes, is not a full member again",
+            group => group.IsLost ? 1 : 0);
     }
 
     /// <summary>A publish that this node led was given its offsets.</summary>

@@ -73,6 +73,29 @@ public static class Limits
     /// <summary>Bytes in one AppendEntries message; a single larger entry is sent alone.</summary>
     public const int AppendMessageBytes = 1024 * 1024;
 
+    /// <summary>
+    /// How long a leader may be unable to write, or to read what it must, before it hands over: longer than a burst
+    /// that fills a disk which something else clears, shorter than most callers' deadlines.
+    /// </summary>
+    public const long HandOverAfterMs = 5_000;
+
+    /// <summary>
+    /// How far behind the committed entries a replica may be that is given leadership for the sake of balance: what it
+    /// catches up with in a moment, so that publishes hardly wait.
+    /// </summary>
+    public const int TransferLagEntries = 64;
+
+    /// <summary>
+    /// AppendEntries messages to one follower that wait for entries from disk: the window of bytes in flight in pieces
+    /// of AppendMessageBytes, and the empty ones between them. Raft sends again what is beyond.
+    /// </summary>
+    public const int MessagesPerSendLane = 64;
+
+    /// <summary>
+    /// What one read of a replay takes from disk: large enough to be sequential, small enough to apply in one go.
+    /// </summary>
+    public const int ReadAheadBytes = 4 * 1024 * 1024;
+
     /// <summary>Recent entries kept in memory per group for followers, for apply and for readers at the tail.</summary>
     public const int TailCacheBytesPerGroup = 16 * 1024 * 1024;
 

@@ -65,6 +65,9 @@ public static class Refusal
         RefusalCode.ProducerFenced,
         $"Producer epoch {actual} is fenced: epoch {current} has published. Nothing was stored; stop this producer.");
 
+    public static BrokerException MembershipRefused(GroupId group, string change, string reason) => Make(
+        RefusalCode.FailedPrecondition, $"{change} is not possible in group {group} now: {reason}.");
+
     private static BrokerException Make(RefusalCode code, string message) =>
         new(code, message, NodeId.None, TimeSpan.Zero);
 }

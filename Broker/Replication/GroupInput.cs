@@ -11,8 +11,12 @@ internal enum GroupInputKind : byte
     PeerReachable,
     PeerUnreachable,
     TransferLeadership,
+
+    /// <summary>Something that the group had asked for is there: the loop goes on with it.</summary>
+    Resume,
 }
 
 /// <summary>Something that another thread hands to a group's loop.</summary>
 internal readonly record struct GroupInput(
-    GroupInputKind Kind, Proposal? Proposal = null, PeerMessage? Message = null, NodeId Peer = default);
+    GroupInputKind Kind, Proposal? Proposal = null, PeerMessage? Message = null, NodeId Peer = default,
+    Action? Then = null);

@@ -11,4 +11,5 @@ public sealed record GroupStatus(
     NodeId Leader,
     LogIndex CommitIndex,
     LogIndex AppliedIndex,
-    LogIndex LastIndex);
+    LogIndex LastIndex,
+    GroupCondition Condition);

@@ -21,6 +21,14 @@ public interface IStateMachine
     /// </summary>
     LogIndex FirstNeeded { get; }
 
+    /// <summary>The time of the last applied entry of commands; 0 before the first. A snapshot carries it on.</summary>
+    long LastTimestampUnixMs { get; }
+
+    /// <summary>
+    /// Whether it wants an index file for each sealed segment; without, <see cref="TryWriteIndex"/> is never asked.
+    /// </summary>
+    bool KeepsIndexes { get; }
+
     /// <summary>
     /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller
     /// waits for them, or is empty (then results are not wanted). Called in log order, each index once; after <see

@@ -87,6 +87,7 @@ public sealed class LogWriter : ILogWriter, IDisposable
             catch (DiskFullException exception)
             {
                 ReplicationLog.DiskFull(_logger, exception.Message, exception);
+                job.Group.NoteDiskFull();
                 if (_stopping.Token.WaitHandle.WaitOne(DiskFullRetry))
                 {
                     throw new OperationCanceledException(_stopping.Token);

@@ -2,6 +2,7 @@ using Broker.Consensus;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Transport;
+using Google.Protobuf;
 
 namespace Broker.Replication;
 
@@ -24,12 +25,23 @@ public static class PeerMessageMapper
             RejectHint = message.RejectHint.Value,
             Force = message.Force,
             Context = message.Context,
+            Lost = message.Lost,
+            LearnerSince = message.LearnerSince.Value,
         };
         for (var i = 0; i < entries.Count; i++)
         {
             wire.Entries.Add(PeerEntries.ToWire(entries[i]));
         }
 
+        return wire;
+    }
+
+    /// <summary>An InstallSnapshot with the members that the group has at the snapshot.</summary>
+    public static PeerMessage ToWire(GroupId group, RaftMessage message, GroupConfiguration configuration)
+    {
+        var wire = ToWire(group, message, []);
+        wire.ConfigurationIndex = configuration.Index.Value;
+        wire.Configuration = UnsafeByteOperations.UnsafeWrap(configuration.Encode());
         return wire;
     }
 
@@ -51,7 +63,7 @@ public static class PeerMessageMapper
         }
 
         var kind = (RaftMessageKind)wire.Kind;
-        if (!Enum.IsDefined(kind))
+        if (!Enum.IsDefined(kind) || !TryReadConfigurations(wire, kind, entries, out var configurations))
         {
             return null;
         }
@@ -71,6 +83,42 @@ public static class PeerMessageMapper
             Context = wire.Context,
             EntryCount = entries.Length,
             EntryTerms = terms,
+            Configurations = configurations,
+            Lost = wire.Lost,
+            LearnerSince = new LogIndex(wire.LearnerSince),
         };
+    }
+
+    /// <summary>Those among the entries; of a snapshot its one. False when one is not understood.</summary>
+    private static bool TryReadConfigurations(
+        PeerMessage wire, RaftMessageKind kind, LogEntry[] entries, out IReadOnlyList<GroupConfiguration> found)
+    {
+        found = [];
+        if (kind == RaftMessageKind.InstallSnapshot)
+        {
+            var isRead = GroupConfiguration.TryDecode(
+                wire.Configuration.Span, new LogIndex(wire.ConfigurationIndex), out var configuration);
+            found = [configuration];
+            return isRead;
+        }
+
+        List<GroupConfiguration>? several = null;
+        foreach (var entry in entries)
+        {
+            if (entry.Kind != EntryKind.Configuration)
+            {
+                continue;
+            }
+
+            if (!GroupConfiguration.TryDecode(entry.Body.Span, entry.Index, out var configuration))
+            {
+                return false;
+            }
+
+            (several ??= []).Add(configuration);
+        }
+
+        found = several ?? found;
+        return true;
     }
 }

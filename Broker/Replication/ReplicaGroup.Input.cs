@@ -51,6 +51,12 @@ public sealed partial class ReplicaGroup
     /// <summary>Asks the leader of this group, if it is this replica, to hand leadership to another node.</summary>
     public void TransferLeadership(NodeId to) => Hand(new GroupInput(GroupInputKind.TransferLeadership, Peer: to));
 
+    /// <summary>The same, unless that node lags or is not well: then everything stays as it is.</summary>
+    public void OfferLeadership(NodeId to) => Resume(() => TransferWhenFit(to));
+
+    /// <summary>Has the loop go on with something that was waited for.</summary>
+    private void Resume(Action then) => Hand(new GroupInput(GroupInputKind.Resume, Then: then));
+
     private void Hand(in GroupInput input)
     {
         _inputs.Enqueue(input);
@@ -78,6 +84,9 @@ public sealed partial class ReplicaGroup
                 break;
             case GroupInputKind.TransferLeadership:
                 _raft.TryTransferLeadership(input.Peer);
+                break;
+            case GroupInputKind.Resume:
+                input.Then!();
                 break;
         }
 

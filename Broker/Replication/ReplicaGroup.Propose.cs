@@ -15,6 +15,12 @@ public sealed partial class ReplicaGroup
     private readonly List<Proposal> _batch = [];
     private long _lastTimestampUnixMs;
 
+    /// <summary>
+    /// The times of entries up to here are known when they are applied: no command of a leader may precede them, so it
+    /// waits until then.
+    /// </summary>
+    private LogIndex _timeUnknownThrough;
+
     private readonly record struct ProposedEntry(LogIndex Index, Term Term, Proposal[] Proposals);
 
     private void ProposeWaiting()
@@ -25,7 +31,8 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        while (_waiting.Count > 0 && (!_writeInFlight || Volatile.Read(ref _waitingBytes) >= GatherBytes))
+        while (_waiting.Count > 0 && _applied >= _timeUnknownThrough
+            && (!_writeInFlight || Volatile.Read(ref _waitingBytes) >= GatherBytes))
         {
             if (!TryProposeOneEntry())
             {

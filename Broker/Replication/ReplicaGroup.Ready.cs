@@ -4,22 +4,15 @@ using Broker.Storage;
 
 namespace Broker.Replication;
 
-/// <summary>Carries out what Raft asks for: persist, send, apply.</summary>
+/// <summary>Carries out what Raft asks for: what to persist is gathered and handed to the log writer.</summary>
 public sealed partial class ReplicaGroup
 {
-    /// <summary>Bytes applied in one go; a long replay leaves the loop to other groups in between.</summary>
-    private const int ApplyBytesPerPump = 8 * 1024 * 1024;
-
-    private readonly List<LogEntry> _applyBuffer = [];
-    private readonly List<LogEntry> _sendBuffer = [];
     private LogWrite _gathering = new();
     private LogWrite _writing = new();
     private long _gatheringSequence;
     private long _writingSequence;
     private bool _writeInFlight;
     private LogIndex _handedToWriter; // the highest index that the log, or the write in flight, holds
-    private LogIndex _applied;
-    private CommandResult[] _results = new CommandResult[64];
 
     /// <summary>Takes Raft's Ready. arrived: the entries of the message that was just stepped.</summary>
     private void HandleReady(IReadOnlyList<LogEntry> arrived)
@@ -36,6 +29,8 @@ public sealed partial class ReplicaGroup
             {
                 Send(message);
             }
+
+            TakeReads(ready.Reads);
         }
     }
 
@@ -47,6 +42,24 @@ public sealed partial class ReplicaGroup
             _gathering.HardState = hardState;
         }
 
+        if (ready.Configuration is { } configuration)
+        {
+            _gathering.Configuration = configuration;
+            _gathering.PreviousConfiguration = ready.PreviousConfiguration;
+            _conditionIsStale = true;
+        }
+
+        if (ready.Fence is { } fence)
+        {
+            _gathering.Fence = fence;
+            _conditionIsStale = true;
+        }
+
+        if (ready.Snapshot is { } snapshot)
+        {
+            GatherSnapshot(snapshot);
+        }
+
         if (ready.TruncateFrom is { } from)
         {
             Truncate(from);
@@ -54,9 +67,19 @@ public sealed partial class ReplicaGroup
 
         if (ready.Noop is { } noop)
         {
-            AppendNoop(noop);
+            AppendOwn(noop, EntryKind.Noop, []);
         }
 
+        if (ready.AppendedConfiguration is { } changed)
+        {
+            AppendOwn(changed.Index, EntryKind.Configuration, changed.Encode());
+        }
+
+        AppendEntries(ready, arrived);
+    }
+
+    private void AppendEntries(Ready ready, IReadOnlyList<LogEntry> arrived)
+    {
         for (var index = ready.AppendFirst; index <= ready.AppendLast; index = index.Next())
         {
             var entry = _tail.TryGet(index);
@@ -71,11 +94,11 @@ public sealed partial class ReplicaGroup
         }
     }
 
-    private void AppendNoop(LogIndex index)
+    /// <summary>An entry of the group's own, which no caller has proposed.</summary>
+    private void AppendOwn(LogIndex index, EntryKind kind, byte[] body)
     {
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
-        _tail.Append(
-            new LogEntry(index, _raft.Term, EntryKind.Noop, 0, _lastTimestampUnixMs, Crc32C.Compute([]), default));
+        _tail.Append(new LogEntry(index, _raft.Term, kind, 0, _lastTimestampUnixMs, Crc32C.Compute(body), body));
     }
 
     private void Truncate(LogIndex from)
@@ -90,33 +113,9 @@ public sealed partial class ReplicaGroup
         }
     }
 
-    private void Send(RaftMessage message)
-    {
-        _sendBuffer.Clear();
-        if (message.EntryCount > 0)
-        {
-            var next = message.LogIndex.Next();
-            var last = message.LogIndex + message.EntryCount;
-            while (next <= last)
-            {
-                var count = ReadEntries(next, last, int.MaxValue, _sendBuffer);
-                if (count == 0)
-                {
-                    // The entry was truncated between the decision and now, or its frame went bad: Raft sends again.
-                    ReplicationLog.EntryUnavailable(_logger, Id.Value, next.Value);
-                    return;
-                }
-
-                next += count;
-            }
-        }
-
-        _sender.Send(message.To, PeerMessageMapper.ToWire(Id, message, _sendBuffer));
-    }
-
     private void SubmitWrite()
     {
-        if (_writeInFlight || _gatheringSequence == 0)
+        if (_writeInFlight || (_gatheringSequence == 0 && _gathering.DropThrough is null))
         {
             return;
         }
@@ -135,52 +134,29 @@ public sealed partial class ReplicaGroup
     private void FinishWrite()
     {
         Invariant.Check(_writeInFlight, "a write completes once");
+        var snapshot = _writing.Snapshot;
+        var dropped = _writing.DropThrough;
         _writing.Clear();
         _writeInFlight = false;
+        _isDiskFull = false;
+        if (_installing is null)
+        {
+            LookForSeals();
+            PassSeal();
+        }
+
+        if (snapshot is not null)
+        {
+            FinishInstall(snapshot);
+        }
+
         _raft.Persisted(_writingSequence);
-        _tail.Evict(LogIndex.Min(_applied, _raft.FlushedIndex));
-    }
-
-    private void ApplyCommitted()
-    {
-        var commit = _raft.CommitIndex;
-        long bytes = 0;
-        while (_applied < commit && bytes < ApplyBytesPerPump)
+        if (dropped is { } through)
         {
-            _applyBuffer.Clear();
-            ReadEntries(_applied.Next(), commit, Limits.AppendMessageBytes, _applyBuffer);
-            Invariant.Check(_applyBuffer.Count > 0, "a committed entry can be read");
-            foreach (var entry in _applyBuffer)
-            {
-                Apply(entry);
-                bytes += entry.SizeBytes;
-            }
+            FinishDrop(through);
         }
 
-        if (_applied < commit)
-        {
-            Schedule();
-        }
-    }
-
-    private void Apply(LogEntry entry)
-    {
-        Invariant.Check(entry.Index == _applied.Next(), "entries are applied in order");
-        if (entry.Kind == EntryKind.Commands)
-        {
-            var callers = TakeCallers(entry);
-            if (callers.Length > _results.Length)
-            {
-                _results = new CommandResult[Limits.CommandsPerEntry];
-            }
-
-            var results = _results.AsSpan(0, callers.Length);
-            results.Clear();
-            _machine.Apply(entry, results);
-            _applied = entry.Index;
-            Answer(callers, results);
-        }
-
-        _applied = entry.Index;
+        // What is blocked from being applied can be read from disk again; memory stays bounded meanwhile.
+        _tail.Evict(IsApplyBlocked ? _raft.FlushedIndex : LogIndex.Min(_applied, _raft.FlushedIndex));
     }
 }

@@ -21,6 +21,7 @@ public sealed partial class ReplicaGroup
     private readonly IStateMachine _machine;
     private readonly ILogWriter _writer;
     private readonly IPeerSender _sender;
+    private readonly IBackgroundWork _background;
     private readonly TimeProvider _time;
     private readonly BrokerMetrics _metrics;
     private readonly ILogger _logger;
@@ -38,6 +39,7 @@ public sealed partial class ReplicaGroup
         IStateMachine machine,
         ILogWriter writer,
         IPeerSender sender,
+        IBackgroundWork background,
         TimeProvider time,
         Random random,
         BrokerMetrics metrics,
@@ -48,19 +50,30 @@ public sealed partial class ReplicaGroup
         _machine = machine;
         _writer = writer;
         _sender = sender;
+        _background = background;
         _time = time;
         _metrics = metrics;
         _logger = logger;
+        _appliedConfiguration = new GroupConfiguration(LogIndex.None, options.Voters, []);
+        _snapshots = [.. log.Snapshots.List()];
+        RestoreNewest();
+        CountSealedLog();
         _tail.Reset(log.LastIndex);
         _handedToWriter = log.LastIndex;
-        _lastTimestampUnixMs = ReadLastTimestamp();
+        LearnLastTimestamp();
         var initial = new RaftInitialState
         {
             HardState = log.HardState,
+            Base = log.Base,
             LastIndex = log.LastIndex,
             TermRuns = log.TermRuns,
+            CommitIndex = _applied,
+            Configuration = log.Configuration,
+            PreviousConfiguration = log.PreviousConfiguration,
+            Fence = log.Fence,
         };
         _raft = new RaftNode(options, initial, SizeBytesOf, random, NowMs());
+        _condition = LookAtCondition();
         _status = MakeStatus();
     }
 
@@ -74,8 +87,8 @@ public sealed partial class ReplicaGroup
     /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
     public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
 
-    /// <summary>Whether a <see cref="Pump"/> is due even without input: a heartbeat or an election timeout.</summary>
-    public bool IsDue => NowMs() >= _raft.NextDeadlineMs;
+    /// <summary>Whether a <see cref="Pump"/> is due even without input: a heartbeat, an election timeout, upkeep.</summary>
+    public bool IsDue => NowMs() >= Math.Min(_raft.NextDeadlineMs, _upkeepDueMs);
 
     /// <summary>
     /// Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.
@@ -91,15 +104,19 @@ public sealed partial class ReplicaGroup
         }
 
         ProposeWaiting();
+        StartReads();
+        LookAfter();
         ApplyCommitted();
+        SettleChange();
         SubmitWrite();
         PublishStatus();
     }
 
     /// <summary>
     /// Reads log entries for readers and index lookups: from memory when they are recent, else from disk. Any thread.
-    /// Returns how many entries were added, at least one when the first exists.
+    /// Returns how many entries were added, at least one when the first exists; 0 for what was dropped.
     /// </summary>
+    /// <exception cref="StorageCorruptException">An entry's segment is damaged; it waits for repair.</exception>
     public int ReadEntries(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
     {
         var count = _tail.Read(from, to, maxBytes, into);
@@ -117,26 +134,35 @@ public sealed partial class ReplicaGroup
 
     private int SizeBytesOf(LogIndex index) => _tail.TryGet(index)?.SizeBytes ?? _log.SizeBytesOf(index);
 
-    private long ReadLastTimestamp()
+    /// <summary>The time of the last entry: that of the next one must not precede it.</summary>
+    private void LearnLastTimestamp()
     {
-        if (_log.LastIndex == LogIndex.None)
+        _lastTimestampUnixMs = _machine.LastTimestampUnixMs;
+        var entries = new List<LogEntry>(1);
+        if (_log.LastIndex <= _applied)
         {
-            return 0;
+            return;
         }
 
-        var entries = new List<LogEntry>(1);
-        _log.Read(_log.LastIndex, _log.LastIndex, int.MaxValue, entries);
-        Invariant.Check(entries.Count == 1, "the last entry of a recovered log can be read");
-        return entries[0].TimestampUnixMs;
+        if (TryRead(_log.LastIndex, _log.LastIndex, int.MaxValue, entries))
+        {
+            _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, entries[0].TimestampUnixMs);
+        }
+        else
+        {
+            _timeUnknownThrough = _log.LastIndex;
+        }
     }
 
     private GroupStatus MakeStatus() =>
-        new(Id, _raft.Role, _raft.Term, _raft.Leader, _raft.CommitIndex, _applied, _raft.LastIndex);
+        new(Id, _raft.Role, _raft.Term, _raft.Leader, _raft.CommitIndex, _applied, _raft.LastIndex, _condition);
 
     private void PublishStatus()
     {
+        RefreshCondition();
         var before = _status;
-        if (before.CommitIndex == _raft.CommitIndex && before.AppliedIndex == _applied && before.Role == _raft.Role
+        if (ReferenceEquals(before.Condition, _condition)
+            && before.CommitIndex == _raft.CommitIndex && before.AppliedIndex == _applied && before.Role == _raft.Role
             && before.Term == _raft.Term && before.Leader == _raft.Leader && before.LastIndex == _raft.LastIndex)
         {
             return;

@@ -12,8 +12,8 @@ internal static partial class ReplicationLog
     public static partial void MessageDropped(ILogger logger, int group, uint kind, uint from);
 
     [LoggerMessage(
-        1103, LogLevel.Warning, "Group {Group} cannot read entry {Index} to send it; it will be tried again")]
-    public static partial void EntryUnavailable(ILogger logger, int group, long index);
+        1103, LogLevel.Warning, "Group {Group} cannot read entry {Index} now, and will try again: {Reason}")]
+    public static partial void EntryUnavailable(ILogger logger, int group, long index, string reason);
 
     [LoggerMessage(
         1104,
@@ -30,4 +30,69 @@ internal static partial class ReplicationLog
         LogLevel.Error,
         "The disk is full: publishes wait, and are refused beyond their limits; reads go on. {Reason}")]
     public static partial void DiskFull(ILogger logger, string reason, Exception exception);
+
+    [LoggerMessage(1107, LogLevel.Critical, "The background thread stops: {Reason}. The process ends")]
+    public static partial void BackgroundFailed(ILogger logger, string reason, Exception exception);
+
+    [LoggerMessage(
+        1108, LogLevel.Debug, "Group {Group} has too much to read for node {Node}; a message is left to be sent again")]
+    public static partial void LaneFull(ILogger logger, int group, int node);
+
+    [LoggerMessage(
+        1109, LogLevel.Information, "Group {Group} begins with the snapshot at {Index}; {Entries} entries follow it")]
+    public static partial void Restored(ILogger logger, int group, long index, long entries);
+
+    [LoggerMessage(
+        1110, LogLevel.Warning, "Group {Group} cannot use its snapshot at {Index}, and takes an older one: {Reason}")]
+    public static partial void SnapshotUnusable(ILogger logger, int group, long index, string reason);
+
+    [LoggerMessage(1111, LogLevel.Information, "Group {Group} wrote a snapshot at {Index}, {SizeBytes} bytes")]
+    public static partial void SnapshotWritten(ILogger logger, int group, long index, int sizeBytes);
+
+    [LoggerMessage(
+        1112,
+        LogLevel.Warning,
+        "Group {Group} could not write a snapshot at {Index}, and will try at the next sealed segment: {Reason}")]
+    public static partial void SnapshotNotWritten(ILogger logger, int group, long index, string reason);
+
+    [LoggerMessage(
+        1113,
+        LogLevel.Warning,
+        "Group {Group} has no index file for the segment {First}..{Last} yet: {Reason}")]
+    public static partial void IndexNotUsed(ILogger logger, int group, long first, long last, string reason);
+
+    [LoggerMessage(1114, LogLevel.Information, "Group {Group} dropped its log through {Index}: nobody needs it")]
+    public static partial void Dropped(ILogger logger, int group, long index);
+
+    [LoggerMessage(
+        1115,
+        LogLevel.Information,
+        "Group {Group} replaces its log by the leader's snapshot at {Index}, {SizeBytes} bytes")]
+    public static partial void Installing(ILogger logger, int group, long index, int sizeBytes);
+
+    [LoggerMessage(1116, LogLevel.Information, "Group {Group} goes on from the leader's snapshot at {Index}")]
+    public static partial void Installed(ILogger logger, int group, long index);
+
+    [LoggerMessage(
+        1117,
+        LogLevel.Error,
+        "Group {Group} cannot read the snapshot at its base {Index}, which node {Node} needs: {Reason}")]
+    public static partial void SnapshotUnavailable(ILogger logger, int group, long index, int node, string reason);
+
+    [LoggerMessage(1118, LogLevel.Information, "Group {Group}: {Change} node {Node}, by entry {Index}")]
+    public static partial void Changing(
+        ILogger logger, int group, MembershipChangeKind change, int node, long index);
+
+    [LoggerMessage(1119, LogLevel.Information, "Group {Group} has the members {Members}")]
+    public static partial void Members(ILogger logger, int group, string members);
+
+    [LoggerMessage(
+        1120,
+        LogLevel.Warning,
+        "Group {Group} here: fenced {IsFenced}, lost {IsLost}, passive {IsPassive}, {Damaged} damaged segments")]
+    public static partial void ConditionChanged(
+        ILogger logger, int group, bool isFenced, bool isLost, bool isPassive, int damaged);
+
+    [LoggerMessage(1121, LogLevel.Warning, "Group {Group} hands leadership to node {Node}: {Reason}")]
+    public static partial void HandingOver(ILogger logger, int group, int node, string reason);
 }

@@ -11,31 +11,34 @@ namespace Broker.Storage;
 internal static class CheckedBlock
 {
     public const int PrefixBytes = 16;
+
+    /// <summary>The format version of whatever does not name its own.</summary>
     public const uint FormatVersion = 1;
+
     private const int VersionAt = 8;
     private const int CrcAt = 12;
 
-    public static void Seal(Span<byte> block, ReadOnlySpan<byte> magic)
+    public static void Seal(Span<byte> block, ReadOnlySpan<byte> magic, uint version = FormatVersion)
     {
         magic.CopyTo(block);
-        BinaryPrimitives.WriteUInt32LittleEndian(block[VersionAt..], FormatVersion);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[VersionAt..], version);
         BinaryPrimitives.WriteUInt32LittleEndian(block[CrcAt..], CrcOf(block));
     }
 
     public static bool IsIntact(ReadOnlySpan<byte> block, ReadOnlySpan<byte> magic) =>
-        block.StartsWith(magic) && CrcIn(block) == CrcOf(block);
+        block.Length >= PrefixBytes && block.StartsWith(magic) && CrcIn(block) == CrcOf(block);
 
     /// <summary>The checksum that a sealed block holds.</summary>
     public static uint CrcIn(ReadOnlySpan<byte> block) => BinaryPrimitives.ReadUInt32LittleEndian(block[CrcAt..]);
 
     /// <summary>Refuses an intact block of another format version.</summary>
-    public static void CheckVersion(ReadOnlySpan<byte> block, string path)
+    public static void CheckVersion(ReadOnlySpan<byte> block, string path, uint expected = FormatVersion)
     {
         var version = BinaryPrimitives.ReadUInt32LittleEndian(block[VersionAt..]);
-        if (version != FormatVersion)
+        if (version != expected)
         {
             throw new StorageRefusedException(
-                $"{path} has format version {version}; this broker reads version {FormatVersion}. "
+                $"{path} has format version {version}; this broker reads version {expected}. "
                 + "Start the broker version that wrote it; nothing was changed.");
         }
     }

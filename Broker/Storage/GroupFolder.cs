@@ -4,16 +4,18 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// The names in a group's folder: <c>vote</c>, <c>{first index, 20 digits}.log</c> and beside it <c>.idx</c>, <c>{last
-/// index in it, 20 digits}.snap</c>, <c>*.bad</c> that is kept for inspection only, and <c>*.tmp</c> that no one needs
-/// after a crash.
+/// The names in a group's folder: <c>vote</c>, <c>{first index, 20 digits}.log</c> and beside it <c>.pos</c> and
+/// <c>.idx</c>, <c>{last index in it, 20 digits}.snap</c>, <c>*.bad</c> that is kept for inspection only, <c>*.tmp</c>
+/// that no one needs after a crash, and the folder <c>quarantine</c> for damaged files that were replaced by nothing.
 /// </summary>
 internal static class GroupFolder
 {
     public const string VoteName = "vote";
     public const string TemporarySuffix = ".tmp";
     public const string BadSuffix = ".bad";
+    public const string QuarantineName = "quarantine";
     private const string SegmentSuffix = ".log";
+    private const string PositionsSuffix = ".pos";
     private const string SnapshotSuffix = ".snap";
     private const string IndexSuffix = ".idx";
     private const int Digits = 20;
@@ -21,6 +23,11 @@ internal static class GroupFolder
     public static string SegmentName(LogIndex first) => NameOf(first, SegmentSuffix);
 
     public static bool TryParseSegment(string name, out LogIndex first) => TryParse(name, SegmentSuffix, out first);
+
+    public static string PositionsName(LogIndex first) => NameOf(first, PositionsSuffix);
+
+    public static bool TryParsePositions(string name, out LogIndex first) =>
+        TryParse(name, PositionsSuffix, out first);
 
     public static string SnapshotName(LogIndex index) => NameOf(index, SnapshotSuffix);
 

@@ -8,32 +8,29 @@ public sealed partial class GroupLog
     /// Reads entries whose write has returned, in order, from any thread. Bodies of one call share buffers that no one
     /// changes.
     /// </summary>
-    /// <param name="from">The first index, at least <see cref="FirstIndex"/>.</param>
+    /// <param name="from">The first index.</param>
     /// <param name="to">The last index, inclusive; what lies beyond the log's end is left out.</param>
     /// <param name="maxBytes">Stop before the sizes of the entries exceed this; the first entry is read whatever its
     /// size.</param>
     /// <param name="into">Where the entries are added.</param>
-    /// <returns>The number of entries read; 0 when there is none at <paramref name="from"/>.</returns>
-    /// <exception cref="StorageCorruptException">An entry on disk is not the one that was written.</exception>
+    /// <returns>The number of entries read; 0 when there is none at <paramref name="from"/>, be it dropped or not yet
+    /// written.</returns>
+    /// <exception cref="StorageCorruptException">The first entry that remains to be read is not the one that was
+    /// written. Its segment is marked, see <see cref="SealedSegments"/>.</exception>
     public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
     {
         ThrowIfUnusable();
-        ArgumentOutOfRangeException.ThrowIfLessThan(from.Value, FirstIndex.Value);
+        ArgumentOutOfRangeException.ThrowIfLessThan(from.Value, 1);
         var count = 0;
         var bytesLeft = (long)maxBytes;
-        while (_segments.TryPin(from, to, bytesLeft, takeFirst: count == 0, out var run))
+        while (TryPin(from, to, bytesLeft, takeFirst: count == 0, out var run))
         {
             var entries = new LogEntry[run.Frames.Length];
-            long? damage;
+            FileDamage? damage;
             bool isUncut;
             try
             {
                 damage = ReadRun(run, entries);
-            }
-            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-            {
-                throw new StorageException(
-                    $"{run.Segment.Path} cannot be read at byte {run.Offset:N0}: {failure.Message}", failure);
             }
             finally
             {
@@ -42,15 +39,14 @@ public sealed partial class GroupLog
 
             if (!isUncut)
             {
-                // A truncation came between: the bytes may be those of other entries by now. Look the position up
-                // again.
+                // A truncation or a repair came between: the bytes may be those of other entries by now, or damage that
+                // is mended. Look the position up again.
                 continue;
             }
 
-            if (damage is { } offset)
+            if (damage is { } found)
             {
-                throw new StorageCorruptException(
-                    run.Segment.Path, offset, "the entry that was made durable there, with matching checksums");
+                throw Damaged(run.Segment, found.Offset, found.Expected, found.Cause);
             }
 
             foreach (var entry in entries)
@@ -66,41 +62,100 @@ public sealed partial class GroupLog
         return count;
     }
 
-    /// <summary>Bytes of a readable entry on disk, from any thread, without reading it.</summary>
+    /// <summary>
+    /// Bytes of an entry of the log on disk, from any thread, without reading it. Of an entry whose segment and
+    /// positions file are both damaged: what the entries of its segment have on average.
+    /// </summary>
     public int SizeBytesOf(LogIndex index)
     {
         ThrowIfUnusable();
-        return _segments.SizeBytesOf(index);
+        while (true)
+        {
+            if (_segments.TrySizeBytesOf(index, out var sizeBytes, out var unloaded))
+            {
+                return sizeBytes;
+            }
+
+            try
+            {
+                LoadPositions(unloaded);
+            }
+            catch (StorageCorruptException)
+            {
+                // Marked and logged already; the size only serves to fill messages.
+                return (int)((unloaded.TailOffset - SegmentHeader.SizeBytes) / unloaded.Count);
+            }
+        }
     }
 
-    /// <summary>Fills the entries; returns the offset of the first one that is not what it should be.</summary>
-    private static long? ReadRun(in PinnedRun run, LogEntry[] entries)
+    private bool TryPin(LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run)
+    {
+        while (true)
+        {
+            Segment? unloaded;
+            try
+            {
+                if (_segments.TryPin(from, to, maxBytes, takeFirst, out run, out unloaded))
+                {
+                    return true;
+                }
+            }
+            catch (FileNotFoundException missing)
+            {
+                throw Damaged(_segments.Containing(from), 0, "the file", missing);
+            }
+
+            if (unloaded is null)
+            {
+                return false;
+            }
+
+            LoadPositions(unloaded);
+        }
+    }
+
+    /// <summary>Fills the entries; returns where the first one begins that is not what it should be.</summary>
+    private static FileDamage? ReadRun(in PinnedRun run, LogEntry[] entries)
     {
         var bytes = GC.AllocateUninitializedArray<byte>(run.FileBytes);
-        var filled = run.File.Read(run.Offset, bytes);
+        int filled;
+        try
+        {
+            filled = run.File.Read(run.Offset, bytes);
+        }
+        catch (IOException failure)
+        {
+            return new FileDamage(run.Offset, "bytes that can be read", failure);
+        }
+
         for (var i = 0; i < entries.Length; i++)
         {
             var frame = run.Frames[i];
             var start = (int)(frame.Offset - run.Offset);
             if (start + frame.SizeBytes > filled
-                || !FrameHeader.TryDecode(bytes.AsSpan(start), run.Segment.Seed, out var header, out _)
-                || header.Index != run.First + i
-                || header.BodyBytes != frame.BodyBytes)
+                || TryDecode(bytes.AsMemory(start), run, i) is not { } entry)
             {
-                return frame.Offset;
-            }
-
-            var body = bytes.AsMemory(start + FrameHeader.SizeBytes, header.BodyBytes);
-            var entry = new LogEntry(
-                header.Index, header.Term, header.Kind, header.Count, header.TimestampUnixMs, header.BodyCrc32C, body);
-            if (!entry.BodyIsIntact())
-            {
-                return frame.Offset;
+                return new FileDamage(frame.Offset, "the entry that was made durable there, with matching checksums");
             }
 
             entries[i] = entry;
         }
 
         return null;
+    }
+
+    private static LogEntry? TryDecode(ReadOnlyMemory<byte> bytes, in PinnedRun run, int ordinal)
+    {
+        if (!FrameHeader.TryDecode(bytes.Span, run.Segment.Seed, out var header, out _)
+            || header.Index != run.First + ordinal
+            || header.BodyBytes != run.Frames[ordinal].BodyBytes)
+        {
+            return null;
+        }
+
+        var body = bytes.Slice(FrameHeader.SizeBytes, header.BodyBytes);
+        var entry = new LogEntry(
+            header.Index, header.Term, header.Kind, header.Count, header.TimestampUnixMs, header.BodyCrc32C, body);
+        return entry.BodyIsIntact() ? entry : null;
     }
 }

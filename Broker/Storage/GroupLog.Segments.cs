@@ -8,8 +8,8 @@ public sealed partial class GroupLog
 
     /// <summary>
     /// Begins a new segment. The old one is flushed before, and the new one gets its name only when its header and
-    /// length are durable: a segment that exists proves that everything before it was durable, and recovery holds
-    /// damage against that proof.
+    /// length are durable. It counts from the moment that the vote file names it: all before it is proven durable then,
+    /// and recovery holds damage against that proof.
     /// </summary>
     private void Roll(LogIndex first, int frameBytes)
     {
@@ -19,7 +19,8 @@ public sealed partial class GroupLog
             _durable = first.Previous();
         }
 
-        var grown = _options.FirstSegmentBytes << Math.Min(_segments.Count, 30);
+        var sealing = _segments.Active;
+        var grown = sealing is null ? _options.FirstSegmentBytes : sealing.Header.CapacityBytes * 2;
         var header = new SegmentHeader(
             _group,
             _storeId,
@@ -30,11 +31,17 @@ public sealed partial class GroupLog
             Math.Max(Math.Min(grown, _options.SegmentBytes), SegmentHeader.SizeBytes + frameBytes));
         var path = Path.Combine(_folder, GroupFolder.SegmentName(first));
         var file = CreateSegmentFile(path, header);
+        var positions = sealing?.Positions;
         ReleaseActive();
-        _segments.Add(new Segment(path, header) { File = file, Users = 1 });
+        _segments.Add(new Segment(path, header, new FramePositions()) { File = file, Users = 1 });
         _activeFile = file;
-        _vote.Write(_vote.Current with { DurableFloor = first.Previous(), ActiveSegment = first });
+        _vote.Write(_vote.Current with { DurableFloor = first.Previous(), Active = ActiveSegment.Of(header) });
         ClearStaged();
+        if (sealing is not null)
+        {
+            WritePositions(sealing, positions!);
+        }
+
         StorageLog.SegmentCreated(_logger, _group, path, header.CapacityBytes);
     }
 
@@ -81,49 +88,103 @@ public sealed partial class GroupLog
     }
 
     /// <summary>
-    /// Removes entries. First the vote file says so (the floor comes down, the epoch goes up); from then on recovery
-    /// cuts what it does not find, instead of calling it damage. Then later segments go, then the range is zeroed, so
-    /// that no stale frame ever follows a new one.
+    /// Removes entries. They are gone as soon as the vote file says so (the epoch goes up, the floor comes down): a
+    /// start after a crash does not take them. Then later segments go, then the range is zeroed, so that no stale frame
+    /// ever follows a new one.
     /// </summary>
-    private void Truncate(LogIndex from, HardState hardState)
+    private void Truncate(LogIndex from, LogWrite? write)
     {
-        var last = LastIndex;
-        ReleaseActive();
-        var kept = _segments.Containing(from);
-        var end = kept.DirtyToOffset;
-        var removed = _segments.CutFrom(from);
-        _runs.CutFrom(from);
-        _durable = from.Previous();
-        _vote.Write(_vote.Current with
+        lock (_sideFiles)
         {
-            HardState = hardState,
-            DurableFloor = _durable,
-            TruncationEpoch = checked(_vote.Current.TruncationEpoch + 1),
-            ActiveSegment = kept.First,
-        });
+            var last = LastIndex;
+            ReleaseActive();
+            _segments.HideFrom(from);
+            _runs.CutFrom(from);
+            _durable = from.Previous();
+            var kept = _segments.Containing(from);
 
-        for (var i = removed.Count - 1; i >= 0; i--)
-        {
-            _device.Delete(removed[i].Path);
+            // A damaged segment that keeps all of its entries stays as it is, to be replaced.
+            var isReopened = !(kept is { IsSealed: true, IsDamaged: true } && kept.Last < from);
+            var damage = isReopened ? TryLoadPositions(kept) : null;
+            _vote.Write((write is null ? _vote.Current : Changed(write)) with
+            {
+                DurableFloor = _durable,
+                TruncationEpoch = checked(_vote.Current.TruncationEpoch + 1),
+                CutFrom = from,
+                Active = isReopened ? ActiveSegment.Of(kept.Header) : ActiveSegment.NotMadeYet(from),
+            });
+            if (damage is not null)
+            {
+                // The process ends. The next start finds the segment to be the active one: it cuts it and fences.
+                throw damage;
+            }
+
+            var removed = _segments.RemoveAfter(kept);
+            DeleteSideFiles(kept.IsSealed && isReopened ? [kept, .. removed] : removed);
+            DeleteSegments(removed);
+            _lastCrc32C = isReopened ? Reopen(kept, from) : kept.SuccessorCrc32C;
+            if (from <= last)
+            {
+                StorageLog.Truncated(_logger, _group, from, last);
+            }
         }
+    }
 
-        if (removed.Count > 0)
+    private StorageCorruptException? TryLoadPositions(Segment segment)
+    {
+        try
         {
-            _device.SyncFolder(_folder);
+            LoadPositions(segment);
+            return null;
         }
+        catch (StorageCorruptException damage)
+        {
+            return damage;
+        }
+    }
 
-        _activeFile = _segments.Acquire(kept);
-        for (var offset = kept.TailOffset; offset < end; offset += Zeros.Length)
+    /// <summary>
+    /// Wipes the segment from this entry on and appends to it again. Returns the CRC of its last frame. Damage found
+    /// here ends the process; the next start finds it too, and cuts and fences.
+    /// </summary>
+    private uint Reopen(Segment segment, LogIndex from)
+    {
+        _segments.Reopen(segment, from);
+        _activeFile = _segments.Acquire(segment);
+        var end = segment.DirtyToOffset;
+        for (var offset = segment.TailOffset; offset < end; offset += Zeros.Length)
         {
             _activeFile.Write(offset, Zeros.AsSpan(0, (int)Math.Min(Zeros.Length, end - offset)));
         }
 
         _activeFile.Sync();
-        kept.DirtyToOffset = kept.TailOffset;
-        _lastCrc32C = ReadLastCrc(kept, _activeFile);
-        if (from <= last)
+        segment.DirtyToOffset = segment.TailOffset;
+        return ReadLastCrc(segment, _activeFile);
+    }
+
+    private void DeleteSegments(List<Segment> removed)
+    {
+        for (var i = removed.Count - 1; i >= 0; i--)
         {
-            StorageLog.Truncated(_logger, _group, from, last);
+            if (_device.Exists(removed[i].Path))
+            {
+                _device.Delete(removed[i].Path);
+            }
+        }
+
+        _device.SyncFolder(_folder);
+    }
+
+    private void DeleteSideFiles(List<Segment> removed)
+    {
+        foreach (var segment in removed)
+        {
+            Indexes.Delete(segment.First);
+            var path = PositionsPathOf(segment);
+            if (_device.Exists(path))
+            {
+                _device.Delete(path);
+            }
         }
     }
 
@@ -134,7 +195,7 @@ public sealed partial class GroupLog
             return segment.Header.PreviousCrc32C;
         }
 
-        var offset = segment[segment.Count - 1].Offset;
+        var offset = segment.Positions![segment.Count - 1].Offset;
         Span<byte> bytes = stackalloc byte[FrameHeader.SizeBytes];
         if (file.Read(offset, bytes) < bytes.Length
             || !FrameHeader.TryDecode(bytes, segment.Seed, out var header, out var crc)

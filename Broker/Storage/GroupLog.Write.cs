@@ -13,10 +13,11 @@ public sealed partial class GroupLog
     private long _stagedTo;
 
     /// <summary>
-    /// Hard state, truncation, entries, in this order; all durable when it returns. Called by one thread at a time. A
-    /// crash meanwhile leaves a legal state: each step done, or not, or the entries up to some point.
+    /// Hard state with configurations and fence, snapshot, truncation, drop, entries, in this order; all durable when
+    /// it returns. Called by one thread at a time. A crash meanwhile leaves a legal state: each step done, or not, or
+    /// the entries up to some point.
     /// </summary>
-    /// <exception cref="DiskFullException">No entry of the write was kept; hard state and truncation were.</exception>
+    /// <exception cref="DiskFullException">No entry and no snapshot of the write was kept; the rest was.</exception>
     /// <exception cref="StorageException">The disk failed: the process must exit.</exception>
     public void Write(LogWrite write)
     {
@@ -25,18 +26,7 @@ public sealed partial class GroupLog
         try
         {
             CheckOrder(write);
-            var hardState = write.HardState ?? HardState;
-            if (write.TruncateFrom is { } from && from <= LastIndex)
-            {
-                Truncate(from, hardState);
-            }
-            else if (hardState != HardState)
-            {
-                // The vote is durable before the entries: a log never holds a term that the hard state has not reached.
-                _vote.Write(_vote.Current with { HardState = hardState });
-            }
-
-            full = write.Entries.Count == 0 ? null : TryAppend(write.Entries);
+            full = TryWrite(write);
         }
         catch (Exception failure)
         {
@@ -57,11 +47,56 @@ public sealed partial class GroupLog
         }
     }
 
+    private DiskFullException? TryWrite(LogWrite write)
+    {
+        if (write.Snapshot is { } install)
+        {
+            if (TryInstall(install, write) is { } full)
+            {
+                return full;
+            }
+        }
+        else if (write.TruncateFrom is { } from && from <= LastIndex)
+        {
+            Truncate(from, write);
+        }
+        else if (Changed(write) is var changed && changed != _vote.Current)
+        {
+            // The vote is durable before the entries: a log never holds a term that the hard state has not reached.
+            _vote.Write(changed);
+        }
+
+        if (write.DropThrough is { } dropped)
+        {
+            Drop(dropped);
+        }
+
+        return write.Entries.Count == 0 ? null : TryAppend(write.Entries);
+    }
+
+    private VoteRecord Changed(LogWrite write)
+    {
+        var current = _vote.Current;
+        return write.HardState is null && write.Configuration is null && write.PreviousConfiguration is null
+            && write.Fence is null
+            ? current
+            : current with
+            {
+                HardState = write.HardState ?? current.HardState,
+                Configuration = write.Configuration ?? current.Configuration,
+                PreviousConfiguration = write.PreviousConfiguration ?? current.PreviousConfiguration,
+                Fence = write.Fence ?? current.Fence,
+            };
+    }
+
     private void CheckOrder(LogWrite write)
     {
+        var first = write.Snapshot?.Position.Index.Next() ?? FirstIndex;
+        var end = write.Snapshot is null ? LastIndex.Next() : first;
+        Invariant.Check(first >= FirstIndex, "a snapshot does not lead behind the base");
         Invariant.Check(
-            write.TruncateFrom is null || write.TruncateFrom >= FirstIndex, "a truncation begins within the log");
-        var expected = write.TruncateFrom is { } from ? LogIndex.Min(from, LastIndex.Next()) : LastIndex.Next();
+            write.TruncateFrom is null || write.TruncateFrom >= first, "a truncation begins within the log");
+        var expected = write.TruncateFrom is { } from ? LogIndex.Min(from, end) : end;
         foreach (var entry in write.Entries)
         {
             Invariant.Check(entry.Index == expected, "appended entries follow the log without a gap");
@@ -81,20 +116,16 @@ public sealed partial class GroupLog
         catch (DiskFullException full)
         {
             ClearStaged();
-            if (_segments.Count > 0)
+            _runs.CutFrom(before.Next());
+            if (_segments.Active is not null)
             {
-                Truncate(before.Next(), HardState);
+                Truncate(before.Next(), write: null);
             }
 
             return full;
         }
 
         _durable = entries[^1].Index;
-        foreach (var entry in entries)
-        {
-            _runs.Append(entry.Index, entry.Term);
-        }
-
         _segments.Publish(_durable);
         return null;
     }
@@ -145,6 +176,7 @@ public sealed partial class GroupLog
             entry.Kind,
             _lastCrc32C);
         _lastCrc32C = frame.Encode(header.Span, _segments.Active!.Seed);
+        _runs.Append(entry.Index, entry.Term);
         _staged.Add(new FramePosition(_stagedTo, entry.Body.Length));
         _parts.Add(header);
         if (entry.Body.Length > 0)

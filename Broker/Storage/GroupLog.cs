@@ -5,7 +5,8 @@ namespace Broker.Storage;
 /// <summary>
 /// One Raft group's log and hard state on disk. One thread at a time writes; any thread reads at the same time. When
 /// <see cref="Write"/> returns, everything in it is durable. The format is described at <see cref="SegmentHeader"/>,
-/// <see cref="FrameHeader"/> and <see cref="VoteRecord"/>, the rules of recovery in README.md beside this file.
+/// <see cref="FrameHeader"/>, <see cref="VoteRecord"/> and <see cref="PositionsFile"/>, the rules of recovery in
+/// README.md beside this file.
 /// </summary>
 public sealed partial class GroupLog : IDisposable
 {
@@ -32,12 +33,19 @@ public sealed partial class GroupLog : IDisposable
     private volatile bool _disposed;
 
     private GroupLog(
-        IStorageDevice device, string folder, StorageOptions options, ILogger logger, RecoveredLog recovered)
+        IStorageDevice device,
+        string folder,
+        StorageOptions options,
+        ILogger logger,
+        SnapshotFiles snapshots,
+        RecoveredLog recovered)
     {
         _device = device;
         _folder = folder;
         _group = recovered.Group;
         _storeId = recovered.StoreId;
+        Snapshots = snapshots;
+        Indexes = new IndexFiles(device, folder, recovered.Group, recovered.StoreId, logger);
         _options = options;
         _logger = logger;
         _vote = recovered.Vote;
@@ -51,10 +59,16 @@ public sealed partial class GroupLog : IDisposable
     /// <summary>Term and vote, as durable.</summary>
     public HardState HardState => _vote.Current.HardState;
 
-    /// <summary>The first entry of the log.</summary>
-    public LogIndex FirstIndex { get; } = new(1);
+    /// <summary>
+    /// The log begins after this entry: those up to it were dropped, or a snapshot took their place. There is a
+    /// snapshot at it or behind it.
+    /// </summary>
+    public LogPosition Base => _vote.Current.Base;
 
-    /// <summary>The last durable entry; 0 when the log is empty.</summary>
+    /// <summary>The first entry of the log, or where it will be.</summary>
+    public LogIndex FirstIndex => _segments.First;
+
+    /// <summary>The last durable entry; that of <see cref="Base"/> when the log is empty.</summary>
     public LogIndex LastIndex => _segments.Last;
 
     /// <summary>
@@ -62,16 +76,69 @@ public sealed partial class GroupLog : IDisposable
     /// </summary>
     public IReadOnlyList<TermRun> TermRuns => _runs.Current;
 
-    /// <summary>Creates the group's log, or recovers it after a stop or crash of any kind.</summary>
-    /// <exception cref="StorageCorruptException">Something durable is damaged or missing.</exception>
+    /// <summary>
+    /// The group's latest members that the log or its base holds; null when the group never had others than it began
+    /// with, <see cref="GroupConfiguration.None"/> when that is lost.
+    /// </summary>
+    public GroupConfiguration? Configuration => KnownConfigurations().Latest;
+
+    /// <summary>The members before <see cref="Configuration"/>, to which a truncation may lead back; or null.</summary>
+    public GroupConfiguration? PreviousConfiguration => KnownConfigurations().Previous;
+
+    /// <summary>
+    /// The last entry that this replica had durable, or may have had, before a part of its log was lost; <see
+    /// cref="LogPosition.None"/> when nothing is missing.
+    /// </summary>
+    public LogPosition Fence => _vote.Current.Fence;
+
+    /// <summary>The segments that nothing is appended to any more, in order. A copy, from any thread.</summary>
+    public IReadOnlyList<SealedSegment> SealedSegments => _segments.Sealed();
+
+    /// <summary>The last entry of <see cref="SealedSegments"/>; none when there are none. From any thread.</summary>
+    public LogIndex SealedThrough => _segments.SealedThrough;
+
+    /// <summary>See <see cref="StorageOptions.SegmentBytes"/>.</summary>
+    public long SegmentBytes => _options.SegmentBytes;
+
+    /// <summary>The snapshots beside the log.</summary>
+    public SnapshotFiles Snapshots { get; }
+
+    /// <summary>The indexes of the sealed segments.</summary>
+    public IndexFiles Indexes { get; }
+
+    /// <summary>
+    /// Creates the group's log, or recovers it after a stop, a crash or damage of any kind. Damage never keeps a group
+    /// from opening; what is missing shows in <see cref="SealedSegments"/>, <see cref="Fence"/> and <see
+    /// cref="HardState.IsLost"/>.
+    /// </summary>
+    /// <param name="device">The disk.</param>
+    /// <param name="folder">The group's folder; made when it is missing.</param>
+    /// <param name="group">The group that the files must belong to.</param>
+    /// <param name="storeId">The disk that the files must belong to.</param>
+    /// <param name="options">How the disk is used.</param>
+    /// <param name="logger">Hears of damage.</param>
+    /// <param name="isKnown">The group was here before: an empty folder has lost it, see <see
+    /// cref="NodeStore.IsKnownGroup"/>.</param>
     /// <exception cref="StorageRefusedException">The folder is another disk's, or of another format
     /// version.</exception>
     public static GroupLog Open(
-        IStorageDevice device, string folder, GroupId group, Guid storeId, StorageOptions options, ILogger logger)
+        IStorageDevice device,
+        string folder,
+        GroupId group,
+        Guid storeId,
+        StorageOptions options,
+        ILogger logger,
+        bool isKnown = false)
     {
-        var recovered = new LogRecovery(device, folder, group, storeId, options, logger).Run();
-        var log = new GroupLog(device, folder, options, logger, recovered);
-        StorageLog.Opened(logger, group, log.LastIndex, recovered.Segments.Count, log.HardState.Term);
+        var snapshots = new SnapshotFiles(device, folder, group, storeId, logger);
+        var recovered = new LogRecovery(device, folder, group, storeId, options, logger, snapshots, isKnown).Run();
+        var log = new GroupLog(device, folder, options, logger, snapshots, recovered);
+        if (recovered.Rescued is { } rescued)
+        {
+            log.AppendRescued(rescued);
+        }
+
+        StorageLog.Opened(logger, group, log.FirstIndex, log.LastIndex, log._segments.Count, log.HardState.Term);
         return log;
     }
 
@@ -100,8 +167,27 @@ public sealed partial class GroupLog : IDisposable
         }
 
         ReleaseActive();
+        Indexes.Dispose();
         _segments.Dispose();
         _vote.Dispose();
+    }
+
+    /// <summary>
+    /// The vote file learns of a configuration before its entry is durable, so the latest one counts only when the log
+    /// holds it. When a damaged log has lost both entries, the older one stands in for what holds at the base: this
+    /// replica is fenced, and its leader brings what it lost.
+    /// </summary>
+    private (GroupConfiguration? Latest, GroupConfiguration? Previous) KnownConfigurations()
+    {
+        var vote = _vote.Current;
+        if (vote.Configuration is null || vote.Configuration.Index <= LastIndex)
+        {
+            return (vote.Configuration, vote.PreviousConfiguration);
+        }
+
+        return vote.PreviousConfiguration is { } previous && previous.Index > LastIndex
+            ? (previous.At(vote.Base.Index), null)
+            : (vote.PreviousConfiguration, null);
     }
 
     private void ReleaseActive()

@@ -3,65 +3,110 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Opens a group's folder after a stop or crash of any kind. It takes frames as long as each is intact, follows the one
-/// before and continues the chain. Where that ends it decides: the end of the log, a torn tail (a write that never
-/// returned: cut), or damage (refused). Damage is whatever contradicts a proof that the missing entry was durable, see
-/// <see cref="CheckProofs"/>.
+/// Opens a group's folder after a stop or crash of any kind, and after damage of any kind. The vote file says where the
+/// log begins and which segment is appended to. The sealed ones before it are whole, or damaged: one that its positions
+/// file describes stays in the log until it is replaced. The active one is read frame by frame, see <see
+/// cref="OpenActive"/>. Where the log cannot go on, it is cut before the damage; the damaged file and all later ones go
+/// into quarantine, and a fence says what is missing.
 /// </summary>
-internal sealed class LogRecovery(
-    IStorageDevice device, string folder, GroupId group, Guid storeId, StorageOptions options, ILogger logger)
+internal sealed partial class LogRecovery(
+    IStorageDevice device,
+    string folder,
+    GroupId group,
+    Guid storeId,
+    StorageOptions options,
+    ILogger logger,
+    SnapshotFiles snapshots,
+    bool isKnown)
 {
+    private readonly Quarantine _quarantine = new(device, folder, group, logger);
     private readonly TermRuns _runs = new();
-    private readonly List<Segment> _accepted = [];
-    private LogIndex _expected = new(1);
+    private readonly List<Segment> _segments = [];
+    private VoteFile? _voteFile;
+    private LogIndex _expected;
+    private Segment? _rescued;
+
+    /// <summary>What the next segment names as the CRC of the frame before it.</summary>
     private uint _chain;
+
+    /// <summary>
+    /// Or this: a segment that took the place of a damaged one has other frame headers than the one its successor knew.
+    /// </summary>
+    private uint _otherChain;
+
+    private VoteRecord Vote => _voteFile!.Current;
 
     public RecoveredLog Run()
     {
         device.CreateFolder(folder);
-        var names = device.List(folder);
-        var paths = names.Where(static name => GroupFolder.TryParseSegment(name, out _)).Select(PathOf).ToList();
-        var vote = OpenVote(names.Contains(GroupFolder.VoteName), paths);
+        _voteFile = OpenVote();
         try
         {
             // Names that a killed process left unflushed are about to be relied upon.
             DeleteTemporaries();
             device.SyncFolder(folder);
-            var next = ScanSegments(paths);
-            CheckProofs(vote.Current, paths, next);
-            DeleteLeftovers(paths, next);
-            Finish(vote);
-            var segments = new SegmentSet(device, options.OpenSealedSegments);
-            _accepted.ForEach(segments.Add);
+            PutAwayLeftovers();
+            BeginAt(Vote.Base.Index, Vote.BaseCrc32C);
+            if (!HasBase())
+            {
+                StorageLog.BaseLost(logger, group, Vote.Base.Index);
+                var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
+                BeginAt(LogIndex.None, 0);
+                Cut(fence, LogPosition.None);
+            }
+            else if (TryOpenSealed())
+            {
+                OpenActive();
+            }
+
+            Finish();
+            var segments = new SegmentSet(device, options, Vote.Base.Index.Next(), _segments);
             segments.Publish(_expected.Previous());
-            return new RecoveredLog(group, storeId, vote, segments, _runs, _chain);
+            return new RecoveredLog(group, storeId, _voteFile, segments, _runs, _chain, _rescued);
         }
         catch
         {
-            _accepted.ForEach(static segment => segment.File?.Dispose());
-            vote.Dispose();
+            _segments.ForEach(static segment => segment.File?.Dispose());
+            _rescued?.File?.Dispose();
+            _voteFile.Dispose();
             throw;
         }
     }
 
     private string PathOf(string name) => Path.Combine(folder, name);
 
-    private VoteFile OpenVote(bool exists, List<string> segmentPaths)
+    private void BeginAt(LogIndex baseIndex, uint baseCrc32C)
     {
-        if (exists)
+        _expected = baseIndex.Next();
+        _chain = _otherChain = baseCrc32C;
+    }
+
+    /// <summary>
+    /// The vote file comes before everything else and is never deleted. A group that has anything, or is known to have
+    /// been here, has lost it: what it promised is not known any more.
+    /// </summary>
+    private VoteFile OpenVote()
+    {
+        if (VoteFile.TryOpen(device, folder, group, storeId) is { } vote)
         {
-            return VoteFile.Open(device, folder, group, storeId);
+            return vote;
         }
 
-        // The vote file comes before the first segment, and is never deleted.
-        if (segmentPaths.Count > 0)
-        {
-            throw new StorageCorruptException(
-                PathOf(GroupFolder.VoteName), 0, "a vote file, because the group has a log");
-        }
-
+        var names = device.List(folder);
+        var hadLife = names.Any(static name => !name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal));
         DeleteTemporaries();
-        return VoteFile.Create(device, folder, group, storeId);
+        if (!hadLife && !isKnown)
+        {
+            return VoteFile.Create(device, folder, group, storeId, VoteRecord.Initial);
+        }
+
+        if (names.Contains(GroupFolder.VoteName))
+        {
+            _quarantine.TakeCopy(GroupFolder.VoteName, VoteFile.FileBytes);
+        }
+
+        StorageLog.VoteLost(logger, group, folder);
+        return VoteFile.Create(device, folder, group, storeId, VoteRecord.Lost);
     }
 
     private void DeleteTemporaries()
@@ -75,174 +120,113 @@ internal sealed class LogRecovery(
         }
     }
 
-    /// <summary>Takes segments while they follow each other; returns the number of paths taken.</summary>
-    private int ScanSegments(List<string> paths)
-    {
-        for (var i = 0; i < paths.Count; i++)
-        {
-            var file = device.Open(paths[i], create: false);
-            var segment = ReadHeader(paths[i], file);
-            if (segment is null || segment.First != _expected || segment.Header.PreviousCrc32C != _chain)
-            {
-                file.Dispose();
-                return i;
-            }
-
-            _accepted.Add(segment);
-            segment.File = file;
-            ScanFrames(segment, file);
-            var continues = i + 1 < paths.Count && paths[i + 1] == PathOf(GroupFolder.SegmentName(_expected));
-            if (!continues)
-            {
-                return i + 1;
-            }
-
-            file.Dispose();
-            segment.File = null;
-        }
-
-        return paths.Count;
-    }
-
-    private Segment ReadHeader(string path, IStorageFile file)
-    {
-        try
-        {
-            var block = new byte[SegmentHeader.SizeBytes];
-            var header = SegmentHeader.Decode(block.AsSpan(0, file.Read(0, block)), path);
-            GroupFolder.CheckOwner(path, group, storeId, header.Group, header.StoreId);
-            if (PathOf(GroupFolder.SegmentName(header.First)) != path)
-            {
-                throw new StorageCorruptException(
-                    path, 0, $"the name {GroupFolder.SegmentName(header.First)} that the header says");
-            }
-
-            if (file.Length < header.CapacityBytes)
-            {
-                throw new StorageCorruptException(path, file.Length, $"a length of {header.CapacityBytes:N0} bytes");
-            }
-
-            return new Segment(path, header);
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
-    }
-
-    private void ScanFrames(Segment segment, IStorageFile file)
-    {
-        var window = new FileWindow(file, segment.Header.CapacityBytes);
-        while (true)
-        {
-            var offset = segment.TailOffset;
-            var bytes = window.Get(offset, FrameHeader.SizeBytes);
-            if (!FrameHeader.TryDecode(bytes, segment.Seed, out var header, out var crc)
-                || header.Index != _expected
-                || header.PreviousCrc32C != _chain)
-            {
-                return;
-            }
-
-            var body = window.Get(offset + FrameHeader.SizeBytes, header.BodyBytes);
-            if (body.Length < header.BodyBytes || Crc32C.Compute(body) != header.BodyCrc32C)
-            {
-                return;
-            }
-
-            segment.Add(new FramePosition(offset, header.BodyBytes));
-            _runs.Append(header.Index, header.Term);
-            _chain = crc;
-            _expected = _expected.Next();
-        }
-    }
-
     /// <summary>
-    /// Proofs that an entry at or after the expected one was durable: the vote file's floor; the vote file's active
-    /// segment; a later segment (the one before it is flushed first); a later frame, which was written after the floor
-    /// in its header was flushed. Proofs of an older truncation epoch are void: what they prove was removed on purpose,
-    /// or is covered by the vote file's floor.
+    /// What the vote file does not name is not part of the log: what a truncation, a drop or a snapshot had not yet
+    /// deleted, or a segment that was made and not yet used. After a loss it may be the only copy of something, and is
+    /// kept.
     /// </summary>
-    private void CheckProofs(VoteRecord vote, List<string> paths, int next)
+    private void PutAwayLeftovers()
     {
-        var segment = _accepted.Count == 0 ? null : _accepted[^1];
-        var path = segment?.Path ?? PathOf(GroupFolder.SegmentName(_expected));
-        var offset = segment?.TailOffset ?? 0;
-        if (_expected <= vote.DurableFloor)
+        var wasDamaged = Vote.Fence != LogPosition.None || Vote.HardState.PassiveUntil != LogIndex.None;
+        var kept = new List<string>();
+        var deleted = 0;
+        foreach (var name in device.List(folder))
         {
-            throw new StorageCorruptException(
-                path,
-                offset,
-                $"entry {_expected}; the vote file says that entries up to {vote.DurableFloor} are durable");
-        }
-
-        if (vote.ActiveSegment > (segment?.First ?? LogIndex.None))
-        {
-            throw new StorageCorruptException(
-                PathOf(GroupFolder.SegmentName(vote.ActiveSegment)), 0, "this file, which the vote file says exists");
-        }
-
-        foreach (var later in paths.Skip(next))
-        {
-            using var file = device.Open(later, create: false);
-            var header = ReadHeader(later, file).Header;
-            if (header.TruncationEpoch == vote.TruncationEpoch || header.First < _expected)
+            if (IsLeftover(name, out var isWanted))
             {
-                throw new StorageCorruptException(
-                    path, offset, $"entry {_expected}; the existence of {later} proves that it was durable");
+                if (isWanted && wasDamaged)
+                {
+                    kept.Add(name);
+                }
+                else
+                {
+                    device.Delete(PathOf(name));
+                    StorageLog.LeftoverDeleted(logger, group, PathOf(name));
+                    deleted++;
+                }
             }
         }
 
-        if (segment is not null && TailCheck.FindProof(segment, _expected, vote.TruncationEpoch) is { } proof)
-        {
-            throw new StorageCorruptException(
-                path, offset, $"entry {_expected}; the frame at byte {proof:N0} proves that it was durable");
-        }
-    }
-
-    private void DeleteLeftovers(List<string> paths, int next)
-    {
-        for (var i = paths.Count - 1; i >= next; i--)
-        {
-            device.Delete(paths[i]);
-            StorageLog.LeftoverDeleted(logger, group, paths[i]);
-        }
-
-        if (next < paths.Count)
+        _quarantine.Take(kept);
+        if (deleted > 0)
         {
             device.SyncFolder(folder);
         }
     }
 
-    /// <summary>
-    /// Cuts a torn tail and makes durable what was found: a killed process leaves its last writes in the page cache
-    /// only.
-    /// </summary>
-    private void Finish(VoteFile vote)
+    /// <param name="name">A file of the folder.</param>
+    /// <param name="isWanted">Whether it holds anything that cannot be made anew and was not dropped on
+    /// purpose.</param>
+    private bool IsLeftover(string name, out bool isWanted)
     {
-        var last = _expected.Previous();
-        var active = LogIndex.None;
-        if (_accepted.Count > 0)
+        isWanted = false;
+        var dropped = Vote.Base.Index;
+        var active = Vote.Active;
+        if (GroupFolder.TryParseSegment(name, out var first))
         {
-            var segment = _accepted[^1];
-            active = segment.First;
-            if (TailCheck.Clean(segment))
-            {
-                StorageLog.TornTailCut(logger, group, segment.Path, segment.TailOffset, last);
-            }
-
-            segment.File!.Sync();
+            isWanted = first > dropped;
+            return first <= dropped || first > active.First || (first == active.First && !active.IsMade);
         }
 
-        if (vote.NeedsRepair)
+        if (GroupFolder.TryParseSnapshot(name, out var index))
+        {
+            isWanted = index >= active.First;
+            return index < dropped || index >= active.First;
+        }
+
+        return (GroupFolder.TryParsePositions(name, out first) || GroupFolder.TryParseIndex(name, out first))
+            && (first <= dropped || first >= active.First);
+    }
+
+    /// <summary>
+    /// A log that begins after a base needs the state there: the snapshot at the base, or a later one.
+    /// </summary>
+    private bool HasBase() =>
+        Vote.Base.Index == LogIndex.None
+        || snapshots.List().Reverse().Any(index => snapshots.TryRead(index, out _));
+
+    /// <summary>
+    /// The log ends before what is expected next: makes that durable together with the fence, then moves the rest away.
+    /// </summary>
+    private void Cut(LogPosition fence, LogPosition newBase)
+    {
+        if (Vote.Fence > fence)
+        {
+            fence = Vote.Fence;
+        }
+
+        StorageLog.Fenced(logger, group, _expected.Previous(), fence);
+        _voteFile!.Write(Vote with
+        {
+            Base = newBase,
+            BaseCrc32C = newBase == Vote.Base ? Vote.BaseCrc32C : 0,
+            DurableFloor = _expected.Previous(),
+            TruncationEpoch = checked(Vote.TruncationEpoch + 1),
+            CutFrom = _expected,
+            Active = ActiveSegment.NotMadeYet(_expected),
+            Fence = fence,
+        });
+        PutAwayLeftovers();
+    }
+
+    private void Finish()
+    {
+        foreach (var segment in _segments)
+        {
+            if (segment is { IsSealed: true, Positions: not null })
+            {
+                WritePositions(segment);
+            }
+        }
+
+        if (_voteFile!.NeedsRepair)
         {
             StorageLog.VoteSlotMended(logger, group);
         }
 
-        if (vote.NeedsRepair || vote.Current.DurableFloor != last || vote.Current.ActiveSegment != active)
+        if (_voteFile.NeedsRepair || Vote.DurableFloor != _expected.Previous())
         {
-            vote.Write(vote.Current with { DurableFloor = last, ActiveSegment = active });
+            _voteFile.Write(Vote with { DurableFloor = _expected.Previous() });
         }
     }
 }

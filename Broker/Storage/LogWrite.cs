@@ -4,12 +4,34 @@ namespace Broker.Storage;
 
 /// <summary>
 /// One unit of work for the log writer: what must be durable before the replica answers. Executed in the order hard
-/// state, truncation, entries. Built by one thread, then handed to the writer; reusable after <see cref="Clear"/>.
+/// state with configurations and fence, snapshot, truncation, drop, entries. Built by one thread, then handed to the
+/// writer; reusable after <see cref="Clear"/>.
 /// </summary>
 public sealed class LogWrite
 {
     /// <summary>The new term and vote; null when they do not change.</summary>
     public HardState? HardState { get; set; }
+
+    /// <summary>
+    /// The members that hold from an entry of this write on, or again after its truncation; null when they do not
+    /// change.
+    /// </summary>
+    public GroupConfiguration? Configuration { get; set; }
+
+    /// <summary>The members before <see cref="Configuration"/>; null when they do not change.</summary>
+    public GroupConfiguration? PreviousConfiguration { get; set; }
+
+    /// <summary>The new fence, <see cref="LogPosition.None"/> to lift it; null when it does not change.</summary>
+    public LogPosition? Fence { get; set; }
+
+    /// <summary>The state that takes the place of the whole log; null: none.</summary>
+    public SnapshotInstall? Snapshot { get; set; }
+
+    /// <summary>
+    /// The log shall begin after this entry, the last one of a sealed segment, at which there is a snapshot; null:
+    /// nothing is dropped.
+    /// </summary>
+    public LogIndex? DropThrough { get; set; }
 
     /// <summary>The first index to remove; null when nothing is removed.</summary>
     public LogIndex? TruncateFrom { get; set; }
@@ -17,7 +39,8 @@ public sealed class LogWrite
     /// <summary>Consecutive entries that follow what remains of the log.</summary>
     public List<LogEntry> Entries { get; } = [];
 
-    public bool IsEmpty => HardState is null && TruncateFrom is null && Entries.Count == 0;
+    public bool IsEmpty => HardState is null && Configuration is null && PreviousConfiguration is null && Fence is null
+        && Snapshot is null && DropThrough is null && TruncateFrom is null && Entries.Count == 0;
 
     /// <summary>Bytes of the entries as they lie on disk, without padding.</summary>
     public long SizeBytes
@@ -37,6 +60,11 @@ public sealed class LogWrite
     public void Clear()
     {
         HardState = null;
+        Configuration = null;
+        PreviousConfiguration = null;
+        Fence = null;
+        Snapshot = null;
+        DropThrough = null;
         TruncateFrom = null;
         Entries.Clear();
     }

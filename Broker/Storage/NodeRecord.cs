@@ -1,29 +1,41 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Text;
 using Broker.Domain;
 
 namespace Broker.Storage;
 
 /// <summary>
-/// The contents of <c>node.id</c>, little endian:
+/// The contents of <c>node.id</c> and of its copy, little endian:
 /// <code>
 ///  0 "BRKRNODE"          8 format version      12 CRC32C of all other bytes
 /// 16 node                20 store id (16)      36 cluster id (16, zero: none)
 /// 52 name bytes          56 peers              60 data shards
-/// 64 name in UTF-8, then per peer: node, store id (16)
+/// 64 sequence            72 groups that were created
+/// 76 name in UTF-8, then per peer: node, store id (16); then the groups' numbers, int32 each
 /// </code>
-/// Node 1, "broker-1", no cluster, no peers, three data shards:
+/// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created:
 /// <code>
-/// 42 52 4B 52 4E 4F 44 45  01 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
-/// 08 00 00 00 00 00 00 00  03 00 00 00 62 72 6F 6B  65 72 2D 31
+/// 42 52 4B 52 4E 4F 44 45  02 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
+/// 08 00 00 00 00 00 00 00  03 00 00 00 02 00 00 00  00 00 00 00 01 00 00 00
+/// 62 72 6F 6B 65 72 2D 31  00 00 00 00
 /// </code>
 /// </summary>
-internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<NodeId, Guid> PeerStores)
+/// <param name="Identity">Who the disk belongs to.</param>
+/// <param name="PeerStores">The disks that the peers had when they were first met.</param>
+/// <param name="Groups">The groups that have a log on this disk, or had one before it was lost.</param>
+/// <param name="Sequence">Counts the records; of two files the one with the higher number is the truth.</param>
+internal sealed record NodeRecord(
+    StoreIdentity Identity,
+    IReadOnlyDictionary<NodeId, Guid> PeerStores,
+    ImmutableSortedSet<int> Groups,
+    long Sequence)
 {
-    /// <summary>A file beyond this is not ours: 1,024 peers and a long name need less.</summary>
+    /// <summary>A file beyond this is not ours: 1,024 peers, 2,048 groups and a long name need less.</summary>
     public const int MaxBytes = 32 * 1024;
 
-    private const int FixedBytes = 64;
+    public const uint FormatVersion = 2;
+    private const int FixedBytes = 76;
     private const int GuidBytes = 16;
     private const int PeerBytes = sizeof(int) + GuidBytes;
 
@@ -32,7 +44,8 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
     public byte[] Encode()
     {
         var name = Encoding.UTF8.GetBytes(Identity.NodeName);
-        var block = new byte[FixedBytes + name.Length + (PeerStores.Count * PeerBytes)];
+        var block = new byte[
+            FixedBytes + name.Length + (PeerStores.Count * PeerBytes) + (Groups.Count * sizeof(int))];
         Invariant.Check(block.Length <= MaxBytes, "the node record is within its limit");
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(16), Identity.NodeId.Value);
         Identity.StoreId.TryWriteBytes(block.AsSpan(20));
@@ -40,6 +53,8 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(52), name.Length);
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(56), PeerStores.Count);
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(60), Identity.DataShards);
+        BinaryPrimitives.WriteInt64LittleEndian(block.AsSpan(64), Sequence);
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(72), Groups.Count);
         name.CopyTo(block, FixedBytes);
         var at = FixedBytes + name.Length;
         foreach (var (peer, storeId) in PeerStores.OrderBy(static pair => pair.Key.Value))
@@ -49,30 +64,46 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
             at += PeerBytes;
         }
 
-        CheckedBlock.Seal(block, Magic);
+        foreach (var group in Groups)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(at), group);
+            at += sizeof(int);
+        }
+
+        CheckedBlock.Seal(block, Magic, FormatVersion);
         return block;
     }
 
-    public static NodeRecord Decode(ReadOnlySpan<byte> block, string path)
+    /// <summary>Null when the file is damaged.</summary>
+    public static NodeRecord? TryDecode(ReadOnlySpan<byte> block, string path)
     {
-        if (block.Length < FixedBytes || !CheckedBlock.IsIntact(block, Magic))
+        if (!CheckedBlock.IsIntact(block, Magic))
         {
-            throw new StorageCorruptException(path, 0, "a node record with a matching checksum");
+            return null;
         }
 
-        CheckedBlock.CheckVersion(block, path);
+        CheckedBlock.CheckVersion(block, path, FormatVersion);
         var nameBytes = BinaryPrimitives.ReadInt32LittleEndian(block[52..]);
         var peerCount = BinaryPrimitives.ReadInt32LittleEndian(block[56..]);
-        if (nameBytes < 0 || peerCount < 0 || FixedBytes + nameBytes + ((long)peerCount * PeerBytes) != block.Length)
+        var groupCount = BinaryPrimitives.ReadInt32LittleEndian(block[72..]);
+        var groupsAt = FixedBytes + (long)nameBytes + ((long)peerCount * PeerBytes);
+        if (nameBytes < 0 || peerCount < 0 || groupCount < 0
+            || groupsAt + ((long)groupCount * sizeof(int)) != block.Length)
         {
-            throw new StorageCorruptException(path, 52, "lengths that add up to the file's length");
+            return null;
         }
 
         var peers = new Dictionary<NodeId, Guid>(peerCount);
-        for (var at = FixedBytes + nameBytes; at < block.Length; at += PeerBytes)
+        for (var at = FixedBytes + nameBytes; at < groupsAt; at += PeerBytes)
         {
             peers[new NodeId(BinaryPrimitives.ReadInt32LittleEndian(block[at..]))] =
                 new Guid(block.Slice(at + sizeof(int), GuidBytes));
+        }
+
+        var groups = ImmutableSortedSet.CreateBuilder<int>();
+        for (var at = (int)groupsAt; at < block.Length; at += sizeof(int))
+        {
+            groups.Add(BinaryPrimitives.ReadInt32LittleEndian(block[at..]));
         }
 
         var clusterId = new Guid(block.Slice(36, GuidBytes));
@@ -82,6 +113,7 @@ internal sealed record NodeRecord(StoreIdentity Identity, IReadOnlyDictionary<No
             Encoding.UTF8.GetString(block.Slice(FixedBytes, nameBytes)),
             clusterId == Guid.Empty ? null : clusterId,
             BinaryPrimitives.ReadInt32LittleEndian(block[60..]));
-        return new NodeRecord(identity, peers);
+        return new NodeRecord(
+            identity, peers, groups.ToImmutable(), BinaryPrimitives.ReadInt64LittleEndian(block[64..]));
     }
 }

@@ -3,13 +3,15 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Who this disk belongs to, and which disks its peers had when it first met them. One process at a time holds the
-/// folder. A change is written to a new file that replaces the old one when it is durable, so a crash leaves the one or
-/// the other. Safe for many threads.
+/// Who this disk belongs to, which disks its peers had when it first met them, and which groups it has. One process
+/// at a time holds the folder. A change is written to a new file that replaces the old one when it is durable, so a crash
+/// leaves the one or the other; then to a copy, so that damage of one file is mended from the other. Safe for many
+/// threads.
 /// </summary>
 public sealed class NodeStore : IDisposable
 {
     private const string FileName = "node.id";
+    private const string CopyName = "node.id.copy";
     private const string LockName = "node.lock";
 
     private readonly Lock _gate = new();
@@ -57,7 +59,7 @@ public sealed class NodeStore : IDisposable
     /// <param name="newId">Draws the store id of a new disk.</param>
     /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it
     /// open.</exception>
-    /// <exception cref="StorageCorruptException">The record is damaged.</exception>
+    /// <exception cref="StorageCorruptException">Both the record and its copy are damaged.</exception>
     public static NodeStore Open(
         IStorageDevice device, string folder, string nodeName, NodeId nodeId, int dataShards, Func<Guid> newId)
     {
@@ -66,21 +68,30 @@ public sealed class NodeStore : IDisposable
             $"Another process has {folder} open. Stop it, or give this node its own Broker__DataDirectory.");
         try
         {
-            var record = Read(device, folder);
+            var first = TryRead(device, folder, FileName);
+            var second = TryRead(device, folder, CopyName);
+            var record = first?.Sequence >= second?.Sequence ? first : second ?? first;
             if (record is null)
             {
+                ThrowIfDamaged(device, folder);
                 var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null, dataShards);
-                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>());
+                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1);
+            }
+
+            // Refused before anything changes.
+
+            CheckOwner(folder, record.Identity, nodeName, nodeId);
+            CheckShards(folder, record.Identity, dataShards);
+            if (first?.Sequence != record.Sequence || second?.Sequence != record.Sequence)
+            {
                 Save(device, folder, record);
             }
             else
             {
-                // A process that was killed may have left the new name unflushed.
+                // A process that was killed may have left a new name unflushed.
                 device.SyncFolder(folder);
             }
 
-            CheckOwner(folder, record.Identity, nodeName, nodeId);
-            CheckShards(folder, record.Identity, dataShards);
             return new NodeStore(device, folder, folderLock, record);
         }
         catch
@@ -132,25 +143,74 @@ public sealed class NodeStore : IDisposable
         }
     }
 
+    /// <summary>
+    /// Whether the group has been on this disk before: without its files it has lost them, and is not a new group.
+    /// </summary>
+    public bool IsKnownGroup(GroupId group)
+    {
+        lock (_gate)
+        {
+            return _record.Groups.Contains(group.Value);
+        }
+    }
+
+    /// <summary>
+    /// Remembers groups whose logs are open now, durably. Done after they were opened: before that a crash would make
+    /// a new group look like a lost one.
+    /// </summary>
+    public void AddKnownGroups(IEnumerable<GroupId> groups)
+    {
+        lock (_gate)
+        {
+            var known = _record.Groups.Union(groups.Select(static group => group.Value));
+            if (known.Count != _record.Groups.Count)
+            {
+                Replace(_record with { Groups = known });
+            }
+        }
+    }
+
     public void Dispose() => _folderLock.Dispose();
 
-    private static NodeRecord? Read(IStorageDevice device, string folder)
+    /// <summary>Null when the file is missing or damaged.</summary>
+    private static NodeRecord? TryRead(IStorageDevice device, string folder, string name)
     {
-        var path = Path.Combine(folder, FileName);
+        var path = Path.Combine(folder, name);
         if (!device.Exists(path))
         {
             return null;
         }
 
         using var file = device.Open(path, create: false);
-        var length = file.Length;
-        if (length > NodeRecord.MaxBytes)
+        var block = new byte[Math.Min(file.Length, NodeRecord.MaxBytes + 1)];
+        int count;
+        try
         {
-            throw new StorageCorruptException(path, NodeRecord.MaxBytes, $"at most {NodeRecord.MaxBytes:N0} bytes");
+            count = file.Read(0, block);
+        }
+        catch (IOException)
+        {
+            // What the disk cannot read is as good as damaged: the other file decides.
+            return null;
         }
 
-        var block = new byte[length];
-        return NodeRecord.Decode(block.AsSpan(0, file.Read(0, block)), path);
+        return count > NodeRecord.MaxBytes ? null : NodeRecord.TryDecode(block.AsSpan(0, count), path);
+    }
+
+    /// <summary>
+    /// Called when neither file can be used: a disk that has any of them is not a new one.
+    /// </summary>
+    private static void ThrowIfDamaged(IStorageDevice device, string folder)
+    {
+        foreach (var path in new[] { Path.Combine(folder, FileName), Path.Combine(folder, CopyName) })
+        {
+            if (device.Exists(path))
+            {
+                throw new StorageCorruptException(
+                    path, 0, "a node record with a matching checksum, here or in its copy; without it nobody knows "
+                    + "whose disk this is. Give the node an empty data folder: its peers have what was in this one");
+            }
+        }
     }
 
     private static void CheckOwner(string folder, StoreIdentity identity, string nodeName, NodeId nodeId)
@@ -176,7 +236,13 @@ public sealed class NodeStore : IDisposable
 
     private static void Save(IStorageDevice device, string folder, NodeRecord record)
     {
-        var path = Path.Combine(folder, FileName);
+        Save(device, folder, FileName, record);
+        Save(device, folder, CopyName, record);
+    }
+
+    private static void Save(IStorageDevice device, string folder, string name, NodeRecord record)
+    {
+        var path = Path.Combine(folder, name);
         var temporary = path + GroupFolder.TemporarySuffix;
         if (device.Exists(temporary))
         {
@@ -201,6 +267,7 @@ public sealed class NodeStore : IDisposable
                 $"The node record in {_folder} failed before. The process must exit and recover.", _failure);
         }
 
+        record = record with { Sequence = _record.Sequence + 1 };
         try
         {
             Save(_device, _folder, record);

@@ -3,47 +3,64 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// Where a frame lies in its segment: its offset in units of <see cref="FrameHeader.AlignmentBytes"/>, and its body's
-/// length.
+/// One segment file and what is known of it. Guarded by <see cref="SegmentSet"/>'s lock; the log writer alone changes
+/// the active one. A sealed segment's positions are in memory only while they are used, see <see
+/// cref="StorageOptions.LoadedSealedSegments"/>.
 /// </summary>
-internal readonly record struct FramePosition(uint Unit, int BodyBytes)
+internal sealed class Segment
 {
-    public FramePosition(long offset, int bodyBytes)
-        : this(checked((uint)(offset / FrameHeader.AlignmentBytes)), bodyBytes)
+    private int _sealedCount;
+    private long _sealedTailOffset;
+
+    /// <summary>A segment that is appended to.</summary>
+    public Segment(string path, SegmentHeader header, FramePositions positions)
     {
+        Path = path;
+        Header = header;
+        Seed = FrameHeader.SeedOf(header.Nonce);
+        Positions = positions;
+        DirtyToOffset = WrittenToOffset = positions.EndOffset;
     }
 
-    public long Offset => (long)Unit * FrameHeader.AlignmentBytes;
+    /// <summary>A sealed segment, as its positions file describes it.</summary>
+    public Segment(string path, SealedMetadata known)
+    {
+        Path = path;
+        Header = known.Header;
+        Seed = FrameHeader.SeedOf(known.Header.Nonce);
+        SuccessorCrc32C = known.SuccessorCrc32C;
+        IsSealed = true;
+        _sealedCount = known.Count;
+        _sealedTailOffset = known.TailOffset;
+    }
 
-    public int SizeBytes => FrameHeader.SizeBytes + BodyBytes;
+    public string Path { get; }
 
-    public long EndOffset => Offset + FrameHeader.FrameBytes(BodyBytes);
-}
+    public SegmentHeader Header { get; }
 
-/// <summary>
-/// One segment file and, at 8 bytes an entry, where its frames lie. Positions and file are guarded by <see
-/// cref="SegmentSet"/>'s lock; the log writer alone changes them.
-/// </summary>
-internal sealed class Segment(string path, SegmentHeader header)
-{
-    private const int ChunkFrames = 1024;
-    private readonly List<FramePosition[]> _chunks = [];
-
-    public string Path { get; } = path;
-
-    public SegmentHeader Header { get; } = header;
+    /// <summary>Seeds the CRC of every frame header of this segment.</summary>
+    public uint Seed { get; }
 
     public LogIndex First => Header.First;
 
     public LogIndex Last => First + (Count - 1);
 
-    /// <summary>Seeds the CRC of every frame header of this segment.</summary>
-    public uint Seed { get; } = FrameHeader.SeedOf(header.Nonce);
+    public int Count => Positions?.Count ?? _sealedCount;
 
-    public int Count { get; private set; }
+    /// <summary>Where the next frame goes, or would.</summary>
+    public long TailOffset => Positions?.EndOffset ?? _sealedTailOffset;
 
-    /// <summary>Where the next frame goes.</summary>
-    public long TailOffset { get; private set; } = SegmentHeader.SizeBytes;
+    /// <summary>Null while the positions of a sealed segment are not in memory.</summary>
+    public FramePositions? Positions { get; private set; }
+
+    /// <summary>Nothing is appended any more.</summary>
+    public bool IsSealed { get; private set; }
+
+    /// <summary>Of a sealed segment: what its successor names as the CRC of the frame before it.</summary>
+    public uint SuccessorCrc32C { get; private set; }
+
+    /// <summary>Something in the file is not what was written; it waits to be replaced.</summary>
+    public bool IsDamaged { get; set; }
 
     /// <summary>Up to here the file's blocks were written, be it with zeros.</summary>
     public long WrittenToOffset { get; set; } = SegmentHeader.SizeBytes;
@@ -60,27 +77,36 @@ internal sealed class Segment(string path, SegmentHeader header)
 
     public long LastUse { get; set; }
 
-    public FramePosition this[int ordinal] => _chunks[ordinal / ChunkFrames][ordinal % ChunkFrames];
-
     public void Add(FramePosition position)
     {
-        if (Count == _chunks.Count * ChunkFrames)
-        {
-            _chunks.Add(new FramePosition[ChunkFrames]);
-        }
-
-        _chunks[Count / ChunkFrames][Count % ChunkFrames] = position;
-        Count++;
-        TailOffset = position.EndOffset;
-        DirtyToOffset = Math.Max(DirtyToOffset, TailOffset);
+        Positions!.Add(position);
+        DirtyToOffset = Math.Max(DirtyToOffset, position.EndOffset);
     }
 
-    /// <summary>Forgets the frames from this ordinal on.</summary>
-    public void CutTo(int count)
+    public void Seal(uint successorCrc32C)
     {
-        TailOffset = count == 0 ? SegmentHeader.SizeBytes : this[count - 1].EndOffset;
-        Count = count;
-        var chunks = (count + ChunkFrames - 1) / ChunkFrames;
-        _chunks.RemoveRange(chunks, _chunks.Count - chunks);
+        IsSealed = true;
+        SuccessorCrc32C = successorCrc32C;
     }
+
+    /// <summary>Appended to again, behind its first frames: later ones were truncated.</summary>
+    public void Unseal(int count)
+    {
+        DirtyToOffset = Math.Max(DirtyToOffset, Positions!.EndOffset);
+        WrittenToOffset = Math.Max(WrittenToOffset, DirtyToOffset);
+        Positions.CutTo(count);
+        IsSealed = false;
+    }
+
+    public void Load(FramePositions positions) => Positions = positions;
+
+    public void Unload()
+    {
+        _sealedCount = Positions!.Count;
+        _sealedTailOffset = Positions.EndOffset;
+        Positions = null;
+    }
+
+    public SealedMetadata Describe(IReadOnlyList<TermRun> runs) =>
+        new(Header, Last, SuccessorCrc32C, TailOffset, runs);
 }

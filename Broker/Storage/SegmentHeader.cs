@@ -9,12 +9,14 @@ namespace Broker.Storage;
 ///  0 "BRKRSEG1"          8 format version      12 CRC32C of all other bytes of the block
 /// 16 group              20 truncation epoch    24 store id (16 bytes)
 /// 40 first index        48 nonce               56 header CRC32C of the frame before the first index
-/// 60 zero               64 capacity in bytes
+/// 60 what the successor names as the CRC32C of the frame before it, when this file replaces a damaged one
+/// 64 capacity in bytes  72 last index when this file replaces a damaged one; else 0
 /// </code>
 /// The first segment of group 3:
 /// <code>
-/// 42 52 4B 52 53 45 47 31  01 00 00 00 .. .. .. ..  03 00 00 00 00 00 00 00  (store id)
+/// 42 52 4B 52 53 45 47 31  02 00 00 00 .. .. .. ..  03 00 00 00 00 00 00 00  (store id)
 /// 01 00 00 00 00 00 00 00  (nonce)                  00 00 00 00 00 00 00 00  00 00 40 00 00 00 00 00
+/// 00 00 00 00 00 00 00 00
 /// </code>
 /// A file gets its final name only after this block and its whole length are durable, so a bad block is damage, never a
 /// torn write.
@@ -26,9 +28,12 @@ internal readonly record struct SegmentHeader(
     ulong Nonce,
     uint TruncationEpoch,
     uint PreviousCrc32C,
-    long CapacityBytes)
+    long CapacityBytes,
+    LogIndex ReplacedLast = default,
+    uint SuccessorCrc32C = 0)
 {
     public const int SizeBytes = 4096;
+    public const uint FormatVersion = 2;
 
     public static ReadOnlySpan<byte> Magic => "BRKRSEG1"u8;
 
@@ -41,25 +46,32 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteInt64LittleEndian(block[40..], First.Value);
         BinaryPrimitives.WriteUInt64LittleEndian(block[48..], Nonce);
         BinaryPrimitives.WriteUInt32LittleEndian(block[56..], PreviousCrc32C);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[60..], SuccessorCrc32C);
         BinaryPrimitives.WriteInt64LittleEndian(block[64..], CapacityBytes);
-        CheckedBlock.Seal(block, Magic);
+        BinaryPrimitives.WriteInt64LittleEndian(block[72..], ReplacedLast.Value);
+        CheckedBlock.Seal(block, Magic, FormatVersion);
     }
 
-    public static SegmentHeader Decode(ReadOnlySpan<byte> block, string path)
+    /// <summary>False when the block is damaged.</summary>
+    public static bool TryDecode(ReadOnlySpan<byte> block, string path, out SegmentHeader header)
     {
+        header = default;
         if (block.Length < SizeBytes || !CheckedBlock.IsIntact(block[..SizeBytes], Magic))
         {
-            throw new StorageCorruptException(path, 0, "a segment header with a matching checksum");
+            return false;
         }
 
-        CheckedBlock.CheckVersion(block, path);
-        return new SegmentHeader(
+        CheckedBlock.CheckVersion(block, path, FormatVersion);
+        header = new SegmentHeader(
             new GroupId(BinaryPrimitives.ReadInt32LittleEndian(block[16..])),
             new Guid(block.Slice(24, 16)),
             new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[40..])),
             BinaryPrimitives.ReadUInt64LittleEndian(block[48..]),
             BinaryPrimitives.ReadUInt32LittleEndian(block[20..]),
             BinaryPrimitives.ReadUInt32LittleEndian(block[56..]),
-            BinaryPrimitives.ReadInt64LittleEndian(block[64..]));
+            BinaryPrimitives.ReadInt64LittleEndian(block[64..]),
+            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[72..])),
+            BinaryPrimitives.ReadUInt32LittleEndian(block[60..]));
+        return true;
     }
 }

@@ -1,45 +1,61 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Domain;
 
 namespace Broker.Storage;
 
 /// <summary>
-/// Consecutive frames of one segment that a reader may read; their file stays open until <see
-/// cref="SegmentSet.Unpin"/>.
-/// </summary>
-internal readonly record struct PinnedRun(
-    Segment Segment, IStorageFile File, LogIndex First, long Offset, FramePosition[] Frames, long Cuts)
-{
-    public int FileBytes => checked((int)(Frames[^1].EndOffset - Offset));
-}
-
-/// <summary>
 /// A log's segments in order, shared by one writer and any number of readers. The lock is held for look-ups only; bytes
-/// are read outside of it, from pinned files. A reader learns at <see cref="Unpin"/> whether a truncation came between,
-/// and then discards what it read.
+/// are read outside of it, from pinned files. A reader learns at <see cref="Unpin"/> whether a truncation or a
+/// replacement came between, and then discards what it read.
 /// </summary>
-internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) : IDisposable
+internal sealed partial class SegmentSet(
+    IStorageDevice device, StorageOptions options, LogIndex first, IEnumerable<Segment> segments) : IDisposable
 {
     private readonly Lock _gate = new();
-    private readonly List<Segment> _segments = [];
-    private long _last;
+    private readonly List<Segment> _segments = [.. segments];
+    private long _first = first.Value;
+    private long _last = first.Value - 1;
     private long _cuts;
     private long _uses;
     private bool _disposed;
 
+    /// <summary>The first entry of the log.</summary>
+    public LogIndex First => new(Volatile.Read(ref _first));
+
     /// <summary>The last entry that readers may see: its write has returned.</summary>
     public LogIndex Last => new(Volatile.Read(ref _last));
 
-    /// <summary>The segment that is appended to; null before the first one. For the writer.</summary>
-    public Segment? Active => _segments.Count == 0 ? null : _segments[^1];
+    /// <summary>The last entry of the newest sealed segment; none when there is no such segment.</summary>
+    public LogIndex SealedThrough
+    {
+        get
+        {
+            lock (_gate)
+            {
+                var sealedCount = _segments.Count - (Active is null ? 0 : 1);
+                return sealedCount == 0 ? LogIndex.None : _segments[sealedCount - 1].Last;
+            }
+        }
+    }
+
+    /// <summary>The segment that is appended to; null before it is made. For the writer.</summary>
+    public Segment? Active => _segments.Count == 0 || _segments[^1].IsSealed ? null : _segments[^1];
 
     public int Count => _segments.Count;
 
+    /// <summary>Adds the new active segment; the one before it is sealed from now on.</summary>
     public void Add(Segment segment)
     {
         lock (_gate)
         {
+            if (Active is { } sealing)
+            {
+                sealing.Seal(segment.Header.PreviousCrc32C);
+                sealing.LastUse = ++_uses;
+            }
+
             _segments.Add(segment);
-            CloseIdleFiles();
+            TrimCaches();
         }
     }
 
@@ -67,80 +83,75 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
     }
 
-    /// <summary>
-    /// Hides the entries from this index on, and gives the segments that no longer belong to the log, oldest first.
-    /// </summary>
-    public List<Segment> CutFrom(LogIndex from)
+    /// <summary>A sealed segment that begins there, or null.</summary>
+    public Segment? FindSealed(LogIndex first)
     {
         lock (_gate)
         {
-            _cuts++;
-            Volatile.Write(ref _last, Math.Min(_last, from.Value - 1));
-            var kept = Find(from) + 1;
-            var removed = _segments.GetRange(kept, _segments.Count - kept);
-            _segments.RemoveRange(kept, removed.Count);
-            foreach (var segment in removed)
+            return _segments.Count > 0 && _segments[Find(first)] is { IsSealed: true } found && found.First == first
+                ? found
+                : null;
+        }
+    }
+
+    public IReadOnlyList<SealedSegment> Sealed()
+    {
+        lock (_gate)
+        {
+            var found = new List<SealedSegment>(_segments.Count);
+            foreach (var segment in _segments)
             {
-                segment.IsRemoved = true;
-                CloseIfUnused(segment);
+                if (segment.IsSealed)
+                {
+                    found.Add(new SealedSegment(
+                        segment.First, segment.Last, segment.TailOffset, segment.IsDamaged));
+                }
             }
 
-            var last = _segments[^1];
-            last.CutTo((int)Math.Min(last.Count, from - last.First));
-            return removed;
+            return found;
         }
     }
 
-    /// <summary>Bytes of an entry without padding.</summary>
-    public int SizeBytesOf(LogIndex index)
+    /// <summary>True when this is news.</summary>
+    public bool TryMarkDamaged(Segment segment)
     {
         lock (_gate)
         {
-            ArgumentOutOfRangeException.ThrowIfLessThan(index.Value, 1);
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(index.Value, _last);
-            var segment = _segments[Find(index)];
-            return segment[(int)(index - segment.First)].SizeBytes;
-        }
-    }
-
-    /// <summary>Opens the segment's file for the writer, who keeps it until <see cref="Release"/>.</summary>
-    public IStorageFile Acquire(Segment segment)
-    {
-        lock (_gate)
-        {
-            return Use(segment);
-        }
-    }
-
-    public void Release(Segment segment)
-    {
-        lock (_gate)
-        {
-            segment.Users--;
-            CloseIfUnused(segment);
+            var isNews = !segment.IsDamaged && !segment.IsRemoved;
+            segment.IsDamaged = true;
+            return isNews;
         }
     }
 
     /// <summary>
     /// Finds a run of readable entries in one segment; at least one if <paramref name="maxBytes"/> does not matter for
-    /// the first.
+    /// the first. When a segment's positions are not in memory it names the segment instead: load them and ask again.
     /// </summary>
-    public bool TryPin(LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run)
+    public bool TryPin(
+        LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run, out Segment? unloaded)
     {
         run = default;
+        unloaded = null;
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, typeof(GroupLog));
             to = LogIndex.Min(to, Last);
-            if (from > to)
+            if (from > to || from < First)
             {
                 return false;
             }
 
             var segment = _segments[Find(from)];
+            segment.LastUse = ++_uses;
+            if (segment.Positions is not { } positions)
+            {
+                unloaded = segment;
+                return false;
+            }
+
             var ordinal = (int)(from - segment.First);
             var end = (int)(LogIndex.Min(to, segment.Last) - segment.First) + 1;
-            var count = CountWithin(segment, ordinal, end, maxBytes, takeFirst);
+            var count = CountWithin(positions, ordinal, end, maxBytes, takeFirst);
             if (count == 0)
             {
                 return false;
@@ -149,7 +160,7 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
             var frames = new FramePosition[count];
             for (var i = 0; i < count; i++)
             {
-                frames[i] = segment[ordinal + i];
+                frames[i] = positions[ordinal + i];
             }
 
             run = new PinnedRun(segment, Use(segment), from, frames[0].Offset, frames, _cuts);
@@ -157,7 +168,7 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
     }
 
-    /// <summary>Ends a read; false when a truncation came between, so that what was read may be anything.</summary>
+    /// <summary>Ends a read; false when what was read may be anything, or something else can be read now.</summary>
     public bool Unpin(in PinnedRun run)
     {
         lock (_gate)
@@ -168,26 +179,51 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
     }
 
+    /// <summary>Bytes of an entry without padding; false when the positions of its segment are not in memory.</summary>
+    public bool TrySizeBytesOf(LogIndex index, out int sizeBytes, [NotNullWhen(false)] out Segment? unloaded)
+    {
+        lock (_gate)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(index.Value, _first);
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(index.Value, _last);
+            var segment = _segments[Find(index)];
+            segment.LastUse = ++_uses;
+            unloaded = segment.Positions is null ? segment : null;
+            sizeBytes = segment.Positions?[(int)(index - segment.First)].SizeBytes ?? 0;
+            return unloaded is null;
+        }
+    }
+
+    /// <summary>Takes the positions of a sealed segment into memory, in place of those of the least used one.</summary>
+    public void Load(Segment segment, FramePositions positions)
+    {
+        lock (_gate)
+        {
+            if (segment.Positions is null)
+            {
+                segment.Load(positions);
+                segment.LastUse = ++_uses;
+                TrimCaches();
+            }
+        }
+    }
+
     public void Dispose()
     {
         lock (_gate)
         {
             _disposed = true;
-            foreach (var segment in _segments)
-            {
-                segment.IsRemoved = true;
-                CloseIfUnused(segment);
-            }
+            _segments.ForEach(Remove);
         }
     }
 
-    private static int CountWithin(Segment segment, int ordinal, int end, long maxBytes, bool takeFirst)
+    private static int CountWithin(FramePositions positions, int ordinal, int end, long maxBytes, bool takeFirst)
     {
         var bytes = 0L;
         var count = 0;
         for (; ordinal + count < end; count++)
         {
-            bytes += segment[ordinal + count].SizeBytes;
+            bytes += positions[ordinal + count].SizeBytes;
             if (bytes > maxBytes && (count > 0 || !takeFirst))
             {
                 break;
@@ -216,40 +252,5 @@ internal sealed class SegmentSet(IStorageDevice device, int openSealedSegments) 
         }
 
         return low;
-    }
-
-    private IStorageFile Use(Segment segment)
-    {
-        segment.LastUse = ++_uses;
-        if (segment.File is null)
-        {
-            segment.File = device.Open(segment.Path, create: false);
-            segment.Users++;
-            CloseIdleFiles();
-            return segment.File;
-        }
-
-        segment.Users++;
-        return segment.File;
-    }
-
-    private static void CloseIfUnused(Segment segment)
-    {
-        if (segment.IsRemoved && segment.Users == 0)
-        {
-            segment.File?.Dispose();
-            segment.File = null;
-        }
-    }
-
-    /// <summary>Keeps the number of open files bounded: the ones that were used longest ago are closed.</summary>
-    private void CloseIdleFiles()
-    {
-        while (_segments.Count(static s => s.File is not null && s.Users == 0) > openSealedSegments)
-        {
-            var oldest = _segments.Where(static s => s.File is not null && s.Users == 0).MinBy(static s => s.LastUse)!;
-            oldest.File!.Dispose();
-            oldest.File = null;
-        }
     }
 }

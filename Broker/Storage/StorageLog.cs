@@ -21,8 +21,9 @@ internal static partial class StorageLog
     [LoggerMessage(
         2003,
         LogLevel.Information,
-        "Group {Group}: log open with entries up to {Last} in {Segments} segments, term {Term}")]
-    public static partial void Opened(ILogger logger, GroupId group, LogIndex last, int segments, Term term);
+        "Group {Group}: log open with entries from {First} to {Last} in {Segments} segments, term {Term}")]
+    public static partial void Opened(
+        ILogger logger, GroupId group, LogIndex first, LogIndex last, int segments, Term term);
 
     [LoggerMessage(2004, LogLevel.Debug, "Group {Group}: segment {Path} begins with {SizeBytes} bytes")]
     public static partial void SegmentCreated(ILogger logger, GroupId group, string path, long sizeBytes);
@@ -39,7 +40,8 @@ internal static partial class StorageLog
         "Group {Group}: the disk is full; the write was refused, the log still ends at {Last}")]
     public static partial void DiskFull(ILogger logger, Exception exception, GroupId group, LogIndex last);
 
-    [LoggerMessage(2008, LogLevel.Warning, "Group {Group}: {Path} is what a truncation had not yet deleted; deleted")]
+    [LoggerMessage(
+        2008, LogLevel.Warning, "Group {Group}: {Path} is what a crash left and the log does not need; deleted")]
     public static partial void LeftoverDeleted(ILogger logger, GroupId group, string path);
 
     [LoggerMessage(

@@ -27,6 +27,13 @@ public sealed class StorageOptions
     /// <summary>Files of sealed segments that stay open for readers, per group.</summary>
     public int OpenSealedSegments { get; init; } = 16;
 
+    /// <summary>
+    /// Sealed segments whose frame positions stay in memory, per group, at 8 bytes an entry: 128 KiB for a segment of
+    /// 4 KiB entries, 7 MB for one of the smallest entries. Readers of old entries move through one segment each; more
+    /// of them than this read a positions file again and again.
+    /// </summary>
+    public int LoadedSealedSegments { get; init; } = 4;
+
     /// <summary>Draws a segment's nonce; a simulation passes its seeded source.</summary>
     public Func<ulong> NewNonce { get; init; } =
         () => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));

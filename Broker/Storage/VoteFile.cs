@@ -5,7 +5,7 @@ namespace Broker.Storage;
 /// <summary>
 /// Term, vote and what is known durable, in two slots. Every write goes to both, one after the other, each flushed; it
 /// returns when both are durable. Therefore one bad slot is always harmless: either its write never returned, or the
-/// other slot holds the same record or a newer one. Two bad slots are damage.
+/// other slot holds the same record or a newer one. Two bad slots are a lost vote.
 /// </summary>
 internal sealed class VoteFile : IDisposable
 {
@@ -14,7 +14,7 @@ internal sealed class VoteFile : IDisposable
     /// </summary>
     private const int SlotDistanceBytes = 4096;
 
-    private const int FileBytes = 2 * SlotDistanceBytes;
+    public const int FileBytes = 2 * SlotDistanceBytes;
 
     private readonly IStorageFile _file;
     private readonly GroupId _group;
@@ -35,7 +35,9 @@ internal sealed class VoteFile : IDisposable
     /// <summary>Whether a slot was bad or behind when the file was opened; the next write mends it.</summary>
     public bool NeedsRepair { get; private set; }
 
-    public static VoteFile Create(IStorageDevice device, string folder, GroupId group, Guid storeId)
+    /// <summary>Makes the file, or replaces one that is lost; it has its name when it is durable.</summary>
+    public static VoteFile Create(
+        IStorageDevice device, string folder, GroupId group, Guid storeId, VoteRecord initial)
     {
         var path = Path.Combine(folder, GroupFolder.VoteName);
         var temporary = path + GroupFolder.TemporarySuffix;
@@ -44,7 +46,7 @@ internal sealed class VoteFile : IDisposable
         {
             file.Allocate(FileBytes);
             var vote = new VoteFile(file, group, storeId);
-            vote.Write(VoteRecord.Initial);
+            vote.Write(initial);
             device.Rename(temporary, path);
             device.SyncFolder(folder);
             return vote;
@@ -56,15 +58,26 @@ internal sealed class VoteFile : IDisposable
         }
     }
 
-    public static VoteFile Open(IStorageDevice device, string folder, GroupId group, Guid storeId)
+    /// <summary>Null when the file is missing, or neither slot can be read.</summary>
+    public static VoteFile? TryOpen(IStorageDevice device, string folder, GroupId group, Guid storeId)
     {
         var path = Path.Combine(folder, GroupFolder.VoteName);
+        if (!device.Exists(path))
+        {
+            return null;
+        }
+
         var file = device.Open(path, create: false);
         try
         {
             var vote = new VoteFile(file, group, storeId);
-            vote.Recover(path);
-            return vote;
+            if (vote.TryRecover(path))
+            {
+                return vote;
+            }
+
+            file.Dispose();
+            return null;
         }
         catch
         {
@@ -91,13 +104,13 @@ internal sealed class VoteFile : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private void Recover(string path)
+    private bool TryRecover(string path)
     {
         var first = ReadSlot(path, 0);
         var second = ReadSlot(path, 1);
         if (first is null && second is null)
         {
-            throw new StorageCorruptException(path, 0, "at least one of two slots with a matching checksum");
+            return false;
         }
 
         _firstSlot = second is null || second.Sequence < first?.Sequence ? 1 : 0;
@@ -106,11 +119,22 @@ internal sealed class VoteFile : IDisposable
 
         // A process that was killed may have left the slot in the page cache only; it is about to be revealed.
         _file.Sync();
+        return true;
     }
 
     private VoteRecord? ReadSlot(string path, int slot)
     {
-        var count = _file.Read(slot * SlotDistanceBytes, _slot);
+        int count;
+        try
+        {
+            count = _file.Read(slot * SlotDistanceBytes, _slot);
+        }
+        catch (IOException)
+        {
+            // A slot that the disk cannot read is as good as a damaged one: the other one decides.
+            return null;
+        }
+
         return count == _slot.Length ? VoteRecord.TryDecode(_slot, path, _group, _storeId) : null;
     }
 }

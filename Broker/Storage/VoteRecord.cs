@@ -6,33 +6,82 @@ namespace Broker.Storage;
 /// <summary>
 /// One slot of the vote file, 512 bytes, little endian; the rest is zero:
 /// <code>
-///  0 "BRKRVOTE"         8 format version      12 CRC32C of all other bytes of the slot
-/// 16 sequence          24 term                32 voted for      36 group
-/// 40 store id (16)     56 durable floor       64 truncation epoch  68 zero
-/// 72 first index of the active segment
+///   0 "BRKRVOTE"          8 format version       12 CRC32C of all other bytes of the slot
+///  16 sequence           24 term                 32 voted for          36 group
+///  40 store id (16)      56 durable floor        64 truncation epoch   68 header CRC32C of the frame at the base
+///  72 active segment: first index, 80 nonce, 88 capacity in bytes (0: not made yet)
+///  96 first index that the last truncation removed                    104 passive until
+/// 112 base: index, 120 term                     128 fence: index, 136 term
+/// 144 configuration: index, 152 its encoding (132, zero: none)
+/// 288 previous configuration: index, 296 its encoding (132, zero: none)
 /// </code>
-/// Slot number 9: term 4, vote for node 2, entries up to 6 durable, active segment begins at 1:
+/// Slot number 9: term 4, vote for node 2, entries up to 6 durable, active segment begins at 1, no base, no fence,
+/// configuration of the beginning with voters 1 and 2:
 /// <code>
-/// 42 52 4B 52 56 4F 54 45  01 00 00 00 .. .. .. ..  09 00 00 00 00 00 00 00  04 00 00 00 00 00 00 00
-/// 02 00 00 00 03 00 00 00  (store id)  06 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  01 00 00 00 00 00 00 00
+///   0: 42 52 4B 52 56 4F 54 45  02 00 00 00 .. .. .. ..  09 00 00 00 00 00 00 00  04 00 00 00 00 00 00 00
+///  32: 02 00 00 00 03 00 00 00  (store id)               06 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00
+///  72: 01 00 00 00 00 00 00 00  (nonce)                  00 00 40 00 00 00 00 00  (48 zeros)
+/// 144: 00 00 00 00 00 00 00 00  01 02 00 00 01 00 00 00  02 00 00 00 (zeros)
 /// </code>
 /// </summary>
-/// <param name="Sequence">Counts the writes of the vote file; the slot with the higher one is the truth.</param>
-/// <param name="HardState">Term and vote.</param>
-/// <param name="DurableFloor">Entries up to here were durable when the slot was written: without them the disk is
-/// damaged.</param>
-/// <param name="TruncationEpoch">Counts truncations. What older epochs say about indexes above the floor is
-/// void.</param>
-/// <param name="ActiveSegment">First index of a segment that must exist; 0 before the first one.</param>
-internal sealed record VoteRecord(
-    long Sequence, HardState HardState, LogIndex DurableFloor, uint TruncationEpoch, LogIndex ActiveSegment)
+internal sealed record VoteRecord
 {
     public const int SizeBytes = 512;
+    public const uint FormatVersion = 2;
 
     /// <summary>What a new group begins with.</summary>
-    public static readonly VoteRecord Initial = new(0, default, LogIndex.None, 0, LogIndex.None);
+    public static readonly VoteRecord Initial = new();
+
+    /// <summary>What a group begins with whose vote was lost: it may have promised what it no longer knows.</summary>
+    public static readonly VoteRecord Lost = new()
+    {
+        HardState = HardState.Lost,
+        Configuration = GroupConfiguration.None,
+    };
+
+    private const int ConfigurationAt = 144;
+    private const int PreviousConfigurationAt = 288;
 
     public static ReadOnlySpan<byte> Magic => "BRKRVOTE"u8;
+
+    /// <summary>Counts the writes of the vote file; the slot with the higher one is the truth.</summary>
+    public long Sequence { get; init; }
+
+    public HardState HardState { get; init; }
+
+    /// <summary>Entries up to here were durable when the slot was written: without them the disk is damaged.</summary>
+    public LogIndex DurableFloor { get; init; }
+
+    /// <summary>Counts truncations.</summary>
+    public uint TruncationEpoch { get; init; }
+
+    /// <summary>
+    /// Where the last truncation began. A frame at or behind it of an older epoch is void, whether or not its bytes
+    /// were wiped before a crash: so a truncation is done as soon as this record is durable.
+    /// </summary>
+    public LogIndex CutFrom { get; init; }
+
+    /// <summary>
+    /// The segment that is appended to. All before it are sealed and whole; one behind it was never acknowledged.
+    /// </summary>
+    public ActiveSegment Active { get; init; } = ActiveSegment.NotMadeYet(new LogIndex(1));
+
+    /// <summary>The log begins after this entry.</summary>
+    public LogPosition Base { get; init; }
+
+    /// <summary>The header CRC of the frame at the base, which the first frame of the log continues.</summary>
+    public uint BaseCrc32C { get; init; }
+
+    /// <summary>What this replica had durable before it lost a part; <see cref="LogPosition.None"/>: nothing.</summary>
+    public LogPosition Fence { get; init; }
+
+    /// <summary>The latest configuration; its entry may not have become durable. Null: none was ever written.</summary>
+    public GroupConfiguration? Configuration { get; init; }
+
+    public GroupConfiguration? PreviousConfiguration { get; init; }
+
+    /// <summary>Whether a frame was removed by the last truncation, though its bytes are still there.</summary>
+    public bool IsVoid(in FrameHeader frame) => frame.Index >= CutFrom && frame.TruncationEpoch < TruncationEpoch;
 
     public void Encode(Span<byte> slot, GroupId group, Guid storeId)
     {
@@ -44,8 +93,17 @@ internal sealed record VoteRecord(
         storeId.TryWriteBytes(slot[40..]);
         BinaryPrimitives.WriteInt64LittleEndian(slot[56..], DurableFloor.Value);
         BinaryPrimitives.WriteUInt32LittleEndian(slot[64..], TruncationEpoch);
-        BinaryPrimitives.WriteInt64LittleEndian(slot[72..], ActiveSegment.Value);
-        CheckedBlock.Seal(slot, Magic);
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[68..], BaseCrc32C);
+        BinaryPrimitives.WriteInt64LittleEndian(slot[72..], Active.First.Value);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[80..], Active.Nonce);
+        BinaryPrimitives.WriteInt64LittleEndian(slot[88..], Active.CapacityBytes);
+        BinaryPrimitives.WriteInt64LittleEndian(slot[96..], CutFrom.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(slot[104..], HardState.PassiveUntil.Value);
+        WritePosition(slot[112..], Base);
+        WritePosition(slot[128..], Fence);
+        WriteConfiguration(slot[ConfigurationAt..], Configuration);
+        WriteConfiguration(slot[PreviousConfigurationAt..], PreviousConfiguration);
+        CheckedBlock.Seal(slot, Magic, FormatVersion);
     }
 
     /// <summary>Null when the slot is torn or damaged.</summary>
@@ -56,20 +114,74 @@ internal sealed record VoteRecord(
             return null;
         }
 
-        CheckedBlock.CheckVersion(slot, path);
+        CheckedBlock.CheckVersion(slot, path, FormatVersion);
         GroupFolder.CheckOwner(
             path,
             group,
             storeId,
             new GroupId(BinaryPrimitives.ReadInt32LittleEndian(slot[36..])),
             new Guid(slot.Slice(40, 16)));
-        return new VoteRecord(
-            BinaryPrimitives.ReadInt64LittleEndian(slot[16..]),
-            new HardState(
+        return new VoteRecord
+        {
+            Sequence = BinaryPrimitives.ReadInt64LittleEndian(slot[16..]),
+            HardState = new HardState(
                 new Term(BinaryPrimitives.ReadInt64LittleEndian(slot[24..])),
-                new NodeId(BinaryPrimitives.ReadInt32LittleEndian(slot[32..]))),
-            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(slot[56..])),
-            BinaryPrimitives.ReadUInt32LittleEndian(slot[64..]),
-            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(slot[72..])));
+                new NodeId(BinaryPrimitives.ReadInt32LittleEndian(slot[32..])),
+                ReadIndex(slot[104..])),
+            DurableFloor = ReadIndex(slot[56..]),
+            TruncationEpoch = BinaryPrimitives.ReadUInt32LittleEndian(slot[64..]),
+            BaseCrc32C = BinaryPrimitives.ReadUInt32LittleEndian(slot[68..]),
+            Active = new ActiveSegment(
+                ReadIndex(slot[72..]),
+                BinaryPrimitives.ReadUInt64LittleEndian(slot[80..]),
+                BinaryPrimitives.ReadInt64LittleEndian(slot[88..])),
+            CutFrom = ReadIndex(slot[96..]),
+            Base = ReadPosition(slot[112..]),
+            Fence = ReadPosition(slot[128..]),
+            Configuration = ReadConfiguration(slot[ConfigurationAt..], path),
+            PreviousConfiguration = ReadConfiguration(slot[PreviousConfigurationAt..], path),
+        };
+    }
+
+    private static LogIndex ReadIndex(ReadOnlySpan<byte> from) => new(BinaryPrimitives.ReadInt64LittleEndian(from));
+
+    private static void WritePosition(Span<byte> into, LogPosition position)
+    {
+        BinaryPrimitives.WriteInt64LittleEndian(into, position.Index.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(into[sizeof(long)..], position.Term.Value);
+    }
+
+    private static LogPosition ReadPosition(ReadOnlySpan<byte> from) =>
+        new(ReadIndex(from), new Term(BinaryPrimitives.ReadInt64LittleEndian(from[sizeof(long)..])));
+
+    private static void WriteConfiguration(Span<byte> into, GroupConfiguration? configuration)
+    {
+        if (configuration is not null)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(into, configuration.Index.Value);
+            configuration.Encode().CopyTo(into[sizeof(long)..]);
+        }
+    }
+
+    private static GroupConfiguration? ReadConfiguration(ReadOnlySpan<byte> from, string path)
+    {
+        var body = from.Slice(sizeof(long), GroupConfiguration.MaxEncodedBytes);
+        if (body[0] == 0)
+        {
+            return null;
+        }
+
+        // The encoding says its own length: a count of voters and one of learners, then their numbers.
+        var lengthBytes = 4 + ((body[1] + body[2]) * sizeof(int));
+        if (lengthBytes > body.Length
+            || !GroupConfiguration.TryDecode(body[..lengthBytes], ReadIndex(from), out var configuration))
+        {
+            // The slot's checksum holds, so these bytes are what was written: by a broker that knows more.
+            throw new StorageRefusedException(
+                $"{path} names its group's members in a format that this broker does not know. "
+                + "Start the broker version that wrote it; nothing was changed.");
+        }
+
+        return configuration;
     }
 }

@@ -25,6 +25,11 @@ public sealed partial class MetadataStateMachine
     private const int LeastNodeBytes = 1 + 2 + CommandCodec.GuidBytes;
     private const int LeastSubscriptionBytes = 2 + 1 + 2;
 
+    public bool KeepsIndexes => false;
+
+    /// <summary>Times mean nothing to this machine, so that none may be too early.</summary>
+    public long LastTimestampUnixMs => 0;
+
     /// <summary>Nothing is ever read from this group's log again.</summary>
     public LogIndex FirstNeeded => new(long.MaxValue);
 

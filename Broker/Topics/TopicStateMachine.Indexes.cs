@@ -13,6 +13,8 @@ public sealed partial class TopicStateMachine
     private LogIndex _firstNeeded = new(long.MaxValue);
     private bool _firstNeededIsStale;
 
+    public bool KeepsIndexes => true;
+
     public LogIndex FirstNeeded
     {
         get

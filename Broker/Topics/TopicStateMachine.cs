@@ -33,6 +33,8 @@ public sealed partial class TopicStateMachine : IStateMachine
 
     public ulong StateHash => _hash.Value;
 
+    public long LastTimestampUnixMs => _lastTimestampUnixMs;
+
     /// <summary>Topics of this shard, as any thread may ask.</summary>
     public int TopicCount => Topics.Count;
 

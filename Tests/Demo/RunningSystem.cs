@@ -39,12 +39,26 @@ public sealed class RunningSystem : ISystem, IAsyncDisposable
     public BrokerClient Client { get; }
 
     /// <summary>Starts the system over a data folder and waits until every part of it is healthy.</summary>
-    public static async Task<RunningSystem> StartAsync(string dataRoot, CancellationToken cancellationToken)
+    /// <param name="dataRoot">Where everything keeps its data.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="brokerSettings">Environment variables of every broker, beside what AppHost gives them.</param>
+    public static async Task<RunningSystem> StartAsync(
+        string dataRoot,
+        CancellationToken cancellationToken,
+        IReadOnlyDictionary<string, string>? brokerSettings = null)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(StepTimeout);
         var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.AppHost>(
             [$"--DataRoot={dataRoot}"], timeout.Token);
+        foreach (var broker in builder.Resources.OfType<ProjectResource>().Where(one => Brokers.Contains(one.Name)))
+        {
+            foreach (var (name, value) in brokerSettings ?? new Dictionary<string, string>())
+            {
+                builder.CreateResourceBuilder(broker).WithEnvironment(name, value);
+            }
+        }
+
         var app = await builder.BuildAsync(timeout.Token);
         try
         {

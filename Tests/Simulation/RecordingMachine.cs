@@ -22,6 +22,10 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     public ulong StateHash => _topics.StateHash;
 
+    public long LastTimestampUnixMs => _topics.LastTimestampUnixMs;
+
+    public bool KeepsIndexes => _topics.KeepsIndexes;
+
     public LogIndex FirstNeeded => _topics.FirstNeeded;
 
     public void Apply(LogEntry entry, Span<CommandResult> results)

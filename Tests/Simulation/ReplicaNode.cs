@@ -13,7 +13,7 @@ namespace Broker.Tests.Simulation;
 /// A node that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a data
 /// shard. Only threads, files, sockets and clocks are simulated.
 /// </summary>
-internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
+internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgroundWork
 {
     private static readonly GroupId Group = new(1);
     private static readonly BrokerMetrics Metrics = new();
@@ -26,6 +26,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
     private GroupStatus? _status;
     private LogIndex _checkedIndex;
     private bool _isPumpScheduled;
+    private long _backgroundDoneUs;
 
     public ReplicaNode(World world, int id)
         : base(world, id)
@@ -125,6 +126,20 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
     public void SendSnapshot(
         NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) => done(false);
 
+    /// <summary>Later in virtual time, in order, and not at all when the node has died meanwhile.</summary>
+    public void Run(ReplicaGroup group, Action work)
+    {
+        var life = Life;
+        _backgroundDoneUs = Math.Max(_backgroundDoneUs, World.Scheduler.NowUs) + World.Random.Next(20, 5_000);
+        World.Scheduler.After(_backgroundDoneUs - World.Scheduler.NowUs, () =>
+        {
+            if (life == Life)
+            {
+                WhenRunning(work);
+            }
+        });
+    }
+
     protected override void OnStart()
     {
         OpenLog();
@@ -137,6 +152,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender
             new RecordingMachine(World, this),
             writer: this,
             sender: this,
+            background: this,
             _clock,
             new Random(World.Random.Next()),
             Metrics,

@@ -29,12 +29,13 @@ internal sealed class LogFixture(SimulatedDevice device)
             SegmentBytes = 16 * 1024,
             ZeroAheadBytes = 1024,
             OpenSealedSegments = 2,
+            LoadedSealedSegments = 2,
             NewNonce = () => nonce = (nonce * 6364136223846793005UL) + 1442695040888963407UL,
         };
     }
 
-    public GroupLog Open(Guid? storeId = null, GroupId? group = null) =>
-        GroupLog.Open(Device, Folder, group ?? Group, storeId ?? StoreId, SmallOptions(), NullLogger.Instance);
+    public GroupLog Open(Guid? storeId = null, GroupId? group = null, bool isKnown = false) => GroupLog.Open(
+        Device, Folder, group ?? Group, storeId ?? StoreId, SmallOptions(), NullLogger.Instance, isKnown);
 
     public string PathOf(string name) => Path.Combine(Folder, name);
 
@@ -42,6 +43,9 @@ internal sealed class LogFixture(SimulatedDevice device)
 
     public List<string> SegmentNames() =>
         [.. Device.List(Folder).Where(static name => name.EndsWith(".log", StringComparison.Ordinal))];
+
+    /// <summary>The names in quarantine.</summary>
+    public IReadOnlyList<string> Quarantined() => Device.List(PathOf(GroupFolder.QuarantineName));
 
     public static LogEntry Entry(long index, long term = 1, int bodyBytes = 100)
     {

@@ -102,21 +102,66 @@ public sealed class NodeStoreTests
         }
     }
 
-    [Fact]
-    public void Flipped_bit_is_refused()
+    [Theory]
+    [InlineData("node.id")]
+    [InlineData("node.id.copy")]
+    public void Damage_of_one_file_is_mended_from_the_other(string name)
     {
         using (var store = Open())
         {
             store.TryPinPeer(new NodeId(2), Cluster, out _);
+            store.AddKnownGroups([new GroupId(0), new GroupId(3)]);
         }
 
-        var path = Path.Combine(Folder, "node.id");
+        var path = Path.Combine(Folder, name);
         for (var at = 0; at < _device.Length(path); at++)
         {
-            var device = _device.Clone(at);
-            device.Flip(path, at, (byte)(1 << (at % 8)));
-            Assert.Throws<StorageCorruptException>(
-                () => NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid));
+            CheckMended(at, device => device.Flip(path, at, (byte)(1 << (at % 8))));
+            CheckMended(at, device => device.SetLength(path, at));
+        }
+
+        CheckMended(0, device => device.Delete(path));
+    }
+
+    [Fact]
+    public void Damage_of_both_files_is_told_rather_than_taken_for_a_new_disk()
+    {
+        Open().Dispose();
+        _device.Delete(Path.Combine(Folder, "node.id"));
+        _device.Flip(Path.Combine(Folder, "node.id.copy"), 30, 1);
+        Assert.Throws<StorageCorruptException>(Open);
+    }
+
+    [Fact]
+    public void Known_groups_survive_a_restart()
+    {
+        var store = Open();
+        Assert.False(store.IsKnownGroup(new GroupId(0)));
+        store.AddKnownGroups([new GroupId(0), new GroupId(7)]);
+        var operations = _device.OperationCount;
+        store.AddKnownGroups([new GroupId(7)]);
+        Assert.Equal(operations, _device.OperationCount);
+        _device.Crash(SimulatedDeviceCrash.DropUnsynced);
+
+        using var reopened = Open();
+        Assert.True(reopened.IsKnownGroup(new GroupId(0)));
+        Assert.True(reopened.IsKnownGroup(new GroupId(7)));
+        Assert.False(reopened.IsKnownGroup(new GroupId(1)));
+    }
+
+    private void CheckMended(int seed, Action<SimulatedDevice> damage)
+    {
+        var device = _device.Clone(seed);
+        damage(device);
+        NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid).Dispose();
+        foreach (var name in new[] { "node.id", "node.id.copy" })
+        {
+            var alone = device.Clone(seed);
+            alone.Delete(Path.Combine(Folder, name));
+            using var store = NodeStore.Open(alone, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid);
+            Assert.Equal(FirstId, store.StoreId);
+            Assert.True(store.IsKnownGroup(new GroupId(3)));
+            Assert.False(store.TryPinPeer(new NodeId(2), FirstId, out _));
         }
     }
 

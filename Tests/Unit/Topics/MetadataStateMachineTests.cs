@@ -1,4 +1,5 @@
 using Broker.Domain;
+using Broker.Replication;
 using Broker.Topics;
 using Xunit;
 
@@ -120,19 +121,19 @@ public sealed class MetadataStateMachineTests
         Assert.Throws<InvariantException>(() => _machine.Apply(_entries.Publish("a"), []));
     }
 
-    private Replication.CommandResult Create(Guid id) =>
+    private CommandResult Create(Guid id) =>
         Entries.Apply(_machine, _entries.Of(Entries.Metadata(into => CommandCodec.WriteClusterCreated(into, id))));
 
-    private Replication.CommandResult Register(int id, string name, Guid store) => Entries.Apply(
+    private CommandResult Register(int id, string name, Guid store) => Entries.Apply(
         _machine,
         _entries.Of(Entries.Metadata(
             into => CommandCodec.WriteNodeRegistered(into, new NodeRegistration(new NodeId(id), name, store)))));
 
-    private Replication.CommandResult Put(string name, params string[] filters) => Entries.Apply(
+    private CommandResult Put(string name, params string[] filters) => Entries.Apply(
         _machine,
         _entries.Of(Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, name, filters))));
 
-    private Replication.CommandResult Delete(string name) => Entries.Apply(
+    private CommandResult Delete(string name) => Entries.Apply(
         _machine,
         _entries.Of(Entries.Metadata(into => CommandCodec.WriteDeleteLiveSubscription(into, name))));
 }

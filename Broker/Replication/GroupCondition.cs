@@ -1,0 +1,28 @@
+using Broker.Domain;
+
+namespace Broker.Replication;
+
+/// <summary>How well a replica is, and what it keeps; immutable.</summary>
+/// <param name="BaseIndex">The log begins after this entry.</param>
+/// <param name="SnapshotIndex">The newest snapshot on disk; 0: none.</param>
+/// <param name="Configuration">The members, by the newest configuration in this replica's log.</param>
+/// <param name="IsFenced">The end of its log was damaged: it may not lead until it has everything again.</param>
+/// <param name="IsLost">It has lost its log or its votes, and waits to be made a member anew.</param>
+/// <param name="IsPassive">It neither votes nor leads until it has caught up as a new member.</param>
+/// <param name="IsApplyBlocked">An entry that is to be applied cannot be read.</param>
+/// <param name="IsDiskFull">The log waits for space.</param>
+/// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
+public sealed record GroupCondition(
+    LogIndex BaseIndex,
+    LogIndex SnapshotIndex,
+    GroupConfiguration Configuration,
+    bool IsFenced,
+    bool IsLost,
+    bool IsPassive,
+    bool IsApplyBlocked,
+    bool IsDiskFull,
+    int DamagedSegments)
+{
+    /// <summary>Nothing is wrong with this replica.</summary>
+    public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull || DamagedSegments > 0);
+}

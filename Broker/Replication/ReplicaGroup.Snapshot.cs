@@ -1,0 +1,162 @@
+using Broker.Consensus;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Storage;
+
+namespace Broker.Replication;
+
+/// <summary>Snapshots that travel: to a follower that is behind the beginning of the log, and from a leader.</summary>
+public sealed partial class ReplicaGroup
+{
+    /// <summary>The snapshot that takes the log's place, while it is on its way to the disk.</summary>
+    private Install? _installing;
+
+    /// <summary>It is on the disk; only the state is still to be replaced.</summary>
+    private bool _isInstallWaiting;
+
+    /// <summary>The data that came with the message that is being stepped.</summary>
+    private StateSnapshot? _arrived;
+
+    private sealed record Install(SnapshotInstall Snapshot)
+    {
+        public Action<bool, long>? Done { get; set; }
+    }
+
+    /// <summary>
+    /// The leader's snapshot has arrived whole. Done says whether it is in use (or was not needed), and this replica's
+    /// term. Any thread.
+    /// </summary>
+    public void ReceiveSnapshot(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done) =>
+        Resume(() => StepSnapshot(message, data, done));
+
+    private void StepSnapshot(PeerMessage wire, ReadOnlyMemory<byte> data, Action<bool, long> done)
+    {
+        var message = PeerMessageMapper.FromWire(wire, out _);
+        if (message is null || message.Kind != RaftMessageKind.InstallSnapshot
+            || message.Configurations.Count != 1)
+        {
+            ReplicationLog.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
+            done(false, _raft.Term.Value);
+            return;
+        }
+
+        var position = new LogPosition(message.LogIndex, message.LogTerm);
+        _arrived = new StateSnapshot(position, message.Configurations[0], data);
+        _raft.Step(message);
+        HandleReady(NoEntries);
+        _arrived = null;
+        if (_installing is { } install && install.Snapshot.Position == position)
+        {
+            install.Done?.Invoke(false, _raft.Term.Value);
+            install.Done = done;
+        }
+        else
+        {
+            done(message.Term == _raft.Term && _raft.CommitIndex >= position.Index, _raft.Term.Value);
+        }
+    }
+
+    /// <summary>Raft replaces the whole log: nothing that was gathered for it matters any more.</summary>
+    private void GatherSnapshot(LogPosition position)
+    {
+        Invariant.Check(_arrived?.Position == position, "a snapshot takes the log's place when it has come");
+        Invariant.Check(position.Index > _applied, "a snapshot never takes back what was applied");
+        _gathering.Entries.Clear();
+        _gathering.TruncateFrom = null;
+        _gathering.DropThrough = null;
+        _gathering.Snapshot = new SnapshotInstall(position, _arrived.Configuration, _arrived.Data);
+        _installing?.Done?.Invoke(false, _raft.Term.Value);
+        _installing = new Install(_gathering.Snapshot);
+        _handedToWriter = position.Index;
+        _tail.Reset(position.Index);
+        _readAhead.Clear();
+        _dropping = null;
+        ReplicationLog.Installing(_logger, Id.Value, position.Index.Value, _arrived.Data.Length);
+    }
+
+    /// <summary>The log and its side files are replaced on disk: now the state is.</summary>
+    private void FinishInstall(SnapshotInstall snapshot)
+    {
+        if (_installing?.Snapshot != snapshot)
+        {
+            // A newer one is on its way.
+            return;
+        }
+
+        if (_isIndexing)
+        {
+            // The background reads the old state: the new one waits until it has done so.
+            _isInstallWaiting = true;
+            return;
+        }
+
+        _isInstallWaiting = false;
+        try
+        {
+            _machine.Restore(snapshot.Data.Span);
+        }
+        catch (InvalidDataException malformed)
+        {
+            throw new InvariantException(
+                $"The leader's snapshot of group {Id} at {snapshot.Position} cannot be read: {malformed.Message} "
+                + "Run the same release on all nodes.");
+        }
+
+        var done = _installing.Done;
+        _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _machine.LastTimestampUnixMs);
+        _installing = null;
+        _applied = snapshot.Position.Index;
+        _appliedConfiguration = snapshot.Configuration;
+        _toIndex.Clear();
+        _sealsAhead.Clear();
+        _snapshots.Clear();
+        _snapshots.Add(_applied);
+        _lastSnapshotBytes = snapshot.Data.Length;
+        _logBytesSinceSnapshot = 0;
+        _passedSeal = _applied;
+        _sealedThrough = LogIndex.None;
+        LookForSeals();
+        _applyBlockedUntilMs = 0;
+        _conditionIsStale = true;
+        ReplicationLog.Installed(_logger, Id.Value, _applied.Value);
+        done?.Invoke(true, _raft.Term.Value);
+    }
+
+    /// <summary>Reads the snapshot at the base in the background, then hands it to the transport.</summary>
+    private void SendSnapshot(RaftMessage message)
+    {
+        _snapshotReads++;
+        _background.Run(this, () =>
+        {
+            StateSnapshot? snapshot = null;
+            var failure = Attempt(() => _log.Snapshots.TryRead(message.LogIndex, out snapshot));
+            Resume(() => FinishSnapshotRead(message, snapshot, failure));
+        });
+    }
+
+    private void FinishSnapshotRead(RaftMessage message, StateSnapshot? snapshot, string? failure)
+    {
+        _snapshotReads--;
+        if (!IsCurrent(message))
+        {
+            return;
+        }
+
+        if (snapshot is null)
+        {
+            ReplicationLog.SnapshotUnavailable(
+                _logger, Id.Value, message.LogIndex.Value, message.To.Value, failure ?? "it is missing or damaged");
+            _isBaseUnreadable = true;
+            _raft.ReportSnapshot(message.To, sent: false);
+            return;
+        }
+
+        var wire = PeerMessageMapper.ToWire(Id, message, snapshot.Configuration);
+        _sender.SendSnapshot(
+            message.To,
+            Id,
+            wire,
+            snapshot.Data,
+            sent => Resume(() => _raft.ReportSnapshot(message.To, sent)));
+    }
+}

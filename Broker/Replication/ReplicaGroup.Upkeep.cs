@@ -1,0 +1,150 @@
+using Broker.Consensus;
+using Broker.Domain;
+
+namespace Broker.Replication;
+
+/// <summary>What a group looks after now and then, beside its work: once a second is soon enough.</summary>
+public sealed partial class ReplicaGroup
+{
+    private const long UpkeepMs = 1_000;
+
+    private long _upkeepDueMs;
+    private long? _hamperedSinceMs;
+    private bool _isDiskFull;
+
+    /// <summary>A follower needs the snapshot at the base, and this replica cannot read it.</summary>
+    private bool _isBaseUnreadable;
+
+    private bool _conditionIsStale;
+    private GroupCondition _condition;
+
+    /// <summary>The log writer found the disk full; it goes on trying. Any thread.</summary>
+    public void NoteDiskFull() => Resume(() => _isDiskFull = true);
+
+    private void LookAfter()
+    {
+        var now = NowMs();
+        if (now < _upkeepDueMs)
+        {
+            return;
+        }
+
+        _upkeepDueMs = now + UpkeepMs;
+        ConsiderDrop();
+        ApproachDesiredVoters();
+        ConsiderHandingOver(now);
+        HandleReady(NoEntries);
+        _conditionIsStale = true;
+    }
+
+    /// <summary>
+    /// A leader that cannot write, or cannot apply, or cannot help a follower, holds the whole group up: another
+    /// replica that is well leads better. It is tried again while the trouble lasts.
+    /// </summary>
+    private void ConsiderHandingOver(long now)
+    {
+        if (_raft.Role != RaftRole.Leader || !(_isDiskFull || IsApplyBlocked || _isBaseUnreadable))
+        {
+            _hamperedSinceMs = null;
+            _isBaseUnreadable = false;
+            return;
+        }
+
+        _hamperedSinceMs ??= now;
+        if (now - _hamperedSinceMs < Limits.HandOverAfterMs)
+        {
+            return;
+        }
+
+        var heir = NodeId.None;
+        var match = _raft.CommitIndex.Previous();
+        foreach (var follower in _raft.Followers)
+        {
+            if (IsFit(follower) && follower.MatchIndex > match)
+            {
+                (heir, match) = (follower.NodeId, follower.MatchIndex);
+            }
+        }
+
+        if (!heir.IsNone && _raft.TryTransferLeadership(heir))
+        {
+            _hamperedSinceMs = now;
+            ReplicationLog.HandingOver(
+                _logger, Id.Value, heir.Value, _isDiskFull ? "its disk is full" : "a part of its log cannot be read");
+        }
+    }
+
+    private static bool IsFit(FollowerProgress follower) =>
+        follower is { RecentlyActive: true, IsLearner: false, IsLost: false };
+
+    /// <summary>
+    /// Hands leadership to a node when it has the log up to about where the others are: a node that is not up to it
+    /// would only stop publishes until the attempt is given up.
+    /// </summary>
+    private void TransferWhenFit(NodeId to)
+    {
+        foreach (var follower in _raft.Followers)
+        {
+            if (follower.NodeId == to && IsFit(follower)
+                && follower.MatchIndex + Limits.TransferLagEntries >= _raft.CommitIndex)
+            {
+                _raft.TryTransferLeadership(to);
+                return;
+            }
+        }
+    }
+
+    private GroupCondition LookAtCondition()
+    {
+        var damaged = 0;
+        foreach (var segment in _log.SealedSegments)
+        {
+            damaged += segment.IsDamaged ? 1 : 0;
+        }
+
+        return new GroupCondition(
+            _raft.BaseIndex,
+            _snapshots.Count == 0 ? LogIndex.None : _snapshots[^1],
+            _raft.Configuration,
+            _raft.IsFenced,
+            _log.HardState.IsLost,
+            _raft.IsPassive,
+            IsApplyBlocked,
+            _isDiskFull,
+            damaged);
+    }
+
+    private void RefreshCondition()
+    {
+        if (!_conditionIsStale)
+        {
+            return;
+        }
+
+        _conditionIsStale = false;
+        var before = _condition;
+        var now = LookAtCondition();
+        if (now == before)
+        {
+            return;
+        }
+
+        _condition = now;
+        if (before.DamagedSegments != _condition.DamagedSegments || before.IsFenced != _condition.IsFenced
+            || before.IsLost != _condition.IsLost || before.IsPassive != _condition.IsPassive)
+        {
+            ReplicationLog.ConditionChanged(
+                _logger,
+                Id.Value,
+                _condition.IsFenced,
+                _condition.IsLost,
+                _condition.IsPassive,
+                _condition.DamagedSegments);
+        }
+
+        if (!before.Configuration.Equals(_condition.Configuration))
+        {
+            ReplicationLog.Members(_logger, Id.Value, $"{_condition.Configuration}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+namespace Broker.Storage;
+
+/// <summary>The positions of sealed segments: written at the seal, loaded when they are wanted.</summary>
+public sealed partial class GroupLog
+{
+    /// <summary>
+    /// Held while positions files and the segments that they describe change, so that neither a reader nor a repair
+    /// writes one for a segment that is appended to again. Taken before the lock of <see cref="SegmentSet"/>.
+    /// </summary>
+    private readonly Lock _sideFiles = new();
+
+    private string PositionsPathOf(Segment segment) =>
+        Path.Combine(_folder, GroupFolder.PositionsName(segment.First));
+
+    /// <summary>Writes the file of a segment that is sealed; a full disk only makes the next start slower.</summary>
+    private void WritePositions(Segment segment, FramePositions positions)
+    {
+        lock (_sideFiles)
+        {
+            try
+            {
+                var known = segment.Describe(_runs.Between(segment.First, segment.Last));
+                PositionsFile.Write(_device, _folder, known, positions, _logger);
+            }
+            catch (DiskFullException failure)
+            {
+                StorageLog.PositionsNotWritten(_logger, failure, _group, segment.Path);
+            }
+        }
+    }
+
+    /// <summary>Takes a segment's positions into memory: from their file, or from the segment itself.</summary>
+    /// <exception cref="StorageCorruptException">Both are damaged; the segment is marked.</exception>
+    private void LoadPositions(Segment segment)
+    {
+        lock (_sideFiles)
+        {
+            if (segment.IsRemoved || segment.Positions is not null)
+            {
+                return;
+            }
+
+            var positions = PositionsFile.TryReadPositions(_device, PositionsPathOf(segment), segment, _logger);
+            if (positions is null)
+            {
+                positions = ScanPositions(segment);
+                if (positions is null)
+                {
+                    throw Damaged(segment, SegmentHeader.SizeBytes, "frames, as no positions file says where they lie");
+                }
+            }
+
+            _segments.Load(segment, positions);
+        }
+    }
+
+    /// <summary>Makes the positions anew from the segment; null when it is damaged.</summary>
+    private FramePositions? ScanPositions(Segment segment)
+    {
+        if (!_device.Exists(segment.Path))
+        {
+            return null;
+        }
+
+        using var file = _device.Open(segment.Path, create: false);
+        var scan = FrameScan.Run(file, segment.Header, _vote.Current);
+        if (scan.Positions.Count != segment.Count)
+        {
+            return null;
+        }
+
+        StorageLog.PositionsRebuilt(_logger, _group, segment.Path);
+        if (segment.IsSealed)
+        {
+            RewritePositions(segment.Describe(scan.Runs.Current), scan.Positions);
+        }
+
+        return scan.Positions;
+    }
+
+    /// <summary>For readers and repair: the file is a help only, so its failure is no failure of the log.</summary>
+    private void RewritePositions(SealedMetadata known, FramePositions positions)
+    {
+        try
+        {
+            PositionsFile.Write(_device, _folder, known, positions, _logger);
+        }
+        catch (IOException failure)
+        {
+            StorageLog.PositionsNotWritten(
+                _logger, failure, _group, Path.Combine(_folder, GroupFolder.SegmentName(known.Header.First)));
+        }
+    }
+
+    /// <summary>Takes note of damage, once.</summary>
+    private StorageCorruptException Damaged(Segment segment, long offset, string expected, Exception? cause = null)
+    {
+        if (_segments.TryMarkDamaged(segment))
+        {
+            StorageLog.SegmentDamaged(_logger, _group, segment.Path, offset, expected);
+        }
+
+        return new StorageCorruptException(segment.Path, offset, expected, cause);
+    }
+}

@@ -1,0 +1,52 @@
+using System.Buffers;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Topics;
+
+namespace Broker.Tests.Unit.Replication;
+
+/// <summary>The real machine of a data shard, which counts what it is asked.</summary>
+internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
+{
+    public TopicStateMachine Topics => topics;
+
+    public int Applied { get; private set; }
+
+    public int Restored { get; private set; }
+
+    public int IndexesWritten { get; private set; }
+
+    public ulong StateHash => topics.StateHash;
+
+    public LogIndex FirstNeeded => topics.FirstNeeded;
+
+    public long LastTimestampUnixMs => topics.LastTimestampUnixMs;
+
+    public bool KeepsIndexes => topics.KeepsIndexes;
+
+    public void Apply(LogEntry entry, Span<CommandResult> results)
+    {
+        Applied++;
+        topics.Apply(entry, results);
+    }
+
+    public void WriteSnapshot(IBufferWriter<byte> into) => topics.WriteSnapshot(into);
+
+    public void Restore(ReadOnlySpan<byte> snapshot)
+    {
+        Restored += snapshot.IsEmpty ? 0 : 1;
+        topics.Restore(snapshot);
+    }
+
+    public bool TryWriteIndex(
+        LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body)
+    {
+        IndexesWritten++;
+        return topics.TryWriteIndex(first, last, directory, body);
+    }
+
+    public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
+        topics.UseIndex(first, last, directory);
+
+    public void DropIndexes(LogIndex through) => topics.DropIndexes(through);
+}

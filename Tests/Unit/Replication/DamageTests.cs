@@ -1,0 +1,161 @@
+using Broker.Consensus;
+using Broker.Domain;
+using Xunit;
+
+namespace Broker.Tests.Unit.Replication;
+
+/// <summary>Replicas whose disk lost something: they do no harm, and become well again by themselves.</summary>
+public sealed class DamageTests
+{
+    [Fact]
+    public async Task A_replica_that_lost_its_folder_is_removed_and_added_and_promoted()
+    {
+        var group = new TestGroup(3);
+        var batches = group.Publish(100);
+        group.RunUntilEven();
+        var lost = group.Replicas.First(replica => replica != group.Leader);
+        Lose(lost);
+        Assert.True(lost.Log.HardState.IsLost);
+        batches.AddRange(group.Publish(5));
+        group.RunUntil(() => lost.Status.Condition is { IsLost: false, IsPassive: false }, "it is a full member");
+        group.RunUntil(() => IsVoterForAll(group, lost.Id), "it is a voter again for all");
+        group.RunUntilEven();
+        Assert.Equal(batches, await lost.ReadAllAsync(TestGroup.Topic));
+        Assert.True(lost.Status.Condition.IsWell);
+    }
+
+    [Fact]
+    public void A_lost_replica_neither_votes_nor_leads()
+    {
+        var group = new TestGroup(3);
+        group.Publish(100);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        var lost = group.Replicas.First(replica => replica != leader);
+        var third = group.Replicas.Single(replica => replica != leader && replica != lost);
+        leader.Stop();
+        lost.Stop();
+        Lose(lost, isUp: false);
+        group.Run(TimeSpan.FromSeconds(10));
+        Assert.NotEqual(RaftRole.Leader, third.Status.Role);
+        Assert.NotEqual(RaftRole.Leader, lost.Status.Role);
+
+        leader.Start();
+        group.Publish(5);
+        group.RunUntil(() => IsVoterForAll(group, lost.Id), "it is a voter again for all");
+    }
+
+    [Fact]
+    public async Task A_replica_without_its_vote_file_comes_back_as_a_new_member()
+    {
+        var group = new TestGroup(3);
+        var batches = group.Publish(100);
+        group.RunUntilEven();
+        var lost = group.Replicas.First(replica => replica != group.Leader);
+        lost.Stop();
+        lost.Device.Delete(lost.PathOf("vote"));
+        lost.Device.SyncFolder(TestReplica.Folder);
+        lost.Start();
+        Assert.True(lost.Log.HardState.IsLost);
+        group.RunUntil(() => lost.Status.Condition is { IsLost: false, IsPassive: false }, "it is a full member");
+        group.RunUntil(() => IsVoterForAll(group, lost.Id), "it is a voter again for all");
+        group.RunUntilEven();
+        Assert.Equal(batches, await lost.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public async Task A_replica_with_a_damaged_end_does_not_campaign_and_fetches_what_it_lacks()
+    {
+        var group = new TestGroup(3);
+        var batches = group.Publish(100);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        var fenced = group.Replicas.First(replica => replica != leader);
+        fenced.Stop();
+        var active = fenced.PathOf(fenced.Files(".log").Last());
+        fenced.Device.Flip(active, 4096 + 80, 0x40);
+        leader.Stop();
+        fenced.Start();
+        Assert.True(fenced.Status.Condition.IsFenced, "the loss is known");
+        group.RunUntil(() => group.Leader is not null, "the whole one leads");
+        Assert.NotEqual(fenced, group.Leader);
+        leader.Start();
+        group.RunUntilEven();
+        group.RunUntil(() => fenced.Status.Condition.IsWell, "it is well");
+        Assert.Equal(batches, await fenced.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public async Task A_replica_with_a_damaged_segment_waits_for_its_repair_and_goes_on()
+    {
+        var group = new TestGroup(3);
+        var batches = group.Publish(100);
+        group.RunUntilEven();
+        var hurt = group.Replicas.First(replica => replica != group.Leader);
+        hurt.Stop();
+        var segment = hurt.Files(".log").ElementAt(1);
+        foreach (var snapshot in hurt.Files(".snap").ToList())
+        {
+            hurt.Device.Delete(hurt.PathOf(snapshot));
+        }
+
+        hurt.Device.Flip(hurt.PathOf(segment), 4096 + 700, 0x40);
+        hurt.Start();
+        group.RunUntil(() => hurt.Status.Condition.IsApplyBlocked, "the replay has met the damage");
+        batches.AddRange(group.Publish(5));
+        group.Run(TimeSpan.FromSeconds(3));
+        Assert.Equal(1, hurt.Status.Condition.DamagedSegments);
+
+        var damaged = hurt.Log.SealedSegments.Single(each => each.IsDamaged);
+        var entries = new List<LogEntry>();
+        group.Leader!.Group.ReadEntries(damaged.First, damaged.Last, int.MaxValue, entries);
+        hurt.Log.ReplaceSegment(damaged.First, entries);
+        group.RunUntilEven();
+        group.RunUntil(() => hurt.Status.Condition.IsWell, "it is well");
+        Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public void A_leader_whose_disk_stays_full_hands_over()
+    {
+        var group = new TestGroup(3);
+        group.Publish(20);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        leader.Device.CapacityBytes = 0;
+        for (var i = 0; i < 40; i++)
+        {
+            leader.Group.Propose(new CommandProposal(Topics.Entries.PublishCommand(TestGroup.Topic, new byte[500])));
+        }
+
+        group.RunUntil(
+            () => group.Replicas.Any(replica => replica != leader && replica.Status.Role == RaftRole.Leader),
+            "another one leads",
+            seconds: 15);
+        Assert.True(leader.Status.Condition.IsDiskFull, "its disk is full");
+        leader.Device.CapacityBytes = long.MaxValue;
+        group.Publish(3);
+        group.RunUntilEven();
+        Assert.True(leader.Status.Condition.IsWell);
+    }
+
+    private static bool IsVoterForAll(TestGroup group, NodeId node) => group.Replicas
+        .Where(replica => replica.IsUp)
+        .All(replica => replica.Status.Condition.Configuration.IsVoter(node));
+
+    private static void Lose(TestReplica replica, bool isUp = true)
+    {
+        if (isUp)
+        {
+            replica.Kill();
+        }
+
+        foreach (var name in replica.Device.List(TestReplica.Folder))
+        {
+            replica.Device.Delete(replica.PathOf(name));
+        }
+
+        replica.Device.SyncFolder(TestReplica.Folder);
+        replica.Start();
+    }
+}

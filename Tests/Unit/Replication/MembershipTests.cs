@@ -1,0 +1,100 @@
+using Broker.Consensus;
+using Broker.Domain;
+using Xunit;
+
+namespace Broker.Tests.Unit.Replication;
+
+public sealed class MembershipTests
+{
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_member_is_removed_and_comes_back_as_a_learner_and_a_voter()
+    {
+        var group = new TestGroup(3, keepsVoters: false);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        var other = group.Replicas.First(replica => replica != leader);
+
+        await ChangeAsync(group, MembershipChangeKind.Remove, other.Id);
+        Assert.False(leader.Status.Condition.Configuration.Contains(other.Id));
+        group.Publish(5);
+        await ChangeAsync(group, MembershipChangeKind.AddLearner, other.Id);
+        group.RunUntilEven();
+        Assert.True(other.Status.Condition.Configuration.IsLearner(other.Id));
+        group.Run(TimeSpan.FromSeconds(1));
+        await ChangeAsync(group, MembershipChangeKind.Promote, other.Id);
+        group.RunUntilEven();
+        Assert.All(group.Replicas, replica => Assert.True(replica.Status.Condition.Configuration.IsVoter(other.Id)));
+    }
+
+    [Fact]
+    public async Task A_change_survives_a_restart_of_all()
+    {
+        var group = new TestGroup(3, keepsVoters: false);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        var other = group.Replicas.First(replica => replica != leader);
+        await ChangeAsync(group, MembershipChangeKind.Remove, other.Id);
+        group.Publish(5);
+        foreach (var replica in group.Replicas)
+        {
+            replica.Kill();
+        }
+
+        foreach (var replica in group.Replicas.Where(replica => replica != other))
+        {
+            replica.Start();
+        }
+
+        group.Publish(5);
+        group.RunUntilEven();
+        Assert.All(
+            group.Replicas.Where(replica => replica.IsUp),
+            replica => Assert.False(replica.Status.Condition.Configuration.Contains(other.Id)));
+    }
+
+    [Fact]
+    public async Task An_impossible_change_is_refused_with_a_reason()
+    {
+        var group = new TestGroup(1, keepsVoters: false);
+        group.Publish(1);
+        var refusal = await Assert.ThrowsAsync<BrokerException>(
+            () => ChangeAsync(group, MembershipChangeKind.Remove, new NodeId(1)));
+        Assert.Equal(RefusalCode.FailedPrecondition, refusal.Code);
+        Assert.Contains("last voter", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_follower_refuses_a_change_and_names_the_leader()
+    {
+        var group = new TestGroup(3, keepsVoters: false);
+        var leader = group.RunUntilLed();
+        group.Publish(1);
+        group.RunUntilEven();
+        var follower = group.Replicas.First(replica => replica != leader);
+        var task = follower.Group.ChangeConfigurationAsync(
+            new MembershipChange(MembershipChangeKind.Remove, follower.Id), Stop);
+        var refusal = await Assert.ThrowsAsync<BrokerException>(() => group.RunUntilDoneAsync(task));
+        Assert.Equal((RefusalCode.NotLeader, leader.Id), (refusal.Code, refusal.LeaderHint));
+    }
+
+    [Fact]
+    public async Task A_desired_voter_that_is_no_member_is_added_and_promoted_without_being_asked_for()
+    {
+        var group = new TestGroup(3);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        var other = group.Replicas.First(replica => replica != leader);
+        await ChangeAsync(group, MembershipChangeKind.Remove, other.Id);
+        group.RunUntil(
+            () => leader.Status.Condition.Configuration.IsVoter(other.Id), "the desired voter is one again");
+        group.RunUntilEven();
+    }
+
+    private static async Task ChangeAsync(TestGroup group, MembershipChangeKind kind, NodeId node)
+    {
+        var task = group.RunUntilLed().Group.ChangeConfigurationAsync(new MembershipChange(kind, node), Stop);
+        await group.RunUntilDoneAsync(task);
+    }
+}

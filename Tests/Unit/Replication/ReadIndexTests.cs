@@ -1,0 +1,55 @@
+using Broker.Domain;
+using Xunit;
+
+namespace Broker.Tests.Unit.Replication;
+
+public sealed class ReadIndexTests
+{
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_read_of_the_leader_waits_for_a_majority_and_sees_what_was_acknowledged()
+    {
+        var group = new TestGroup(3);
+        group.Publish(10);
+        var leader = group.RunUntilLed();
+        var committed = leader.Status.CommitIndex;
+        var read = leader.Group.ReadIndexAsync(Stop);
+        leader.Step();
+        Assert.False(read.IsCompleted);
+        Assert.True(await group.RunUntilDoneAsync(read) >= committed, "nothing acknowledged is missed");
+        Assert.True(leader.Status.AppliedIndex >= await read, "it is applied");
+    }
+
+    [Fact]
+    public async Task A_leader_that_was_deposed_without_knowing_refuses_reads()
+    {
+        var group = new TestGroup(3);
+        group.Publish(10);
+        var leader = group.RunUntilLed();
+        group.Cut(leader);
+        var read = leader.Group.ReadIndexAsync(Stop);
+        var refusal = await Assert.ThrowsAsync<BrokerException>(() => group.RunUntilDoneAsync(read));
+        Assert.Contains(refusal.Code, (RefusalCode[])[RefusalCode.NotLeader, RefusalCode.NoLeader]);
+    }
+
+    [Fact]
+    public async Task A_follower_refuses_reads_and_names_the_leader()
+    {
+        var group = new TestGroup(3);
+        group.Publish(1);
+        group.RunUntilEven();
+        var follower = group.Replicas.First(replica => replica != group.Leader);
+        var refusal = await Assert.ThrowsAsync<BrokerException>(() => follower.Group.ReadIndexAsync(Stop));
+        Assert.Equal((RefusalCode.NotLeader, group.Leader!.Id), (refusal.Code, refusal.LeaderHint));
+    }
+
+    [Fact]
+    public async Task A_single_replica_answers_at_once()
+    {
+        var group = new TestGroup(1);
+        group.Publish(3);
+        var read = group[1].Group.ReadIndexAsync(Stop);
+        Assert.Equal(group[1].Status.CommitIndex, await group.RunUntilDoneAsync(read));
+    }
+}
