@@ -33,6 +33,8 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
 
     public override Entry? DurableAt(LogIndex index) => At(_disk.Entries, index);
 
+    public override void ReadLog(List<Entry> into) => into.AddRange(_log);
+
     public override void Receive(Packet packet) => WhenRunning(() =>
     {
         Trace(() => $"gets  {packet.Message}");
@@ -109,12 +111,15 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         var whole = World.Random.Next(_underWay.Count + 1);
         for (var i = 0; i < whole; i++)
         {
-            _disk.Write(_underWay[i]);
+            Write(_underWay[i]);
         }
 
         if (whole < _underWay.Count)
         {
+            World.Figures.Count(Figure.CrashWithinWrite);
+            var before = _disk.HardState;
             _disk.Tear(_underWay[whole], World.Random);
+            History.CheckHardState(this, before, _disk.HardState);
         }
 
         _underWay.Clear();
@@ -131,7 +136,7 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
     {
         foreach (var write in _underWay)
         {
-            _disk.Write(write);
+            Write(write);
         }
 
         var sequence = _underWay[^1].Sequence;
@@ -166,8 +171,10 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
             {
                 Trace(() => $"sends {message}");
                 World.History.CheckRevealed(this, message);
-                var carried = _log.Skip((int)message.LogIndex.Value).Take(message.EntryCount);
-                World.Network.Send(new Packet(message, [.. carried], null));
+                var carried = message.EntryCount == 0
+                    ? []
+                    : _log.GetRange((int)message.LogIndex.Value, message.EntryCount).ToArray();
+                World.Network.Send(new Packet(message, carried, null));
             }
 
             if (ready.PersistSequence != 0)
@@ -185,6 +192,11 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         if (ready.TruncateFrom is { } from && from <= LastIndex)
         {
             Trace(() => $"truncates from {from}");
+            for (var index = from; index <= LastIndex; index = index.Next())
+            {
+                World.History.CheckTruncated(this, index, Logged(index));
+            }
+
             _log.RemoveRange((int)from.Value - 1, _log.Count - (int)from.Value + 1);
         }
 
@@ -215,6 +227,18 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         var entry = Entry.After(_log.Count == 0 ? 0 : _log[^1].Chain, term, value, sizeBytes);
         _log.Add(entry);
         World.History.CheckAppended(this, index, entry);
+    }
+
+    private void Write(DiskWrite write)
+    {
+        for (var i = write.TruncateFrom?.Value ?? long.MaxValue; i <= _disk.Entries.Count; i++)
+        {
+            World.History.CheckRemoved(this, new LogIndex(i), _disk.Entries[(int)i - 1]);
+        }
+
+        var before = _disk.HardState;
+        _disk.Write(write);
+        History.CheckHardState(this, before, _disk.HardState);
     }
 
     private void Apply(LogIndex commitIndex)

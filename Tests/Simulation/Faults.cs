@@ -52,14 +52,30 @@ internal sealed class Faults(World world)
             {
                 if (Random.Next(2) == 0)
                 {
+                    Count(Figure.CrashOfNewLeader);
                     Crash(node);
                 }
                 else
                 {
+                    Count(Figure.IsolatedNewLeader);
                     Isolate(node);
                 }
             }
         });
+    }
+
+    public void OnTruncation(SimulatedNode node)
+    {
+        if (!_isOver && Random.NextDouble() < world.Scenario.UnluckyTruncationRate)
+        {
+            world.Scheduler.After(Random.NextInt64(world.Scenario.FlushMinUs), () =>
+            {
+                if (!_isOver)
+                {
+                    Crash(node);
+                }
+            });
+        }
     }
 
     private void Inject()
@@ -91,13 +107,15 @@ internal sealed class Faults(World world)
                 SlowDisk(Victim);
                 break;
             case 9:
-                Victim.Transfer(AnyNode.Id);
+                Transfer(Victim, AnyNode);
                 break;
             case 10:
                 // A report without a cause: it must be harmless.
+                Count(Figure.FalseAlarm);
                 Victim.TellUnreachable(AnyNode.Id);
                 break;
             case 11:
+                Count(Figure.ClockJump);
                 Victim.JumpClock(TimeSpan.FromSeconds(Random.Next(-60, 61)));
                 break;
             case 12:
@@ -107,6 +125,7 @@ internal sealed class Faults(World world)
                 CrashSlowly();
                 break;
             default:
+                Count(Figure.Overload);
                 Victim.Propose(100);
                 break;
         }
@@ -114,12 +133,14 @@ internal sealed class Faults(World world)
 
     private void Crash(SimulatedNode node)
     {
+        Count(Figure.Crash, node.IsUp ? 1 : 0);
         node.Crash();
         Later(node.Start);
     }
 
     private void CrashAll()
     {
+        Count(Figure.CrashOfAll);
         foreach (var node in world.Nodes)
         {
             Crash(node);
@@ -131,6 +152,7 @@ internal sealed class Faults(World world)
     /// </summary>
     private void CrashSlowly()
     {
+        Count(Figure.CrashOneByOne);
         var delayUs = 0L;
         foreach (var node in world.Nodes)
         {
@@ -153,6 +175,7 @@ internal sealed class Faults(World world)
 
     private void Restart(SimulatedNode node)
     {
+        Count(Figure.QuickRestart);
         node.Crash();
         node.Start();
     }
@@ -160,6 +183,7 @@ internal sealed class Faults(World world)
     private void Isolate(SimulatedNode node)
     {
         Say($"isolates {node.Id}");
+        Count(Figure.IsolatedNode);
         foreach (var other in world.Nodes.Where(other => other != node))
         {
             CutBoth(node, other);
@@ -172,6 +196,7 @@ internal sealed class Faults(World world)
     {
         var left = world.Nodes.Where(_ => Random.Next(2) == 0).ToArray();
         Say($"splits off {string.Join(' ', left.Select(node => node.Id))}");
+        Count(Figure.Partition);
         foreach (var node in left)
         {
             foreach (var other in world.Nodes.Except(left))
@@ -188,6 +213,7 @@ internal sealed class Faults(World world)
         if (from != to)
         {
             Say($"cuts {from.Id} -> {to.Id}");
+            Count(Figure.OneWayCut);
             world.Network.Cut(from.Id.Value, to.Id.Value);
             Later(world.Network.Mend);
         }
@@ -201,6 +227,7 @@ internal sealed class Faults(World world)
 
     private void Pause(SimulatedNode node)
     {
+        Count(Figure.Pause);
         node.Pause();
         Later(node.Resume);
     }
@@ -208,12 +235,28 @@ internal sealed class Faults(World world)
     private void SlowDisk(SimulatedNode node)
     {
         Say($"slows the disk of {node.Id}");
+        Count(Figure.SlowDisk);
         node.SlowDisk(1 << Random.Next(1, 10));
         Later(node.HealDisk);
     }
 
+    /// <summary>By an operator's wish, or by the balancer's.</summary>
+    private void Transfer(SimulatedNode from, SimulatedNode to)
+    {
+        Count(Figure.LeadershipTransfer, from.IsLeader && from != to ? 1 : 0);
+        from.Transfer(to.Id);
+    }
+
+    private void Count(Figure figure, int times = 1) => world.Figures.Count(figure, times);
+
     private void Later(Action end) =>
         world.Scheduler.After(Random.NextInt64(10_000, world.Scenario.FaultLengthMaxUs), end);
 
-    private void Say(string what) => world.Trace.Write("flt", what);
+    private void Say(string what)
+    {
+        if (world.Trace.IsOn)
+        {
+            world.Trace.Write("flt", what);
+        }
+    }
 }

@@ -19,11 +19,17 @@ internal sealed class History(World world)
 
     private readonly List<(LogIndex Index, Entry Entry)> _acknowledged = [];
 
+    /// <summary>Every vote that a message ever revealed, of each voter and term.</summary>
+    private readonly Dictionary<(NodeId Voter, Term Term), NodeId> _votes = [];
+
+    private readonly List<Entry> _log = [];
     private readonly Dictionary<LogIndex, ulong> _states = [];
     private readonly Dictionary<long, (string Topic, long Offset)> _stored = [];
     private readonly HashSet<long> _refused = [];
 
     public int Acknowledged => _acknowledged.Count;
+
+    public int Committed => _committed.Count;
 
     public int Elections => _leaders.Count;
 
@@ -79,6 +85,43 @@ internal sealed class History(World world)
         {
             var holds = IsSame(leader.EntryAt(index), entry);
             World.Check(holds, $"leader {leader.Id} of term {leader.Term} lacks entry {index}, committed in {term}");
+        }
+    }
+
+    /// <summary>
+    /// What a replica's disk says of terms and votes: the term never goes back, and a vote once given stays, also
+    /// across crashes (Raft thesis 3.4, 3.8).
+    /// </summary>
+    public static void CheckHardState(SimulatedNode node, HardState before, HardState after)
+    {
+        World.Check(after.Term >= before.Term, $"node {node.Id}'s disk goes back from {before} to {after}");
+        var keepsVote = after.Term > before.Term || before.VotedFor.IsNone || after.VotedFor == before.VotedFor;
+        World.Check(keepsVote, $"node {node.Id}'s disk changes its vote from {before} to {after}");
+    }
+
+    /// <summary>
+    /// A replica removes an entry of its log. A committed one it may only remove in a term that is older than the one
+    /// that committed it.
+    /// </summary>
+    public void CheckTruncated(SimulatedNode node, LogIndex index, Entry entry)
+    {
+        if (index.Value <= _committed.Count && IsSame(entry, _committed[(int)index.Value - 1].Entry))
+        {
+            var term = _committed[(int)index.Value - 1].CommitTerm;
+            World.Check(node.Term < term, $"node {node.Id} removes entry {index}, which committed in term {term}");
+        }
+    }
+
+    /// <summary>
+    /// A replica removes an entry from its disk. Of a committed one it may only remove a copy that the majority does
+    /// not rest on.
+    /// </summary>
+    public void CheckRemoved(SimulatedNode node, LogIndex index, Entry entry)
+    {
+        world.Figures.Count(Figure.EntriesTruncated);
+        if (index.Value <= _committed.Count && IsSame(entry, _committed[(int)index.Value - 1].Entry))
+        {
+            CheckOnMajority(index, entry, except: node);
         }
     }
 
@@ -138,6 +181,11 @@ internal sealed class History(World world)
         };
         var voteIsDurable = vote.IsNone || onDisk.Term > message.Term || onDisk.VotedFor == vote;
         World.Check(voteIsDurable, $"node {node.Id} reveals a vote for {vote} with {onDisk} on disk");
+        if (!vote.IsNone && !_votes.TryAdd((node.Id, message.Term), vote))
+        {
+            var earlier = _votes[(node.Id, message.Term)];
+            World.Check(earlier == vote, $"node {node.Id} votes for {earlier} and {vote} in term {message.Term}");
+        }
 
         var acknowledges = message is
         {
@@ -154,9 +202,12 @@ internal sealed class History(World world)
     {
         foreach (var node in world.Nodes)
         {
+            _log.Clear();
+            node.ReadLog(_log);
             foreach (var (index, entry) in _acknowledged)
             {
-                var holds = node.AppliedIndex >= index && IsSame(node.EntryAt(index), entry);
+                var holds = node.AppliedIndex >= index && index.Value <= _log.Count
+                    && IsSame(_log[(int)index.Value - 1], entry);
                 World.Check(holds, $"node {node.Id} has lost acknowledged entry {index} (value {entry.Value})");
             }
         }
@@ -173,9 +224,14 @@ internal sealed class History(World world)
         World.Check(isDurable, $"node {node.Id} acknowledges entry {index}, which is not on its disk");
     }
 
-    private void CheckOnMajority(LogIndex index, Entry entry)
+    private void CheckOnMajority(LogIndex index, Entry entry, SimulatedNode? except = null)
     {
-        var count = world.Nodes.Count(node => IsSame(node.DurableAt(index), entry));
-        World.Check(count > world.Nodes.Count / 2, $"entry {index} commits with only {count} durable copies");
+        var count = 0;
+        foreach (var node in world.Nodes)
+        {
+            count += node != except && IsSame(node.DurableAt(index), entry) ? 1 : 0;
+        }
+
+        World.Check(count > world.Nodes.Count / 2, $"entry {index} is committed, but of {world.Nodes.Count} disks it is on {count}");
     }
 }

@@ -6,28 +6,41 @@ using Broker.Topics;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// One attempt of a client to publish one record, whose value is a number that no other publish has. An answer of a
-/// process that has crashed since reaches nobody.
+/// One attempt of a client to publish a batch, whose records' values are a number that no other batch has. An answer of
+/// a process that has crashed since reaches nobody.
 /// </summary>
 internal sealed class PublishProposal(
-    ReplicaNode node, string topic, PublishStamp stamp, long number, Action<CommandResult?, BrokerException?> answer)
+    ReplicaNode node,
+    string topic,
+    PublishStamp stamp,
+    int count,
+    long number,
+    Action<CommandResult?, BrokerException?> answer)
     : Proposal
 {
-    /// <summary>A RecordBatch of one record with a value of 8 bytes: field 1, length 10; field 2, length 8.</summary>
-    private static ReadOnlySpan<byte> BatchHeader => [0x0A, 0x0A, 0x12, 0x08];
+    /// <summary>Field 1 of RecordBatch and the record's length; field 2 of Record and the value's length.</summary>
+    private static ReadOnlySpan<byte> RecordHeader => [0x0A, 0x0A, 0x12, 0x08];
 
     public long Number => number;
 
     public bool IsAnswered { get; private set; }
 
-    public override int SizeBytes => CommandCodec.PublishSizeBytes(topic, BatchHeader.Length + sizeof(long));
+    public override int SizeBytes => CommandCodec.PublishSizeBytes(topic, BatchBytes);
+
+    private static int RecordBytes => RecordHeader.Length + sizeof(long);
+
+    private int BatchBytes => count * RecordBytes;
 
     public override void Encode(Span<byte> destination)
     {
-        Span<byte> batch = stackalloc byte[BatchHeader.Length + sizeof(long)];
-        BatchHeader.CopyTo(batch);
-        BinaryPrimitives.WriteInt64LittleEndian(batch[BatchHeader.Length..], number);
-        CommandCodec.WritePublish(destination, topic, stamp, recordCount: 1, batch);
+        Span<byte> batch = stackalloc byte[BatchBytes];
+        for (var record = batch; !record.IsEmpty; record = record[RecordBytes..])
+        {
+            RecordHeader.CopyTo(record);
+            BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
+        }
+
+        CommandCodec.WritePublish(destination, topic, stamp, count, batch);
     }
 
     public override void Complete(in CommandResult result)
@@ -37,7 +50,11 @@ internal sealed class PublishProposal(
         Answer(() => answer(copy, null));
     }
 
-    public override void Fail(BrokerException refusal) => Answer(() => answer(null, refusal));
+    public override void Fail(BrokerException refusal)
+    {
+        node.CountRefusal();
+        Answer(() => answer(null, refusal));
+    }
 
     private void Answer(Action tell)
     {

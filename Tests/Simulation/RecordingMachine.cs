@@ -12,6 +12,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     private readonly World _world;
     private readonly ReplicaNode _node;
     private readonly TopicStateMachine _topics;
+    private readonly Dictionary<string, long> _nextOffsets = [];
 
     public RecordingMachine(World world, ReplicaNode node)
     {
@@ -51,7 +52,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
     {
-        // The batch is one record whose value is the proposal's number, see PublishProposal.
+        var expected = _nextOffsets.GetValueOrDefault(topic);
+        World.Check(baseOffset == expected, $"node {_node.Id} gives {topic} offset {baseOffset} after {expected - 1}");
+        _nextOffsets[topic] = expected + count;
+
+        // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
         _world.History.CheckStored(_node, topic, baseOffset, number);
     }

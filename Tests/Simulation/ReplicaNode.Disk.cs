@@ -38,22 +38,32 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(_write is null, $"node {Id} has one write at a time");
         _write = write;
         ScheduleFlush();
+        if (write.TruncateFrom is not null)
+        {
+            World.Faults.OnTruncation(this);
+        }
     }
 
     /// <summary>The disk fails at its next change: with an error for good, or because it is full for a while.</summary>
     public override void FailDisk(bool isFull)
     {
-        var fault = isFull ? SimulatedDeviceFault.DiskFull : SimulatedDeviceFault.IoError;
-        Say($"disk fails: {fault}");
-        _device.Fault = (operation, _) =>
-            !isFull || operation is SimulatedDeviceOperation.Write or SimulatedDeviceOperation.Allocate
-                ? fault
-                : SimulatedDeviceFault.None;
+        if (isFull)
+        {
+            // What is allocated can still be written; what grows cannot.
+            Say("disk is full from now on");
+            _device.CapacityBytes = 0;
+        }
+        else
+        {
+            Say("disk fails from now on");
+            _device.Fault = (_, _) => SimulatedDeviceFault.IoError;
+        }
     }
 
     public override void HealDisk()
     {
         _device.Fault = null;
+        _device.CapacityBytes = long.MaxValue;
         base.HealDisk();
     }
 
@@ -67,6 +77,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         catch (DiskFullException)
         {
             Say("disk is full");
+            World.Figures.Count(Figure.DiskFull);
             ScheduleFlush(DiskFullRetryUs);
             return;
         }
@@ -74,6 +85,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         {
             // The real writer ends the process; whoever watches over it starts it again.
             Say($"ends: {failure.Message}");
+            World.Figures.Count(Figure.DiskError);
             Crash();
             World.Scheduler.After(World.Random.Next(1_000_000), Start);
             return;
@@ -86,7 +98,7 @@ internal sealed partial class ReplicaNode : ILogWriter
 
     private void NoteDurable(LogWrite write)
     {
-        _durableHardState = write.HardState ?? _durableHardState;
+        NoteHardState(write.HardState ?? _durableHardState);
         if (write.TruncateFrom is { } from)
         {
             Cut(from.Previous());
@@ -101,6 +113,12 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(isSame, $"node {Id}'s log ends where its writes end");
     }
 
+    private void NoteHardState(HardState hardState)
+    {
+        History.CheckHardState(this, _durableHardState, hardState);
+        _durableHardState = hardState;
+    }
+
     private void AddDurable(LogEntry entry)
     {
         var identity = Identify(entry);
@@ -109,10 +127,16 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.History.CheckAppended(this, entry.Index, _durable[^1]);
     }
 
+    /// <summary>Raft's log may have lost these entries before; the disk loses them now.</summary>
     private void Cut(LogIndex last)
     {
         if (last.Value < _durable.Count)
         {
+            for (var i = (int)last.Value; i < _durable.Count; i++)
+            {
+                World.History.CheckRemoved(this, new LogIndex(i + 1), _durable[i]);
+            }
+
             _durable.RemoveRange((int)last.Value, _durable.Count - (int)last.Value);
         }
     }
@@ -123,15 +147,22 @@ internal sealed partial class ReplicaNode : ILogWriter
         _device.Fault = null;
         if (_write is { } write && World.Random.Next(4) > 0)
         {
-            _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 8);
+            // Most writes are a few operations; one that truncates or begins a segment has many.
+            _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, World.Random.Next(2) == 0 ? 5 : 30);
             try
             {
                 _log!.Write(write);
                 Say("crashes after a write that it never learned of");
             }
+            catch (DiskFullException)
+            {
+                Say("crashes after a write that found no space");
+            }
             catch (Exception failure) when (failure is SimulatedPowerCutException or StorageException)
             {
                 Say("crashes within a write");
+                World.Figures.Count(Figure.CrashWithinWrite);
+                World.Figures.Count(Figure.CrashWithinTruncation, write.TruncateFrom is null ? 0 : 1);
             }
         }
 
@@ -143,10 +174,12 @@ internal sealed partial class ReplicaNode : ILogWriter
     {
         if (World.Random.Next(3) == 0)
         {
+            World.Figures.Count(Figure.Kill);
             _device.Kill();
         }
         else
         {
+            World.Figures.Count(Figure.PowerLoss);
             _device.Crash((SimulatedDeviceCrash)World.Random.Next(3));
         }
     }
@@ -167,12 +200,14 @@ internal sealed partial class ReplicaNode : ILogWriter
             catch (SimulatedPowerCutException)
             {
                 Say("crashes while it recovers");
+                World.Figures.Count(Figure.CrashWithinRecovery);
                 LosePower();
             }
-            catch (IOException failure) when (_device.Fault is not null)
+            catch (IOException failure) when (_device.Fault is not null || _device.CapacityBytes == 0)
             {
                 Say($"cannot start: {failure.Message}");
                 _device.Fault = null;
+                _device.CapacityBytes = long.MaxValue;
                 LosePower();
             }
         }
@@ -199,7 +234,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(
             hardState == _durableHardState || (_write?.HardState is { } torn && hardState == torn),
             $"node {Id} recovers {hardState}; {_durableHardState} was durable");
-        _durableHardState = hardState;
+        NoteHardState(hardState);
 
         var keptAtLeast = _write?.TruncateFrom is { } from ? Math.Min(from.Value - 1, _durable.Count) : _durable.Count;
         var same = 0;

@@ -36,8 +36,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         var nonces = new Random(world.Random.Next());
         _storageOptions = new StorageOptions
         {
-            FirstSegmentBytes = 16 * 1024,
-            SegmentBytes = 64 * 1024,
+            FirstSegmentBytes = Math.Min(16 * 1024, world.Scenario.SegmentBytes),
+            SegmentBytes = world.Scenario.SegmentBytes,
             ZeroAheadBytes = 4 * 1024,
             NewNonce = () => (ulong)nonces.NextInt64(),
         };
@@ -62,6 +62,18 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Identify(_read[0]);
     }
 
+    public override void ReadLog(List<Entry> into)
+    {
+        for (var next = new LogIndex(1); next <= LastIndex;)
+        {
+            _read.Clear();
+            var count = _group!.ReadEntries(next, LastIndex, int.MaxValue, _read);
+            World.Check(count > 0, $"node {Id} can read entry {next}");
+            into.AddRange(_read.Select(Identify));
+            next += count;
+        }
+    }
+
     public override void Receive(Packet packet) => WhenRunning(() =>
     {
         Trace(() => $"gets  {packet.Message}");
@@ -82,7 +94,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         for (; count > 0; count--)
         {
             var number = World.NextValue();
-            Publish("load", PublishStamp.None, number, (_, refusal) =>
+            Publish("load", PublishStamp.None, count: 1, number, (_, refusal) =>
             {
                 if (refusal is { Code: not RefusalCode.OutcomeUnknown })
                 {
@@ -93,8 +105,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     }
 
     public void Publish(
-        string topic, PublishStamp stamp, long number, Action<CommandResult?, BrokerException?> answer) =>
-        WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, number, answer)));
+        string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
+        WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
+
+    public void CountRefusal() => World.Figures.Count(Figure.ClientRefusals);
 
     public void Acknowledge(PublishProposal proposal)
     {

@@ -45,6 +45,12 @@ internal sealed record Scenario
     /// </summary>
     public required double UnluckyLeaderRate { get; init; }
 
+    /// <summary>How often a replica crashes while it truncates its log.</summary>
+    public required double UnluckyTruncationRate { get; init; }
+
+    /// <summary>Small segments begin often.</summary>
+    public required int SegmentBytes { get; init; }
+
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
     public required double ClockSkew { get; init; }
 
@@ -68,6 +74,8 @@ internal sealed record Scenario
             MaxUncommittedBytes = Pick(random, 2_000, 100_000),
             NoticeRate = Pick(random, 0.0, 0.7, 1.0),
             UnluckyLeaderRate = Pick(random, 0, 0, 0.7),
+            UnluckyTruncationRate = Pick(random, 0, 0.2, 0.7),
+            SegmentBytes = Pick(random, 8 * 1024, 16 * 1024, 64 * 1024),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
         };
     }

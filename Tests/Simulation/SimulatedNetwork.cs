@@ -1,4 +1,5 @@
 using Broker.Domain;
+using Google.Protobuf;
 
 namespace Broker.Tests.Simulation;
 
@@ -9,6 +10,7 @@ namespace Broker.Tests.Simulation;
 internal sealed class SimulatedNetwork(World world)
 {
     private const long HealthyDelayMaxUs = 2_000;
+    private const double DamageRate = 0.001;
 
     private readonly HashSet<(int From, int To)> _cut = [];
 
@@ -33,6 +35,7 @@ internal sealed class SimulatedNetwork(World world)
 
         if (!IsHealed && world.Random.NextDouble() < Scenario.LossRate)
         {
+            world.Figures.Count(Figure.MessageLost);
             if (Scenario.HasStreams)
             {
                 Break(link.Item1, link.Item2);
@@ -41,9 +44,10 @@ internal sealed class SimulatedNetwork(World world)
             return;
         }
 
-        Deliver(packet, link);
+        Deliver(Damage(packet), link);
         if (!IsHealed && world.Random.NextDouble() < Scenario.DuplicateRate)
         {
+            world.Figures.Count(Figure.MessageDuplicated);
             Deliver(packet, link);
         }
     }
@@ -91,6 +95,7 @@ internal sealed class SimulatedNetwork(World world)
 
     private void Break(int left, int right)
     {
+        world.Figures.Count(Figure.BrokenStream, Scenario.HasStreams ? 1 : 0);
         _connection[(left, right)] = _connection.GetValueOrDefault((left, right)) + 1;
         _connection[(right, left)] = _connection.GetValueOrDefault((right, left)) + 1;
         foreach (var (node, peer) in new[] { (left, right), (right, left) })
@@ -117,15 +122,45 @@ internal sealed class SimulatedNetwork(World world)
         }
     }
 
+    /// <summary>
+    /// A bit of an entry's body flips on the way, past every checksum below ours. The receiver must notice.
+    /// </summary>
+    private Packet Damage(Packet packet)
+    {
+        if (IsHealed || packet.Wire is not { Entries.Count: > 0 } wire || world.Random.NextDouble() >= DamageRate)
+        {
+            return packet;
+        }
+
+        var damaged = wire.Clone();
+        var entry = damaged.Entries[world.Random.Next(damaged.Entries.Count)];
+        var body = entry.Body.ToByteArray();
+        if (body.Length == 0)
+        {
+            return packet;
+        }
+
+        world.Figures.Count(Figure.MessageDamaged);
+        body[world.Random.Next(body.Length)] ^= (byte)(1 << world.Random.Next(8));
+        entry.Body = ByteString.CopyFrom(body);
+        return packet with { Wire = damaged };
+    }
+
     private void Deliver(Packet packet, (int From, int To) link)
     {
         var delayMaxUs = Math.Min(Scenario.NetworkDelayMaxUs, IsHealed ? HealthyDelayMaxUs : long.MaxValue);
         var arrivalUs = world.Scheduler.NowUs + world.Random.NextInt64(20, delayMaxUs);
+        var lastArrivalUs = _lastArrivalUs.GetValueOrDefault(link);
         if (Scenario.HasStreams)
         {
-            arrivalUs = Math.Max(arrivalUs, _lastArrivalUs.GetValueOrDefault(link));
-            _lastArrivalUs[link] = arrivalUs;
+            arrivalUs = Math.Max(arrivalUs, lastArrivalUs);
         }
+        else if (arrivalUs < lastArrivalUs)
+        {
+            world.Figures.Count(Figure.MessageOvertaken);
+        }
+
+        _lastArrivalUs[link] = Math.Max(arrivalUs, lastArrivalUs);
 
         var connection = _connection.GetValueOrDefault(link);
         world.Scheduler.After(arrivalUs - world.Scheduler.NowUs, () =>

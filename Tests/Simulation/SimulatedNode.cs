@@ -68,6 +68,9 @@ internal abstract class SimulatedNode
 
     public abstract Entry? DurableAt(LogIndex index);
 
+    /// <summary>All of its log, from the first entry on.</summary>
+    public abstract void ReadLog(List<Entry> into);
+
     public abstract void Receive(Packet packet);
 
     public abstract void TellUnreachable(NodeId peer);

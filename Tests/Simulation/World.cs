@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using Broker.Domain;
 
 namespace Broker.Tests.Simulation;
@@ -53,6 +54,8 @@ internal sealed class World
 
     public History History { get; }
 
+    public Figures Figures { get; } = new();
+
     public Faults Faults { get; }
 
     public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
@@ -66,6 +69,16 @@ internal sealed class World
         if (!holds)
         {
             throw new SimulationException(what);
+        }
+    }
+
+    public static void Check(
+        [DoesNotReturnIf(false)] bool holds,
+        [InterpolatedStringHandlerArgument(nameof(holds))] ref CheckMessage what)
+    {
+        if (!holds)
+        {
+            throw new SimulationException(what.ToText());
         }
     }
 
@@ -86,6 +99,22 @@ internal sealed class World
     /// <summary>Runs the seed to its end; throws what went wrong.</summary>
     public void Run(long steps)
     {
+        try
+        {
+            RunToEnd(steps);
+        }
+        finally
+        {
+            Figures.Count(Figure.Steps, Scheduler.Steps);
+            Figures.Count(Figure.VirtualSeconds, Scheduler.NowUs / 1_000_000);
+            Figures.Count(Figure.Elections, History.Elections);
+            Figures.Count(Figure.EntriesCommitted, History.Committed);
+            Figures.Count(Figure.RecordsAcknowledged, History.Acknowledged);
+        }
+    }
+
+    private void RunToEnd(long steps)
+    {
         foreach (var node in Nodes)
         {
             Scheduler.After(Random.Next(50_000), node.Start);
@@ -100,7 +129,11 @@ internal sealed class World
         }
 
         Faults.End();
-        Trace.Write("all", "faults are over");
+        if (Trace.IsOn)
+        {
+            Trace.Write("all", "faults are over");
+        }
+
         RunUntilProgress();
         RunCalm();
         ClientsAreDone = true;

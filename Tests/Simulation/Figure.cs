@@ -1,0 +1,43 @@
+namespace Broker.Tests.Simulation;
+
+/// <summary>What the summary counts, in its order; the names are printed as words.</summary>
+internal enum Figure
+{
+    Steps,
+    VirtualSeconds,
+    Elections,
+    LeadershipTransfer,
+    EntriesCommitted,
+    RecordsAcknowledged,
+    ClientRefusals,
+    DuplicateAnswers,
+    FencedProducers,
+
+    Crash,
+    CrashOfAll,
+    CrashOneByOne,
+    CrashOfNewLeader,
+    CrashWithinWrite,
+    CrashWithinRecovery,
+    CrashWithinTruncation,
+    Kill,
+    PowerLoss,
+    QuickRestart,
+    Pause,
+    IsolatedNode,
+    IsolatedNewLeader,
+    Partition,
+    OneWayCut,
+    MessageLost,
+    MessageDuplicated,
+    MessageOvertaken,
+    MessageDamaged,
+    BrokenStream,
+    FalseAlarm,
+    SlowDisk,
+    DiskFull,
+    DiskError,
+    ClockJump,
+    Overload,
+    EntriesTruncated,
+}
