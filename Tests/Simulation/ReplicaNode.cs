@@ -32,7 +32,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         : base(world, id)
     {
         _clock = new NodeClock(world.Scheduler, ClockRate);
-        _device = new SimulatedDevice(world.Random.Next());
+        _device = new SimulatedDevice(world.Random.Next())
+        {
+            HasFragileSectors = static path => path.EndsWith("/vote", StringComparison.Ordinal),
+        };
         var nonces = new Random(world.Random.Next());
         _storageOptions = new StorageOptions
         {

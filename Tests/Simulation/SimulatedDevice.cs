@@ -25,6 +25,12 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     /// </summary>
     public long CapacityBytes { get; set; } = long.MaxValue;
 
+    /// <summary>
+    /// Files in which a sector that was being written when the power was cut may hold neither its old bytes nor its new
+    /// ones. The log relies on a sector being one or the other, as databases do; the vote file does not.
+    /// </summary>
+    public Func<string, bool> HasFragileSectors { get; set; } = static _ => false;
+
     /// <summary>Changing operations so far.</summary>
     public long OperationCount { get; private set; }
 
@@ -115,9 +121,9 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
 
             _pendingNames.Clear();
             _live = new SortedDictionary<string, SimulatedDeviceInode>(_durable, StringComparer.Ordinal);
-            foreach (var inode in _live.Values)
+            foreach (var (path, inode) in _live)
             {
-                inode.Crash(mode, _random);
+                inode.Crash(mode, HasFragileSectors(path), _random);
             }
 
             Kill();

@@ -44,7 +44,7 @@ internal sealed class SimulatedDeviceInode
 
     public SimulatedDeviceInode CloneLive() => new() { _live = _live.Clone(), _durable = _live.Clone() };
 
-    public void Crash(SimulatedDeviceCrash mode, Random random)
+    public void Crash(SimulatedDeviceCrash mode, bool hasFragileSectors, Random random)
     {
         if (mode == SimulatedDeviceCrash.KeepUnsynced)
         {
@@ -53,6 +53,10 @@ internal sealed class SimulatedDeviceInode
         else if (mode == SimulatedDeviceCrash.Shuffle)
         {
             Shuffle(random);
+            if (hasFragileSectors && _pending.Count > 0 && random.Next(2) == 0)
+            {
+                Scramble(_pending[^1].Offset, random);
+            }
         }
 
         _pending.Clear();
@@ -78,6 +82,13 @@ internal sealed class SimulatedDeviceInode
         }
 
         _durable.SetLength(length);
+    }
+
+    private void Scramble(long offset, Random random)
+    {
+        Span<byte> sector = stackalloc byte[SectorBytes];
+        random.NextBytes(sector);
+        _durable.Write(offset / SectorBytes * SectorBytes, sector);
     }
 
     /// <summary>The pending writes, cut at the borders of sectors.</summary>
