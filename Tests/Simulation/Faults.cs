@@ -184,11 +184,7 @@ internal sealed class Faults(World world)
     {
         Say($"isolates {node.Id}");
         Count(Figure.IsolatedNode);
-        foreach (var other in world.Nodes.Where(other => other != node))
-        {
-            CutBoth(node, other);
-        }
-
+        world.Network.Isolate(node.Id.Value);
         Later(world.Network.Mend);
     }
 

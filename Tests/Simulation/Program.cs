@@ -10,7 +10,7 @@ var start = new Option<int>("--start") { Description = "The first seed.", Defaul
 var steps = new Option<long>("--steps")
 {
     Description = "Steps with faults in each seed; then all heals.",
-    DefaultValueFactory = _ => 20_000,
+    DefaultValueFactory = _ => 15_000,
 };
 var kind = new Option<NodeKind?>("--kind")
 {

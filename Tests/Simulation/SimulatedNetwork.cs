@@ -60,6 +60,16 @@ internal sealed class SimulatedNetwork(World world)
         }
     }
 
+    /// <summary>Cuts a node off from all others, both ways.</summary>
+    public void Isolate(int node)
+    {
+        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        {
+            Cut(node, other.Id.Value);
+            Cut(other.Id.Value, node);
+        }
+    }
+
     public void Mend()
     {
         var mended = _cut.ToArray();
@@ -168,6 +178,7 @@ internal sealed class SimulatedNetwork(World world)
             var isSameConnection = !Scenario.HasStreams || connection == _connection.GetValueOrDefault(link);
             if (isSameConnection && !_cut.Contains(link))
             {
+                world.NodeOf(link.To).Hear(packet.Message.From);
                 world.NodeOf(link.To).Receive(packet);
             }
         });

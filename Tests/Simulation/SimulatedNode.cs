@@ -11,7 +11,17 @@ internal abstract class SimulatedNode
 {
     private const long HealthyFlushMaxUs = 1_000;
 
+    /// <summary>
+    /// The longest election timeout, a heartbeat and a tick, by the slowest clock, and some more.
+    /// </summary>
+    private const long LeaderHearsWithinUs = 2_000_000;
+
     private readonly Queue<Action> _whilePaused = new();
+
+    /// <summary>When a message of each node last arrived, and when this node last did not lead.</summary>
+    private readonly long[] _heardUs;
+
+    private long _ledNotUs;
 
     /// <summary>A flush takes so many times as long as usual.</summary>
     private int _slowness = 1;
@@ -22,6 +32,7 @@ internal abstract class SimulatedNode
     protected SimulatedNode(World world, int id)
     {
         World = world;
+        _heardUs = new long[world.Scenario.Nodes + 1];
         ClockRate = 1 + (((world.Random.NextDouble() * 2) - 1) * world.Scenario.ClockSkew);
         Options = new RaftOptions
         {
@@ -93,6 +104,9 @@ internal abstract class SimulatedNode
     public virtual void FailDisk(bool isFull)
     {
     }
+
+    /// <summary>A message arrives, whatever becomes of it.</summary>
+    public void Hear(NodeId from) => _heardUs[from.Value] = World.Scheduler.NowUs;
 
     public void Start()
     {
@@ -203,6 +217,26 @@ internal abstract class SimulatedNode
         }
     }
 
+    /// <summary>A leader that hears no majority steps down, so that its clients look elsewhere (Raft thesis 6.2).</summary>
+    private void CheckHearsMajority()
+    {
+        if (!IsLeader)
+        {
+            _ledNotUs = World.Scheduler.NowUs;
+            return;
+        }
+
+        var sinceUs = World.Scheduler.NowUs - LeaderHearsWithinUs;
+        var heard = 1;
+        for (var peer = 1; peer < _heardUs.Length; peer++)
+        {
+            heard += peer != Id.Value && _heardUs[peer] > sinceUs ? 1 : 0;
+        }
+
+        var holds = _ledNotUs > sinceUs || heard > World.Scenario.Nodes / 2;
+        World.Check(holds, $"node {Id} goes on leading, although it hears only {heard} nodes with itself");
+    }
+
     private void ScheduleTick(int life) => World.Scheduler.After(1_000 + World.Random.Next(9_000), () =>
     {
         if (life == Life)
@@ -210,6 +244,7 @@ internal abstract class SimulatedNode
             if (!IsPaused)
             {
                 OnTick();
+                CheckHearsMajority();
             }
 
             ScheduleTick(life);

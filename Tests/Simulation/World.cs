@@ -14,7 +14,8 @@ internal sealed class World
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
     private const int PublisherCount = 4;
-    private const long CalmUs = 5_000_000;
+    private const long CalmUs = 3_000_000;
+    private const long LonelyUs = 2_000_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
 
     private readonly List<Publisher> _publishers = [];
@@ -177,9 +178,23 @@ internal sealed class World
         RunFor(2_000_000);
         var elections = History.Elections;
         RunFor(CalmUs);
+        IsolateOneFollower();
         Check(_publishers.TrueForAll(publisher => publisher.Stored > 0), "every publisher has published");
         Check(History.Elections == elections, "a healthy cluster keeps its leader");
         Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
+    }
+
+    /// <summary>A replica that loses contact alone cannot depose a leader (Raft thesis 4.2.3, 9.6).</summary>
+    private void IsolateOneFollower()
+    {
+        var followers = Nodes.Where(node => !node.IsLeader).ToArray();
+        if (Nodes.Count > 2)
+        {
+            Network.Isolate(followers[Random.Next(followers.Length)].Id.Value);
+            RunFor(LonelyUs);
+            Network.Mend();
+            RunFor(LonelyUs);
+        }
     }
 
     private void RunFor(long lengthUs)
