@@ -232,6 +232,8 @@ internal sealed class History(World world)
             count += node != except && IsSame(node.DurableAt(index), entry) ? 1 : 0;
         }
 
-        World.Check(count > world.Nodes.Count / 2, $"entry {index} is committed, but of {world.Nodes.Count} disks it is on {count}");
+        World.Check(
+            count > world.Nodes.Count / 2,
+            $"entry {index} is committed, but of {world.Nodes.Count} disks it is on {count}");
     }
 }

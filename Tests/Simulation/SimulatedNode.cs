@@ -217,7 +217,9 @@ internal abstract class SimulatedNode
         }
     }
 
-    /// <summary>A leader that hears no majority steps down, so that its clients look elsewhere (Raft thesis 6.2).</summary>
+    /// <summary>
+    /// A leader that hears no majority steps down, so that its clients look elsewhere (Raft thesis 6.2).
+    /// </summary>
     private void CheckHearsMajority()
     {
         if (!IsLeader)
