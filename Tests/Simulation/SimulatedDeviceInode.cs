@@ -53,7 +53,7 @@ internal sealed class SimulatedDeviceInode
         else if (mode == SimulatedDeviceCrash.Shuffle)
         {
             Shuffle(random);
-            if (hasFragileSectors && _pending.Count > 0 && random.Next(2) == 0)
+            if (hasFragileSectors && _pending.Count > 0)
             {
                 Scramble(_pending[^1].Offset, random);
             }
