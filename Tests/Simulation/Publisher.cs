@@ -12,6 +12,7 @@ namespace Broker.Tests.Simulation;
 internal sealed class Publisher
 {
     private const long AnswerWithinUs = 1_000_000;
+    private const long RestUs = 100_000;
     private const int MaxBatchRecords = 3;
 
     /// <summary>More than any run publishes, so that what is missing never comes.</summary>
@@ -61,6 +62,12 @@ internal sealed class Publisher
         }
 
         var attempt = ++_attempt;
+        if (_world.ClientsRest)
+        {
+            _world.Scheduler.After(RestUs, () => Retry(attempt));
+            return;
+        }
+
         Publish(_current, refusal =>
         {
             if (attempt == _attempt && refusal is not null)

@@ -16,6 +16,7 @@ internal sealed class World
     private const int PublisherCount = 4;
     private const long CalmUs = 3_000_000;
     private const long LonelyUs = 2_000_000;
+    private const long RestUs = 500_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
 
     private readonly List<Publisher> _publishers = [];
@@ -62,6 +63,9 @@ internal sealed class World
     public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
 
     public bool ClientsAreDone { get; private set; }
+
+    /// <summary>Nobody sends anything for a while, so that all logs become equal.</summary>
+    public bool ClientsRest { get; private set; }
 
     public long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
 
@@ -151,7 +155,7 @@ internal sealed class World
     {
         // A client may also hold on to a leader that was replaced and does not know it.
         var leaders = Nodes.Where(node => node.IsLeader).ToArray();
-        if (leaders.Length > 0 && !ClientsAreDone)
+        if (leaders.Length > 0 && !ClientsAreDone && !ClientsRest)
         {
             var count = _isCalm || Random.Next(10) > 0 ? 1 : Random.Next(1, 40);
             leaders[Random.Next(leaders.Length)].Propose(count);
@@ -184,17 +188,35 @@ internal sealed class World
         Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
     }
 
-    /// <summary>A replica that loses contact alone cannot depose a leader (Raft thesis 4.2.3, 9.6).</summary>
+    /// <summary>
+    /// A replica that loses contact alone cannot depose a leader (Raft thesis 4.2.3, 9.6), not even when its log is as
+    /// good as any: nobody publishes meanwhile.
+    /// </summary>
     private void IsolateOneFollower()
     {
         var followers = Nodes.Where(node => !node.IsLeader).ToArray();
-        if (Nodes.Count > 2)
+        if (Nodes.Count == 2 || followers.Length == Nodes.Count)
         {
-            Network.Isolate(followers[Random.Next(followers.Length)].Id.Value);
-            RunFor(LonelyUs);
-            Network.Mend();
-            RunFor(LonelyUs);
+            return;
         }
+
+        ClientsRest = true;
+        RunFor(RestUs);
+        var follower = followers[Random.Next(followers.Length)].Id.Value;
+        if (Random.Next(2) == 0)
+        {
+            Network.Isolate(follower);
+        }
+        else
+        {
+            Network.Cut(Nodes.First(node => node.IsLeader).Id.Value, follower);
+        }
+
+        RunFor(LonelyUs);
+        Network.Mend();
+        RunFor(RestUs);
+        ClientsRest = false;
+        RunFor(RestUs);
     }
 
     private void RunFor(long lengthUs)
