@@ -4,9 +4,9 @@ namespace Broker.Storage;
 
 /// <summary>
 /// Who this disk belongs to, which disks its peers had when it first met them, and which groups it has. One process
-/// at a time holds the folder. A change is written to a new file that replaces the old one when it is durable, so a crash
-/// leaves the one or the other; then to a copy, so that damage of one file is mended from the other. Safe for many
-/// threads.
+/// at a time holds the folder. A change is written to a new file that replaces the old one when it is durable, so a
+/// crash leaves the one or the other; then to a copy, so that damage of one file is mended from the other. Safe for
+/// many threads.
 /// </summary>
 public sealed class NodeStore : IDisposable
 {
