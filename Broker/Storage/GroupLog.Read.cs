@@ -100,7 +100,7 @@ public sealed partial class GroupLog
                     return true;
                 }
             }
-            catch (FileNotFoundException missing)
+            catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
             {
                 throw Damaged(_segments.Containing(from), 0, "the file", missing);
             }

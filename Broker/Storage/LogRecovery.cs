@@ -122,19 +122,17 @@ internal sealed partial class LogRecovery(
 
     /// <summary>
     /// What the vote file does not name is not part of the log: what a truncation, a drop or a snapshot had not yet
-    /// deleted, or a segment that was made and not yet used. After a loss it may be the only copy of something, and is
-    /// kept.
+    /// deleted, or a segment that was made and not yet used. After a cut it is what the damage has left, and is kept.
     /// </summary>
     private void PutAwayLeftovers()
     {
-        var wasDamaged = Vote.Fence != LogPosition.None || Vote.HardState.PassiveUntil != LogIndex.None;
         var kept = new List<string>();
         var deleted = 0;
         foreach (var name in device.List(folder))
         {
             if (IsLeftover(name, out var isWanted))
             {
-                if (isWanted && wasDamaged)
+                if (isWanted && Vote.SetsAside)
                 {
                     kept.Add(name);
                 }
@@ -205,6 +203,7 @@ internal sealed partial class LogRecovery(
             CutFrom = _expected,
             Active = ActiveSegment.NotMadeYet(_expected),
             Fence = fence,
+            SetsAside = true,
         });
         PutAwayLeftovers();
     }
@@ -224,9 +223,9 @@ internal sealed partial class LogRecovery(
             StorageLog.VoteSlotMended(logger, group);
         }
 
-        if (_voteFile.NeedsRepair || Vote.DurableFloor != _expected.Previous())
+        if (_voteFile.NeedsRepair || Vote.SetsAside || Vote.DurableFloor != _expected.Previous())
         {
-            _voteFile.Write(Vote with { DurableFloor = _expected.Previous() });
+            _voteFile.Write(Vote with { DurableFloor = _expected.Previous(), SetsAside = false });
         }
     }
 }

@@ -6,10 +6,12 @@ namespace Broker.Storage;
 /// <summary>A file of the machine's file system, by positioned reads and writes.</summary>
 internal sealed class PhysicalFile(string path, SafeFileHandle handle) : IStorageFile
 {
-    /// <summary>Linux takes at most 1,024 parts in one pwritev (IOV_MAX).</summary>
-    private const int PartsPerCall = 1024;
+    private const int PartsPerCall = GatheredWrite.PartsPerCall;
 
     private static readonly byte[] Zeros = new byte[1024 * 1024];
+
+    /// <summary>Used by the one writer of the file.</summary>
+    private GatheredWrite? _gathered;
 
     public long Length => RandomAccess.GetLength(handle);
 
@@ -44,6 +46,13 @@ internal sealed class PhysicalFile(string path, SafeFileHandle handle) : IStorag
 
     public void Write(long offset, IReadOnlyList<ReadOnlyMemory<byte>> parts)
     {
+        if (OperatingSystem.IsLinux() && Environment.Is64BitProcess)
+        {
+            _gathered ??= new GatheredWrite(path, handle);
+            _gathered.Write(offset, parts);
+            return;
+        }
+
         try
         {
             for (var first = 0; first < parts.Count; first += PartsPerCall)

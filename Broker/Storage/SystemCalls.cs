@@ -4,7 +4,10 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Broker.Storage;
 
-/// <summary>What the class library has no call for: fdatasync, fallocate, and the flush of a folder.</summary>
+/// <summary>
+/// What the class library has no call for: fdatasync, fallocate, the flush of a folder, a gathered write without
+/// garbage.
+/// </summary>
 internal static partial class SystemCalls
 {
     private const int Interrupted = 4;              // EINTR
@@ -65,6 +68,34 @@ internal static partial class SystemCalls
         return true;
     }
 
+    /// <summary>Writes the buffers one after another; returns the bytes written, which may be fewer.</summary>
+    public static unsafe long WriteGathered(
+        SafeFileHandle handle, string path, ReadOnlySpan<IoVector> vectors, long offset)
+    {
+        fixed (IoVector* first = vectors)
+        {
+            while (true)
+            {
+                var written = PWriteV(handle, first, vectors.Length, offset);
+                if (written >= 0)
+                {
+                    return written;
+                }
+
+                var error = Marshal.GetLastPInvokeError();
+                if (error is NoSpace or QuotaExceededLinux)
+                {
+                    throw DiskFull(path, new Win32Exception(error));
+                }
+
+                if (error != Interrupted)
+                {
+                    throw Failure("pwritev", path, error);
+                }
+            }
+        }
+    }
+
     public static void SyncFolder(string folder)
     {
         var descriptor = Open(folder, ReadOnly);
@@ -89,6 +120,9 @@ internal static partial class SystemCalls
         var inner = new Win32Exception(error);
         return new IOException($"{call} of {path} failed: {inner.Message} (errno {error}).", inner);
     }
+
+    [LibraryImport("libc", EntryPoint = "pwritev", SetLastError = true)]
+    private static unsafe partial nint PWriteV(SafeFileHandle file, IoVector* vectors, int count, long offset);
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     private static partial int FDataSync(SafeFileHandle handle);

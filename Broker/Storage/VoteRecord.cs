@@ -12,7 +12,7 @@ namespace Broker.Storage;
 ///  72 active segment: first index, 80 nonce, 88 capacity in bytes (0: not made yet)
 ///  96 first index that the last truncation removed                    104 passive until
 /// 112 base: index, 120 term                     128 fence: index, 136 term
-/// 144 configuration: index, 152 its encoding (132, zero: none)
+/// 144 configuration: index, 152 its encoding (132, zero: none)       284 1: leftovers are set aside, else 0
 /// 288 previous configuration: index, 296 its encoding (132, zero: none)
 /// </code>
 /// Slot number 9: term 4, vote for node 2, entries up to 6 durable, active segment begins at 1, no base, no fence,
@@ -37,9 +37,11 @@ internal sealed record VoteRecord
     {
         HardState = HardState.Lost,
         Configuration = GroupConfiguration.None,
+        SetsAside = true,
     };
 
     private const int ConfigurationAt = 144;
+    private const int SetsAsideAt = 284;
     private const int PreviousConfigurationAt = 288;
 
     public static ReadOnlySpan<byte> Magic => "BRKRVOTE"u8;
@@ -80,6 +82,11 @@ internal sealed record VoteRecord
 
     public GroupConfiguration? PreviousConfiguration { get; init; }
 
+    /// <summary>
+    /// Whether the files that this record does not name are what damage has left: kept then, not deleted.
+    /// </summary>
+    public bool SetsAside { get; init; }
+
     /// <summary>Whether a frame was removed by the last truncation, though its bytes are still there.</summary>
     public bool IsVoid(in FrameHeader frame) => frame.Index >= CutFrom && frame.TruncationEpoch < TruncationEpoch;
 
@@ -103,6 +110,7 @@ internal sealed record VoteRecord
         WritePosition(slot[128..], Fence);
         WriteConfiguration(slot[ConfigurationAt..], Configuration);
         WriteConfiguration(slot[PreviousConfigurationAt..], PreviousConfiguration);
+        slot[SetsAsideAt] = SetsAside ? (byte)1 : (byte)0;
         CheckedBlock.Seal(slot, Magic, FormatVersion);
     }
 
@@ -140,6 +148,7 @@ internal sealed record VoteRecord
             Fence = ReadPosition(slot[128..]),
             Configuration = ReadConfiguration(slot[ConfigurationAt..], path),
             PreviousConfiguration = ReadConfiguration(slot[PreviousConfigurationAt..], path),
+            SetsAside = slot[SetsAsideAt] != 0,
         };
     }
 

@@ -140,6 +140,7 @@ public sealed class DamageTests
             Active = new ActiveSegment(new LogIndex(14), 15, 16),
             Base = new LogPosition(new LogIndex(17), new Term(18)),
             BaseCrc32C = 19,
+            SetsAside = true,
             Fence = new LogPosition(new LogIndex(20), new Term(21)),
             Configuration = new GroupConfiguration(new LogIndex(22), members, []),
             PreviousConfiguration = new GroupConfiguration(new LogIndex(23), members.Take(3), members.Skip(3)),

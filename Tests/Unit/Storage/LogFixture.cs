@@ -37,6 +37,9 @@ internal sealed class LogFixture(SimulatedDevice device)
     public GroupLog Open(Guid? storeId = null, GroupId? group = null, bool isKnown = false) => GroupLog.Open(
         Device, Folder, group ?? Group, storeId ?? StoreId, SmallOptions(), NullLogger.Instance, isKnown);
 
+    public GroupLog Open(IStorageDevice device) =>
+        GroupLog.Open(device, Folder, Group, StoreId, SmallOptions(), NullLogger.Instance);
+
     public string PathOf(string name) => Path.Combine(Folder, name);
 
     public string SegmentPath(long first) => PathOf(GroupFolder.SegmentName(new LogIndex(first)));
@@ -71,7 +74,7 @@ internal sealed class LogFixture(SimulatedDevice device)
     {
         var entries = new List<LogEntry>();
         log.Read(log.FirstIndex, log.LastIndex, int.MaxValue / 2, entries);
-        Assert.Equal(log.LastIndex.Value, entries.Count);
+        Assert.Equal(log.LastIndex - log.Base.Index, entries.Count);
         return entries;
     }
 

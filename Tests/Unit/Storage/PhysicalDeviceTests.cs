@@ -56,6 +56,26 @@ public sealed class PhysicalDeviceTests : IDisposable
     }
 
     [Fact]
+    public void Writing_entries_makes_no_garbage_but_their_positions()
+    {
+        using var log = GroupLog.Open(
+            _device,
+            Path.Combine(_root, "group"),
+            new GroupId(1),
+            LogFixture.StoreId,
+            new StorageOptions(),
+            NullLogger.Instance);
+        const int PerWrite = 1000;
+        var writes = Enumerable.Range(0, 8)
+            .Select(i => LogFixture.AppendRange((i * PerWrite) + 1, (i + 1) * PerWrite, bodyBytes: 50)).ToList();
+        writes[..2].ForEach(log.Write);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        writes[2..].ForEach(log.Write);
+        var perEntry = (GC.GetAllocatedBytesForCurrentThread() - before) / (6.0 * PerWrite);
+        Assert.InRange(perEntry, 0, 12);
+    }
+
+    [Fact]
     public void Names_are_listed_in_order_and_renames_replace()
     {
         foreach (var name in new[] { "b", "a", "c" })

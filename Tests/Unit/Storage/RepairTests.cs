@@ -1,0 +1,284 @@
+using Broker.Domain;
+using Broker.Storage;
+using Broker.Tests.Simulation;
+using Xunit;
+
+namespace Broker.Tests.Unit.Storage;
+
+/// <summary>A damaged sealed segment: the log goes on without it, and is mended from a peer's entries.</summary>
+public sealed class RepairTests
+{
+    private readonly LogFixture _fixture = new();
+
+    [Theory]
+    [InlineData("flipped body")]
+    [InlineData("flipped header")]
+    [InlineData("cut short")]
+    [InlineData("deleted")]
+    public void Damaged_segment_is_marked_and_mended_by_its_entries(string damage)
+    {
+        SmallLog.Write(_fixture);
+        Damage(_fixture.Device, _fixture.SegmentPath(12), damage);
+        using (var log = _fixture.Open())
+        {
+            Assert.Equal(LogPosition.None, log.Fence);
+            Assert.Equal(SmallLog.LastIndex, log.LastIndex.Value);
+            Assert.Equal(damage != "flipped body", log.SealedSegments[1].IsDamaged);
+            if (damage != "flipped header")
+            {
+                Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+                Assert.Throws<StorageCorruptException>(() => log.Read(new(20), new(20), 1, []));
+            }
+
+            Assert.True(log.SealedSegments[1].IsDamaged);
+            Assert.Equal(1, log.Read(new LogIndex(5), new LogIndex(5), 1, []));
+            Assert.Equal(1, log.Read(new LogIndex(50), new LogIndex(50), 1, []));
+            log.Write(LogFixture.AppendRange(SmallLog.LastIndex + 1, SmallLog.LastIndex + 2, term: 3));
+            log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+            CheckWhole(log);
+        }
+
+        using var reopened = _fixture.Open();
+        CheckWhole(reopened);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(12)]
+    public void Replaced_segment_keeps_its_place_in_the_chain_without_its_positions_file(long first)
+    {
+        SmallLog.Write(_fixture);
+        using (var log = _fixture.Open())
+        {
+            log.ReplaceSegment(new LogIndex(first), SmallLog.Entries.Where(entry => IsWithin(log, first, entry)));
+            CheckWhole(log);
+        }
+
+        foreach (var at in new long[] { 1, 12 })
+        {
+            _fixture.Device.Delete(_fixture.PathOf(GroupFolder.PositionsName(new LogIndex(at))));
+        }
+
+        using (var reopened = _fixture.Open())
+        {
+            CheckWhole(reopened);
+        }
+
+        // The second start reads the positions files that the first one wrote.
+        using var again = _fixture.Open();
+        CheckWhole(again);
+    }
+
+    [Fact]
+    public void Replaced_segment_that_is_truncated_and_sealed_again_is_read_as_what_it_is_now()
+    {
+        SmallLog.Write(_fixture);
+        var expected = SmallLog.Entries[..30];
+        using (var log = _fixture.Open())
+        {
+            log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+            var write = LogFixture.AppendRange(31, 60, term: 4, bodyBytes: 301);
+            write.TruncateFrom = new LogIndex(31);
+            write.HardState = new HardState(new Term(4), NodeId.None);
+            log.Write(write);
+            expected.AddRange(write.Entries);
+            Assert.Equal(44, log.SealedSegments[1].Last.Value);
+        }
+
+        _fixture.Device.Delete(_fixture.PathOf(GroupFolder.PositionsName(new LogIndex(12))));
+        using var reopened = _fixture.Open();
+        Assert.Equal(LogPosition.None, reopened.Fence);
+        LogFixture.AssertSame(expected, LogFixture.ReadAll(reopened));
+    }
+
+    [Theory]
+    [InlineData("too few")]
+    [InlineData("too many")]
+    [InlineData("gap")]
+    [InlineData("wrong term")]
+    [InlineData("wrong body")]
+    [InlineData("too large")]
+    [InlineData("no such segment")]
+    public void Other_entries_are_refused_and_nothing_changes(string what)
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        var entries = SmallLog.Entries[11..44];
+        entries = what switch
+        {
+            "too few" => entries[..^1],
+            "too many" => SmallLog.Entries[11..45],
+            "gap" => [.. entries[..5], .. entries[6..]],
+            "wrong term" => [.. entries[..^1], LogFixture.Entry(44, term: 2, bodyBytes: 301)],
+            "wrong body" => [.. entries[..^1], Corrupt(entries[^1])],
+            "too large" => [.. entries[..^1], LogFixture.Entry(44, term: 3, bodyBytes: 3010)],
+            _ => entries,
+        };
+        var names = _fixture.Device.List(LogFixture.Folder);
+        Assert.Throws<StorageException>(
+            () => log.ReplaceSegment(new LogIndex(what == "no such segment" ? 13 : 12), entries));
+        Assert.Equal(names, _fixture.Device.List(LogFixture.Folder));
+        CheckWhole(log);
+    }
+
+    [Fact]
+    public void Power_cut_in_any_operation_of_a_replacement_leaves_the_old_or_the_new_segment()
+    {
+        SmallLog.Write(_fixture);
+        foreach (var mode in Enum.GetValues<SimulatedDeviceCrash>())
+        {
+            var cutAt = 0;
+            for (var isCut = true; isCut; cutAt++)
+            {
+                var fixture = new LogFixture(_fixture.Device.Clone(cutAt));
+                isCut = CutReplacement(fixture, cutAt + 1);
+                fixture.Device.Crash(mode);
+                using var log = fixture.Open();
+                Assert.Equal(LogPosition.None, log.Fence);
+                CheckWhole(log);
+            }
+
+            Assert.InRange(cutAt, 10, 40);
+        }
+    }
+
+    [Theory]
+    [InlineData(SimulatedDeviceOperation.Allocate)]
+    [InlineData(SimulatedDeviceOperation.Write)]
+    public void Full_disk_leaves_the_old_segment(SimulatedDeviceOperation failing)
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        _fixture.Device.Fault = (operation, _) =>
+            operation == failing ? SimulatedDeviceFault.DiskFull : SimulatedDeviceFault.None;
+        Assert.Throws<DiskFullException>(() => log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]));
+        _fixture.Device.Fault = null;
+        CheckWhole(log);
+        Assert.DoesNotContain(
+            _fixture.Device.List(LogFixture.Folder), name => name.EndsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Readers_beside_replacements_see_only_what_was_written()
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        using var stop = new CancellationTokenSource();
+        var readers = Enumerable.Range(0, 2)
+            .Select(_ => Task.Run(() => ReadUntil(log, stop.Token), CancellationToken.None)).ToArray();
+        for (var i = 0; i < 100; i++)
+        {
+            log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+            log.Write(LogFixture.AppendRange(SmallLog.LastIndex + 1 + i, SmallLog.LastIndex + 1 + i, term: 3));
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(readers);
+        Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+    }
+
+    [Fact]
+    public void Scrubber_marks_what_is_damaged_and_makes_positions_anew()
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        var positions = _fixture.PathOf(GroupFolder.PositionsName(new LogIndex(1)));
+        log.Read(new LogIndex(1), new LogIndex(1), 1, []);
+        _fixture.Device.Flip(_fixture.SegmentPath(12), 9000, 1);
+        _fixture.Device.Flip(positions, 100, 1);
+        Assert.Equal([true, false, false, true], ScrubAll(log));
+        Assert.True(log.SealedSegments[1].IsDamaged);
+        Assert.False(log.SealedSegments[0].IsDamaged);
+
+        log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+        _fixture.Device.Delete(positions);
+        Assert.Equal([true, true, true, true], ScrubAll(log));
+        Assert.True(_fixture.Device.Exists(positions));
+        _fixture.Device.Flip(_fixture.SegmentPath(1), 40, 1);
+        Assert.Equal([false, true, true, true], ScrubAll(log));
+    }
+
+    private static List<bool> ScrubAll(IScrubbed log)
+    {
+        var intact = new List<bool>();
+        foreach (var item in log.ScrubItems())
+        {
+            var cursor = 0L;
+            ScrubPiece piece;
+            do
+            {
+                piece = log.Verify(item, cursor, 1000);
+                cursor = piece.Next;
+            }
+            while (!piece.IsLast);
+            intact.Add(piece.IsIntact);
+        }
+
+        return intact;
+    }
+
+    private static int ReadUntil(GroupLog log, CancellationToken stop)
+    {
+        var rounds = 0;
+        for (; !stop.IsCancellationRequested || rounds == 0; rounds++)
+        {
+            var into = new List<LogEntry>();
+            log.Read(new LogIndex(1), new LogIndex(52), int.MaxValue, into);
+            LogFixture.AssertSame(SmallLog.Entries, into);
+        }
+
+        return rounds;
+    }
+
+    private static bool CutReplacement(LogFixture fixture, int cutAt)
+    {
+        var log = fixture.Open();
+        fixture.Device.PowerCutAt = fixture.Device.OperationCount + cutAt;
+        try
+        {
+            log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+            return false;
+        }
+        catch (SimulatedPowerCutException)
+        {
+            return true;
+        }
+    }
+
+    private static bool IsWithin(GroupLog log, long first, LogEntry entry)
+    {
+        var segment = log.SealedSegments.Single(sealedSegment => sealedSegment.First.Value == first);
+        return entry.Index >= segment.First && entry.Index <= segment.Last;
+    }
+
+    private static LogEntry Corrupt(LogEntry entry) => new(
+        entry.Index, entry.Term, entry.Kind, entry.Count, entry.TimestampUnixMs, entry.BodyCrc32C ^ 1, entry.Body);
+
+    private static void CheckWhole(GroupLog log)
+    {
+        Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+        var into = new List<LogEntry>();
+        log.Read(log.FirstIndex, new LogIndex(SmallLog.LastIndex), int.MaxValue, into);
+        LogFixture.AssertSame(SmallLog.Entries, into);
+    }
+
+    private static void Damage(SimulatedDevice device, string path, string how)
+    {
+        switch (how)
+        {
+            case "flipped body":
+                // Entry 20.
+                device.Flip(path, SegmentHeader.SizeBytes + (8 * 368) + 200, 1);
+                break;
+            case "flipped header":
+                device.Flip(path, 30, 1);
+                break;
+            case "cut short":
+                device.SetLength(path, SegmentHeader.SizeBytes + (8 * 368) + 100);
+                break;
+            default:
+                device.Delete(path);
+                break;
+        }
+    }
+}
