@@ -150,11 +150,11 @@ internal sealed class SnapshotSender(
         using var call = new Peer.PeerClient(channel).InstallSnapshot(cancellationToken: patience.Token);
         try
         {
-            await call.RequestStream.WriteAsync(new InstallSnapshotRequest { Offer = offer }, patience.Token);
-            var begin = await ReadAsync(call.ResponseStream, patience.Token);
-            attempts.Began((long)begin.ReceivedBytes);
-
             // Reading goes on beside writing: when the follower ends the call, this is where its reason arrives.
+            var answer = ReadAsync(call.ResponseStream, patience.Token);
+            await OfferAsync(call.RequestStream, offer, answer, patience.Token);
+            var begin = await answer;
+            attempts.Began((long)begin.ReceivedBytes);
             var end = ReadAsync(call.ResponseStream, patience.Token);
             await SendChunksAsync(call.RequestStream, data, (long)begin.ReceivedBytes, patience, end);
             patience.CancelAfter(InstallLimit);
@@ -166,6 +166,23 @@ internal sealed class SnapshotSender(
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             throw PeerTransfer.Refuse(StatusCode.DeadlineExceeded, $"{to.Name} did not answer in time.");
+        }
+    }
+
+    private static async Task OfferAsync(
+        IClientStreamWriter<InstallSnapshotRequest> writer,
+        SnapshotOffer offer,
+        Task<InstallSnapshotResponse> answer,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            await writer.WriteAsync(new InstallSnapshotRequest { Offer = offer }, cancellationToken);
+        }
+        catch (Exception failure) when (failure is RpcException or InvalidOperationException)
+        {
+            // As below: refused before the write has returned.
+            await answer;
         }
     }
 

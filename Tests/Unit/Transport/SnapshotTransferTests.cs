@@ -138,7 +138,7 @@ public sealed class SnapshotTransferTests
         await using var nodes = await TestNodes.StartAsync(2);
         var message = Message(group: 77);
         using var call = nodes.Dial(2).InstallSnapshot(cancellationToken: Stop);
-        await call.RequestStream.WriteAsync(new InstallSnapshotRequest { Offer = Offer(message, [1]) }, Stop);
+        await GiveAsync(call, new InstallSnapshotRequest { Offer = Offer(message, [1]) });
 
         Assert.Equal(StatusCode.NotFound, await EndAsync(call));
         Assert.False(await SendAsync(nodes, message, [1]));
@@ -151,7 +151,7 @@ public sealed class SnapshotTransferTests
         await using var nodes = await TestNodes.StartAsync(2);
         nodes.Gates[1].Term = 6;
         using var call = nodes.Dial(2).InstallSnapshot(cancellationToken: Stop);
-        await call.RequestStream.WriteAsync(new InstallSnapshotRequest { Offer = Offer(Message(), [1]) }, Stop);
+        await GiveAsync(call, new InstallSnapshotRequest { Offer = Offer(Message(), [1]) });
 
         Assert.True(await call.ResponseStream.MoveNext(Stop));
         Assert.Equal(6, call.ResponseStream.Current.Term);
@@ -213,7 +213,7 @@ public sealed class SnapshotTransferTests
         foreach (var request in requests)
         {
             using var call = nodes.Dial(2).InstallSnapshot(cancellationToken: Stop);
-            await call.RequestStream.WriteAsync(request, Stop);
+            await GiveAsync(call, request);
             Assert.Equal(StatusCode.InvalidArgument, await EndAsync(call));
         }
     }
@@ -230,8 +230,7 @@ public sealed class SnapshotTransferTests
         Assert.Equal(StatusCode.Aborted, await EndAsync(older));
 
         using var late = nodes.Dial(2).InstallSnapshot(cancellationToken: Stop);
-        await late.RequestStream.WriteAsync(
-            new InstallSnapshotRequest { Offer = Offer(Message(), [1, 2, 3]) }, Stop);
+        await GiveAsync(late, new InstallSnapshotRequest { Offer = Offer(Message(), [1, 2, 3]) });
         Assert.Equal(StatusCode.Aborted, await EndAsync(late));
 
         await GiveAsync(newer, Chunk(0, [4, 5]));
@@ -403,12 +402,12 @@ public sealed class SnapshotTransferTests
     }
 
     /// <summary>
-    /// The follower may end the call on this chunk, before the write has returned; what counts is its answer.
+    /// The follower may end the call on this request, before the write has returned; what counts is its answer.
     /// </summary>
     private static async Task GiveAsync(
         AsyncDuplexStreamingCall<InstallSnapshotRequest, InstallSnapshotResponse> call,
-        InstallSnapshotRequest chunk) =>
-        await Xunit.Record.ExceptionAsync(() => call.RequestStream.WriteAsync(chunk, Stop));
+        InstallSnapshotRequest request) =>
+        await Xunit.Record.ExceptionAsync(() => call.RequestStream.WriteAsync(request, Stop));
 
     private static async Task<StatusCode> EndAsync(
         AsyncDuplexStreamingCall<InstallSnapshotRequest, InstallSnapshotResponse> call) =>

@@ -14,6 +14,9 @@ internal sealed class TestGate(int node) : IPeerGate
 
     public Dictionary<int, TestEntries> Sources { get; } = [];
 
+    /// <summary>Stands in for all sources when it is set.</summary>
+    public IEntrySource? Log { get; set; }
+
     public Func<PeerMessage, (bool Installed, long Term)> Install { get; set; } = message => (true, message.Term);
 
     public string WhyNot { get; set; } = "";
@@ -51,5 +54,5 @@ internal sealed class TestGate(int node) : IPeerGate
         done(installed, term);
     }
 
-    public IEntrySource? FindEntries(GroupId group) => Sources.GetValueOrDefault(group.Value);
+    public IEntrySource? FindEntries(GroupId group) => Log ?? Sources.GetValueOrDefault(group.Value);
 }

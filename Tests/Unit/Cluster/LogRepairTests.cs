@@ -1,0 +1,102 @@
+using Broker.Cluster;
+using Broker.Domain;
+using Broker.Storage;
+using Broker.Tests.Unit.PeerStreams;
+using Broker.Tests.Unit.Storage;
+using Broker.Transport;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Broker.Tests.Unit.Membership;
+
+/// <summary>A damaged segment of a real log is mended with the entries of another real log, over loopback.</summary>
+public sealed class LogRepairTests
+{
+    private const int DamagedOffset = 5_000;
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_damaged_segment_is_mended_over_the_wire_and_stays_so()
+    {
+        var (mine, theirs) = (new LogFixture(seed: 1), new LogFixture(seed: 2));
+        SmallLog.Write(mine);
+        SmallLog.Write(theirs);
+        mine.Device.Flip(mine.SegmentPath(1), DamagedOffset, 1);
+        await using var nodes = await TestNodes.StartAsync(2);
+        using var peer = theirs.Open();
+        nodes.Gates[1].Log = new LogSource(peer);
+        using (var log = mine.Open())
+        {
+            Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+
+            Assert.Equal((1, 0), await RepairOf(log, nodes).MendAllAsync(Stop));
+
+            Assert.True(LogFixture.ReadAll(log).Zip(SmallLog.Entries, LogFixture.AreSame).All(same => same));
+            Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+            Assert.Equal((0, 0), await RepairOf(log, nodes).MendAllAsync(Stop));
+        }
+
+        using var again = mine.Open();
+        Assert.Equal(SmallLog.LastIndex, LogFixture.ReadAll(again).Count);
+    }
+
+    [Fact]
+    public async Task A_segment_that_is_damaged_at_the_peer_too_waits_for_another_peer()
+    {
+        var (mine, theirs, others) = (new LogFixture(seed: 1), new LogFixture(seed: 2), new LogFixture(seed: 3));
+        foreach (var fixture in new[] { mine, theirs, others })
+        {
+            SmallLog.Write(fixture);
+        }
+
+        mine.Device.Flip(mine.SegmentPath(1), DamagedOffset, 1);
+        theirs.Device.Flip(theirs.SegmentPath(1), DamagedOffset, 1);
+        await using var nodes = await TestNodes.StartAsync(3);
+        using var damaged = theirs.Open();
+        using var intact = others.Open();
+        using var log = mine.Open();
+        nodes.Gates[1].Log = new LogSource(damaged);
+        nodes.Gates[2].Log = new LogSource(damaged);
+        Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+
+        Assert.Equal((0, 1), await RepairOf(log, nodes).MendAllAsync(Stop));
+        nodes.Gates[2].Log = new LogSource(intact);
+        Assert.Equal((1, 0), await RepairOf(log, nodes).MendAllAsync(Stop));
+        Assert.Equal(SmallLog.LastIndex, LogFixture.ReadAll(log).Count);
+    }
+
+    private static SegmentRepair RepairOf(GroupLog log, TestNodes nodes) => new(
+        [new Repairable(log)],
+        [.. Enumerable.Range(2, nodes.Transports.Count - 1).Select(node => new NodeId(node))],
+        nodes.Transports[0].FetchEntriesAsync,
+        TimeProvider.System,
+        new Random(1),
+        NullLogger.Instance);
+
+    private sealed class Repairable(GroupLog log) : IRepairable
+    {
+        public GroupId Group => LogFixture.Group;
+
+        public IReadOnlyList<DamagedSegment> DamagedSegments =>
+        [
+            .. log.SealedSegments.Where(static segment => segment.IsDamaged).Select(static segment =>
+                new DamagedSegment(segment.First, new LogPosition(segment.Last, SmallLog.Voted.Term))),
+        ];
+
+        public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries) =>
+            log.ReplaceSegment(first, entries);
+    }
+
+    private sealed class LogSource(GroupLog log) : IEntrySource
+    {
+        public LogIndex FirstIndex => log.FirstIndex;
+
+        public LogIndex CommittedIndex => log.LastIndex;
+
+        public Term TermAt(LogIndex index) => SmallLog.Voted.Term;
+
+        public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
+            log.Read(from, to, maxBytes, into);
+    }
+}
