@@ -54,6 +54,12 @@ internal sealed class SnapshotInbox : IDisposable
                     throw PeerTransfer.Refuse(StatusCode.Aborted, "A leader of a newer term sends its snapshot.");
                 }
 
+                // A leader's base never goes back, so this offer was overtaken by a later one of the same leader.
+                if (arrival.Message.Term == offer.Message.Term && arrival.Message.LogIndex > offer.Message.LogIndex)
+                {
+                    throw PeerTransfer.Refuse(StatusCode.Aborted, "A newer snapshot is on its way already.");
+                }
+
                 if (arrival.IsSameAs(offer))
                 {
                     arrival.Own(owner, offer.Message, _time.GetTimestamp());

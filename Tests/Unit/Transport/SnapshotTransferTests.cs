@@ -218,13 +218,15 @@ public sealed class SnapshotTransferTests
         }
     }
 
-    [Fact]
-    public async Task A_newer_offer_ends_the_older_one_and_never_the_other_way_round()
+    [Theory]
+    [InlineData(6, 100)]
+    [InlineData(5, 101)]
+    public async Task A_newer_offer_ends_the_older_one_and_never_the_other_way_round(long term, long index)
     {
         await using var nodes = await TestNodes.StartAsync(2);
         using var older = await OfferAsync(nodes, Offer(Message(), [1, 2, 3]), expectedBegin: 0);
         await GiveAsync(older, Chunk(0, [1]));
-        using var newer = await OfferAsync(nodes, Offer(Message(term: 6), [4, 5]), expectedBegin: 0);
+        using var newer = await OfferAsync(nodes, Offer(Message(term: term, index: index), [4, 5]), expectedBegin: 0);
 
         await GiveAsync(older, Chunk(1, [2]));
         Assert.Equal(StatusCode.Aborted, await EndAsync(older));
