@@ -25,6 +25,7 @@ internal sealed class History(World world)
     private readonly List<Entry> _log = [];
     private readonly Dictionary<LogIndex, ulong> _states = [];
     private readonly Dictionary<long, (string Topic, long Offset)> _stored = [];
+    private readonly Dictionary<string, long> _nextOffsets = [];
     private readonly HashSet<long> _refused = [];
 
     public int Acknowledged => _acknowledged.Count;
@@ -144,15 +145,40 @@ internal sealed class History(World world)
         }
     }
 
-    /// <summary>A record is stored: once, and not when its publisher was told that nothing is.</summary>
-    public void CheckStored(SimulatedNode node, string topic, long offset, long number)
+    /// <summary>
+    /// A snapshot gives the state that applying the entries up to there gave others. Only commands change it, so it is
+    /// that of the last of them.
+    /// </summary>
+    public void CheckRestored(SimulatedNode node, LogIndex index, ulong hash)
+    {
+        World.Check(index.Value <= _committed.Count, $"node {node.Id} restores entry {index}, which nobody applied");
+        while (index > LogIndex.None && !_states.ContainsKey(index))
+        {
+            index = index.Previous();
+        }
+
+        if (index > LogIndex.None)
+        {
+            CheckState(node, index, hash);
+        }
+    }
+
+    /// <summary>
+    /// A batch is stored: once, at the end of its topic, and not when its publisher was told that nothing is.
+    /// </summary>
+    public void CheckStored(SimulatedNode node, string topic, long offset, int count, long number)
     {
         World.Check(!_refused.Contains(number), $"node {node.Id} stores publish {number}, which was refused");
         if (!_stored.TryAdd(number, (topic, offset)))
         {
             World.Check(
                 _stored[number] == (topic, offset), $"publish {number} is stored at {_stored[number]} and {offset}");
+            return;
         }
+
+        var expected = _nextOffsets.GetValueOrDefault(topic);
+        World.Check(offset == expected, $"node {node.Id} gives {topic} offset {offset} after {expected - 1}");
+        _nextOffsets[topic] = expected + count;
     }
 
     public void NoteRefused(long number)

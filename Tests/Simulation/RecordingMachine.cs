@@ -12,7 +12,6 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     private readonly World _world;
     private readonly ReplicaNode _node;
     private readonly TopicStateMachine _topics;
-    private readonly Dictionary<string, long> _nextOffsets = [];
 
     public RecordingMachine(World world, ReplicaNode node)
     {
@@ -38,7 +37,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);
 
-    public void Restore(ReadOnlySpan<byte> snapshot) => _topics.Restore(snapshot);
+    public void Restore(ReadOnlySpan<byte> snapshot)
+    {
+        _topics.Restore(snapshot);
+        _node.NoteRestored(this);
+    }
 
     public bool TryWriteIndex(
         LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body) =>
@@ -52,13 +55,9 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
     {
-        var expected = _nextOffsets.GetValueOrDefault(topic);
-        World.Check(baseOffset == expected, $"node {_node.Id} gives {topic} offset {baseOffset} after {expected - 1}");
-        _nextOffsets[topic] = expected + count;
-
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
-        _world.History.CheckStored(_node, topic, baseOffset, number);
+        _world.History.CheckStored(_node, topic, baseOffset, count, number);
     }
 
     public void OnRestored()

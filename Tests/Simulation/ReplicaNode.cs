@@ -131,6 +131,16 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         }
     }
 
+    /// <summary>The state has been replaced by that of the snapshot at the log's base.</summary>
+    public void NoteRestored(RecordingMachine machine)
+    {
+        if (_group is not null)
+        {
+            _checkedIndex = _log!.Base.Index;
+            World.History.CheckRestored(this, _checkedIndex, machine.StateHash);
+        }
+    }
+
     public void Send(NodeId to, PeerMessage message)
     {
         var raft = PeerMessageMapper.FromWire(message, out _);
@@ -160,7 +170,6 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     protected override void OnStart()
     {
         OpenLog();
-        _checkedIndex = LogIndex.None;
         _isPumpScheduled = false;
         _group = new ReplicaGroup(
             Group,
@@ -176,6 +185,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             NullLogger.Instance);
         _group.OnInput(_ => SchedulePump());
         _status = _group.Status;
+        _checkedIndex = _status.AppliedIndex;
+        World.History.CheckRestored(this, _checkedIndex, _group.Machine.StateHash);
         Say($"starts with {_durable.Count} entries, {DurableHardState}");
     }
 
