@@ -46,27 +46,25 @@ internal sealed class Faults(World world)
             return;
         }
 
+        if (Random.Next(2) == 0)
+        {
+            Mute(node);
+            return;
+        }
+
         world.Scheduler.After(Random.NextInt64(2 * world.Scenario.NetworkDelayMaxUs), () =>
         {
             if (!_isOver && node.IsLeader)
             {
-                if (Random.Next(2) == 0)
-                {
-                    Count(Figure.CrashOfNewLeader);
-                    Crash(node);
-                }
-                else
-                {
-                    Count(Figure.IsolatedNewLeader);
-                    Isolate(node);
-                }
+                CrashOrIsolate(node);
             }
         });
     }
 
-    public void OnTruncation(SimulatedNode node)
+    /// <summary>A write begins that has several steps, whose order matters.</summary>
+    public void OnDelicateWrite(SimulatedNode node)
     {
-        if (!_isOver && Random.NextDouble() < world.Scenario.UnluckyTruncationRate)
+        if (!_isOver && Random.NextDouble() < world.Scenario.UnluckyWriteRate)
         {
             world.Scheduler.After(Random.NextInt64(world.Scenario.FlushMinUs), () =>
             {
@@ -129,6 +127,33 @@ internal sealed class Faults(World world)
                 Victim.Propose(100);
                 break;
         }
+    }
+
+    private void CrashOrIsolate(SimulatedNode leader)
+    {
+        if (Random.Next(2) == 0)
+        {
+            Count(Figure.CrashOfNewLeader);
+            Crash(leader);
+        }
+        else
+        {
+            Count(Figure.IsolatedNewLeader);
+            Isolate(leader);
+        }
+    }
+
+    /// <summary>
+    /// A new leader gets out its first few messages with entries and no more, and still hears the answers: its entries
+    /// are on some disks, and nobody else knows which (Raft thesis, figure 3.7).
+    /// </summary>
+    private void Mute(SimulatedNode leader)
+    {
+        Say($"mutes {leader.Id}");
+        Count(Figure.MutedNewLeader);
+        world.Network.MuteAfter(leader.Id.Value, Random.Next(5));
+        world.Scheduler.After(
+            Random.NextInt64(500_000, 3_000_000), () => world.Network.Unmute(leader.Id.Value));
     }
 
     private void Crash(SimulatedNode node)

@@ -26,6 +26,7 @@ internal enum Figure
     Pause,
     IsolatedNode,
     IsolatedNewLeader,
+    MutedNewLeader,
     Partition,
     OneWayCut,
     MessageLost,

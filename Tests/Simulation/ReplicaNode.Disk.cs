@@ -38,9 +38,9 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(_write is null, $"node {Id} has one write at a time");
         _write = write;
         ScheduleFlush();
-        if (write.TruncateFrom is not null)
+        if (write.TruncateFrom is not null || (write.HardState is not null && write.Entries.Count > 0))
         {
-            World.Faults.OnTruncation(this);
+            World.Faults.OnDelicateWrite(this);
         }
     }
 

@@ -40,13 +40,15 @@ internal sealed record Scenario
     public required double NoticeRate { get; init; }
 
     /// <summary>
-    /// How often a new leader crashes or is cut off within moments, its first entries half spread: what Raft's figure 8
-    /// needs.
+    /// How often a new leader crashes, is cut off or falls silent within moments, its first entries half spread: what
+    /// Raft's figure 8 needs.
     /// </summary>
     public required double UnluckyLeaderRate { get; init; }
 
-    /// <summary>How often a replica crashes while it truncates its log.</summary>
-    public required double UnluckyTruncationRate { get; init; }
+    /// <summary>
+    /// How often a replica crashes while it truncates its log, or writes entries together with their term.
+    /// </summary>
+    public required double UnluckyWriteRate { get; init; }
 
     /// <summary>Small segments begin often.</summary>
     public required int SegmentBytes { get; init; }
@@ -74,7 +76,7 @@ internal sealed record Scenario
             MaxUncommittedBytes = Pick(random, 2_000, 100_000),
             NoticeRate = Pick(random, 0.0, 0.7, 1.0),
             UnluckyLeaderRate = Pick(random, 0, 0, 0.7),
-            UnluckyTruncationRate = Pick(random, 0, 0.2, 0.7),
+            UnluckyWriteRate = Pick(random, 0, 0.2, 0.7),
             SegmentBytes = Pick(random, 8 * 1024, 16 * 1024, 64 * 1024),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
         };

@@ -1,3 +1,4 @@
+using Broker.Consensus;
 using Broker.Domain;
 using Google.Protobuf;
 
@@ -14,6 +15,9 @@ internal sealed class SimulatedNetwork(World world)
 
     private readonly HashSet<(int From, int To)> _cut = [];
 
+    /// <summary>Nodes that fall silent after so many more messages with entries; they go on hearing.</summary>
+    private readonly Dictionary<int, int> _mutedAfter = [];
+
     /// <summary>When the last message of a stream arrives: none overtakes it.</summary>
     private readonly Dictionary<(int From, int To), long> _lastArrivalUs = [];
 
@@ -28,7 +32,7 @@ internal sealed class SimulatedNetwork(World world)
     public void Send(Packet packet)
     {
         var link = (packet.Message.From.Value, packet.Message.To.Value);
-        if (_cut.Contains(link))
+        if (_cut.Contains(link) || IsMuted(packet.Message))
         {
             return;
         }
@@ -80,9 +84,26 @@ internal sealed class SimulatedNetwork(World world)
         }
     }
 
+    /// <summary>The node's messages get stuck, all of them after so many that carry entries.</summary>
+    public void MuteAfter(int node, int messages) => _mutedAfter[node] = messages;
+
+    /// <summary>What got stuck is lost: the streams break.</summary>
+    public void Unmute(int node)
+    {
+        if (_mutedAfter.Remove(node))
+        {
+            BreakAll(node);
+        }
+    }
+
     public void Heal()
     {
         IsHealed = true;
+        foreach (var node in _mutedAfter.Keys.Order().ToArray())
+        {
+            Unmute(node);
+        }
+
         Mend();
     }
 
@@ -101,6 +122,18 @@ internal sealed class SimulatedNetwork(World world)
         {
             TellReachable(node, other.Id.Value);
         }
+    }
+
+    private bool IsMuted(RaftMessage message)
+    {
+        var node = message.From.Value;
+        if (!_mutedAfter.TryGetValue(node, out var left) || left == 0)
+        {
+            return _mutedAfter.ContainsKey(node);
+        }
+
+        _mutedAfter[node] = left - (message.EntryCount > 0 ? 1 : 0);
+        return false;
     }
 
     private void Break(int left, int right)
