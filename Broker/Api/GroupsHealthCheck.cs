@@ -34,6 +34,7 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
         Add(condition.IsPassive && !condition.IsLost, "catches up after it lost its log");
         Add(condition.IsFenced, "fetches the damaged end of its log");
         Add(condition.DamagedSegments > 0, $"has {condition.DamagedSegments} damaged segments to repair");
+        Add(condition.DamagedIndexes > 0, $"makes {condition.DamagedIndexes} damaged index files anew");
         Add(condition.IsApplyBlocked, "cannot read the next entry to apply");
         Add(condition.IsDiskFull, "waits for space on the disk");
         return string.Join(", ", words);

@@ -22,6 +22,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly ClusterFormation _formation;
     private readonly LeaderBalancer _balancer;
     private readonly SegmentRepair _repair;
+    private readonly Scrubber _scrubber;
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _background = [];
     private readonly ILogger _logger;
@@ -77,6 +78,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
         _repair = MakeRepair(time);
+        _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
     }
 
@@ -112,6 +114,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _background.Add(Task.Run(() => _formation.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _balancer.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _repair.RunAsync(_stopping.Token)));
+        _background.Add(Task.Run(() => _scrubber.RunAsync(_stopping.Token)));
     }
 
     /// <summary>Takes leave of the peers; the node serves what is local until it is disposed of.</summary>

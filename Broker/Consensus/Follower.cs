@@ -22,6 +22,12 @@ internal sealed class Follower(NodeId id, bool isVoter, LogIndex nextIndex, long
     /// <summary>It has lost its log and has not accepted that it is a learner anew.</summary>
     public ReplicaLoss? Loss { get; set; }
 
+    /// <summary>Names the fence that it told of last; 0 when it knows what it wanted to know.</summary>
+    public long FenceNumber { get; set; }
+
+    /// <summary>The leader's last entry when it heard of that fence.</summary>
+    public LogIndex FenceEnd { get; set; }
+
     public LogIndex MatchIndex { get; private set; }
 
     /// <summary>Always above MatchIndex.</summary>

@@ -19,10 +19,10 @@ namespace Broker.Consensus;
 /// request's Term, a refused one tells the voter's own.</description></item>
 /// <item><term>Heartbeat</term><description>CommitIndex: the leader's, clamped to what this follower has
 /// acknowledged. Context: to a voter, the round of reads that its answer confirms, 0 for none; with LearnerSince, the
-/// loss that this ends.</description></item>
+/// loss or the fence that this ends.</description></item>
 /// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Context:
-/// the heartbeat's. Reject without Lost: the answer to a leader of an older term, of which only Term
-/// counts.</description></item>
+/// the heartbeat's, or the number of the fence that the sender tells of. Reject without Lost: the answer to a leader of
+/// an older term, of which only Term counts.</description></item>
 /// <item><term>InstallSnapshot</term><description>LogIndex, LogTerm: the snapshot's position, the leader's base.
 /// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
@@ -64,7 +64,8 @@ public sealed class RaftMessage
 
     /// <summary>
     /// Of a Heartbeat: the receiver, which reported the loss that Context numbers, has been made a learner anew by the
-    /// configuration at this index, which has committed. 0 otherwise.
+    /// configuration at this index, which has committed; or the last entry of the leader when it heard of the
+    /// receiver's fence, which Context numbers. 0 otherwise.
     /// </summary>
     public LogIndex LearnerSince { get; init; }
 

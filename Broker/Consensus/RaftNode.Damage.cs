@@ -6,7 +6,10 @@ namespace Broker.Consensus;
 /// Replicas whose disk has lost something that they may have acknowledged. Raft assumes that this cannot happen (thesis
 /// 3.8); so such a replica gives no vote that could bring a leader to power that lacks it too.
 /// <para>Fenced: the log lost its end, the vote is known. It votes for those whose log reaches the fence, appends and
-/// acknowledges, and is a replica as any other once its log reaches the fence again.</para>
+/// acknowledges, and is a replica as any other once its log reaches the fence again. A fence may be a bound far above
+/// what there ever was (the file is gone that knew); so it falls, too, when the log holds all that a leader had when it
+/// heard of this fence: whatever this replica had acknowledged and was committed is among that (Leader Completeness,
+/// Raft thesis 3.6.3).</para>
 /// <para>Lost: log or vote are gone altogether. It takes part in nothing until a leader that has heard of the loss has
 /// made it a learner anew. Then it is passive: it appends and acknowledges, and gives no vote until it holds that
 /// configuration and knows it to be committed. By then it holds all that it had acknowledged and that was committed:
@@ -24,6 +27,16 @@ public sealed partial class RaftNode
 
     private LogPosition _fence;
     private bool _fenceChanged;
+
+    /// <summary>This replica's fence, drawn anew at each start, so that no answer to an older one is taken for
+    /// its.</summary>
+    private long _fenceNumber;
+
+    /// <summary>What a leader had when it heard of this fence; none while no answer has come.</summary>
+    private LogIndex _fenceEnd;
+
+    /// <summary>Every other answer tells of the fence, so that reads are confirmed meanwhile.</summary>
+    private bool _tellsFence;
 
     /// <summary>See <see cref="HardState.PassiveUntil"/>.</summary>
     private LogIndex _passiveUntil;
@@ -50,14 +63,60 @@ public sealed partial class RaftNode
             Invariant.Check(initial.LastIndex == LogIndex.None, "a replica that has lost its log begins without one");
             _lossNumber = _random.NextInt64(FirstLossNumber, long.MaxValue);
         }
+
+        if (IsFenced)
+        {
+            _fenceNumber = _random.NextInt64(FirstLossNumber, long.MaxValue);
+        }
     }
 
     private void LiftFenceWhenReached()
     {
-        if (IsFenced && MatchIndex >= _log.BaseIndex && new LogPosition(MatchIndex, TermAt(MatchIndex)) >= _fence)
+        if (!IsFenced || MatchIndex < _log.BaseIndex)
+        {
+            return;
+        }
+
+        var isPastLeadersEnd = _fenceEnd > LogIndex.None && MatchIndex >= _fenceEnd;
+        if (isPastLeadersEnd || new LogPosition(MatchIndex, TermAt(MatchIndex)) >= _fence)
         {
             _fence = LogPosition.None;
             _fenceChanged = true;
+        }
+    }
+
+    /// <summary>
+    /// What the answer to a heartbeat carries as its context. The answer to the heartbeat that names this fence carries
+    /// nothing: then the leader knows that it has been heard.
+    /// </summary>
+    private long TakeFenceAnswer(RaftMessage heartbeat)
+    {
+        if (!IsFenced)
+        {
+            return heartbeat.Context;
+        }
+
+        if (heartbeat.Context == _fenceNumber)
+        {
+            _fenceEnd = heartbeat.LearnerSince;
+            return 0;
+        }
+
+        _tellsFence = !_tellsFence;
+        return _fenceEnd == LogIndex.None && _tellsFence ? _fenceNumber : heartbeat.Context;
+    }
+
+    /// <summary>
+    /// Only an answer that names the fence was sent after the follower's start: whatever it had acknowledged before is
+    /// in this leader's log by now.
+    /// </summary>
+    private void HearOfFence(Follower follower, long number)
+    {
+        var isOldLoss = FindLoss(follower.Id)?.Number == number;
+        if (follower.FenceNumber != number && !isOldLoss)
+        {
+            follower.FenceNumber = number;
+            follower.FenceEnd = _log.LastIndex;
         }
     }
 
@@ -139,7 +198,7 @@ public sealed partial class RaftNode
         follower.Loss is not null && !AwaitsChange(follower) && follower.LearnerSince <= _commitIndex;
 
     /// <summary>The follower gives back the number of its loss without complaint: it is passive, on its disk.</summary>
-    private void EndLossWhenAccepted(Follower follower, long context)
+    private bool EndLossWhenAccepted(Follower follower, long context)
     {
         if (follower.Loss is { } loss && context == loss.Number)
         {
@@ -147,6 +206,9 @@ public sealed partial class RaftNode
             follower.Loss = null;
             follower.ForgetMatch(_log.LastIndex.Next());
             _replicationDue = true;
+            return true;
         }
+
+        return false;
     }
 }

@@ -177,6 +177,7 @@ public sealed partial class RaftNode
             return;
         }
 
+        var context = TakeFenceAnswer(message);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
         CommitAsFollower();
         Send(new RaftMessage
@@ -186,7 +187,7 @@ public sealed partial class RaftNode
             To = message.From,
             Term = Term,
             LogIndex = MatchIndex,
-            Context = message.Context,
+            Context = context,
         });
     }
 

@@ -133,6 +133,7 @@ public sealed partial class RaftNode
     private void SendHeartbeat(Follower follower, long readRound)
     {
         var isOffer = IsMadeLearnerAnew(follower);
+        var isFenceAnswer = !isOffer && follower.FenceNumber != 0;
         Send(new RaftMessage
         {
             Kind = RaftMessageKind.Heartbeat,
@@ -140,8 +141,8 @@ public sealed partial class RaftNode
             To = follower.Id,
             Term = Term,
             CommitIndex = LogIndex.Min(follower.MatchIndex, _commitIndex),
-            LearnerSince = isOffer ? follower.LearnerSince : LogIndex.None,
-            Context = isOffer ? follower.Loss!.Number : readRound,
+            LearnerSince = isOffer ? follower.LearnerSince : isFenceAnswer ? follower.FenceEnd : LogIndex.None,
+            Context = isOffer ? follower.Loss!.Number : isFenceAnswer ? follower.FenceNumber : readRound,
         });
     }
 
@@ -346,14 +347,23 @@ public sealed partial class RaftNode
             return;
         }
 
-        EndLossWhenAccepted(follower, message.Context);
+        var isLossOver = EndLossWhenAccepted(follower, message.Context);
         if (follower.Loss is not null)
         {
             // Told before the loss.
             return;
         }
 
-        ConfirmReads(follower, message.Context);
+        if (message.Context < FirstLossNumber)
+        {
+            follower.FenceNumber = 0;
+            ConfirmReads(follower, message.Context);
+        }
+        else if (!isLossOver)
+        {
+            HearOfFence(follower, message.Context);
+        }
+
         Acknowledge(follower, message.LogIndex);
         if (Role != RaftRole.Leader || follower.IsInstalling)
         {

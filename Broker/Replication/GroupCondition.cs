@@ -12,6 +12,7 @@ namespace Broker.Replication;
 /// <param name="IsApplyBlocked">An entry that is to be applied cannot be read.</param>
 /// <param name="IsDiskFull">The log waits for space.</param>
 /// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
+/// <param name="DamagedIndexes">Index files of segments that are being made anew.</param>
 public sealed record GroupCondition(
     LogIndex BaseIndex,
     LogIndex SnapshotIndex,
@@ -21,8 +22,10 @@ public sealed record GroupCondition(
     bool IsPassive,
     bool IsApplyBlocked,
     bool IsDiskFull,
-    int DamagedSegments)
+    int DamagedSegments,
+    int DamagedIndexes)
 {
     /// <summary>Nothing is wrong with this replica.</summary>
-    public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull || DamagedSegments > 0);
+    public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull)
+        && DamagedSegments + DamagedIndexes == 0;
 }

@@ -62,6 +62,12 @@ public interface IStateMachine
     /// </exception>
     void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory);
 
+    /// <summary>
+    /// A machine of the same kind and bounds in its initial state, which tells nobody what it applies: on it an index
+    /// file that was damaged is made anew.
+    /// </summary>
+    IStateMachine MakeShadow();
+
     /// <summary>The log was dropped through here, with its index files.</summary>
     void DropIndexes(LogIndex through);
 }

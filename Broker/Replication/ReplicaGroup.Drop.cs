@@ -55,6 +55,11 @@ public sealed partial class ReplicaGroup
         _dropping = null;
         _snapshots.RemoveAll(index => index < through);
         _machine.DropIndexes(through);
+        foreach (var first in _directoryCrc32Cs.Keys.Where(first => first <= through).ToList())
+        {
+            _directoryCrc32Cs.Remove(first);
+        }
+
         ReplicationLog.Dropped(_logger, Id.Value, through.Value);
         _conditionIsStale = true;
     }

@@ -39,6 +39,7 @@ public sealed partial class ReplicaGroup
         // Storage opens a log with a base only when the snapshot at it can be read.
         Invariant.Check(_log.Base.Index == LogIndex.None, "a log that begins after 1 has a snapshot to begin with");
         _machine.Restore([]);
+        _directoryCrc32Cs.Clear();
     }
 
     /// <summary>The first entry of the first segment without an index file; beyond all, when each has one.</summary>
@@ -72,12 +73,15 @@ public sealed partial class ReplicaGroup
         try
         {
             _machine.Restore(snapshot.Data.Span);
+            _directoryCrc32Cs.Clear();
             foreach (var segment in segments)
             {
                 if (_machine.KeepsIndexes && segment.Last <= at)
                 {
                     reached = segment.First;
-                    _machine.UseIndex(segment.First, segment.Last, _foundIndexes[segment.First]);
+                    var directory = _foundIndexes[segment.First];
+                    _machine.UseIndex(segment.First, segment.Last, directory);
+                    _directoryCrc32Cs[segment.First] = Crc32C.Compute(directory.Span);
                 }
             }
         }

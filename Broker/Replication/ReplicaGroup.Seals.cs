@@ -207,6 +207,7 @@ public sealed partial class ReplicaGroup
         try
         {
             _machine.UseIndex(segment.First, segment.Last, directory);
+            _directoryCrc32Cs[segment.First] = Crc32C.Compute(directory.Span);
             return null;
         }
         catch (InvalidDataException unusable)

@@ -108,6 +108,7 @@ public sealed partial class ReplicaGroup
         _applied = snapshot.Position.Index;
         _appliedConfiguration = snapshot.Configuration;
         _toIndex.Clear();
+        _directoryCrc32Cs.Clear();
         _sealsAhead.Clear();
         _snapshots.Clear();
         _snapshots.Add(_applied);

@@ -31,6 +31,7 @@ public sealed partial class ReplicaGroup
 
         _upkeepDueMs = now + UpkeepMs;
         ConsiderDrop();
+        ConsiderIndexRepair(now);
         ApproachDesiredVoters();
         ConsiderHandingOver(now);
         HandleReady(NoEntries);
@@ -111,7 +112,8 @@ public sealed partial class ReplicaGroup
             _raft.IsPassive,
             IsApplyBlocked,
             _isDiskFull,
-            damaged);
+            damaged,
+            CountDamagedIndexes());
     }
 
     private void RefreshCondition()

@@ -87,9 +87,7 @@ public sealed partial class ReplicaGroup
     /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
     public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
 
-    /// <summary>
-    /// Whether a <see cref="Pump"/> is due even without input: a heartbeat, an election timeout, upkeep.
-    /// </summary>
+    /// <summary>Whether a <see cref="Pump"/> is due without input: a heartbeat, an election, upkeep.</summary>
     public bool IsDue => NowMs() >= Math.Min(_raft.NextDeadlineMs, _upkeepDueMs);
 
     /// <summary>

@@ -95,4 +95,15 @@ internal static partial class ReplicationLog
 
     [LoggerMessage(1121, LogLevel.Warning, "Group {Group} hands leadership to node {Node}: {Reason}")]
     public static partial void HandingOver(ILogger logger, int group, int node, string reason);
+
+    [LoggerMessage(
+        1122, LogLevel.Warning, "Group {Group} makes the damaged index file of the segment {First}..{Last} anew")]
+    public static partial void RebuildingIndex(ILogger logger, int group, long first, long last);
+
+    [LoggerMessage(
+        1123,
+        LogLevel.Error,
+        "Group {Group} cannot make the index file of the segment {First}..{Last} anew before the next start; until "
+        + "then its messages are read from other replicas")]
+    public static partial void IndexNotRebuilt(ILogger logger, int group, long first, long last);
 }

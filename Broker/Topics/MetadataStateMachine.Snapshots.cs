@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Immutable;
 using Broker.Client;
 using Broker.Domain;
+using Broker.Replication;
 
 namespace Broker.Topics;
 
@@ -94,6 +95,8 @@ public sealed partial class MetadataStateMachine
         Volatile.Write(ref _current, state);
         changed?.Invoke(state);
     }
+
+    public IStateMachine MakeShadow() => new MetadataStateMachine(static _ => { });
 
     public bool TryWriteIndex(
         LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body) => false;

@@ -1,5 +1,6 @@
 using System.Buffers;
 using Broker.Domain;
+using Broker.Replication;
 
 namespace Broker.Topics;
 
@@ -71,6 +72,9 @@ public sealed partial class TopicStateMachine
         _indexedThrough = LogIndex.Max(_indexedThrough, last);
         _firstNeededIsStale = true;
     }
+
+    public IStateMachine MakeShadow() =>
+        new TopicStateMachine(UnheardBatches.Instance, _maxTopics, _maxProducersPerTopic);
 
     public void DropIndexes(LogIndex through)
     {

@@ -50,6 +50,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
         _topics.UseIndex(first, last, directory);
 
+    public IStateMachine MakeShadow() => _topics.MakeShadow();
+
     public void DropIndexes(LogIndex through) => _topics.DropIndexes(through);
 
     public void OnAppended(

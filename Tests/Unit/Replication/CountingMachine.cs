@@ -48,5 +48,7 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
     public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
         topics.UseIndex(first, last, directory);
 
+    public IStateMachine MakeShadow() => topics.MakeShadow();
+
     public void DropIndexes(LogIndex through) => topics.DropIndexes(through);
 }

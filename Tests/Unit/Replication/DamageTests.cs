@@ -86,6 +86,27 @@ public sealed class DamageTests
     }
 
     [Fact]
+    public async Task A_replica_that_lost_the_end_of_its_log_is_whole_again_though_nothing_new_is_written()
+    {
+        var group = new TestGroup(3);
+        var batches = group.Publish(100);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        var term = leader.Status.Term;
+        var fenced = group.Replicas.First(replica => replica != leader);
+        fenced.Stop();
+        fenced.Device.Delete(fenced.PathOf(fenced.Files(".log").Last()));
+        fenced.Device.SyncFolder(TestReplica.Folder);
+        fenced.Start();
+        Assert.True(fenced.Status.Condition.IsFenced, "the loss is known");
+        Assert.True(fenced.Log.Fence.Index > leader.Status.LastIndex, "how much was lost is not known");
+        group.RunUntil(() => fenced.Status.Condition.IsWell, "it is well", seconds: 5);
+        Assert.Equal(term, leader.Status.Term);
+        Assert.Equal(LogPosition.None, fenced.Log.Fence);
+        Assert.Equal(batches, await fenced.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
     public async Task A_replica_with_a_damaged_segment_waits_for_its_repair_and_goes_on()
     {
         var group = new TestGroup(3);

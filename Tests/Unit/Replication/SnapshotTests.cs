@@ -45,6 +45,22 @@ public sealed class SnapshotTests
     }
 
     [Fact]
+    public async Task An_index_file_that_rots_is_made_anew_while_the_group_goes_on()
+    {
+        var group = new TestGroup(1);
+        var batches = group.Publish(300);
+        group.RunUntilEven();
+        group[1].Restart();
+        group.RunUntilEven();
+        var file = group[1].PathOf(group[1].Files(".idx").ElementAt(5));
+        group[1].Device.Flip(file, group[1].Device.Length(file) - 3_000, 0x10);
+        await Assert.ThrowsAsync<BrokerException>(() => group[1].ReadAllAsync(TestGroup.Topic));
+        group.Run(TimeSpan.FromSeconds(3));
+        Assert.Equal(batches, await group[1].ReadAllAsync(TestGroup.Topic));
+        Assert.True(group[1].Status.Condition.IsWell);
+    }
+
+    [Fact]
     public async Task Without_a_good_snapshot_the_whole_log_gives_the_same_state()
     {
         var group = new TestGroup(1);

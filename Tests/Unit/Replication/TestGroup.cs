@@ -83,7 +83,8 @@ internal sealed class TestGroup
             Step();
         }
 
-        Assert.Fail($"In {seconds} s it did not come about that {what}.");
+        var states = Replicas.Where(replica => replica.IsUp).Select(replica => $"{replica.Id}: {replica.Status}");
+        Assert.Fail($"In {seconds} s it did not come about that {what}.\n{string.Join('\n', states)}");
     }
 
     /// <summary>Steps until a task is done, whose continuations run on threads of the pool in real time.</summary>

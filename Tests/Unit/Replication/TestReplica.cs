@@ -31,6 +31,7 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
     private CountingMachine? _machine;
     private GroupLog? _log;
     private bool _isKnown;
+    private int _starts;
 
     public NodeId Id { get; } = new(number);
 
@@ -66,9 +67,9 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         topics.AttachIndexes(_log.Indexes.TryReadBody);
         _machine = new CountingMachine(topics);
         var options = new RaftOptions { Id = Id, Voters = cluster.Voters, PreferredLeader = cluster.Voters[0] };
+        var random = new Random(HashCode.Combine(number, ++_starts));
         _group = new ReplicaGroup(
-            Group1, options, _log, _machine, this, this, this, cluster.Time, new Random(number), Metrics,
-            NullLogger.Instance)
+            Group1, options, _log, _machine, this, this, this, cluster.Time, random, Metrics, NullLogger.Instance)
         {
             DesiredVoters = cluster.DesiredVoters,
         };
@@ -132,6 +133,19 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         }
 
         Group.Pump();
+    }
+
+    /// <summary>Reads all files at rest, as the node's scrubber does over time.</summary>
+    public void Scrub()
+    {
+        IScrubbed log = Log;
+        foreach (var item in log.ScrubItems())
+        {
+            for (var cursor = 0L; cursor != ScrubPiece.End;)
+            {
+                cursor = log.Verify(item, cursor, 64 * 1024).Next;
+            }
+        }
     }
 
     public IEnumerable<string> Files(string suffix) =>
