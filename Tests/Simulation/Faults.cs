@@ -78,7 +78,7 @@ internal sealed class Faults(World world)
 
     private void Inject()
     {
-        switch (Random.Next(15))
+        switch (Random.Next(18))
         {
             case 0 or 1:
                 Crash(Victim);
@@ -122,6 +122,9 @@ internal sealed class Faults(World world)
             case 13:
                 CrashSlowly();
                 break;
+            case 14 or 15 or 16:
+                Hurt(AnyNode);
+                break;
             default:
                 Count(Figure.Overload);
                 Victim.Propose(100);
@@ -161,6 +164,20 @@ internal sealed class Faults(World world)
         Count(Figure.Crash, node.IsUp ? 1 : 0);
         node.Crash();
         Later(node.Start);
+    }
+
+    /// <summary>
+    /// Files of a minority are damaged at a time (FAULTS F6, F7): the others hold everything. Two nodes have no
+    /// minority.
+    /// </summary>
+    private void Hurt(SimulatedNode node)
+    {
+        var hurt = world.Nodes.Count(other => other != node && other.IsHurt);
+        if (hurt < (world.Nodes.Count - 1) / 2 && node.TryHurt())
+        {
+            world.Network.Forget(node.Id.Value);
+            Later(node.Start);
+        }
     }
 
     private void CrashAll()

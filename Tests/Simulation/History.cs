@@ -28,6 +28,9 @@ internal sealed class History(World world)
     private readonly Dictionary<string, long> _nextOffsets = [];
     private readonly HashSet<long> _refused = [];
 
+    /// <summary>Every configuration that a leader ever appended, in that order.</summary>
+    private readonly List<GroupConfiguration> _configurations = [];
+
     public int Acknowledged => _acknowledged.Count;
 
     public int Committed => _committed.Count;
@@ -35,6 +38,23 @@ internal sealed class History(World world)
     public int Elections => _leaders.Count;
 
     public Action<LogIndex, long>? OnAcknowledged { get; set; }
+
+    /// <summary>The members of a new cluster.</summary>
+    private GroupConfiguration First { get; } =
+        new(LogIndex.None, Enumerable.Range(1, world.Scenario.Nodes).Select(id => new NodeId(id)), []);
+
+    public void NoteConfiguration(GroupConfiguration configuration)
+    {
+        if (!_configurations.Exists(configuration.Equals))
+        {
+            _configurations.Add(configuration);
+        }
+    }
+
+    public Entry CommittedAt(LogIndex index) => _committed[(int)index.Value - 1].Entry;
+
+    public bool IsCommitted(LogIndex index, Entry entry) =>
+        index.Value <= _committed.Count && IsSame(entry, _committed[(int)index.Value - 1].Entry);
 
     /// <summary>
     /// Election safety: a term has at most one leader. Leader completeness: it has what committed before.
@@ -80,7 +100,7 @@ internal sealed class History(World world)
             return;
         }
 
-        CheckOnMajority(index, entry);
+        CheckOnMajority(index, entry, node);
         _committed.Add((entry, term));
         foreach (var leader in world.Nodes.Where(n => n.IsLeader && n.Term > term))
         {
@@ -122,14 +142,14 @@ internal sealed class History(World world)
         world.Figures.Count(Figure.EntriesTruncated);
         if (index.Value <= _committed.Count && IsSame(entry, _committed[(int)index.Value - 1].Entry))
         {
-            CheckOnMajority(index, entry, except: node);
+            CheckOnMajority(index, entry, null, except: node);
         }
     }
 
     /// <summary>A client is told that its proposal, the number-th of all, is safe.</summary>
     public void Acknowledge(SimulatedNode node, LogIndex index, Entry entry, long number)
     {
-        CheckOnMajority(index, entry);
+        CheckOnMajority(index, entry, null);
         World.Check(
             IsSame(_committed[(int)index.Value - 1].Entry, entry), $"node {node.Id} acknowledges what has committed");
         _acknowledged.Add((index, entry));
@@ -250,16 +270,58 @@ internal sealed class History(World world)
         World.Check(isDurable, $"node {node.Id} acknowledges entry {index}, which is not on its disk");
     }
 
-    private void CheckOnMajority(LogIndex index, Entry entry, SimulatedNode? except = null)
+    /// <summary>
+    /// A leader commits by the members that hold for it. Later the members may be others: then what was committed is
+    /// on a majority of some that held since.
+    /// </summary>
+    private void CheckOnMajority(LogIndex index, Entry entry, SimulatedNode? committer, SimulatedNode? except = null)
     {
-        var count = 0;
-        foreach (var node in world.Nodes)
+        if (committer is { IsLeader: true })
         {
-            count += node != except && IsSame(node.DurableAt(index), entry) ? 1 : 0;
+            var (count, size) = CountCopies(committer.Members, index, entry, except);
+            var isOfNewer = count <= size / 2 && _configurations.Count > 0 && IsHeldBy(_configurations[^1]);
+            World.Check(
+                count > size / 2 || isOfNewer, $"entry {index} is committed, but of {size} disks it is on {count}");
+            return;
         }
 
+        if (IsHeldBy(world.Nodes[0].Members))
+        {
+            return;
+        }
+
+        var found = false;
+        for (var i = _configurations.Count - 1; i >= 0 && !found; i--)
+        {
+            found = IsHeldBy(_configurations[i]);
+        }
+
+        var (copies, members) = CountCopies(First, index, entry, except);
         World.Check(
-            count > world.Nodes.Count / 2,
-            $"entry {index} is committed, but of {world.Nodes.Count} disks it is on {count}");
+            found || copies > members / 2, $"entry {index} is committed, but of {members} disks it is on {copies}");
+
+        bool IsHeldBy(GroupConfiguration configuration)
+        {
+            var (count, size) = CountCopies(configuration, index, entry, except);
+            return count > size / 2;
+        }
+    }
+
+    /// <summary>
+    /// A copy that damage took away counts, as long as its replica knows that it lacks it: it gives no vote that would
+    /// elect a leader without it.
+    /// </summary>
+    private (int Count, int Of) CountCopies(
+        GroupConfiguration members, LogIndex index, Entry entry, SimulatedNode? except)
+    {
+        var count = 0;
+        foreach (var voter in members.Voters)
+        {
+            var node = world.NodeOf(voter.Value);
+            var holds = IsSame(node.DurableAt(index), entry) || IsSame(node.LostAt(index), entry);
+            count += node != except && holds ? 1 : 0;
+        }
+
+        return (count, members.Voters.Length);
     }
 }

@@ -46,7 +46,7 @@ internal sealed class PublishProposal(
     public override void Complete(in CommandResult result)
     {
         var copy = result;
-        node.Acknowledge(this);
+        node.Acknowledge(number);
         Answer(() => answer(copy, null));
     }
 

@@ -42,6 +42,8 @@ internal sealed class Publisher
         _current = NewBatch();
     }
 
+    public string Topic => _topic;
+
     /// <summary>Records whose publish was confirmed.</summary>
     public long Stored => _nextOffset;
 

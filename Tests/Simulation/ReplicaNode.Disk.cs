@@ -99,6 +99,12 @@ internal sealed partial class ReplicaNode : ILogWriter
     private void NoteDurable(LogWrite write)
     {
         NoteHardState(write.HardState ?? _durableHardState);
+        if (write.Snapshot is { } install)
+        {
+            Install(install.Position);
+        }
+
+        World.Figures.Count(Figure.LogDropped, write.DropThrough is null ? 0 : 1);
         if (write.TruncateFrom is { } from)
         {
             Cut(from.Previous());
@@ -113,6 +119,31 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(isSame, $"node {Id}'s log ends where its writes end");
     }
 
+    /// <summary>The snapshot stands for all committed entries up to its position.</summary>
+    private void Install(LogPosition position)
+    {
+        var last = position.Index;
+        World.Check(
+            last <= new LogIndex(World.History.Committed) && World.History.CommittedAt(last).Term == position.Term,
+            $"node {Id} installs a snapshot at {position}, which has not committed");
+        var removed = _durable.ToArray();
+        _durable.Clear();
+        for (var index = new LogIndex(1); index <= last; index = index.Next())
+        {
+            var entry = World.History.CommittedAt(index);
+            var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
+            _durable.Add(Entry.After(previous, entry.Term, entry.Value, entry.SizeBytes));
+        }
+
+        for (var i = 0; i < removed.Length; i++)
+        {
+            if (i >= _durable.Count || removed[i] != _durable[i])
+            {
+                World.History.CheckRemoved(this, new LogIndex(i + 1), removed[i]);
+            }
+        }
+    }
+
     private void NoteHardState(HardState hardState)
     {
         History.CheckHardState(this, _durableHardState, hardState);
@@ -125,6 +156,11 @@ internal sealed partial class ReplicaNode : ILogWriter
         var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
         _durable.Add(Entry.After(previous, identity.Term, identity.Value, identity.SizeBytes));
         World.History.CheckAppended(this, entry.Index, _durable[^1]);
+        if (entry.Kind == EntryKind.Configuration
+            && GroupConfiguration.TryDecode(entry.Body.Span, entry.Index, out var members))
+        {
+            World.History.NoteConfiguration(members);
+        }
     }
 
     /// <summary>Raft's log may have lost these entries before; the disk loses them now.</summary>
@@ -144,6 +180,15 @@ internal sealed partial class ReplicaNode : ILogWriter
     /// <summary>The process dies, alone or with its machine, between two writes or within one.</summary>
     private void TearDisk()
     {
+        if (_closesLog && _write is null && _device.Fault is null && _device.CapacityBytes == long.MaxValue)
+        {
+            // An orderly stop: the log's end is known from now on.
+            _log!.Dispose();
+            _log = null;
+            _device.Kill();
+            return;
+        }
+
         _device.Fault = null;
         if (_write is { } write && World.Random.Next(4) > 0)
         {
@@ -196,7 +241,9 @@ internal sealed partial class ReplicaNode : ILogWriter
 
             try
             {
-                _log = GroupLog.Open(_device, "/data/group-1", Group, StoreId, _storageOptions, NullLogger.Instance);
+                _log = GroupLog.Open(
+                    _device, Folder, Group, StoreId, _storageOptions, NullLogger.Instance, _isKnownGroup);
+                _isKnownGroup = true;
             }
             catch (SimulatedPowerCutException)
             {
@@ -215,51 +262,5 @@ internal sealed partial class ReplicaNode : ILogWriter
 
         _device.PowerCutAt = null;
         CheckRecovered();
-    }
-
-    /// <summary>
-    /// All that was durable is there, and beyond it only what the interrupted write held: each of its steps is done or
-    /// not, and of its entries any first part.
-    /// </summary>
-    private void CheckRecovered()
-    {
-        var found = new List<LogEntry>();
-        var last = _log!.LastIndex;
-        for (var next = new LogIndex(1); next <= last; next += found.Count - (next.Value - 1))
-        {
-            var count = _log.Read(next, last, int.MaxValue, found);
-            World.Check(count > 0, $"node {Id} can read entry {next} of its recovered log");
-        }
-
-        var hardState = _log.HardState;
-        World.Check(
-            hardState == _durableHardState || (_write?.HardState is { } torn && hardState == torn),
-            $"node {Id} recovers {hardState}; {_durableHardState} was durable");
-        NoteHardState(hardState);
-
-        var keptAtLeast = _write?.TruncateFrom is { } from ? Math.Min(from.Value - 1, _durable.Count) : _durable.Count;
-        var same = 0;
-        while (same < Math.Min(found.Count, _durable.Count) && Identify(found[same]) is var entry
-            && entry.Term == _durable[same].Term && entry.Value == _durable[same].Value)
-        {
-            same++;
-        }
-
-        World.Check(same >= keptAtLeast, $"node {Id} recovers {same} of {keptAtLeast} durable entries");
-        for (var i = same; i < found.Count; i++)
-        {
-            var position = i - keptAtLeast;
-            var isOfWrite = _write is not null && position >= 0 && position < _write.Entries.Count
-                && Identify(_write.Entries[(int)position]) == Identify(found[i]);
-            World.Check(isOfWrite, $"node {Id} recovers entry {i + 1}, which nobody wrote there");
-        }
-
-        Cut(new LogIndex(same));
-        foreach (var entry in found.Skip(same))
-        {
-            AddDurable(entry);
-        }
-
-        _write = null;
     }
 }

@@ -61,13 +61,29 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             return null;
         }
 
-        _read.Clear();
-        return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Identify(_read[0]);
+        if (index <= _log!.Base.Index)
+        {
+            return DurableAt(index);
+        }
+
+        try
+        {
+            _read.Clear();
+            return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Identify(_read[0]);
+        }
+        catch (StorageCorruptException) when (IsHurt)
+        {
+            // It is part of the log and waits for repair.
+            return DurableAt(index);
+        }
     }
+
+    public override GroupConfiguration Members => _status?.Condition.Configuration ?? base.Members;
 
     public override void ReadLog(List<Entry> into)
     {
-        for (var next = new LogIndex(1); next <= LastIndex;)
+        into.AddRange(_durable.Take((int)_log!.Base.Index.Value));
+        for (var next = _log.FirstIndex; next <= LastIndex;)
         {
             _read.Clear();
             var count = _group!.ReadEntries(next, LastIndex, int.MaxValue, _read);
@@ -111,13 +127,18 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
         WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
 
+    public void CountPurge() => World.Figures.Count(Figure.Purge);
+
     public void CountRefusal() => World.Figures.Count(Figure.ClientRefusals);
 
-    public void Acknowledge(PublishProposal proposal)
+    public void Acknowledge(long number)
     {
         var entry = EntryAt(_checkedIndex)!.Value;
-        World.History.Acknowledge(this, _checkedIndex, entry, proposal.Number);
+        World.History.Acknowledge(this, _checkedIndex, entry, number);
     }
+
+    /// <summary>An operator gives up what a topic holds, so that logs may be dropped.</summary>
+    public override void Purge(string topic) => WhenRunning(() => _group!.Propose(new PurgeProposal(this, topic)));
 
     /// <summary>The group applies an entry, and has passed all before it.</summary>
     public void NoteApplied(LogIndex index)
@@ -137,6 +158,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         if (_group is not null)
         {
             _checkedIndex = _log!.Base.Index;
+            World.Figures.Count(Figure.SnapshotInstalled);
             World.History.CheckRestored(this, _checkedIndex, machine.StateHash);
         }
     }
@@ -147,11 +169,32 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         World.Check(raft is not null, $"node {Id} sends what its peers understand");
         Trace(() => $"sends {raft}");
         World.History.CheckRevealed(this, raft);
+        foreach (var configuration in raft.Configurations)
+        {
+            World.History.NoteConfiguration(configuration);
+        }
+
         World.Network.Send(new Packet(raft, [], message));
     }
 
     public void SendSnapshot(
-        NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) => done(false);
+        NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done)
+    {
+        var life = Life;
+        var copy = data.ToArray();
+        Trace(() => $"sends snapshot {message.LogIndex}/{message.LogTerm} to {to}");
+        World.Network.SendSnapshot(
+            Id.Value,
+            to.Value,
+            answer => ((ReplicaNode)World.NodeOf(to.Value)).ReceiveSnapshot(message, copy, answer),
+            isDone =>
+            {
+                if (life == Life)
+                {
+                    WhenRunning(() => done(isDone));
+                }
+            });
+    }
 
     /// <summary>Later in virtual time, in order, and not at all when the node has died meanwhile.</summary>
     public void Run(ReplicaGroup group, Action work)
@@ -184,9 +227,12 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             Metrics,
             NullLogger.Instance);
         _group.OnInput(_ => SchedulePump());
+        _group.DesiredVoters = Options.Voters;
         _status = _group.Status;
+        BeginUpkeep();
         _checkedIndex = _status.AppliedIndex;
         World.History.CheckRestored(this, _checkedIndex, _group.Machine.StateHash);
+        World.Figures.Count(Figure.SnapshotRestored, _checkedIndex == LogIndex.None ? 0 : 1);
         Say($"starts with {_durable.Count} entries, {DurableHardState}");
     }
 
@@ -203,7 +249,15 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         {
             Pump();
         }
+
+        LookAfterDisk();
     }
+
+    private void ReceiveSnapshot(PeerMessage message, byte[] data, Action<bool> answer) => WhenRunning(() =>
+    {
+        Trace(() => $"gets  snapshot {message.LogIndex}/{message.LogTerm} of {message.From}");
+        _group!.ReceiveSnapshot(message, data, (isDone, _) => answer(isDone));
+    });
 
     /// <summary>What two replicas must agree on of an entry, as one number.</summary>
     private static Entry Identify(LogEntry entry)
@@ -240,6 +294,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         var before = _status!;
         _status = _group.Status;
         NoteApplied(_status.AppliedIndex);
+        NoteCondition(before.Condition, _status.Condition);
         if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)
         {
             Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");

@@ -53,6 +53,9 @@ internal sealed record Scenario
     /// <summary>Small segments begin often.</summary>
     public required int SegmentBytes { get; init; }
 
+    /// <summary>How often everything is purged: small logs that are dropped often need snapshots.</summary>
+    public required long PurgeIntervalMaxUs { get; init; }
+
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
     public required double ClockSkew { get; init; }
 
@@ -78,6 +81,7 @@ internal sealed record Scenario
             UnluckyLeaderRate = Pick(random, 0, 0, 0.7),
             UnluckyWriteRate = Pick(random, 0, 0.2, 0.7),
             SegmentBytes = Pick(random, 8 * 1024, 16 * 1024, 64 * 1024),
+            PurgeIntervalMaxUs = Pick(random, 1_000_000, 3_000_000, 1_000_000_000),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
         };
     }

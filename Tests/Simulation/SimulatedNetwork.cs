@@ -13,6 +13,12 @@ internal sealed class SimulatedNetwork(World world)
     private const long HealthyDelayMaxUs = 2_000;
     private const double DamageRate = 0.001;
 
+    /// <summary>A snapshot takes so many times as long as a message, at most.</summary>
+    private const int SnapshotSlowness = 8;
+
+    /// <summary>As the transport: a transfer that is not answered for so long has failed.</summary>
+    private const long SnapshotTimeoutUs = 5_000_000;
+
     private readonly HashSet<(int From, int To)> _cut = [];
 
     /// <summary>Nodes that fall silent after so many more messages with entries; they go on hearing.</summary>
@@ -23,6 +29,12 @@ internal sealed class SimulatedNetwork(World world)
 
     /// <summary>Counts the connections of a link; what a broken one carried never arrives.</summary>
     private readonly Dictionary<(int From, int To), int> _connection = [];
+
+    /// <summary>
+    /// Counts the losses of a node's disk: what it sent before, or was sent, never arrives. In production streams die
+    /// with the process, so this holds where messages have no streams too.
+    /// </summary>
+    private readonly Dictionary<int, int> _losses = [];
 
     /// <summary>Faults are over: nothing is lost any more.</summary>
     public bool IsHealed { get; private set; }
@@ -55,6 +67,44 @@ internal sealed class SimulatedNetwork(World world)
             Deliver(packet, link);
         }
     }
+
+    /// <summary>
+    /// Gives a snapshot to a node beside the messages, and its answer back. Either may be lost; then it has failed for
+    /// the sender, whatever became of it.
+    /// </summary>
+    public void SendSnapshot(int from, int to, Action<Action<bool>> receive, Action<bool> done)
+    {
+        var isOver = false;
+        void Finish(bool isDone)
+        {
+            if (!isOver)
+            {
+                isOver = true;
+                done(isDone);
+            }
+        }
+
+        world.Figures.Count(Figure.SnapshotTransfer);
+        world.Scheduler.After(SnapshotTimeoutUs, () => Finish(false));
+        Transfer(from, to, () => receive(isDone => Transfer(to, from, () => Finish(isDone), () => Finish(false))),
+            () => Finish(false));
+        if (!IsHealed && !Scenario.HasStreams && world.Random.Next(2) == 0)
+        {
+            // An attempt that was given up, and arrives when nobody expects it any more.
+            var late = world.Random.NextInt64(SnapshotTimeoutUs);
+            var losses = LossesOf(from, to);
+            world.Scheduler.After(late, () =>
+            {
+                if (losses == LossesOf(from, to))
+                {
+                    receive(_ => { });
+                }
+            });
+        }
+    }
+
+    /// <summary>Nothing that a node sent, or was sent, before now arrives.</summary>
+    public void Forget(int node) => _losses[node] = _losses.GetValueOrDefault(node) + 1;
 
     public void Cut(int from, int to)
     {
@@ -136,6 +186,24 @@ internal sealed class SimulatedNetwork(World world)
         return false;
     }
 
+    private (int From, int To) LossesOf(int from, int to) =>
+        (_losses.GetValueOrDefault(from), _losses.GetValueOrDefault(to));
+
+    private void Transfer(int from, int to, Action arrived, Action failed)
+    {
+        var delayMaxUs = Math.Min(Scenario.NetworkDelayMaxUs, IsHealed ? HealthyDelayMaxUs : long.MaxValue);
+        var delayUs = world.Random.NextInt64(20, delayMaxUs) * world.Random.Next(1, SnapshotSlowness);
+        var connection = _connection.GetValueOrDefault((from, to));
+        var losses = LossesOf(from, to);
+        var isLost = !IsHealed && world.Random.NextDouble() < Scenario.LossRate;
+        world.Scheduler.After(delayUs, () =>
+        {
+            var arrives = !isLost && !_cut.Contains((from, to)) && losses == LossesOf(from, to)
+                && connection == _connection.GetValueOrDefault((from, to));
+            (arrives ? arrived : failed)();
+        });
+    }
+
     private void Break(int left, int right)
     {
         world.Figures.Count(Figure.BrokenStream, Scenario.HasStreams ? 1 : 0);
@@ -206,10 +274,11 @@ internal sealed class SimulatedNetwork(World world)
         _lastArrivalUs[link] = Math.Max(arrivalUs, lastArrivalUs);
 
         var connection = _connection.GetValueOrDefault(link);
+        var losses = LossesOf(link.From, link.To);
         world.Scheduler.After(arrivalUs - world.Scheduler.NowUs, () =>
         {
             var isSameConnection = !Scenario.HasStreams || connection == _connection.GetValueOrDefault(link);
-            if (isSameConnection && !_cut.Contains(link))
+            if (isSameConnection && !_cut.Contains(link) && losses == LossesOf(link.From, link.To))
             {
                 world.NodeOf(link.To).Hear(packet.Message.From);
                 world.NodeOf(link.To).Receive(packet);

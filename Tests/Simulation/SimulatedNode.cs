@@ -61,6 +61,14 @@ internal abstract class SimulatedNode
     /// <summary>What a reader of its disk would find at this moment.</summary>
     public abstract HardState DurableHardState { get; }
 
+    /// <summary>
+    /// Its disk was damaged, and it has not got back everything yet: it is one of the minority that may be so.
+    /// </summary>
+    public bool IsHurt { get; protected set; }
+
+    /// <summary>The members of the group, as this node knows them.</summary>
+    public virtual GroupConfiguration Members => new(LogIndex.None, Options.Voters, []);
+
     protected World World { get; }
 
     protected RaftOptions Options { get; }
@@ -93,6 +101,11 @@ internal abstract class SimulatedNode
     /// <summary>A client's proposals, several at once.</summary>
     public abstract void Propose(int count);
 
+    /// <summary>An operator's wish; a node without topics ignores it.</summary>
+    public virtual void Purge(string topic)
+    {
+    }
+
     /// <summary>The wall clock jumps; a node that has none does not mind.</summary>
     public virtual void JumpClock(TimeSpan jump)
     {
@@ -104,6 +117,12 @@ internal abstract class SimulatedNode
     public virtual void FailDisk(bool isFull)
     {
     }
+
+    /// <summary>Damages files of the disk, of a process that ends; false when this node has none.</summary>
+    public virtual bool TryHurt() => false;
+
+    /// <summary>What the disk once held, and has lost by damage, while the replica knows that it lacks it.</summary>
+    public virtual Entry? LostAt(LogIndex index) => null;
 
     /// <summary>A message arrives, whatever becomes of it.</summary>
     public void Hear(NodeId from) => _heardUs[from.Value] = World.Scheduler.NowUs;
@@ -229,13 +248,14 @@ internal abstract class SimulatedNode
         }
 
         var sinceUs = World.Scheduler.NowUs - LeaderHearsWithinUs;
-        var heard = 1;
-        for (var peer = 1; peer < _heardUs.Length; peer++)
+        var heard = 0;
+        var voters = Members.Voters;
+        foreach (var voter in voters)
         {
-            heard += peer != Id.Value && _heardUs[peer] > sinceUs ? 1 : 0;
+            heard += voter == Id || _heardUs[voter.Value] > sinceUs ? 1 : 0;
         }
 
-        var holds = _ledNotUs > sinceUs || heard > World.Scenario.Nodes / 2;
+        var holds = _ledNotUs > sinceUs || heard > voters.Length / 2;
         World.Check(holds, $"node {Id} goes on leading, although it hears only {heard} nodes with itself");
     }
 

@@ -13,6 +13,9 @@ internal sealed class World
     /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
+    /// <summary>Damage is found by the slowest reader, mended, and a lost replica becomes a member anew.</summary>
+    private const long HealWithinUs = 30_000_000;
+
     private const int PublisherCount = 4;
     private const long CalmUs = 3_000_000;
     private const long LonelyUs = 2_000_000;
@@ -126,6 +129,7 @@ internal sealed class World
         }
 
         ScheduleClient();
+        SchedulePurge();
         _publishers.ForEach(publisher => publisher.Begin());
         Faults.Begin();
         while (Scheduler.Steps < steps)
@@ -140,6 +144,7 @@ internal sealed class World
         }
 
         RunUntilProgress();
+        RunUntil(() => Nodes.All(node => !node.IsHurt), HealWithinUs, "every damage heals after the last fault");
         RunCalm();
         ClientsAreDone = true;
         RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
@@ -162,6 +167,18 @@ internal sealed class World
         }
 
         ScheduleClient();
+    });
+
+    /// <summary>All topics at once: only what no topic holds any more is dropped from the logs.</summary>
+    private void SchedulePurge() => Scheduler.After(Random.NextInt64(Scenario.PurgeIntervalMaxUs), () =>
+    {
+        if (!ClientsAreDone && !ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
+        {
+            leader.Purge("load");
+            _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+        }
+
+        SchedulePurge();
     });
 
     private void RunUntilProgress()
