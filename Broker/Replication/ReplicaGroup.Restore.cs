@@ -22,6 +22,29 @@ public sealed partial class ReplicaGroup
     {
         var segments = _log.SealedSegments;
         var end = FindIndexes(segments);
+        if (TryRestoreNewest(segments, ref end))
+        {
+            return;
+        }
+
+        if (_log.Base.Index == LogIndex.None)
+        {
+            _machine.Restore([]);
+            return;
+        }
+
+        // The snapshot at the base is damaged, and an index file is missing that only a replay from there could make
+        // anew. A later snapshot holds the whole state; what cannot be found without that index is read elsewhere.
+        ReplicationLog.RestoredWithoutIndex(_logger, Id.Value, end.Value);
+        end = new LogIndex(long.MaxValue);
+        var isRestored = TryRestoreNewest(segments, ref end);
+
+        // Storage opens a log with a base only when a snapshot at or above it can be read.
+        Invariant.Check(isRestored, "a log that begins after 1 has a snapshot to begin with");
+    }
+
+    private bool TryRestoreNewest(IReadOnlyList<SealedSegment> segments, ref LogIndex end)
+    {
         for (var i = _snapshots.Count - 1; i >= 0; i--)
         {
             var index = _snapshots[i];
@@ -32,14 +55,11 @@ public sealed partial class ReplicaGroup
 
             if (_log.Snapshots.TryRead(index, out var snapshot) && TryRestore(snapshot, segments, ref end))
             {
-                return;
+                return true;
             }
         }
 
-        // Storage opens a log with a base only when the snapshot at it can be read.
-        Invariant.Check(_log.Base.Index == LogIndex.None, "a log that begins after 1 has a snapshot to begin with");
-        _machine.Restore([]);
-        _directoryCrc32Cs.Clear();
+        return false;
     }
 
     /// <summary>The first entry of the first segment without an index file; beyond all, when each has one.</summary>
@@ -76,10 +96,9 @@ public sealed partial class ReplicaGroup
             _directoryCrc32Cs.Clear();
             foreach (var segment in segments)
             {
-                if (_machine.KeepsIndexes && segment.Last <= at)
+                if (segment.Last <= at && _foundIndexes.TryGetValue(segment.First, out var directory))
                 {
                     reached = segment.First;
-                    var directory = _foundIndexes[segment.First];
                     _machine.UseIndex(segment.First, segment.Last, directory);
                     _directoryCrc32Cs[segment.First] = Crc32C.Compute(directory.Span);
                 }

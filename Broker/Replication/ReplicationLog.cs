@@ -106,4 +106,11 @@ internal static partial class ReplicationLog
         "Group {Group} cannot make the index file of the segment {First}..{Last} anew before the next start; until "
         + "then its messages are read from other replicas")]
     public static partial void IndexNotRebuilt(ILogger logger, int group, long first, long last);
+
+    [LoggerMessage(
+        1124,
+        LogLevel.Error,
+        "Group {Group} has lost the snapshot at its log's base and the index of the segment at {First}: it goes on from "
+        + "a later snapshot, and reads of that segment must go to another replica")]
+    public static partial void RestoredWithoutIndex(ILogger logger, int group, long first);
 }
