@@ -5,6 +5,9 @@ internal sealed class Faults(World world)
 {
     private bool _isOver;
 
+    /// <summary>No node knows of a group with fewer voters.</summary>
+    private bool IsComplete => world.Nodes.All(node => node.Members.Voters.Length == world.Nodes.Count);
+
     private Random Random => world.Random;
 
     private SimulatedNode AnyNode => world.Nodes[Random.Next(world.Nodes.Count)];
@@ -78,7 +81,7 @@ internal sealed class Faults(World world)
 
     private void Inject()
     {
-        switch (Random.Next(18))
+        switch (Random.Next(19))
         {
             case 0 or 1:
                 Crash(Victim);
@@ -124,6 +127,9 @@ internal sealed class Faults(World world)
                 break;
             case 14 or 15 or 16:
                 Hurt(AnyNode);
+                break;
+            case 17:
+                Remove(AnyNode);
                 break;
             default:
                 Count(Figure.Overload);
@@ -173,10 +179,33 @@ internal sealed class Faults(World world)
     private void Hurt(SimulatedNode node)
     {
         var hurt = world.Nodes.Count(other => other != node && other.IsHurt);
+        if (!IsComplete)
+        {
+            // With a member less, a minority is smaller, or none.
+            return;
+        }
+
         if (hurt < (world.Nodes.Count - 1) / 2 && node.TryHurt())
         {
             world.Network.Forget(node.Id.Value);
             Later(node.Start);
+        }
+    }
+
+    /// <summary>
+    /// An operator removes a member, be it the leader. The desired voters have it come back, as a learner first.
+    /// </summary>
+    private void Remove(SimulatedNode node)
+    {
+        var leader = world.Nodes.FirstOrDefault(other => other.IsLeader);
+
+        // One voter of two would commit alone, as fast as clients send, and the other could never catch up where
+        // messages overtake one another.
+        var canShrink = world.Nodes.Count > 2 && IsComplete;
+        if (leader is not null && canShrink && !world.Nodes.Any(other => other.IsHurt) && leader.TryRemove(node.Id))
+        {
+            Say($"removes {node.Id} from the group");
+            Count(Figure.MemberRemoved);
         }
     }
 

@@ -17,6 +17,9 @@ internal enum Figure
     SnapshotTransfer,
     SnapshotInstalled,
     LogDropped,
+    LinearizableRead,
+    MemberRemoved,
+    MemberPromoted,
 
     Crash,
     CrashOfAll,

@@ -37,6 +37,9 @@ internal sealed class History(World world)
 
     public int Elections => _leaders.Count;
 
+    /// <summary>The highest entry that any client was told of.</summary>
+    public LogIndex LastAcknowledged { get; private set; }
+
     public Action<LogIndex, long>? OnAcknowledged { get; set; }
 
     /// <summary>The members of a new cluster.</summary>
@@ -153,6 +156,7 @@ internal sealed class History(World world)
         World.Check(
             IsSame(_committed[(int)index.Value - 1].Entry, entry), $"node {node.Id} acknowledges what has committed");
         _acknowledged.Add((index, entry));
+        LastAcknowledged = LogIndex.Max(LastAcknowledged, index);
         OnAcknowledged?.Invoke(index, number);
     }
 

@@ -124,6 +124,7 @@ internal sealed partial class ReplicaNode
         _isRepairing = false;
         if (IsHurt)
         {
+            World.Figures.Count(Figure.SegmentDamaged, _status!.Condition.DamagedSegments);
             World.Figures.Count(Figure.ReplicaFenced, _log!.Fence == LogPosition.None ? 0 : 1);
             World.Figures.Count(Figure.ReplicaLost, _log.HardState.IsLost ? 1 : 0);
         }
@@ -278,6 +279,8 @@ internal sealed partial class ReplicaNode
         World.Figures.Count(Figure.SegmentDamaged, Math.Max(0, now.DamagedSegments - before.DamagedSegments));
         if (!now.Configuration.Equals(before.Configuration))
         {
+            var isPromoted = now.Configuration.IsVoter(Id) && !before.Configuration.IsVoter(Id);
+            World.Figures.Count(Figure.MemberPromoted, isPromoted ? 1 : 0);
             Say($"has the members {now.Configuration} of entry {now.Configuration.Index}");
         }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Consensus;
 using Broker.Diagnostics;
 using Broker.Domain;
@@ -27,6 +28,12 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private LogIndex _checkedIndex;
     private bool _isPumpScheduled;
     private long _backgroundDoneUs;
+    private GroupConfiguration? _lastMembers;
+
+    /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
+    private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _reads = [];
+
+    private readonly List<Task<LogIndex>> _changes = [];
 
     public ReplicaNode(World world, int id)
         : base(world, id)
@@ -78,7 +85,23 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         }
     }
 
-    public override GroupConfiguration Members => _status?.Condition.Configuration ?? base.Members;
+    /// <summary>While it is down, what it last knew.</summary>
+    public override GroupConfiguration Members => _status?.Condition.Configuration ?? _lastMembers ?? base.Members;
+
+    public override bool TryRemove(NodeId node)
+    {
+        if (!IsUp || IsPaused)
+        {
+            return false;
+        }
+
+        _changes.Add(_group!.ChangeConfigurationAsync(
+            new MembershipChange(MembershipChangeKind.Remove, node), CancellationToken.None));
+        return true;
+    }
+
+    public override void Read() => WhenRunning(() => _reads.Add(
+        (World.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None))));
 
     public override void ReadLog(List<Entry> into)
     {
@@ -238,6 +261,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     protected override void OnCrash()
     {
+        _lastMembers = Members;
+        _reads.Clear();
+        _changes.Clear();
         _group = null;
         _status = null;
         TearDisk();
@@ -252,6 +278,60 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
         LookAfterDisk();
     }
+
+    private void CheckReads()
+    {
+        for (var i = _reads.Count - 1; i >= 0; i--)
+        {
+            var (acknowledged, answer) = _reads[i];
+            if (!answer.IsCompleted)
+            {
+                continue;
+            }
+
+            _reads.RemoveAt(i);
+            if (answer.Exception is { InnerException: not BrokerException } failure)
+            {
+                throw failure;
+            }
+
+            if (answer.IsCompletedSuccessfully)
+            {
+                var index = ResultOf(answer);
+                World.Figures.Count(Figure.LinearizableRead);
+                World.Check(
+                    index >= acknowledged && AppliedIndex >= index,
+                    $"node {Id}'s read of entry {index} misses entry {acknowledged}, acknowledged before it began");
+            }
+        }
+    }
+
+    /// <summary>A change that is answered has committed; one that is refused is the caller's to try again.</summary>
+    private void CheckChanges()
+    {
+        for (var i = _changes.Count - 1; i >= 0; i--)
+        {
+            if (!_changes[i].IsCompleted)
+            {
+                continue;
+            }
+
+            var change = _changes[i];
+            _changes.RemoveAt(i);
+            if (change.Exception is { InnerException: not BrokerException } failure)
+            {
+                throw failure;
+            }
+
+            World.Check(
+                !change.IsCompletedSuccessfully
+                    || ResultOf(change).Value <= World.History.Committed,
+                $"node {Id} says that a change of members has committed");
+        }
+    }
+
+    [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
+    private static LogIndex ResultOf(Task<LogIndex> completed) => completed.GetAwaiter().GetResult();
 
     private void ReceiveSnapshot(PeerMessage message, byte[] data, Action<bool> answer) => WhenRunning(() =>
     {
@@ -295,6 +375,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         _status = _group.Status;
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
+        CheckReads();
+        CheckChanges();
         if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)
         {
             Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");

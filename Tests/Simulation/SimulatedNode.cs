@@ -121,6 +121,16 @@ internal abstract class SimulatedNode
     /// <summary>Damages files of the disk, of a process that ends; false when this node has none.</summary>
     public virtual bool TryHurt() => false;
 
+    /// <summary>Has this leader remove a member; false when it does not try.</summary>
+    public virtual bool TryRemove(NodeId node) => false;
+
+    /// <summary>
+    /// Asks for a linearizable read: its answer must not miss what was acknowledged before it began.
+    /// </summary>
+    public virtual void Read()
+    {
+    }
+
     /// <summary>What the disk once held, and has lost by damage, while the replica knows that it lacks it.</summary>
     public virtual Entry? LostAt(LogIndex index) => null;
 

@@ -16,6 +16,7 @@ internal sealed class World
     /// <summary>Damage is found by the slowest reader, mended, and a lost replica becomes a member anew.</summary>
     private const long HealWithinUs = 30_000_000;
 
+    private const long ReadIntervalMaxUs = 200_000;
     private const int PublisherCount = 4;
     private const long CalmUs = 3_000_000;
     private const long LonelyUs = 2_000_000;
@@ -130,6 +131,7 @@ internal sealed class World
 
         ScheduleClient();
         SchedulePurge();
+        ScheduleRead();
         _publishers.ForEach(publisher => publisher.Begin());
         Faults.Begin();
         while (Scheduler.Steps < steps)
@@ -144,7 +146,7 @@ internal sealed class World
         }
 
         RunUntilProgress();
-        RunUntil(() => Nodes.All(node => !node.IsHurt), HealWithinUs, "every damage heals after the last fault");
+        RunUntil(() => Nodes.All(node => !node.IsHurt && node.Members.IsVoter(node.Id)), HealWithinUs, "every damage heals and all are members after the last fault");
         RunCalm();
         ClientsAreDone = true;
         RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
@@ -179,6 +181,18 @@ internal sealed class World
         }
 
         SchedulePurge();
+    });
+
+    /// <summary>Of whoever believes to lead, maybe since long before.</summary>
+    private void ScheduleRead() => Scheduler.After(Random.NextInt64(ReadIntervalMaxUs), () =>
+    {
+        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
+        if (leaders.Length > 0)
+        {
+            leaders[Random.Next(leaders.Length)].Read();
+        }
+
+        ScheduleRead();
     });
 
     private void RunUntilProgress()
