@@ -33,7 +33,16 @@ internal sealed partial class LogRecovery
         }
 
         StorageLog.SegmentLost(logger, group, PathOf(GroupFolder.SegmentName(_expected)));
-        Cut(FindFence(Vote.Active.First, SegmentHeader.SizeBytes), Vote.Base);
+        var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
+        if (HasState(upTo: _expected.Previous()))
+        {
+            Cut(fence, Vote.Base);
+        }
+        else
+        {
+            StartOver(fence);
+        }
+
         return false;
     }
 

@@ -47,12 +47,9 @@ internal sealed partial class LogRecovery(
             device.SyncFolder(folder);
             PutAwayLeftovers();
             BeginAt(Vote.Base.Index, Vote.BaseCrc32C);
-            if (!HasBase())
+            if (!HasState(upTo: new LogIndex(long.MaxValue)))
             {
-                StorageLog.BaseLost(logger, group, Vote.Base.Index);
-                var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
-                BeginAt(LogIndex.None, 0);
-                Cut(fence, LogPosition.None);
+                StartOver(FindFence(Vote.Active.First, SegmentHeader.SizeBytes));
             }
             else if (TryOpenSealed())
             {
@@ -177,11 +174,22 @@ internal sealed partial class LogRecovery(
     }
 
     /// <summary>
-    /// A log that begins after a base needs the state there: the snapshot at the base, or a later one.
+    /// A log that begins after a base needs the state there: the snapshot at the base, or a later one within the log.
     /// </summary>
-    private bool HasBase() =>
+    private bool HasState(LogIndex upTo) =>
         Vote.Base.Index == LogIndex.None
-        || snapshots.List().Reverse().Any(index => snapshots.TryRead(index, out _));
+        || snapshots.List().Reverse().Any(index => index <= upTo && snapshots.TryRead(index, out _));
+
+    /// <summary>Nothing that is left begins with a known state: all of it is set aside, and fetched again.</summary>
+    private void StartOver(LogPosition fence)
+    {
+        StorageLog.BaseLost(logger, group, Vote.Base.Index);
+        _segments.ForEach(static segment => segment.File?.Dispose());
+        _segments.Clear();
+        BeginAt(LogIndex.None, 0);
+        _runs.CutFrom(_expected);
+        Cut(fence, LogPosition.None);
+    }
 
     /// <summary>
     /// The log ends before what is expected next: makes that durable together with the fence, then moves the rest away.

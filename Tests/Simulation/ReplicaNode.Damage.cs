@@ -148,6 +148,10 @@ internal sealed partial class ReplicaNode
         {
             _repairDueUs = now + RepairIntervalUs;
             Repair();
+            if (!IsUp)
+            {
+                return;
+            }
         }
 
         if (_scrubbed > 0 && HasEverything())
@@ -209,6 +213,17 @@ internal sealed partial class ReplicaNode
             return;
         }
 
+        if (peers.Length == World.Nodes.Count - 1 && Array.TrueForAll(peers, node => node.HasDropped(segment)))
+        {
+            // Nobody can give these entries any more: what ARCHITECTURE.md tells the operator to do.
+            Say($"cannot mend segment {segment.First} to {segment.Last}: it has been dropped everywhere else");
+            Crash();
+            IsHurt = true;
+            Wipe();
+            World.Scheduler.After(World.Random.Next(1_000_000), Start);
+            return;
+        }
+
         var peer = peers[World.Random.Next(peers.Length)];
         var life = Life;
         _isRepairing = true;
@@ -244,6 +259,8 @@ internal sealed partial class ReplicaNode
             Say($"cannot mend segment {segment.First} to {segment.Last}: {failure.Message}");
         }
     }
+
+    private bool HasDropped(SealedSegment segment) => _log is not null && _log.FirstIndex > segment.First;
 
     /// <summary>Null when it does not have them all, committed.</summary>
     private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term)

@@ -144,6 +144,26 @@ public sealed class LossTests
         Assert.Equal(LogPosition.None, reopened.Fence);
     }
 
+    [Fact]
+    public void Later_snapshot_beyond_a_damaged_segment_does_not_make_up_for_a_lost_one_at_the_base()
+    {
+        SmallLog.WriteWithBase(_fixture);
+        using (var log = _fixture.Open())
+        {
+            var later = new LogPosition(new LogIndex(44), new Term(3));
+            log.Snapshots.Write(later, GroupConfiguration.None, new byte[10]);
+        }
+
+        _fixture.Device.Delete(_fixture.PathOf(GroupFolder.SnapshotName(new LogIndex(11))));
+        _fixture.Device.Flip(_fixture.SegmentPath(12), 9000, 1);
+        _fixture.Device.Delete(_fixture.PathOf(GroupFolder.PositionsName(new LogIndex(12))));
+        using var reopened = _fixture.Open();
+        Assert.Equal(LogPosition.None, reopened.Base);
+        Assert.Equal(0, reopened.LastIndex.Value);
+        Assert.Equal(new LogPosition(new(52), new(3)), reopened.Fence);
+        reopened.Write(LogFixture.Append([.. SmallLog.Entries]));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
