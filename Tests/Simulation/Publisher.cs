@@ -27,6 +27,7 @@ internal sealed class Publisher
 
     private Batch? _newestOfOlderEpoch;
     private Batch _current;
+    private bool _isSent;
     private uint _epoch = 1;
     private ulong _nextSequence;
     private long _nextOffset;
@@ -70,6 +71,7 @@ internal sealed class Publisher
             return;
         }
 
+        _isSent = true;
         Publish(_current, refusal =>
         {
             if (attempt == _attempt && refusal is not null)
@@ -134,10 +136,10 @@ internal sealed class Publisher
             return;
         }
 
-        // Of a producer so many batches are remembered; one more may be stored and not confirmed yet.
+        // Of a producer so many batches are remembered; the one under way may be stored and not confirmed yet.
         const int Remembered = Limits.RememberedBatchesPerProducer;
         var isForgotten = newerWhenSent >= Remembered;
-        var mayBeForgotten = NewerThan(batch, unknown: Remembered) + 1 >= Remembered;
+        var mayBeForgotten = NewerThan(batch, unknown: Remembered) + (_isSent ? 1 : 0) >= Remembered;
         var isRight = answer.BaseOffset == batch.Offset ? !isForgotten : answer.BaseOffset == -1 && mayBeForgotten;
         World.Check(isRight, $"{_topic}: {batch}, repeated, is answered offset {answer.BaseOffset}");
     }
@@ -163,6 +165,7 @@ internal sealed class Publisher
         }
 
         _current = NewBatch();
+        _isSent = false;
         if (Random.Next(6) == 0)
         {
             Misbehave();
