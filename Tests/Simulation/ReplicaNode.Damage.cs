@@ -18,6 +18,7 @@ internal sealed partial class ReplicaNode
     /// <summary>What damage took away and the replica knows to lack, by its fence or as lost.</summary>
     private readonly Dictionary<LogIndex, Entry> _lost = [];
 
+    private LogIndex _sealedThrough;
     private bool _isKnownGroup;
     private bool _closesLog;
     private long _scrubDueUs;
@@ -49,6 +50,7 @@ internal sealed partial class ReplicaNode
                 .Select(static segment => GroupFolder.SegmentName(segment.First)).ToHashSet()
             : [];
         var active = IsUp ? GroupFolder.SegmentName(_log!.SealedThrough.Next()) : null;
+        _sealedThrough = _log?.SealedThrough ?? new LogIndex(long.MaxValue);
         _closesLog = isClosed;
         Crash();
         _closesLog = false;
@@ -63,8 +65,9 @@ internal sealed partial class ReplicaNode
 
         for (var count = World.Random.Next(1, 4); count > 0; count--)
         {
-            var names = _device.List(Folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
-                || (isClosed && name == active) || (canCutAnything && sealedNames.Contains(name))).ToArray();
+            var names = _device.List(Folder).Where(name => MayBeDamaged(name)
+                && (!name.EndsWith(".log", StringComparison.Ordinal)
+                || (isClosed && name == active) || (canCutAnything && sealedNames.Contains(name)))).ToArray();
             if (names.Length > 0)
             {
                 Damage(names[World.Random.Next(names.Length)]);
@@ -73,6 +76,14 @@ internal sealed partial class ReplicaNode
 
         return true;
     }
+
+    /// <summary>
+    /// Where logs are dropped, damage of what a replica restores from is not mended yet when the peers have dropped the
+    /// same (see README.md): there only the vote, the positions and the end of the log are damaged.
+    /// </summary>
+    private bool MayBeDamaged(string name) => !World.Scenario.Purges || name == VoteName
+        || GroupFolder.TryParsePositions(name, out _) || (GroupFolder.TryParseSegment(name, out var first)
+        && first > _sealedThrough);
 
     private void Wipe()
     {
@@ -197,7 +208,7 @@ internal sealed partial class ReplicaNode
             && (committed == 0 || World.History.IsCommitted(new LogIndex(committed), _durable[committed - 1]));
     }
 
-    /// <summary>As SegmentRepair: all entries of a peer that has them committed, then the file is written anew.</summary>
+    /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
     private void Repair()
     {
         var damaged = _log!.SealedSegments.Where(static segment => segment.IsDamaged).ToArray();

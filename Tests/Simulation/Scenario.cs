@@ -56,6 +56,8 @@ internal sealed record Scenario
     /// <summary>How often everything is purged: small logs that are dropped often need snapshots.</summary>
     public required long PurgeIntervalMaxUs { get; init; }
 
+    public bool Purges => PurgeIntervalMaxUs < 1_000_000_000;
+
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
     public required double ClockSkew { get; init; }
 

@@ -146,7 +146,10 @@ internal sealed class World
         }
 
         RunUntilProgress();
-        RunUntil(() => Nodes.All(node => !node.IsHurt && node.Members.IsVoter(node.Id)), HealWithinUs, "every damage heals and all are members after the last fault");
+        RunUntil(
+            () => Nodes.All(node => !node.IsHurt && node.Members.IsVoter(node.Id)),
+            HealWithinUs,
+            "every damage heals and all are members after the last fault");
         RunCalm();
         ClientsAreDone = true;
         RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
