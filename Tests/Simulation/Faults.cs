@@ -3,9 +3,17 @@ namespace Broker.Tests.Simulation;
 /// <summary>What goes wrong, and when. Each fault ends by itself; several may be under way at once.</summary>
 internal sealed class Faults(World world)
 {
+    /// <summary>A leader that was told to remove a member has it in its log by then, or never will.</summary>
+    private const long RemovalSettlesWithinUs = 2_000_000;
+
     private bool _isOver;
 
     /// <summary>No node knows of a group with fewer voters.</summary>
+    private long _removalSettledUs;
+
+    /// <summary>Files of some node were damaged.</summary>
+    public bool HaveHurt { get; private set; }
+
     private bool IsComplete => world.Nodes.All(node => node.Members.Voters.Length == world.Nodes.Count);
 
     private Random Random => world.Random;
@@ -179,14 +187,15 @@ internal sealed class Faults(World world)
     private void Hurt(SimulatedNode node)
     {
         var hurt = world.Nodes.Count(other => other != node && other.IsHurt);
-        if (!IsComplete)
+        if (!IsComplete || world.Scheduler.NowUs < _removalSettledUs)
         {
-            // With a member less, a minority is smaller, or none.
+            // With a member less, a minority is smaller, or none; also when the member is about to be removed.
             return;
         }
 
         if (hurt < (world.Nodes.Count - 1) / 2 && node.TryHurt())
         {
+            HaveHurt = true;
             world.Network.Forget(node.Id.Value);
             Later(node.Start);
         }
@@ -204,6 +213,7 @@ internal sealed class Faults(World world)
         var canShrink = world.Nodes.Count > 2 && IsComplete;
         if (leader is not null && canShrink && !world.Nodes.Any(other => other.IsHurt) && leader.TryRemove(node.Id))
         {
+            _removalSettledUs = world.Scheduler.NowUs + RemovalSettlesWithinUs;
             Say($"removes {node.Id} from the group");
             Count(Figure.MemberRemoved);
         }

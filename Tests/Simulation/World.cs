@@ -218,7 +218,10 @@ internal sealed class World
         RunFor(CalmUs);
         IsolateOneFollower();
         Check(_publishers.TrueForAll(publisher => publisher.Stored > 0), "every publisher has published");
-        Check(History.Elections == elections, "a healthy cluster keeps its leader");
+
+        // A leader whose snapshot at the base was damaged hands over when a follower needs it.
+        var changes = Faults.HaveHurt ? 1 : 0;
+        Check(History.Elections <= elections + changes, "a healthy cluster keeps its leader");
         Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
     }
 
