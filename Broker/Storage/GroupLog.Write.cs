@@ -84,7 +84,9 @@ public sealed partial class GroupLog
             {
                 HardState = write.HardState ?? current.HardState,
                 Configuration = write.Configuration ?? current.Configuration,
-                PreviousConfiguration = write.PreviousConfiguration ?? current.PreviousConfiguration,
+                PreviousConfiguration = write.Configuration is null && write.PreviousConfiguration is null
+                    ? current.PreviousConfiguration
+                    : write.PreviousConfiguration,
                 Fence = write.Fence ?? current.Fence,
             };
     }

@@ -80,10 +80,11 @@ public sealed partial class GroupLog : IDisposable
     /// The group's latest members that the log or its base holds; null when the group never had others than it began
     /// with, <see cref="GroupConfiguration.None"/> when that is lost.
     /// </summary>
-    public GroupConfiguration? Configuration => KnownConfigurations().Latest;
+    public GroupConfiguration? Configuration => _vote.Current.ConfiguredBy(LastIndex).Configuration;
 
     /// <summary>The members before <see cref="Configuration"/>, to which a truncation may lead back; or null.</summary>
-    public GroupConfiguration? PreviousConfiguration => KnownConfigurations().Previous;
+    public GroupConfiguration? PreviousConfiguration =>
+        _vote.Current.ConfiguredBy(LastIndex).PreviousConfiguration;
 
     /// <summary>
     /// The last entry that this replica had durable, or may have had, before a part of its log was lost; <see
@@ -170,24 +171,6 @@ public sealed partial class GroupLog : IDisposable
         Indexes.Dispose();
         _segments.Dispose();
         _vote.Dispose();
-    }
-
-    /// <summary>
-    /// The vote file learns of a configuration before its entry is durable, so the latest one counts only when the log
-    /// holds it. When a damaged log has lost both entries, the older one stands in for what holds at the base: this
-    /// replica is fenced, and its leader brings what it lost.
-    /// </summary>
-    private (GroupConfiguration? Latest, GroupConfiguration? Previous) KnownConfigurations()
-    {
-        var vote = _vote.Current;
-        if (vote.Configuration is null || vote.Configuration.Index <= LastIndex)
-        {
-            return (vote.Configuration, vote.PreviousConfiguration);
-        }
-
-        return vote.PreviousConfiguration is { } previous && previous.Index > LastIndex
-            ? (previous.At(vote.Base.Index), null)
-            : (vote.PreviousConfiguration, null);
     }
 
     private void ReleaseActive()

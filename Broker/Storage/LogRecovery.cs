@@ -231,9 +231,12 @@ internal sealed partial class LogRecovery(
             StorageLog.VoteSlotMended(logger, group);
         }
 
-        if (_voteFile.NeedsRepair || Vote.SetsAside || Vote.DurableFloor != _expected.Previous())
+        // A configuration whose entry was lost must be forgotten now: another entry will come to its index.
+        var last = _expected.Previous();
+        var known = Vote.ConfiguredBy(last + (_rescued?.Count ?? 0)) with { DurableFloor = last, SetsAside = false };
+        if (_voteFile.NeedsRepair || known != Vote)
         {
-            _voteFile.Write(Vote with { DurableFloor = _expected.Previous(), SetsAside = false });
+            _voteFile.Write(known);
         }
     }
 }

@@ -90,6 +90,24 @@ internal sealed record VoteRecord
     /// <summary>Whether a frame was removed by the last truncation, though its bytes are still there.</summary>
     public bool IsVoid(in FrameHeader frame) => frame.Index >= CutFrom && frame.TruncationEpoch < TruncationEpoch;
 
+    /// <summary>
+    /// The vote file learns of a configuration before its entry is durable, so the latest one counts only when the log
+    /// holds it. When a damaged log has lost both entries, the older one stands in for what holds at the base: this
+    /// replica is fenced, and its leader brings what it lost.
+    /// </summary>
+    public VoteRecord ConfiguredBy(LogIndex last)
+    {
+        if (Configuration is null || Configuration.Index <= last)
+        {
+            return this;
+        }
+
+        var known = PreviousConfiguration is { } previous && previous.Index > last
+            ? previous.At(Base.Index)
+            : PreviousConfiguration;
+        return this with { Configuration = known, PreviousConfiguration = null };
+    }
+
     public void Encode(Span<byte> slot, GroupId group, Guid storeId)
     {
         slot.Clear();

@@ -179,9 +179,17 @@ public sealed class BaseTests
         Assert.Throws<StorageException>(() => log.Write(write));
         _fixture.Device.Fault = null;
         _fixture.Device.Kill();
-        using var reopened = _fixture.Open();
-        Assert.Equal(Members, reopened.Configuration);
-        Assert.Null(reopened.PreviousConfiguration);
+        using (var reopened = _fixture.Open())
+        {
+            Assert.Equal(Members, reopened.Configuration);
+            Assert.Null(reopened.PreviousConfiguration);
+            reopened.Write(LogFixture.AppendRange(6, 8));
+        }
+
+        // Another entry has come to the index of the one that was lost.
+        using var later = _fixture.Open();
+        Assert.Equal(Members, later.Configuration);
+        Assert.Null(later.PreviousConfiguration);
     }
 
     [Fact]
