@@ -106,16 +106,12 @@ internal sealed class Follower(NodeId id, bool isVoter, LogIndex nextIndex, long
         SnapshotDeadlineMs = deadlineMs;
     }
 
-    /// <summary>When <see cref="ForgetMatch"/> was called last; long ago when never.</summary>
-    public long ForgotMatchMs { get; private set; } = long.MinValue / 2;
-
     /// <summary>
     /// What it acknowledged is gone, and must not count for commits to come. Those that it helped to bring about stand:
     /// its vote is bound by what it acknowledged.
     /// </summary>
-    public void ForgetMatch(LogIndex nextIndex, long nowMs)
+    public void ForgetMatch(LogIndex nextIndex)
     {
-        ForgotMatchMs = nowMs;
         MatchIndex = LogIndex.None;
         BecomeProbing(nextIndex);
     }

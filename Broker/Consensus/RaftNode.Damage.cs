@@ -186,7 +186,7 @@ public sealed partial class RaftNode
         }
 
         follower.Loss = new ReplicaLoss(follower.Id, number, _log.LastIndex);
-        follower.ForgetMatch(_log.LastIndex.Next(), _nowMs);
+        follower.ForgetMatch(_log.LastIndex.Next());
         _losses.Add(follower.Loss);
     }
 
@@ -204,7 +204,7 @@ public sealed partial class RaftNode
         {
             loss.IsOver = true;
             follower.Loss = null;
-            follower.ForgetMatch(_log.LastIndex.Next(), _nowMs);
+            follower.ForgetMatch(_log.LastIndex.Next());
             _replicationDue = true;
             return true;
         }

@@ -305,12 +305,10 @@ public sealed partial class RaftNode
 
         if (message.LogIndex <= follower.MatchIndex)
         {
-            // It acknowledged that entry since: the answer is old. Unless the follower lost the end of its log. Which
-            // of the two cannot be told, and to take an old answer for a loss sends the log again: so this is believed
-            // once a heartbeat interval, or a burst of old answers would make a burst of logs.
-            if (message.Force && _nowMs - follower.ForgotMatchMs >= _heartbeatMs)
+            // It acknowledged that entry since: the answer is old. Unless the follower lost the end of its log.
+            if (message.Force)
             {
-                follower.ForgetMatch(message.RejectHint.Next(), _nowMs);
+                follower.ForgetMatch(message.RejectHint.Next());
                 _replicationDue = true;
             }
 

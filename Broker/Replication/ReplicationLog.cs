@@ -110,7 +110,7 @@ internal static partial class ReplicationLog
     [LoggerMessage(
         1124,
         LogLevel.Error,
-        "Group {Group} has lost the snapshot at its log's base and the index of the segment at {First}: it goes on from "
-        + "a later snapshot, and reads of that segment must go to another replica")]
+        "Group {Group} has lost the snapshot at its log's base and the index of the segment at {First}. It goes on "
+        + "from a later snapshot; reads of that segment must go to another replica")]
     public static partial void RestoredWithoutIndex(ILogger logger, int group, long first);
 }
