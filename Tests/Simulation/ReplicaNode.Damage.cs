@@ -203,7 +203,7 @@ internal sealed partial class ReplicaNode
         var condition = _status!.Condition;
         var committed = World.History.Committed;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
-            && !_log!.SealedSegments.Any(static segment => segment.IsDamaged)
+            && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
             && Members.IsVoter(Id) && _durable.Count >= committed
             && (committed == 0 || World.History.IsCommitted(new LogIndex(committed), _durable[committed - 1]));
     }

@@ -14,6 +14,9 @@ internal sealed partial class ReplicaNode
     {
         var log = _log!;
         CheckHardStateRecovered(log.HardState);
+        World.Check(
+            IsHurt || (log.Fence == LogPosition.None && !log.HardState.IsLost),
+            $"node {Id} finds damage where there is none: it ends at {log.LastIndex}, its fence is {log.Fence}");
         if (_write?.Snapshot is { } install && log.Base == install.Position)
         {
             Install(install.Position);
@@ -91,7 +94,10 @@ internal sealed partial class ReplicaNode
             {
                 found.AddRange(read.Select(static entry => (Identify(entry), (LogEntry?)entry)));
                 next = new LogIndex(found.Count + 1);
-                AddKnown(log.SealedSegments.First(segment => segment.First <= next && segment.Last >= next).Last);
+                var damaged = log.SealedSegments
+                    .Where(segment => segment.First <= next && segment.Last >= next).ToArray();
+                World.Check(damaged.Length == 1, $"node {Id} recovers entry {next} as whole, and cannot read it");
+                AddKnown(damaged[0].Last);
             }
         }
 
