@@ -65,7 +65,10 @@ public sealed class BasePowerCutTests
             {
                 state = state with
                 {
-                    Base = snapshot.Position, Entries = [], Configuration = snapshot.Configuration, Previous = null,
+                    Base = snapshot.Position,
+                    Entries = [],
+                    Configuration = snapshot.Configuration,
+                    Previous = null,
                 };
             }
             else if (write.TruncateFrom is { } from)
