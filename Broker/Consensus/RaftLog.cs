@@ -14,6 +14,9 @@ internal sealed class RaftLog
     /// </summary>
     private readonly List<TermRun> _runs;
 
+    /// <summary>What <see cref="TermsOf"/> gave last: mostly every follower is sent the same entries.</summary>
+    private RepeatedTerm _lastRepeated = new(Term.None, 0);
+
     /// <param name="basePosition">The entry before the first; none for a log that has lost nothing.</param>
     /// <param name="lastIndex">The last entry, or the base when there is none.</param>
     /// <param name="runs">The terms of the entries after the base.</param>
@@ -142,7 +145,12 @@ internal sealed class RaftLog
         var run = RunOf(first);
         if (run == _runs.Count - 1 || _runs[run + 1].First - first >= count)
         {
-            return new RepeatedTerm(_runs[run].Term, count);
+            if (_lastRepeated.Term != _runs[run].Term || _lastRepeated.Count != count)
+            {
+                _lastRepeated = new RepeatedTerm(_runs[run].Term, count);
+            }
+
+            return _lastRepeated;
         }
 
         var terms = new Term[count];

@@ -3,7 +3,8 @@ using Broker.Domain;
 namespace Broker.Consensus;
 
 /// <summary>
-/// One message between two replicas of a group. A field that its kind does not name is zero.
+/// One message between two replicas of a group; a value, so that a node allocates nothing for what it sends. A field
+/// that its kind does not name is zero.
 /// <list type="table">
 /// <item><term>AppendEntries</term><description>LogIndex, LogTerm: the entry before the first that follows.
 /// CommitIndex: the leader's. EntryCount, EntryTerms: what follows. Context: not 0 when the leader wants an answer
@@ -28,8 +29,11 @@ namespace Broker.Consensus;
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
 /// </list>
 /// </summary>
-public sealed class RaftMessage
+public readonly record struct RaftMessage
 {
+    private readonly IReadOnlyList<Term>? _entryTerms;
+    private readonly IReadOnlyList<GroupConfiguration>? _configurations;
+
     public required RaftMessageKind Kind { get; init; }
 
     public required NodeId From { get; init; }
@@ -73,14 +77,22 @@ public sealed class RaftMessage
     public int EntryCount { get; init; }
 
     /// <summary>The term of each entry that follows.</summary>
-    public IReadOnlyList<Term> EntryTerms { get; init; } = [];
+    public IReadOnlyList<Term> EntryTerms
+    {
+        get => _entryTerms ?? [];
+        init => _entryTerms = value;
+    }
 
     /// <summary>
     /// For the receiver: the configurations among the entries that follow, in rising order; of an InstallSnapshot
     /// exactly one, that of the snapshot. Empty on what a node sends: the caller, who has the entries and the snapshot,
     /// finds them there.
     /// </summary>
-    public IReadOnlyList<GroupConfiguration> Configurations { get; init; } = [];
+    public IReadOnlyList<GroupConfiguration> Configurations
+    {
+        get => _configurations ?? [];
+        init => _configurations = value;
+    }
 
     public override string ToString() =>
         $"{Kind} {From}->{To} t{Term} log {LogIndex}/{LogTerm} commit {CommitIndex}"

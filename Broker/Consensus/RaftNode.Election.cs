@@ -91,7 +91,7 @@ public sealed partial class RaftNode
     /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only
     /// asks, and a vote request against a live leader is not heard. False: the message is done with.
     /// </summary>
-    private bool TryEnterNewerTerm(RaftMessage message)
+    private bool TryEnterNewerTerm(in RaftMessage message)
     {
         switch (message.Kind)
         {
@@ -109,7 +109,7 @@ public sealed partial class RaftNode
     /// <summary>
     /// Tells a sender that lives in an older term about the newer one; answers of an older term mean nothing.
     /// </summary>
-    private void AnswerOlderTerm(RaftMessage message)
+    private void AnswerOlderTerm(in RaftMessage message)
     {
         var kind = message.Kind switch
         {
@@ -246,7 +246,7 @@ public sealed partial class RaftNode
         }
     }
 
-    private void HandleRequestPreVote(RaftMessage message)
+    private void HandleRequestPreVote(in RaftMessage message)
     {
         var couldVote = message.Term > Term || CouldVoteFor(message.From);
         var granted = couldVote && !HasLiveLeader && HasLogToVoteFor(message);
@@ -261,7 +261,7 @@ public sealed partial class RaftNode
         });
     }
 
-    private void HandleRequestVote(RaftMessage message)
+    private void HandleRequestVote(in RaftMessage message)
     {
         var granted = CouldVoteFor(message.From) && HasLogToVoteFor(message);
         if (granted)
@@ -292,12 +292,12 @@ public sealed partial class RaftNode
     /// The candidate holds all that this replica may have helped to commit (Raft thesis 3.6.1). Whether this replica
     /// is a voter is the candidate's to know: its configuration may be the newer one (4.2.2).
     /// </summary>
-    private bool HasLogToVoteFor(RaftMessage request) =>
+    private bool HasLogToVoteFor(in RaftMessage request) =>
         !IsPassive
         && _log.IsNoNewerThan(request.LogIndex, request.LogTerm)
         && new LogPosition(request.LogIndex, request.LogTerm) >= _fence;
 
-    private void HandleRequestPreVoteResponse(RaftMessage message)
+    private void HandleRequestPreVoteResponse(in RaftMessage message)
     {
         if (Role == RaftRole.PreCandidate && message.Context == _preVoteRound)
         {
@@ -313,7 +313,7 @@ public sealed partial class RaftNode
         }
     }
 
-    private void HandleRequestVoteResponse(RaftMessage message)
+    private void HandleRequestVoteResponse(in RaftMessage message)
     {
         if (Role == RaftRole.Candidate)
         {
@@ -323,7 +323,7 @@ public sealed partial class RaftNode
         }
     }
 
-    private void CountAnswer(RaftMessage message)
+    private void CountAnswer(in RaftMessage message)
     {
         if (!_configuration.IsVoter(message.From))
         {

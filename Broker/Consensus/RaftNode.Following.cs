@@ -20,7 +20,7 @@ public sealed partial class RaftNode
 
     private LogIndex MatchIndex => LogIndex.Min(FlushedIndex, _verifiedIndex);
 
-    private void HandleAppendEntries(RaftMessage message)
+    private void HandleAppendEntries(in RaftMessage message)
     {
         Invariant.Check(message.EntryCount == message.EntryTerms.Count, "each entry that follows has its term");
         HearLeader(message.From);
@@ -60,7 +60,7 @@ public sealed partial class RaftNode
     /// short of the message's end when a configuration must wait, see <see cref="CanAppendConfiguration"/>. The rest is
     /// then sent again.
     /// </summary>
-    private LogIndex AppendMissing(RaftMessage message)
+    private LogIndex AppendMissing(in RaftMessage message)
     {
         var nextConfiguration = 0;
         for (var i = 0; i < message.EntryCount; i++)
@@ -167,7 +167,7 @@ public sealed partial class RaftNode
         });
     }
 
-    private void HandleHeartbeat(RaftMessage message)
+    private void HandleHeartbeat(in RaftMessage message)
     {
         HearLeader(message.From);
         BecomePassiveWhenLearner(message);

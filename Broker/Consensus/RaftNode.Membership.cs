@@ -182,7 +182,7 @@ public sealed partial class RaftNode
     }
 
     /// <summary>The configuration among a message's entries that is at an index, if there is one.</summary>
-    private static GroupConfiguration? TakeConfigurationAt(RaftMessage message, LogIndex index, ref int next)
+    private static GroupConfiguration? TakeConfigurationAt(in RaftMessage message, LogIndex index, ref int next)
     {
         if (next >= message.Configurations.Count || message.Configurations[next].Index != index)
         {

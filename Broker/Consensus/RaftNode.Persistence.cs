@@ -89,7 +89,7 @@ public sealed partial class RaftNode
     /// Sends a message, after the term and vote that it may reveal are durable (Raft thesis 3.8). A leader's are
     /// durable already, so that its entries leave in parallel with its own write (10.2.1).
     /// </summary>
-    private void Send(RaftMessage message)
+    private void Send(in RaftMessage message)
     {
         if (IsHardStateDurable)
         {

@@ -243,7 +243,7 @@ public sealed partial class RaftNode
     private int SizeOf(LogIndex index) =>
         _uncommitted.TryGet(index, out var sizeBytes) ? sizeBytes : _entrySizeBytes(index);
 
-    private void HandleAppendEntriesResponse(RaftMessage message)
+    private void HandleAppendEntriesResponse(in RaftMessage message)
     {
         if (FindFollower(message.From) is not { } follower)
         {
@@ -295,7 +295,7 @@ public sealed partial class RaftNode
     /// The entry before those that were sent is not in the follower's log. Its answer names the last entry that may
     /// agree, so each round skips a whole term (Raft paper 5.3, end).
     /// </summary>
-    private void BackUp(Follower follower, RaftMessage message)
+    private void BackUp(Follower follower, in RaftMessage message)
     {
         if (follower.IsInstalling)
         {
@@ -328,7 +328,7 @@ public sealed partial class RaftNode
         }
     }
 
-    private void HandleHeartbeatResponse(RaftMessage message)
+    private void HandleHeartbeatResponse(in RaftMessage message)
     {
         if (FindFollower(message.From) is not { } follower)
         {

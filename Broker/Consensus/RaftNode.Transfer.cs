@@ -49,7 +49,7 @@ public sealed partial class RaftNode
         _timeoutNowSent = false;
     }
 
-    private void HandleTimeoutNow(RaftMessage message)
+    private void HandleTimeoutNow(in RaftMessage message)
     {
         // The order counts from the leader of this very term only: a late one finds a new leader, or none.
         if (Role == RaftRole.Follower && Leader == message.From && CanCampaign)

@@ -138,9 +138,8 @@ public sealed partial class RaftNode
     /// thesis 4.1). A message for another node is dropped. Take the Ready after each AppendEntries and InstallSnapshot,
     /// so that it can be matched with the bytes that came along.
     /// </summary>
-    public void Step(RaftMessage message)
+    public void Step(in RaftMessage message)
     {
-        ArgumentNullException.ThrowIfNull(message);
         if (message.To != Id || message.From == Id || message.From.IsNone)
         {
             return;
@@ -234,7 +233,7 @@ public sealed partial class RaftNode
         }
     }
 
-    private void Handle(RaftMessage message)
+    private void Handle(in RaftMessage message)
     {
         switch (message.Kind)
         {

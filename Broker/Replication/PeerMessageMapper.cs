@@ -9,9 +9,9 @@ namespace Broker.Replication;
 /// <summary>Between Raft's messages and their form on the wire. Bodies are shared, never copied.</summary>
 public static class PeerMessageMapper
 {
-    public static PeerMessage ToWire(GroupId group, RaftMessage message, IReadOnlyList<LogEntry> entries)
-    {
-        var wire = new PeerMessage
+    /// <summary>A message without entries.</summary>
+    public static PeerMessage ToWire(GroupId group, in RaftMessage message) =>
+        new()
         {
             Group = (uint)group.Value,
             Kind = (uint)message.Kind,
@@ -28,18 +28,20 @@ public static class PeerMessageMapper
             Lost = message.Lost,
             LearnerSince = message.LearnerSince.Value,
         };
-        for (var i = 0; i < entries.Count; i++)
-        {
-            wire.Entries.Add(PeerEntries.ToWire(entries[i]));
-        }
 
+    /// <summary>A message with its entries, which may be shared with other messages: nobody changes them.</summary>
+    public static PeerMessage ToWire(GroupId group, in RaftMessage message, List<PeerEntry> entries)
+    {
+        var wire = ToWire(group, message);
+        wire.Entries.Capacity = entries.Count;
+        wire.Entries.AddRange(entries);
         return wire;
     }
 
     /// <summary>An InstallSnapshot with the members that the group has at the snapshot.</summary>
-    public static PeerMessage ToWire(GroupId group, RaftMessage message, GroupConfiguration configuration)
+    public static PeerMessage ToWire(GroupId group, in RaftMessage message, GroupConfiguration configuration)
     {
-        var wire = ToWire(group, message, []);
+        var wire = ToWire(group, message);
         wire.ConfigurationIndex = configuration.Index.Value;
         wire.Configuration = UnsafeByteOperations.UnsafeWrap(configuration.Encode());
         return wire;
@@ -49,7 +51,6 @@ public static class PeerMessageMapper
     public static RaftMessage? FromWire(PeerMessage wire, out LogEntry[] entries)
     {
         entries = wire.Entries.Count == 0 ? [] : new LogEntry[wire.Entries.Count];
-        var terms = wire.Entries.Count == 0 ? [] : new Term[wire.Entries.Count];
         for (var i = 0; i < entries.Length; i++)
         {
             var entry = PeerEntries.FromWire(wire.Entries[i]);
@@ -59,7 +60,6 @@ public static class PeerMessageMapper
             }
 
             entries[i] = entry;
-            terms[i] = entry.Term;
         }
 
         var kind = (RaftMessageKind)wire.Kind;
@@ -82,11 +82,31 @@ public static class PeerMessageMapper
             Force = wire.Force,
             Context = wire.Context,
             EntryCount = entries.Length,
-            EntryTerms = terms,
+            EntryTerms = TermsOf(entries),
             Configurations = configurations,
             Lost = wire.Lost,
             LearnerSince = new LogIndex(wire.LearnerSince),
         };
+    }
+
+    /// <summary>Without a list when they are all the same, as they mostly are.</summary>
+    private static IReadOnlyList<Term> TermsOf(LogEntry[] entries)
+    {
+        if (entries.Length == 0)
+        {
+            return [];
+        }
+
+        var first = entries[0].Term;
+        foreach (var entry in entries)
+        {
+            if (entry.Term != first)
+            {
+                return Array.ConvertAll(entries, static each => each.Term);
+            }
+        }
+
+        return new RepeatedTerm(first, entries.Length);
     }
 
     /// <summary>Those among the entries; of a snapshot its one. False when one is not understood.</summary>

@@ -95,8 +95,7 @@ public sealed partial class ReplicaGroup
 
     private void StepMessage(PeerMessage wire)
     {
-        var message = PeerMessageMapper.FromWire(wire, out var entries);
-        if (message is null)
+        if (PeerMessageMapper.FromWire(wire, out var entries) is not { } message)
         {
             // Raft sends again what is not acknowledged, so a damaged or unknown message costs a round trip, nothing
             // else.

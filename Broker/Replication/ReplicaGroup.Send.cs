@@ -1,6 +1,7 @@
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Transport;
 
 namespace Broker.Replication;
 
@@ -13,7 +14,15 @@ public sealed partial class ReplicaGroup
     private readonly List<SendLane> _lanes = [];
     private readonly List<LogEntry> _sendBuffer = [];
 
-    private void Send(RaftMessage message)
+    /// <summary>
+    /// The entries that were last sent from memory, in their form on the wire: the next follower is mostly sent the
+    /// same. A leader's term and a range name them, as a leader only appends.
+    /// </summary>
+    private readonly List<PeerEntry> _wireEntries = [];
+
+    private (Term Term, LogIndex Previous, int Count) _wireRange;
+
+    private void Send(in RaftMessage message)
     {
         if (message.Kind == RaftMessageKind.InstallSnapshot)
         {
@@ -23,7 +32,7 @@ public sealed partial class ReplicaGroup
 
         if (message.Kind != RaftMessageKind.AppendEntries)
         {
-            _sender.Send(message.To, PeerMessageMapper.ToWire(Id, message, NoEntries));
+            _sender.Send(message.To, PeerMessageMapper.ToWire(Id, message));
             return;
         }
 
@@ -58,20 +67,34 @@ public sealed partial class ReplicaGroup
         return added;
     }
 
-    private bool TrySendFromMemory(RaftMessage message)
+    private bool TrySendFromMemory(in RaftMessage message)
     {
-        _sendBuffer.Clear();
-        if (message.EntryCount > 0)
+        var range = (message.Term, message.LogIndex, message.EntryCount);
+        if (range != _wireRange)
         {
+            _sendBuffer.Clear();
             var last = message.LogIndex + message.EntryCount;
-            if (_tail.Read(message.LogIndex.Next(), last, int.MaxValue, _sendBuffer) < message.EntryCount)
+            if (message.EntryCount > 0
+                && _tail.Read(message.LogIndex.Next(), last, int.MaxValue, _sendBuffer) < message.EntryCount)
             {
                 return false;
             }
+
+            MakeWireEntries(_sendBuffer, _wireEntries);
+            _wireRange = range;
         }
 
-        _sender.Send(message.To, PeerMessageMapper.ToWire(Id, message, _sendBuffer));
+        _sender.Send(message.To, PeerMessageMapper.ToWire(Id, message, _wireEntries));
         return true;
+    }
+
+    private static void MakeWireEntries(List<LogEntry> entries, List<PeerEntry> into)
+    {
+        into.Clear();
+        foreach (var entry in entries)
+        {
+            into.Add(PeerEntries.ToWire(entry));
+        }
     }
 
     /// <summary>
@@ -93,6 +116,7 @@ public sealed partial class ReplicaGroup
     {
         var wires = new List<PeerMessage>(messages.Length);
         var entries = new List<LogEntry>();
+        var wireEntries = new List<PeerEntry>();
         foreach (var message in messages)
         {
             entries.Clear();
@@ -101,7 +125,8 @@ public sealed partial class ReplicaGroup
                 break;
             }
 
-            wires.Add(PeerMessageMapper.ToWire(Id, message, entries));
+            MakeWireEntries(entries, wireEntries);
+            wires.Add(PeerMessageMapper.ToWire(Id, message, wireEntries));
         }
 
         return wires;
@@ -173,5 +198,5 @@ public sealed partial class ReplicaGroup
     /// A leader never truncates, so what it decided to send in this term is still what it has; any other message is
     /// stale.
     /// </summary>
-    private bool IsCurrent(RaftMessage message) => _raft.Role == RaftRole.Leader && _raft.Term == message.Term;
+    private bool IsCurrent(in RaftMessage message) => _raft.Role == RaftRole.Leader && _raft.Term == message.Term;
 }

@@ -31,9 +31,8 @@ public sealed partial class ReplicaGroup
 
     private void StepSnapshot(PeerMessage wire, ReadOnlyMemory<byte> data, Action<bool, long> done)
     {
-        var message = PeerMessageMapper.FromWire(wire, out _);
-        if (message is null || message.Kind != RaftMessageKind.InstallSnapshot
-            || message.Configurations.Count != 1)
+        if (PeerMessageMapper.FromWire(wire, out _)
+            is not { Kind: RaftMessageKind.InstallSnapshot, Configurations.Count: 1 } message)
         {
             ReplicationLog.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
             done(false, _raft.Term.Value);

@@ -17,7 +17,7 @@ internal sealed class SendLane(NodeId to)
     public bool IsReading { get; set; }
 
     /// <summary>False: too many wait. Raft sends again what is lost.</summary>
-    public bool TryEnqueue(RaftMessage message)
+    public bool TryEnqueue(in RaftMessage message)
     {
         if (_waiting.Count >= Limits.MessagesPerSendLane)
         {
@@ -28,7 +28,7 @@ internal sealed class SendLane(NodeId to)
         return true;
     }
 
-    public bool TryPeek(out RaftMessage message) => _waiting.TryPeek(out message!);
+    public bool TryPeek(out RaftMessage message) => _waiting.TryPeek(out message);
 
     public void Dequeue() => _waiting.Dequeue();
 

@@ -188,8 +188,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     public void Send(NodeId to, PeerMessage message)
     {
-        var raft = PeerMessageMapper.FromWire(message, out _);
-        World.Check(raft is not null, $"node {Id} sends what its peers understand");
+        var understood = PeerMessageMapper.FromWire(message, out _);
+        World.Check(understood is not null, $"node {Id} sends what its peers understand");
+        var raft = understood.GetValueOrDefault();
         Trace(() => $"sends {raft}");
         World.History.CheckRevealed(this, raft);
         foreach (var configuration in raft.Configurations)

@@ -281,7 +281,7 @@ public sealed class DamageTests
         cluster.Run(400);
         var match = Progress(leader, 3).MatchIndex;
 
-        leader.Receive(report!);
+        leader.Receive(report!.Value);
 
         Assert.True(Progress(leader, 3) is { IsLost: false } progress && progress.MatchIndex == match);
     }
