@@ -46,7 +46,14 @@ internal sealed class FramePositions
     /// <summary>Adds a frame that follows the last one.</summary>
     public void AddNext(int bodyBytes) => Add(new FramePosition(EndOffset, bodyBytes));
 
-    /// <summary>Forgets the frames from this ordinal on.</summary>
+    /// <summary>Forgets all frames, and keeps the memory for those of another segment.</summary>
+    public void Clear()
+    {
+        Count = 0;
+        EndOffset = SegmentHeader.SizeBytes;
+    }
+
+    /// <summary>Forgets the frames from this ordinal on, and lets go of the memory that is left over.</summary>
     public void CutTo(int count)
     {
         EndOffset = count == 0 ? SegmentHeader.SizeBytes : this[count - 1].EndOffset;

@@ -33,12 +33,13 @@ public sealed partial class GroupLog
         var file = CreateSegmentFile(path, header);
         var positions = sealing?.Positions;
         ReleaseActive();
-        _segments.Add(new Segment(path, header, new FramePositions()) { File = file, Users = 1 });
+        _segments.Add(new Segment(path, header, _segments.NewPositions()) { File = file, Users = 1 });
         _activeFile = file;
         _vote.Write(_vote.Current with { DurableFloor = first.Previous(), Active = ActiveSegment.Of(header) });
         ClearStaged();
         if (sealing is not null)
         {
+            // They may have been given up by now: then nobody else has their memory before the next roll.
             WritePositions(sealing, positions!);
         }
 

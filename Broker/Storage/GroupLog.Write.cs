@@ -1,3 +1,4 @@
+using System.Numerics;
 using Broker.Domain;
 
 namespace Broker.Storage;
@@ -135,9 +136,10 @@ public sealed partial class GroupLog
     private void Append(List<LogEntry> entries)
     {
         ClearStaged();
-        if (_headers.Length < entries.Count * FrameHeader.SizeBytes)
+        var headerBytes = entries.Count * FrameHeader.SizeBytes;
+        if (_headers.Length < headerBytes)
         {
-            _headers = new byte[entries.Count * FrameHeader.SizeBytes];
+            _headers = new byte[BitOperations.RoundUpToPowerOf2((uint)headerBytes)];
         }
 
         for (var i = 0; i < entries.Count; i++)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using Broker.Domain;
 
@@ -35,17 +36,27 @@ internal static class PositionsFile
     public static void Write(
         IStorageDevice device, string folder, SealedMetadata known, FramePositions positions, ILogger logger)
     {
-        var bytes = new byte[FixedBytes + (known.Runs.Count * RunBytes) + (known.Count * sizeof(int))];
-        Encode(known, positions, bytes);
-        SideFile.Replace(
-            device,
-            folder,
-            GroupFolder.PositionsName(known.Header.First),
-            bytes,
-            static (file, content) => file.Write(0, content),
-            new Lock(),
-            static () => { },
-            logger);
+        var sizeBytes = FixedBytes + (known.Runs.Count * RunBytes) + (known.Count * sizeof(int));
+        var buffer = ArrayPool<byte>.Shared.Rent(sizeBytes);
+        try
+        {
+            var bytes = buffer.AsSpan(0, sizeBytes);
+            bytes.Clear();
+            Encode(known, positions, bytes);
+            SideFile.Replace<ReadOnlySpan<byte>>(
+                device,
+                folder,
+                GroupFolder.PositionsName(known.Header.First),
+                bytes,
+                static (file, content) => file.Write(0, content),
+                new Lock(),
+                static () => { },
+                logger);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <summary>Everything but the lengths; null when the file is missing or damaged.</summary>

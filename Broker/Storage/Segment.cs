@@ -100,11 +100,14 @@ internal sealed class Segment
 
     public void Load(FramePositions positions) => Positions = positions;
 
-    public void Unload()
+    /// <summary>Gives up its positions, to be read again from their file; their memory is the caller's.</summary>
+    public FramePositions Unload()
     {
-        _sealedCount = Positions!.Count;
-        _sealedTailOffset = Positions.EndOffset;
+        var unloaded = Positions!;
+        _sealedCount = unloaded.Count;
+        _sealedTailOffset = unloaded.EndOffset;
         Positions = null;
+        return unloaded;
     }
 
     public SealedMetadata Describe(IReadOnlyList<TermRun> runs) =>

@@ -24,6 +24,21 @@ internal sealed partial class SegmentSet
         }
     }
 
+    /// <summary>
+    /// No positions, for a segment that is about to begin. In the memory of those that were given up last: a log that
+    /// grows evenly allocates none. For the writer.
+    /// </summary>
+    public FramePositions NewPositions()
+    {
+        lock (_gate)
+        {
+            var positions = _spare ?? new FramePositions();
+            _spare = null;
+            positions.Clear();
+            return positions;
+        }
+    }
+
     /// <summary>Hides the entries from this index on; their bytes are about to change.</summary>
     public void HideFrom(LogIndex from)
     {
@@ -152,7 +167,8 @@ internal sealed partial class SegmentSet
 
         while (_segments.Count(static s => s.IsSealed && s.Positions is not null) > options.LoadedSealedSegments)
         {
-            _segments.Where(static s => s.IsSealed && s.Positions is not null).MinBy(static s => s.LastUse)!.Unload();
+            var loaded = _segments.Where(static s => s.IsSealed && s.Positions is not null);
+            _spare = loaded.MinBy(static s => s.LastUse)!.Unload();
         }
     }
 }

@@ -13,6 +13,7 @@ internal sealed partial class SegmentSet(
 {
     private readonly Lock _gate = new();
     private readonly List<Segment> _segments = [.. segments];
+    private FramePositions? _spare;
     private long _first = first.Value;
     private long _last = first.Value - 1;
     private long _cuts;
@@ -52,6 +53,9 @@ internal sealed partial class SegmentSet(
             {
                 sealing.Seal(segment.Header.PreviousCrc32C);
                 sealing.LastUse = ++_uses;
+
+                // The memory may be that of a segment with more entries.
+                sealing.Positions!.CutTo(sealing.Count);
             }
 
             _segments.Add(segment);

@@ -6,13 +6,14 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Broker.Tests.Benchmarks;
 
 /// <summary>
-/// What GroupLog.Write costs itself, without a disk: time and bytes per entry. Rolls to new segments are included, one
-/// in about 400 batches.
+/// What GroupLog.Write costs itself, without a disk: time and bytes per entry, of a log that has been growing for a
+/// while. Rolls to new segments are included, one in about 400 batches.
 /// </summary>
 [MemoryDiagnoser]
 public class LogWriteBenchmark
 {
     private const int EntriesPerWrite = 1000;
+    private const int SealedBefore = 10;
     private readonly LogWrite _write = new();
     private readonly byte[] _body = new byte[100];
     private GroupLog? _log;
@@ -26,6 +27,12 @@ public class LogWriteBenchmark
             new DiscardingDevice(), "/log", new GroupId(1), Guid.NewGuid(), new StorageOptions(), NullLogger.Instance);
         _write.HardState = new HardState(new Term(1), NodeId.None);
         _log.Write(_write);
+
+        // Until then segments grow, and the positions of sealed ones gather in memory.
+        while (_log.SealedSegments.Count < SealedBefore)
+        {
+            WriteBatch();
+        }
     }
 
     [GlobalCleanup]
