@@ -103,17 +103,17 @@ public sealed partial class ReplicaGroup
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, entry.TimestampUnixMs);
         if (entry.Kind == EntryKind.Commands)
         {
-            var callers = TakeCallers(entry);
-            if (callers.Length > _results.Length)
+            var callers = CountCallers(entry);
+            if (callers > _results.Length)
             {
                 _results = new CommandResult[Limits.CommandsPerEntry];
             }
 
-            var results = _results.AsSpan(0, callers.Length);
+            var results = _results.AsSpan(0, callers);
             results.Clear();
             _machine.Apply(entry, results);
             _applied = entry.Index;
-            Answer(callers, results);
+            Answer(results);
         }
         else if (entry.Kind == EntryKind.Configuration)
         {

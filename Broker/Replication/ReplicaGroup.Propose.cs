@@ -12,7 +12,10 @@ public sealed partial class ReplicaGroup
 
     private readonly Queue<Proposal> _waiting = new();
     private readonly Queue<ProposedEntry> _proposed = new();
-    private readonly List<Proposal> _batch = [];
+
+    /// <summary>The callers of all proposed entries, in their order.</summary>
+    private readonly Queue<Proposal> _callers = new();
+
     private long _lastTimestampUnixMs;
 
     /// <summary>
@@ -21,7 +24,7 @@ public sealed partial class ReplicaGroup
     /// </summary>
     private LogIndex _timeUnknownThrough;
 
-    private readonly record struct ProposedEntry(LogIndex Index, Term Term, Proposal[] Proposals);
+    private readonly record struct ProposedEntry(LogIndex Index, Term Term, int Callers);
 
     private void ProposeWaiting()
     {
@@ -45,57 +48,49 @@ public sealed partial class ReplicaGroup
 
     private bool TryProposeOneEntry()
     {
-        var bodyBytes = TakeBatch();
+        var (count, bodyBytes) = NextBatch();
         var result = _raft.TryPropose(LogEntry.OverheadBytes + bodyBytes, out var index);
         if (result != ProposeResult.Accepted)
         {
-            // Overloaded or handing over leadership: the batch goes on waiting, in its order, bounded by the queue's
-            // limits.
-            PutBack();
+            // Overloaded or handing over leadership: all go on waiting, bounded by the queue's limits.
             return false;
         }
 
         var body = GC.AllocateUninitializedArray<byte>(bodyBytes);
         var position = 0;
-        foreach (var proposal in _batch)
+        for (var i = 0; i < count; i++)
         {
+            var proposal = _waiting.Dequeue();
             proposal.Encode(body.AsSpan(position, proposal.SizeBytes));
             position += proposal.SizeBytes;
             Forget(proposal);
+            _callers.Enqueue(proposal);
         }
 
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
         _tail.Append(new LogEntry(
-            index, _raft.Term, EntryKind.Commands, _batch.Count, _lastTimestampUnixMs, Crc32C.Compute(body), body));
-        _proposed.Enqueue(new ProposedEntry(index, _raft.Term, [.. _batch]));
-        _batch.Clear();
+            index, _raft.Term, EntryKind.Commands, count, _lastTimestampUnixMs, Crc32C.Compute(body), body));
+        _proposed.Enqueue(new ProposedEntry(index, _raft.Term, count));
         return true;
     }
 
-    private int TakeBatch()
+    /// <summary>How many of those that wait the next entry takes. They leave the queue when Raft accepts.</summary>
+    private (int Count, int Bytes) NextBatch()
     {
-        _batch.Clear();
+        var count = 0;
         var bytes = 0;
-        while (_waiting.TryPeek(out var next) && _batch.Count < Limits.CommandsPerEntry
-            && (_batch.Count == 0 || bytes + next.SizeBytes <= Limits.EntryBodyBytes))
+        foreach (var next in _waiting)
         {
-            _batch.Add(_waiting.Dequeue());
+            if (count == Limits.CommandsPerEntry || (count > 0 && bytes + next.SizeBytes > Limits.EntryBodyBytes))
+            {
+                break;
+            }
+
+            count++;
             bytes += next.SizeBytes;
         }
 
-        return bytes;
-    }
-
-    private void PutBack()
-    {
-        var later = _waiting.ToArray();
-        _waiting.Clear();
-        foreach (var proposal in _batch.Concat(later))
-        {
-            _waiting.Enqueue(proposal);
-        }
-
-        _batch.Clear();
+        return (count, bytes);
     }
 
     private void FailWaiting()
@@ -114,40 +109,41 @@ public sealed partial class ReplicaGroup
 
     private void FailProposed(in ProposedEntry entry)
     {
-        foreach (var proposal in entry.Proposals)
+        for (var i = 0; i < entry.Callers; i++)
         {
-            proposal.Fail(Refusal.OutcomeUnknown(Id));
+            _callers.Dequeue().Fail(Refusal.OutcomeUnknown(Id));
         }
     }
 
-    /// <summary>The callers that wait for this entry, or none.</summary>
-    private Proposal[] TakeCallers(LogEntry entry)
+    /// <summary>How many callers wait for this entry; they are the first in their queue.</summary>
+    private int CountCallers(LogEntry entry)
     {
         while (_proposed.TryPeek(out var proposed) && proposed.Index <= entry.Index)
         {
             _proposed.Dequeue();
             if (proposed.Index == entry.Index && proposed.Term == entry.Term)
             {
-                return proposed.Proposals;
+                return proposed.Callers;
             }
 
             FailProposed(proposed);
         }
 
-        return [];
+        return 0;
     }
 
-    private void Answer(Proposal[] callers, ReadOnlySpan<CommandResult> results)
+    /// <summary>One result for each of the first callers.</summary>
+    private void Answer(ReadOnlySpan<CommandResult> results)
     {
-        if (callers.Length == 0)
+        if (results.Length == 0)
         {
             return;
         }
 
-        _metrics.Committed(Stopwatch.GetElapsedTime(callers[0].EnqueuedAt));
-        for (var i = 0; i < callers.Length; i++)
+        _metrics.Committed(Stopwatch.GetElapsedTime(_callers.Peek().EnqueuedAt));
+        foreach (ref readonly var result in results)
         {
-            callers[i].Complete(results[i]);
+            _callers.Dequeue().Complete(result);
         }
     }
 }
