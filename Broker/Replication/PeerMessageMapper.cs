@@ -34,7 +34,12 @@ public static class PeerMessageMapper
     {
         var wire = ToWire(group, message);
         wire.Entries.Capacity = entries.Count;
-        wire.Entries.AddRange(entries);
+        foreach (var entry in entries)
+        {
+            // AddRange would box the list's enumerator.
+            wire.Entries.Add(entry);
+        }
+
         return wire;
     }
 
