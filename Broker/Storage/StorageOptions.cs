@@ -30,7 +30,8 @@ public sealed class StorageOptions
     /// <summary>
     /// Sealed segments whose frame positions stay in memory, per group, at 8 bytes an entry: 128 KiB for a segment of
     /// 4 KiB entries, 7 MB for one of the smallest entries. Readers of old entries move through one segment each; more
-    /// of them than this read a positions file again and again.
+    /// of them than this read a positions file again and again. The memory of those that go last is kept for the next
+    /// segment.
     /// </summary>
     public int LoadedSealedSegments { get; init; } = 4;
 

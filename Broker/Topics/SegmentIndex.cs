@@ -55,6 +55,10 @@ internal static class SegmentIndex
         BinaryPrimitives.WriteUInt32LittleEndian(header, Format);
         BinaryPrimitives.WriteInt32LittleEndian(header[4..], parts.Count);
         directory.Advance(HeaderBytes);
+
+        // Room for all at once: a buffer that doubles on its way there leaves large arrays behind.
+        directory.GetSpan(parts.Count * TopicBytes);
+        body.GetSpan(parts.Sum(static part => part.To - part.From) * SlotBytes);
         foreach (var (number, memory, from, to) in parts)
         {
             var entry = directory.GetSpan(TopicBytes);
