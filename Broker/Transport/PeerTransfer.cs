@@ -1,3 +1,4 @@
+using Broker.ServiceDefaults;
 using Grpc.Core;
 
 namespace Broker.Transport;
@@ -24,16 +25,9 @@ internal static class PeerTransfer
         or StatusCode.Unknown
         or StatusCode.Cancelled;
 
-    /// <summary>
-    /// Waits before another attempt, from 1: twice as long each time; half of it is chance, so that nodes which failed
-    /// together do not return together.
-    /// </summary>
-    public static Task PauseAsync(int attempt, TimeProvider time, CancellationToken cancellationToken)
-    {
-        var delay = Math.Min(RetryDelayMin.Ticks << Math.Min(attempt - 1, 16), RetryDelayMax.Ticks);
-        var pause = TimeSpan.FromTicks((delay / 2) + (long)(Random.Shared.NextDouble() * delay / 2));
-        return Task.Delay(pause, time, cancellationToken);
-    }
+    /// <summary>Waits before another attempt, from 1.</summary>
+    public static Task PauseAsync(int attempt, TimeProvider time, CancellationToken cancellationToken) =>
+        Task.Delay(Backoff.Draw(attempt, RetryDelayMin, RetryDelayMax), time, cancellationToken);
 
     public static RpcException Refuse(StatusCode code, string reason) => new(new Status(code, reason));
 }

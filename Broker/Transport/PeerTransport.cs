@@ -1,6 +1,7 @@
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.ServiceDefaults;
 using Grpc.Core;
 
 namespace Broker.Transport;
@@ -109,7 +110,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
 
     private async Task DialForeverAsync(PeerLink link, CancellationToken cancellationToken)
     {
-        var delay = RedialDelayMin;
+        var backoff = new Backoff(RedialDelayMin, RedialDelayMax, _time);
         while (!cancellationToken.IsCancellationRequested)
         {
             var began = _time.GetTimestamp();
@@ -127,14 +128,12 @@ public sealed partial class PeerTransport : IAsyncDisposable
             }
 
             // A peer that takes each stream and drops it at once is not dialled faster than one that is away.
-            delay = _time.GetElapsedTime(began) > GoodStream
-                ? RedialDelayMin
-                : TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, RedialDelayMax.Ticks));
+            if (_time.GetElapsedTime(began) > GoodStream)
+            {
+                backoff.Reset();
+            }
 
-            // Half of the delay is fixed, half is chance, so that nodes that lost one peer together do not return
-            // together.
-            var pause = (delay / 2) + (Random.Shared.NextDouble() * delay / 2);
-            await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await backoff.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             _metrics.PeerRedialed();
         }
     }

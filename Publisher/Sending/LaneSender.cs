@@ -1,4 +1,5 @@
 using System.Data.Common;
+using Broker.ServiceDefaults;
 using Publisher.Outbox;
 
 namespace Publisher.Sending;

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Threading.Channels;
+using Broker.ServiceDefaults;
 using Publisher.Outbox;
 
 namespace Publisher.Sending;

@@ -1,3 +1,5 @@
+using Broker.ServiceDefaults;
+
 namespace Subscriber.Following;
 
 /// <summary>

@@ -105,8 +105,8 @@ public sealed class PeerStreamTests
         var watch = Stopwatch.StartNew();
         await EchoServer.UntilAsync(() => nodes.Services[1].Envelopes.Count == 6, "the peer is dialled again");
 
-        // 40 + 80 + 160 + 320 + 500 ms, of which half is chance.
-        Assert.InRange(watch.ElapsedMilliseconds, 500, 20_000);
+        // 20 + 40 + 80 + 160 + 320 ms, of which half is chance.
+        Assert.InRange(watch.ElapsedMilliseconds, 310, 20_000);
         Assert.False(nodes.Transports[0].IsConnected(Two));
     }
 
