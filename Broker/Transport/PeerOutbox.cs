@@ -121,20 +121,21 @@ internal sealed class PeerOutbox : IDisposable
     public static int SizeBytes(PeerEnvelope envelope)
     {
         var bytes = envelope.Heartbeats.Count * HeartbeatBytes;
-        foreach (var message in envelope.Messages)
+        for (var i = 0; i < envelope.Messages.Count; i++)
         {
-            bytes += SizeBytes(message);
+            bytes += SizeBytes(envelope.Messages[i]);
         }
 
         return bytes;
     }
 
+    // Without foreach: the enumerator of a repeated field is an object.
     private static int SizeBytes(PeerMessage message)
     {
         var bytes = 64;
-        foreach (var entry in message.Entries)
+        for (var i = 0; i < message.Entries.Count; i++)
         {
-            bytes += entry.Body.Length + LogEntry.OverheadBytes;
+            bytes += message.Entries[i].Body.Length + LogEntry.OverheadBytes;
         }
 
         return bytes;
