@@ -31,6 +31,9 @@ internal sealed class History(World world)
     /// <summary>Every configuration that a leader ever appended, in that order.</summary>
     private readonly List<GroupConfiguration> _configurations = [];
 
+    /// <summary>Where logs hold, or held, an entry that names the members; not all of them committed.</summary>
+    private readonly HashSet<(LogIndex Index, Term Term)> _memberEntries = [];
+
     public int Acknowledged => _acknowledged.Count;
 
     public int Committed => _committed.Count;
@@ -51,6 +54,18 @@ internal sealed class History(World world)
         if (!_configurations.Exists(configuration.Equals))
         {
             _configurations.Add(configuration);
+        }
+    }
+
+    public void NoteMemberEntry(LogIndex index, Term term) => _memberEntries.Add((index, term));
+
+    /// <summary>A snapshot brings the members that hold at its end, or later ones come with it.</summary>
+    public void CheckMembersKnown(SimulatedNode node, LogIndex through, LogIndex known)
+    {
+        foreach (var (index, term) in _memberEntries)
+        {
+            var isMissed = index > known && index <= through && CommittedAt(index).Term == term;
+            World.Check(!isMissed, $"node {node.Id} has a snapshot at {through}, but not the members of entry {index}");
         }
     }
 

@@ -38,7 +38,8 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(_write is null, $"node {Id} has one write at a time");
         _write = write;
         ScheduleFlush();
-        if (write.TruncateFrom is not null || (write.HardState is not null && write.Entries.Count > 0))
+        if (write.TruncateFrom is not null || write.DropThrough is not null || write.Snapshot is not null
+            || (write.HardState is not null && write.Entries.Count > 0))
         {
             World.Faults.OnDelicateWrite(this);
         }
@@ -126,6 +127,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         World.Check(
             last <= new LogIndex(World.History.Committed) && World.History.CommittedAt(last).Term == position.Term,
             $"node {Id} installs a snapshot at {position}, which has not committed");
+        World.History.CheckMembersKnown(this, last, _log!.Configuration?.Index ?? LogIndex.None);
         var removed = _durable.ToArray();
         _durable.Clear();
         for (var index = new LogIndex(1); index <= last; index = index.Next())
@@ -160,6 +162,7 @@ internal sealed partial class ReplicaNode : ILogWriter
             && GroupConfiguration.TryDecode(entry.Body.Span, entry.Index, out var members))
         {
             World.History.NoteConfiguration(members);
+            World.History.NoteMemberEntry(entry.Index, entry.Term);
         }
     }
 

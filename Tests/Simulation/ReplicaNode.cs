@@ -180,7 +180,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         if (_group is not null)
         {
+            var passed = _checkedIndex;
             _checkedIndex = _log!.Base.Index;
+            World.Check(
+                _checkedIndex > passed, $"node {Id} goes back from entry {passed} to a snapshot at {_checkedIndex}");
             World.Figures.Count(Figure.SnapshotInstalled);
             World.History.CheckRestored(this, _checkedIndex, machine.StateHash);
         }

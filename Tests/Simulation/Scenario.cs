@@ -46,7 +46,8 @@ internal sealed record Scenario
     public required double UnluckyLeaderRate { get; init; }
 
     /// <summary>
-    /// How often a replica crashes while it truncates its log, or writes entries together with their term.
+    /// How often a replica crashes while it truncates, drops or replaces its log, or writes entries together with their
+    /// term.
     /// </summary>
     public required double UnluckyWriteRate { get; init; }
 
