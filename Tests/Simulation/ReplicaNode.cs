@@ -16,6 +16,11 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgroundWork
 {
+    /// <summary>
+    /// Work in the background comes in long rows: with a disk that is slower still, it would be behind for minutes.
+    /// </summary>
+    private const int MaxBackgroundSlowness = 64;
+
     private static readonly GroupId Group = new(1);
     private static readonly BrokerMetrics Metrics = new();
 
@@ -227,7 +232,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public void Run(ReplicaGroup group, Action work)
     {
         var life = Life;
-        _backgroundDoneUs = Math.Max(_backgroundDoneUs, World.Scheduler.NowUs) + World.Random.Next(20, 5_000);
+        var lengthUs = World.Random.Next(20, 5_000) * Math.Min(Slowness, MaxBackgroundSlowness);
+        _backgroundDoneUs = Math.Max(_backgroundDoneUs, World.Scheduler.NowUs) + lengthUs;
         World.Scheduler.After(_backgroundDoneUs - World.Scheduler.NowUs, () =>
         {
             if (life == Life)

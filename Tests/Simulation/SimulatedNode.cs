@@ -23,9 +23,6 @@ internal abstract class SimulatedNode
 
     private long _ledNotUs;
 
-    /// <summary>A flush takes so many times as long as usual.</summary>
-    private int _slowness = 1;
-
     /// <summary>Counts flushes and crashes: a flush that was given up or begun again does not end twice.</summary>
     private int _flush;
 
@@ -74,6 +71,9 @@ internal abstract class SimulatedNode
     protected RaftOptions Options { get; }
 
     protected double ClockRate { get; }
+
+    /// <summary>A flush takes so many times as long as usual.</summary>
+    protected int Slowness { get; private set; } = 1;
 
     /// <summary>Counts starts and crashes: what an earlier life had scheduled does not happen.</summary>
     protected int Life { get; private set; }
@@ -156,7 +156,7 @@ internal abstract class SimulatedNode
             Say("crashes");
             Life++;
             _flush++;
-            _slowness = 1;
+            Slowness = 1;
             IsUp = false;
             IsPaused = false;
             _whilePaused.Clear();
@@ -189,12 +189,12 @@ internal abstract class SimulatedNode
     }
 
     /// <summary>The disk stalls; the flush that is under way keeps its pace.</summary>
-    public void SlowDisk(int slowness) => _slowness = slowness;
+    public void SlowDisk(int slowness) => Slowness = slowness;
 
     /// <summary>The disk has its usual pace again, for the flush that is under way too.</summary>
     public virtual void HealDisk()
     {
-        _slowness = 1;
+        Slowness = 1;
         if (IsWriting)
         {
             ScheduleFlush();
@@ -226,7 +226,7 @@ internal abstract class SimulatedNode
     {
         var flush = ++_flush;
         var maxUs = World.Network.IsHealed ? HealthyFlushMaxUs : World.Scenario.FlushMaxUs;
-        var delayUs = World.Random.NextInt64(World.Scenario.FlushMinUs, maxUs) * _slowness;
+        var delayUs = World.Random.NextInt64(World.Scenario.FlushMinUs, maxUs) * Slowness;
         World.Scheduler.After(delayUs + extraUs, () =>
         {
             if (flush == _flush)
