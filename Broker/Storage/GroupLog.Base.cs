@@ -58,8 +58,9 @@ public sealed partial class GroupLog
     }
 
     /// <summary>
-    /// Moves the base. The vote file says so first; then the files go. Without the snapshot at the new base, be it that
-    /// damage was found in it a moment ago, nothing is dropped: another one comes with the next seal.
+    /// Moves the base. The vote file says so first; then the files go. The snapshot at the new base is all that is left
+    /// of what is dropped, so it is read before: without it, or when it is damaged, nothing is dropped, and another one
+    /// comes with the next seal.
     /// </summary>
     private void Drop(LogIndex through)
     {
@@ -68,7 +69,7 @@ public sealed partial class GroupLog
             return;
         }
 
-        if (!Snapshots.List().Contains(through))
+        if (!HasSnapshot(through))
         {
             StorageLog.NotDropped(_logger, _group, through);
             return;
@@ -89,6 +90,19 @@ public sealed partial class GroupLog
             DeleteSegments(removed);
             Snapshots.DeleteBelow(through);
             StorageLog.Dropped(_logger, _group, through, removed.Count);
+        }
+    }
+
+    private bool HasSnapshot(LogIndex index)
+    {
+        try
+        {
+            return Snapshots.TryRead(index, out _);
+        }
+        catch (StorageRefusedException foreign)
+        {
+            StorageLog.SnapshotRefused(_logger, foreign, _group, index);
+            return false;
         }
     }
 }

@@ -73,6 +73,10 @@ internal static partial class StorageLog
     [LoggerMessage(2025, LogLevel.Information, "Group {Group}: entries up to {Last} dropped, {Segments} segments")]
     public static partial void Dropped(ILogger logger, GroupId group, LogIndex last, int segments);
 
-    [LoggerMessage(2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay, as there is no snapshot there")]
+    [LoggerMessage(
+        2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay, as no snapshot can be read there")]
     public static partial void NotDropped(ILogger logger, GroupId group, LogIndex last);
+
+    [LoggerMessage(2027, LogLevel.Error, "Group {Group}: the snapshot at {Index} is not for this process to use")]
+    public static partial void SnapshotRefused(ILogger logger, Exception exception, GroupId group, LogIndex index);
 }

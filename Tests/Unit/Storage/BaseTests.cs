@@ -69,6 +69,33 @@ public sealed class BaseTests
     }
 
     [Fact]
+    public void Nothing_is_dropped_when_the_snapshot_at_the_new_base_is_damaged()
+    {
+        SmallLog.Write(_fixture);
+        using (var log = _fixture.Open())
+        {
+            foreach (var segment in log.SealedSegments.Take(2))
+            {
+                log.Snapshots.Write(new LogPosition(segment.Last, new Term(3)), Members, new byte[10]);
+            }
+
+            var (bad, good) = (log.SealedSegments[0].Last, log.SealedSegments[1].Last);
+            var name = _fixture.Device.List(LogFixture.Folder).First(
+                name => name.EndsWith(".snap", StringComparison.Ordinal));
+            _fixture.Device.Flip(Path.Combine(LogFixture.Folder, name), 4096 + 5, 0x01);
+            log.Write(new LogWrite { DropThrough = bad });
+            Assert.Equal(LogPosition.None, log.Base);
+            Assert.Equal(SmallLog.LastIndex, LogFixture.ReadAll(log).Count);
+            log.Write(new LogWrite { DropThrough = good });
+            Assert.Equal(good, log.Base.Index);
+        }
+
+        using var reopened = _fixture.Open();
+        Assert.NotEqual(LogPosition.None, reopened.Base);
+        Assert.Equal(LogPosition.None, reopened.Fence);
+    }
+
+    [Fact]
     public void Snapshots_before_the_base_go_and_those_after_it_stay()
     {
         SmallLog.Write(_fixture);
