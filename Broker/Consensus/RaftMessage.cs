@@ -26,6 +26,8 @@ namespace Broker.Consensus;
 /// an older term, of which only Term counts.</description></item>
 /// <item><term>InstallSnapshot</term><description>LogIndex, LogTerm: the snapshot's position, the leader's base.
 /// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
+/// <item><term>RequestSnapshot</term><description>LogIndex: what the follower has applied; only a snapshot of a later
+/// entry helps it.</description></item>
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
 /// </list>
 /// </summary>

@@ -20,4 +20,10 @@ public enum RaftMessageKind : byte
     /// AppendEntriesResponse.
     /// </summary>
     InstallSnapshot = 10,
+
+    /// <summary>
+    /// A follower asks for the snapshot at the leader's base although its log reaches it: it cannot read what it is to
+    /// apply next. Answered by InstallSnapshot, or not at all.
+    /// </summary>
+    RequestSnapshot = 11,
 }

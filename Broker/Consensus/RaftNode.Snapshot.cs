@@ -56,6 +56,39 @@ public sealed partial class RaftNode
         }
     }
 
+    /// <summary>
+    /// Asks the leader for the snapshot at its base, which helps when it lies beyond an entry: the caller cannot read
+    /// the entry after that one in its own log, and those who dropped theirs cannot give it any more. The log stays as
+    /// it is; the snapshot is one of entries that it holds. Nothing when nobody is known to lead.
+    /// </summary>
+    public void RequestSnapshot(LogIndex beyond)
+    {
+        if (Role == RaftRole.Follower && !Leader.IsNone && !IsLost)
+        {
+            Send(new RaftMessage
+            {
+                Kind = RaftMessageKind.RequestSnapshot,
+                From = Id,
+                To = Leader,
+                Term = Term,
+                LogIndex = beyond,
+            });
+        }
+    }
+
+    /// <summary>
+    /// What is known about the follower's log stays, and entries flow on beside the snapshot: the follower lacks none.
+    /// It asks again when the snapshot does not arrive.
+    /// </summary>
+    private void HandleRequestSnapshot(RaftMessage message)
+    {
+        if (Role == RaftRole.Leader && _log.BaseIndex > message.LogIndex
+            && FindFollower(message.From) is { Loss: null, IsInstalling: false } follower)
+        {
+            SendSnapshot(follower);
+        }
+    }
+
     private void GiveUpSnapshotWhenLate(Follower follower)
     {
         if (follower.IsInstalling && _nowMs >= follower.SnapshotDeadlineMs)
@@ -82,17 +115,19 @@ public sealed partial class RaftNode
         }
 
         follower.BecomeInstalling(_log.BaseIndex, _nowMs + _snapshotTimeoutMs);
-        Send(new RaftMessage
-        {
-            Kind = RaftMessageKind.InstallSnapshot,
-            From = Id,
-            To = follower.Id,
-            Term = Term,
-            LogIndex = _log.BaseIndex,
-            LogTerm = _log.Base.Term,
-            CommitIndex = _commitIndex,
-        });
+        SendSnapshot(follower);
     }
+
+    private void SendSnapshot(Follower follower) => Send(new RaftMessage
+    {
+        Kind = RaftMessageKind.InstallSnapshot,
+        From = Id,
+        To = follower.Id,
+        Term = Term,
+        LogIndex = _log.BaseIndex,
+        LogTerm = _log.Base.Term,
+        CommitIndex = _commitIndex,
+    });
 
     private void HandleInstallSnapshot(RaftMessage message)
     {

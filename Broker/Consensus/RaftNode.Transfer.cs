@@ -14,7 +14,11 @@ public sealed partial class RaftNode
     /// up after the shortest election timeout. False, and nothing begun: this replica does not lead, hands over
     /// already, or the target is not a follower that answers.
     /// </summary>
-    public bool TryTransferLeadership(NodeId target)
+    /// <param name="target">Who takes over.</param>
+    /// <param name="catchesUp">False: the target campaigns at once, with the log that it has, because this leader
+    /// cannot give it the rest. That costs entries that have not committed, and nothing else: whoever is elected has
+    /// what has committed (Raft thesis 3.6.1); the catching up serves the transfer to succeed.</param>
+    public bool TryTransferLeadership(NodeId target, bool catchesUp = true)
     {
         if (Role != RaftRole.Leader || !_transferTarget.IsNone)
         {
@@ -30,7 +34,15 @@ public sealed partial class RaftNode
         _transferTarget = target;
         _transferDeadlineMs = _nowMs + _electionMinMs;
         _timeoutNowSent = false;
-        FinishTransferWhenCaughtUp(follower);
+        if (catchesUp)
+        {
+            FinishTransferWhenCaughtUp(follower);
+        }
+        else
+        {
+            SendTimeoutNow(follower);
+        }
+
         return true;
     }
 
@@ -38,9 +50,14 @@ public sealed partial class RaftNode
     {
         if (follower.Id == _transferTarget && !_timeoutNowSent && follower.MatchIndex == _log.LastIndex)
         {
-            _timeoutNowSent = true;
-            Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = follower.Id, Term = Term });
+            SendTimeoutNow(follower);
         }
+    }
+
+    private void SendTimeoutNow(Follower follower)
+    {
+        _timeoutNowSent = true;
+        Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = follower.Id, Term = Term });
     }
 
     private void ClearTransfer()

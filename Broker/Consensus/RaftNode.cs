@@ -267,6 +267,9 @@ public sealed partial class RaftNode
             case RaftMessageKind.InstallSnapshot:
                 HandleInstallSnapshot(message);
                 break;
+            case RaftMessageKind.RequestSnapshot:
+                HandleRequestSnapshot(message);
+                break;
             default:
                 // A kind of a newer version: Raft tolerates every lost message.
                 break;

@@ -49,7 +49,8 @@ public interface IStateMachine
     /// <summary>
     /// Writes where the things of a sealed and wholly applied segment are, for its index file. False: this machine
     /// keeps no index, or its memory does not hold that segment any more (<see cref="UseIndex"/> was called for it, or
-    /// a snapshot after it was restored). Any thread, while neither of those two runs.
+    /// a snapshot after it was restored). Of a segment within which a snapshot was restored it writes the rest. Any
+    /// thread, while neither of those two runs.
     /// </summary>
     bool TryWriteIndex(LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body);
 

@@ -21,12 +21,14 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        // Raft first: from now on nobody is sent what is about to go.
-        _raft.CompactThrough(through);
+        // Raft keeps its base until the log has moved its own: storage drops nothing when it cannot read the snapshot.
         _gathering.DropThrough = _dropping = through;
     }
 
-    /// <summary>The highest snapshot with nothing wanted at or before it.</summary>
+    /// <summary>
+    /// The highest snapshot with nothing wanted at or before it. It may be the leader's, and lie within a segment; the
+    /// log is dropped by whole segments.
+    /// </summary>
     private LogIndex DroppableThrough()
     {
         if (_snapshots.Count == 0 || _snapshots[^1] <= _raft.BaseIndex)
@@ -40,7 +42,12 @@ public sealed partial class ReplicaGroup
         for (var i = _snapshots.Count - 1; i >= 0; i--)
         {
             var index = _snapshots[i];
-            if (index < wanted && (_toIndex.Count == 0 || index < _toIndex.Peek().First))
+            if (index <= _raft.BaseIndex)
+            {
+                break;
+            }
+
+            if (index < wanted && (_toIndex.Count == 0 || index < _toIndex.Peek().First) && IsEndOfSegment(index))
             {
                 return index;
             }
@@ -49,10 +56,35 @@ public sealed partial class ReplicaGroup
         return LogIndex.None;
     }
 
-    /// <summary>The log writer has dropped the log through here.</summary>
+    private bool IsEndOfSegment(LogIndex index)
+    {
+        foreach (var segment in _log.SealedSegments)
+        {
+            if (segment.Last == index)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// The log writer has dropped the log through here; or nothing, because the snapshot there is gone or damaged. Then
+    /// another one is the next to be tried.
+    /// </summary>
     private void FinishDrop(LogIndex through)
     {
         _dropping = null;
+        if (_log.Base.Index < through)
+        {
+            _snapshots.Remove(through);
+            ReplicationLog.NotDropped(_logger, Id.Value, through.Value);
+            _conditionIsStale = true;
+            return;
+        }
+
+        _raft.CompactThrough(through);
         _snapshots.RemoveAll(index => index < through);
         _machine.DropIndexes(through);
         foreach (var first in _directoryCrc32Cs.Keys.Where(first => first <= through).ToList())

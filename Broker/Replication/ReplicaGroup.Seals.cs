@@ -16,6 +16,9 @@ public sealed partial class ReplicaGroup
     /// </summary>
     private const int LogBytesPerSnapshotByte = 8;
 
+    /// <summary>As if so much had been written since the last snapshot: the next seal gets one.</summary>
+    private const long SnapshotIsDueBytes = long.MaxValue / 2;
+
     /// <summary>Sealed segments that apply has not passed yet, in log order.</summary>
     private readonly Queue<SealedSegment> _sealsAhead = new();
 
@@ -122,7 +125,7 @@ public sealed partial class ReplicaGroup
         if (failure is not null)
         {
             ReplicationLog.SnapshotNotWritten(_logger, Id.Value, index.Value, failure);
-            _logBytesSinceSnapshot = long.MaxValue / 2;
+            _logBytesSinceSnapshot = SnapshotIsDueBytes;
             return;
         }
 
@@ -134,9 +137,18 @@ public sealed partial class ReplicaGroup
         }
 
         _lastSnapshotBytes = sizeBytes;
-        _snapshots.Add(index);
+        AddSnapshot(index);
         ReplicationLog.SnapshotWritten(_logger, Id.Value, index.Value, sizeBytes);
         _conditionIsStale = true;
+    }
+
+    private void AddSnapshot(LogIndex index)
+    {
+        var at = _snapshots.BinarySearch(index);
+        if (at < 0)
+        {
+            _snapshots.Insert(~at, index);
+        }
     }
 
     private void StartIndexing()
@@ -182,8 +194,12 @@ public sealed partial class ReplicaGroup
 
         if (_toIndex.Count == 0 || _toIndex.Peek().First != segment.First)
         {
-            // The log was replaced or dropped meanwhile: so is its index file.
-            _background.Run(this, () => _log.Indexes.Delete(segment.First));
+            // The state was replaced meanwhile. The file stays when the segment does: the next start can use it.
+            if (segment.Last <= _raft.BaseIndex)
+            {
+                _background.Run(this, () => _log.Indexes.Delete(segment.First));
+            }
+
             return;
         }
 

@@ -106,21 +106,23 @@ public sealed partial class ReplicaGroup
         var messages = lane.TakeAll();
         _background.Run(this, () =>
         {
-            var read = ReadForSending(messages);
-            Resume(() => FinishReading(lane, messages, read));
+            var read = ReadForSending(messages, out var isDamaged);
+            Resume(() => FinishReading(lane, messages, read, isDamaged));
         });
     }
 
     /// <summary>The messages with their entries, up to the first that cannot be read. Runs in the background.</summary>
-    private List<PeerMessage> ReadForSending(RaftMessage[] messages)
+    private List<PeerMessage> ReadForSending(RaftMessage[] messages, out bool isDamaged)
     {
+        isDamaged = false;
         var wires = new List<PeerMessage>(messages.Length);
         var entries = new List<LogEntry>();
         var wireEntries = new List<PeerEntry>();
         foreach (var message in messages)
         {
             entries.Clear();
-            if (!TryRead(message.LogIndex.Next(), message.LogIndex + message.EntryCount, int.MaxValue, entries))
+            var last = message.LogIndex + message.EntryCount;
+            if (!TryRead(message.LogIndex.Next(), last, int.MaxValue, entries, out isDamaged))
             {
                 break;
             }
@@ -135,8 +137,12 @@ public sealed partial class ReplicaGroup
     /// <summary>
     /// Reads a range, or the first part of it that has maxBytes; says why when there is nothing. Any thread.
     /// </summary>
-    private bool TryRead(LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into)
+    private bool TryRead(LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into) =>
+        TryRead(next, last, maxBytes, into, out _);
+
+    private bool TryRead(LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into, out bool isDamaged)
     {
+        isDamaged = false;
         try
         {
             var bytesLeft = (long)maxBytes;
@@ -163,13 +169,15 @@ public sealed partial class ReplicaGroup
         catch (IOException failure)
         {
             ReplicationLog.EntryUnavailable(_logger, Id.Value, next.Value, failure.Message);
+            isDamaged = true;
             return false;
         }
     }
 
-    private void FinishReading(SendLane lane, RaftMessage[] messages, List<PeerMessage> read)
+    private void FinishReading(SendLane lane, RaftMessage[] messages, List<PeerMessage> read, bool isDamaged)
     {
         lane.IsReading = false;
+        lane.UnreadableBehind = isDamaged ? messages[read.Count].LogIndex : null;
         for (var i = 0; i < read.Count && IsCurrent(messages[i]); i++)
         {
             _sender.Send(lane.To, read[i]);

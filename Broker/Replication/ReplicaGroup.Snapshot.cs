@@ -17,7 +17,9 @@ public sealed partial class ReplicaGroup
     /// <summary>The data that came with the message that is being stepped.</summary>
     private StateSnapshot? _arrived;
 
-    private sealed record Install(SnapshotInstall Snapshot)
+    /// <param name="Snapshot">What takes the place of the state.</param>
+    /// <param name="KeepsLog">It stands for entries of this log, which stays as it is.</param>
+    private sealed record Install(SnapshotInstall Snapshot, bool KeepsLog = false)
     {
         public Action<bool, long>? Done { get; set; }
     }
@@ -49,6 +51,10 @@ public sealed partial class ReplicaGroup
             install.Done?.Invoke(false, _raft.Term.Value);
             install.Done = done;
         }
+        else if (CanAdopt(message))
+        {
+            StartAdopting(new SnapshotInstall(position, message.Configurations[0], data), done);
+        }
         else
         {
             done(message.Term == _raft.Term && _raft.CommitIndex >= position.Index, _raft.Term.Value);
@@ -66,6 +72,7 @@ public sealed partial class ReplicaGroup
         _gathering.Snapshot = new SnapshotInstall(position, _arrived.Configuration, _arrived.Data);
         _installing?.Done?.Invoke(false, _raft.Term.Value);
         _installing = new Install(_gathering.Snapshot);
+        _isInstallWaiting = false;
         _handedToWriter = position.Index;
         _tail.Reset(position.Index);
         _readAhead.Clear();
@@ -90,6 +97,30 @@ public sealed partial class ReplicaGroup
         }
 
         _isInstallWaiting = false;
+        RestoreState(snapshot);
+        if (_installing.KeepsLog)
+        {
+            // The log can be dropped only at the end of a segment, where this snapshot may not be: the next one shall.
+            _logBytesSinceSnapshot = SnapshotIsDueBytes;
+        }
+        else
+        {
+            _snapshots.Clear();
+            _foundIndexes.Clear();
+            AddSnapshot(_applied);
+            _logBytesSinceSnapshot = 0;
+        }
+
+        var done = _installing.Done;
+        _installing = null;
+        LookForSeals();
+        ReplicationLog.Installed(_logger, Id.Value, _applied.Value);
+        done?.Invoke(true, _raft.Term.Value);
+    }
+
+    /// <summary>From now on the state is that of the snapshot, and apply goes on behind it.</summary>
+    private void RestoreState(SnapshotInstall snapshot)
+    {
         try
         {
             _machine.Restore(snapshot.Data.Span);
@@ -101,25 +132,18 @@ public sealed partial class ReplicaGroup
                 + "Run the same release on all nodes.");
         }
 
-        var done = _installing.Done;
+        Invariant.Check(snapshot.Position.Index > _applied, "a snapshot never takes back what was applied");
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _machine.LastTimestampUnixMs);
-        _installing = null;
         _applied = snapshot.Position.Index;
         _appliedConfiguration = snapshot.Configuration;
         _toIndex.Clear();
         _directoryCrc32Cs.Clear();
         _sealsAhead.Clear();
-        _snapshots.Clear();
-        _snapshots.Add(_applied);
         _lastSnapshotBytes = snapshot.Data.Length;
-        _logBytesSinceSnapshot = 0;
         _passedSeal = _applied;
         _sealedThrough = LogIndex.None;
-        LookForSeals();
         _applyBlockedUntilMs = 0;
         _conditionIsStale = true;
-        ReplicationLog.Installed(_logger, Id.Value, _applied.Value);
-        done?.Invoke(true, _raft.Term.Value);
     }
 
     /// <summary>Reads the snapshot at the base in the background, then hands it to the transport.</summary>
@@ -139,6 +163,13 @@ public sealed partial class ReplicaGroup
         _snapshotReads--;
         if (!IsCurrent(message))
         {
+            return;
+        }
+
+        if (snapshot is null && (message.LogIndex < _raft.BaseIndex || _dropping is not null))
+        {
+            // The base moves, and the snapshot at the old one goes: that at the new one is what the follower gets.
+            _raft.ReportSnapshot(message.To, sent: false);
             return;
         }
 

@@ -32,6 +32,7 @@ public sealed partial class ReplicaGroup
         _upkeepDueMs = now + UpkeepMs;
         ConsiderDrop();
         ConsiderIndexRepair(now);
+        ConsiderAskingForSnapshot(now);
         ApproachDesiredVoters();
         ConsiderHandingOver(now);
         HandleReady(NoEntries);
@@ -40,14 +41,23 @@ public sealed partial class ReplicaGroup
 
     /// <summary>
     /// A leader that cannot write, or cannot apply, or cannot help a follower, holds the whole group up: another
-    /// replica that is well leads better. It is tried again while the trouble lasts.
+    /// replica that is well leads better. It is tried again while the trouble lasts. When what even the heir lacks
+    /// cannot be read, it has not committed, and nobody but this leader has it: the group goes on without it.
     /// </summary>
     private void ConsiderHandingOver(long now)
     {
-        if (_raft.Role != RaftRole.Leader || !(_isDiskFull || IsApplyBlocked || _isBaseUnreadable))
+        if (_raft.Role != RaftRole.Leader)
         {
             _hamperedSinceMs = null;
             _isBaseUnreadable = false;
+            _lanes.ForEach(static lane => lane.UnreadableBehind = null);
+            return;
+        }
+
+        var followers = _raft.Followers;
+        if (!(_isDiskFull || IsApplyBlocked || _isBaseUnreadable || followers.Any(LacksUnreadable)))
+        {
+            _hamperedSinceMs = null;
             return;
         }
 
@@ -59,20 +69,35 @@ public sealed partial class ReplicaGroup
 
         var heir = NodeId.None;
         var match = _raft.CommitIndex.Previous();
-        foreach (var follower in _raft.Followers)
+        var catchesUp = true;
+        foreach (var follower in followers)
         {
             if (IsFit(follower) && follower.MatchIndex > match)
             {
-                (heir, match) = (follower.NodeId, follower.MatchIndex);
+                (heir, match, catchesUp) = (follower.NodeId, follower.MatchIndex, !LacksUnreadable(follower));
             }
         }
 
-        if (!heir.IsNone && _raft.TryTransferLeadership(heir))
+        if (!heir.IsNone && _raft.TryTransferLeadership(heir, catchesUp))
         {
             _hamperedSinceMs = now;
             ReplicationLog.HandingOver(
                 _logger, Id.Value, heir.Value, _isDiskFull ? "its disk is full" : "a part of its log cannot be read");
         }
+    }
+
+    /// <summary>It waits for entries that this leader could not read when it last tried.</summary>
+    private bool LacksUnreadable(FollowerProgress follower)
+    {
+        foreach (var lane in _lanes)
+        {
+            if (lane.To == follower.NodeId)
+            {
+                return IsFit(follower) && follower.MatchIndex <= lane.UnreadableBehind;
+            }
+        }
+
+        return false;
     }
 
     private static bool IsFit(FollowerProgress follower) =>

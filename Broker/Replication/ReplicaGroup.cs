@@ -132,7 +132,11 @@ public sealed partial class ReplicaGroup
 
     private long NowMs() => (long)_time.GetElapsedTime(0).TotalMilliseconds;
 
-    private int SizeBytesOf(LogIndex index) => _tail.TryGet(index)?.SizeBytes ?? _log.SizeBytesOf(index);
+    /// <summary>
+    /// The log does not know what the writer may be dropping at this moment: each entry of that fills a message alone.
+    /// </summary>
+    private int SizeBytesOf(LogIndex index) => _tail.TryGet(index)?.SizeBytes
+        ?? (index <= _dropping ? Limits.AppendMessageBytes : _log.SizeBytesOf(index));
 
     /// <summary>The time of the last entry: that of the next one must not precede it.</summary>
     private void LearnLastTimestamp()

@@ -113,4 +113,22 @@ internal static partial class ReplicationLog
         "Group {Group} has lost the snapshot at its log's base and the index of the segment at {First}. It goes on "
         + "from a later snapshot; reads of that segment must go to another replica")]
     public static partial void RestoredWithoutIndex(ILogger logger, int group, long first);
+
+    [LoggerMessage(
+        1125,
+        LogLevel.Warning,
+        "Group {Group} keeps its log through {Index}: the snapshot there cannot be read. A later one will do")]
+    public static partial void NotDropped(ILogger logger, int group, long index);
+
+    [LoggerMessage(
+        1126,
+        LogLevel.Warning,
+        "Group {Group} cannot read its log behind {Index}, and asks the leader for a snapshot of a later state")]
+    public static partial void AskingForSnapshot(ILogger logger, int group, long index);
+
+    [LoggerMessage(
+        1127,
+        LogLevel.Warning,
+        "Group {Group} goes over to the leader's state at {Index}, {SizeBytes} bytes: entries before it are gone")]
+    public static partial void Adopting(ILogger logger, int group, long index, int sizeBytes);
 }

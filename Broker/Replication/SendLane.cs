@@ -16,6 +16,9 @@ internal sealed class SendLane(NodeId to)
     /// <summary>A read is under way; whatever follows must wait behind it.</summary>
     public bool IsReading { get; set; }
 
+    /// <summary>The last try to read found damage behind this entry; null: it found none.</summary>
+    public LogIndex? UnreadableBehind { get; set; }
+
     /// <summary>False: too many wait. Raft sends again what is lost.</summary>
     public bool TryEnqueue(in RaftMessage message)
     {

@@ -41,7 +41,7 @@ public sealed partial class TopicStateMachine
     public bool TryWriteIndex(
         LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body)
     {
-        if (first <= _indexedThrough)
+        if (last <= _indexedThrough)
         {
             return false;
         }

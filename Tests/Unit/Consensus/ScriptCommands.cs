@@ -25,7 +25,9 @@ namespace Broker.Tests.Unit.Consensus;
 /// change 1 AddLearner 4    node 1 is asked for a change of members: AddLearner, Promote or Remove
 /// read 1 7                 node 1 is asked for a read index; 7 names the read
 /// compact 1 5              node 1's log through entry 5 goes; a snapshot is durable there
+/// request 3 1              node 3 is asked to request a snapshot of more than entry 1
 /// snapshot 1 3 sent        node 1 is told that its snapshot for node 3 is sent, or failed
+/// transfer 1 3 now         node 1 is asked to have node 3 campaign, with whatever log that has
 /// transfer 1 3 | unreachable 1 3 | reachable 1 3     node 1 is asked, or is told of its connection to 3
 /// crash 1 | restart 1 | status [1]
 /// tear 1                   node 1 crashes within its oldest write, after the vote file and before the log
@@ -162,7 +164,8 @@ internal sealed class ScriptCommands(ScriptWorld world)
         switch (verb)
         {
             case "transfer":
-                world.Trace(Node(rest).Node.TryTransferLeadership(Peer(rest)) ? "begun" : "refused");
+                var isBegun = Node(rest).Node.TryTransferLeadership(Peer(rest), catchesUp: rest.Length == 2);
+                world.Trace(isBegun ? "begun" : "refused");
                 break;
             case "unreachable":
                 Node(rest).Node.ReportUnreachable(Peer(rest));
@@ -191,6 +194,10 @@ internal sealed class ScriptCommands(ScriptWorld world)
                 return true;
             case "read":
                 world.Trace(Node(rest).Node.TryReadIndex(ScriptText.Number(rest[1])) ? "asked" : "refused");
+                Node(rest).Drain();
+                return true;
+            case "request":
+                Node(rest).Node.RequestSnapshot(new LogIndex(ScriptText.Number(rest[1])));
                 Node(rest).Drain();
                 return true;
             case "compact":

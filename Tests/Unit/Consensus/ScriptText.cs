@@ -23,6 +23,7 @@ internal static class ScriptText
                 + (message.Force ? " damaged" : ""),
             RaftMessageKind.InstallSnapshot =>
                 $"at {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}",
+            RaftMessageKind.RequestSnapshot => $"beyond {message.LogIndex}",
             RaftMessageKind.AppendEntriesResponse => $"flushed {message.LogIndex} agrees {message.RejectHint}",
             RaftMessageKind.RequestVote or RaftMessageKind.RequestPreVote =>
                 $"last {message.LogIndex}/{message.LogTerm}" + (message.Force ? " force" : "") + Context(message),

@@ -109,31 +109,83 @@ public sealed class DamageTests
     [Fact]
     public async Task A_replica_with_a_damaged_segment_waits_for_its_repair_and_goes_on()
     {
-        var group = new TestGroup(3);
-        var batches = group.Publish(100);
-        group.RunUntilEven();
-        var hurt = group.Replicas.First(replica => replica != group.Leader);
-        hurt.Stop();
-        var segment = hurt.Files(".log").ElementAt(1);
-        foreach (var snapshot in hurt.Files(".snap").ToList())
-        {
-            hurt.Device.Delete(hurt.PathOf(snapshot));
-        }
-
-        hurt.Device.Flip(hurt.PathOf(segment), 4096 + 700, 0x40);
-        hurt.Start();
-        group.RunUntil(() => hurt.Status.Condition.IsApplyBlocked, "the replay has met the damage");
+        var group = WithBlocked(out var hurt);
+        var batches = await group.Leader!.ReadAllAsync(TestGroup.Topic);
         batches.AddRange(group.Publish(5));
         group.Run(TimeSpan.FromSeconds(3));
         Assert.Equal(1, hurt.Status.Condition.DamagedSegments);
 
-        var damaged = hurt.Log.SealedSegments.Single(each => each.IsDamaged);
-        var entries = new List<LogEntry>();
-        group.Leader!.Group.ReadEntries(damaged.First, damaged.Last, int.MaxValue, entries);
-        hurt.Log.ReplaceSegment(damaged.First, entries);
+        Mend(group, hurt);
         group.RunUntilEven();
         group.RunUntil(() => hurt.Status.Condition.IsWell, "it is well");
         Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public async Task A_replica_whose_damaged_entries_all_others_have_dropped_goes_on_from_the_leaders_snapshot()
+    {
+        var group = WithBlocked(out var hurt);
+        var logEnd = hurt.Status.LastIndex;
+        hurt.HoldsBackground = true;
+        group.Purge();
+        var batches = group.Publish(150);
+        group.RunUntil(
+            () => group.Replicas.All(replica => replica == hurt || replica.Log.Base.Index > new LogIndex(50)),
+            "the others have dropped their logs");
+        Assert.True(hurt.Status.Condition.IsApplyBlocked, "it cannot go on by itself");
+        Assert.Equal(LogIndex.None, hurt.Log.Base.Index);
+        hurt.HoldsBackground = false;
+        group.RunUntil(() => !hurt.Status.Condition.IsApplyBlocked, "it goes on");
+        Assert.True(hurt.Status.LastIndex > logEnd, "it kept its log");
+        Assert.Equal(LogIndex.None, hurt.Log.Base.Index);
+        group.RunUntilEven();
+        Assert.Equal(1, hurt.Machine.Restored);
+        Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
+
+        // Its own log is dropped in turn, and the damage with it.
+        batches.AddRange(group.Publish(40));
+        group.RunUntil(() => hurt.Status.Condition.IsWell, "it is well");
+        Assert.Equal(0, hurt.Status.Condition.DamagedSegments);
+        group.RunUntilEven();
+        hurt.Restart();
+        group.RunUntilEven();
+        Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public void A_replica_that_dies_while_it_goes_over_to_the_leaders_snapshot_asks_again()
+    {
+        var group = WithBlocked(out var hurt);
+        group.Purge();
+        group.Publish(150);
+        foreach (var isWritten in new[] { false, true })
+        {
+            group.RunUntil(() => group.Leader!.SnapshotsSent > (isWritten ? 1 : 0), "a snapshot is on its way");
+            hurt.HoldsBackground = !isWritten;
+            group.Run(TimeSpan.FromMilliseconds(isWritten ? 20 : 100));
+            hurt.Kill();
+            hurt.HoldsBackground = false;
+            hurt.Start();
+            group.RunUntil(
+                () => isWritten || hurt.Status.Condition.IsApplyBlocked, "the replay has met the damage again");
+        }
+
+        group.Publish(40);
+        group.RunUntilEven();
+        group.RunUntil(() => hurt.Status.Condition.IsWell, "it is well");
+    }
+
+    [Fact]
+    public void A_replica_that_can_go_on_by_itself_takes_no_snapshot()
+    {
+        var group = WithBlocked(out var hurt);
+        group.Run(TimeSpan.FromSeconds(20));
+        Assert.True(hurt.Status.Condition.IsApplyBlocked, "the leader has no snapshot of what it has dropped");
+        Assert.Equal(0, group.Replicas.Sum(replica => replica.SnapshotsSent));
+        Mend(group, hurt);
+        group.RunUntilEven();
+        Assert.Equal(0, group.Replicas.Sum(replica => replica.SnapshotsSent));
+        Assert.Equal(0, hurt.Machine.Restored);
     }
 
     [Fact]
@@ -158,6 +210,68 @@ public sealed class DamageTests
         group.Publish(3);
         group.RunUntilEven();
         Assert.True(leader.Status.Condition.IsWell);
+    }
+
+    [Fact]
+    public void A_leader_that_cannot_read_what_has_not_committed_lets_another_one_lead()
+    {
+        var group = new TestGroup(3);
+        group.Publish(20);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        var others = group.Replicas.Where(replica => replica != leader).ToList();
+        others.ForEach(other => other.Stop());
+        for (var i = 0; i < 60; i++)
+        {
+            leader.Group.Propose(new CommandProposal(Topics.Entries.PublishCommand(TestGroup.Topic, new byte[500])));
+            group.Step();
+        }
+
+        var committed = leader.Status.CommitIndex;
+        leader.Restart();
+        var segment = leader.Log.SealedSegments.First(each => each.First > committed);
+        leader.Stop();
+        leader.Device.Flip(leader.PathOf($"{segment.First.Value:D20}.log"), 4096 + 700, 0x40);
+        leader.Start();
+        others[0].Start();
+        group.RunUntil(() => leader.Status.Role == RaftRole.Leader, "the longer log of two wins the election");
+        group.Run(TimeSpan.FromSeconds(1));
+        others[1].Start();
+        group.RunUntil(
+            () => group.Leader is { } other && other != leader,
+            "another one leads",
+            seconds: 20);
+        group.Publish(5);
+        group.RunUntilEven();
+        group.RunUntil(() => leader.Status.Condition.IsWell, "what could not be read is gone");
+    }
+
+    /// <summary>Three replicas, of which one has met damage in its log, and cannot apply what follows.</summary>
+    private static TestGroup WithBlocked(out TestReplica blocked)
+    {
+        var group = new TestGroup(3);
+        group.Publish(100);
+        group.RunUntilEven();
+        var hurt = blocked = group.Replicas.First(replica => replica != group.Leader);
+        hurt.Stop();
+        var segment = hurt.Files(".log").ElementAt(1);
+        foreach (var snapshot in hurt.Files(".snap").ToList())
+        {
+            hurt.Device.Delete(hurt.PathOf(snapshot));
+        }
+
+        hurt.Device.Flip(hurt.PathOf(segment), 4096 + 700, 0x40);
+        hurt.Start();
+        group.RunUntil(() => hurt.Status.Condition.IsApplyBlocked, "the replay has met the damage");
+        return group;
+    }
+
+    private static void Mend(TestGroup group, TestReplica hurt)
+    {
+        var damaged = hurt.Log.SealedSegments.Single(each => each.IsDamaged);
+        var entries = new List<LogEntry>();
+        group.Leader!.Group.ReadEntries(damaged.First, damaged.Last, int.MaxValue, entries);
+        hurt.Log.ReplaceSegment(damaged.First, entries);
     }
 
     private static bool IsVoterForAll(TestGroup group, NodeId node) => group.Replicas

@@ -121,6 +121,40 @@ public sealed class SnapshotTests
     }
 
     [Fact]
+    public async Task A_log_whose_snapshot_is_damaged_is_dropped_through_another_one()
+    {
+        var group = new TestGroup(3);
+        group.Publish(300);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        group.Purge();
+        group.Run(TimeSpan.FromMilliseconds(50));
+        Assert.Equal(LogIndex.None, leader.Log.Base.Index);
+        foreach (var name in leader.Files(".snap").ToList())
+        {
+            leader.Device.Flip(leader.PathOf(name), 4096 + 5, 0x01);
+        }
+
+        group.Run(TimeSpan.FromSeconds(5));
+        Assert.Equal(LogIndex.None, leader.Log.Base.Index);
+        Assert.Equal(LogIndex.None, leader.Status.Condition.BaseIndex);
+
+        // It still helps a follower that is behind, with all of its log.
+        var away = group.Replicas.First(replica => replica != leader);
+        away.Stop();
+        away.Device.Delete(away.PathOf("vote"));
+        away.Device.SyncFolder(TestReplica.Folder);
+        away.Start();
+        group.Publish(300);
+        group.Purge();
+        var batches = group.Publish(40);
+        group.RunUntil(() => leader.Log.FirstIndex > new LogIndex(400), "the log is dropped through a later snapshot");
+        Assert.Equal(leader.Log.Base.Index, leader.Status.Condition.BaseIndex);
+        group.RunUntilEven();
+        Assert.Equal(batches, await away.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
     public async Task After_a_purge_a_restart_goes_on_from_the_snapshot_at_the_base()
     {
         var group = new TestGroup(1);

@@ -155,6 +155,29 @@ public sealed class SegmentIndexTests
     }
 
     [Fact]
+    public void Of_a_segment_within_which_a_snapshot_was_restored_the_index_names_the_rest()
+    {
+        var before = NewMachine();
+        var log = Enumerable.Range(0, 60).Select(i => _entries.Publish($"t{i % 4}", (i % 3) + 1)).ToList();
+        log.Take(40).ToList().ForEach(entry => before.Apply(entry, []));
+        var snapshot = new ArrayBufferWriter<byte>();
+        before.WriteSnapshot(snapshot);
+        log.Skip(40).ToList().ForEach(entry => before.Apply(entry, []));
+
+        var after = NewMachine();
+        after.Restore(snapshot.WrittenSpan);
+        log.Skip(40).ToList().ForEach(entry => after.Apply(entry, []));
+        _folder.Seal(after, 31, 60);
+        foreach (var topic in before.ListTopics())
+        {
+            Assert.True(after.TryGetTopic(topic.Name, out var other));
+            var rest = Located.From(topic, 0).Where(batch => batch.LogIndex > new LogIndex(40)).ToList();
+            Assert.NotEmpty(rest);
+            Assert.Equal(rest, Located.From(other, rest[0].BaseOffset));
+        }
+    }
+
+    [Fact]
     public void A_lost_index_file_hides_its_own_batches_alone()
     {
         var machine = NewMachine();
