@@ -16,6 +16,7 @@ internal enum Figure
     SnapshotRestored,
     SnapshotTransfer,
     SnapshotInstalled,
+    SnapshotAdopted,
     LogDropped,
     LinearizableRead,
     MemberRemoved,

@@ -40,7 +40,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void Restore(ReadOnlySpan<byte> snapshot)
     {
         _topics.Restore(snapshot);
-        _node.NoteRestored(this);
+        _node.NoteRestored(this, snapshot);
     }
 
     public bool TryWriteIndex(

@@ -18,7 +18,6 @@ internal sealed partial class ReplicaNode
     /// <summary>What damage took away and the replica knows to lack, by its fence or as lost.</summary>
     private readonly Dictionary<LogIndex, Entry> _lost = [];
 
-    private LogIndex _sealedThrough;
     private bool _isKnownGroup;
     private bool _closesLog;
     private long _scrubDueUs;
@@ -46,11 +45,9 @@ internal sealed partial class ReplicaNode
         var isClosed = IsUp && _write is null && _device.Fault is null && _device.CapacityBytes == long.MaxValue
             && World.Random.Next(3) > 0;
         var sealedNames = IsUp
-            ? _log!.SealedSegments.Where(segment => segment.Last.Value <= World.History.Committed)
-                .Select(static segment => GroupFolder.SegmentName(segment.First)).ToHashSet()
+            ? _log!.SealedSegments.Select(static segment => GroupFolder.SegmentName(segment.First)).ToHashSet()
             : [];
         var active = IsUp ? GroupFolder.SegmentName(_log!.SealedThrough.Next()) : null;
-        _sealedThrough = _log?.SealedThrough ?? new LogIndex(long.MaxValue);
         _closesLog = isClosed;
         Crash();
         _closesLog = false;
@@ -65,9 +62,8 @@ internal sealed partial class ReplicaNode
 
         for (var count = World.Random.Next(1, 4); count > 0; count--)
         {
-            var names = _device.List(Folder).Where(name => MayBeDamaged(name)
-                && (!name.EndsWith(".log", StringComparison.Ordinal)
-                || (isClosed && name == active) || (canCutAnything && sealedNames.Contains(name)))).ToArray();
+            var names = _device.List(Folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
+                || (isClosed && name == active) || (canCutAnything && sealedNames.Contains(name))).ToArray();
             if (names.Length > 0)
             {
                 Damage(names[World.Random.Next(names.Length)]);
@@ -76,14 +72,6 @@ internal sealed partial class ReplicaNode
 
         return true;
     }
-
-    /// <summary>
-    /// Where logs are dropped, damage of what a replica restores from is not mended yet when the peers have dropped the
-    /// same (see README.md): there only the vote, the positions and the end of the log are damaged.
-    /// </summary>
-    private bool MayBeDamaged(string name) => !World.Scenario.Purges || name == VoteName
-        || GroupFolder.TryParsePositions(name, out _) || (GroupFolder.TryParseSegment(name, out var first)
-        && first > _sealedThrough);
 
     private void Wipe()
     {
@@ -159,10 +147,6 @@ internal sealed partial class ReplicaNode
         {
             _repairDueUs = now + RepairIntervalUs;
             Repair();
-            if (!IsUp)
-            {
-                return;
-            }
         }
 
         if (_scrubbed > 0 && HasEverything())
@@ -224,17 +208,6 @@ internal sealed partial class ReplicaNode
             return;
         }
 
-        if (peers.Length == World.Nodes.Count - 1 && Array.TrueForAll(peers, node => node.HasDropped(segment)))
-        {
-            // Nobody can give these entries any more: what ARCHITECTURE.md tells the operator to do.
-            Say($"cannot mend segment {segment.First} to {segment.Last}: it has been dropped everywhere else");
-            Crash();
-            IsHurt = true;
-            Wipe();
-            World.Scheduler.After(World.Random.Next(1_000_000), Start);
-            return;
-        }
-
         var peer = peers[World.Random.Next(peers.Length)];
         var life = Life;
         _isRepairing = true;
@@ -270,8 +243,6 @@ internal sealed partial class ReplicaNode
             Say($"cannot mend segment {segment.First} to {segment.Last}: {failure.Message}");
         }
     }
-
-    private bool HasDropped(SealedSegment segment) => _log is not null && _log.FirstIndex > segment.First;
 
     /// <summary>Null when it does not have them all, committed.</summary>
     private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term)

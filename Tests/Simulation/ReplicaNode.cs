@@ -40,6 +40,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     private readonly List<Task<LogIndex>> _changes = [];
 
+    /// <summary>Snapshots that came since the start.</summary>
+    private readonly List<(LogIndex Index, byte[] Data)> _received = [];
+
     public ReplicaNode(World world, int id)
         : base(world, id)
     {
@@ -180,18 +183,30 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         }
     }
 
-    /// <summary>The state has been replaced by that of the snapshot at the log's base.</summary>
-    public void NoteRestored(RecordingMachine machine)
+    /// <summary>
+    /// The state has been replaced: by that of the snapshot at the log's base, or by one of what the log cannot give.
+    /// </summary>
+    public void NoteRestored(RecordingMachine machine, ReadOnlySpan<byte> state)
     {
-        if (_group is not null)
+        if (_group is null)
         {
-            var passed = _checkedIndex;
-            _checkedIndex = _log!.Base.Index;
-            World.Check(
-                _checkedIndex > passed, $"node {Id} goes back from entry {passed} to a snapshot at {_checkedIndex}");
-            World.Figures.Count(Figure.SnapshotInstalled);
-            World.History.CheckRestored(this, _checkedIndex, machine.StateHash);
+            return;
         }
+
+        var index = LogIndex.None;
+        foreach (var (at, data) in _received)
+        {
+            index = state.SequenceEqual(data) ? LogIndex.Max(index, at) : index;
+        }
+
+        World.Check(index > _checkedIndex, $"node {Id} goes over to a snapshot that is on, and came");
+        World.Figures.Count(index == _log!.Base.Index ? Figure.SnapshotInstalled : Figure.SnapshotAdopted);
+        World.Check(
+            index == _log.Base.Index || _log.SealedSegments.Any(static segment => segment.IsDamaged),
+            $"node {Id} gives up its state at {_checkedIndex} without need");
+        Say($"goes on from the snapshot at {index}");
+        _checkedIndex = index;
+        World.History.CheckRestored(this, index, machine.StateHash);
     }
 
     public void Send(NodeId to, PeerMessage message)
@@ -274,6 +289,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         _lastMembers = Members;
         _reads.Clear();
         _changes.Clear();
+        _received.Clear();
         _group = null;
         _status = null;
         TearDisk();
@@ -346,6 +362,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private void ReceiveSnapshot(PeerMessage message, byte[] data, Action<bool> answer) => WhenRunning(() =>
     {
         Trace(() => $"gets  snapshot {message.LogIndex}/{message.LogTerm} of {message.From}");
+        _received.Add((new LogIndex(message.LogIndex), data));
         _group!.ReceiveSnapshot(message, data, (isDone, _) => answer(isDone));
     });
 
