@@ -21,6 +21,12 @@ public sealed partial class GroupLog
 
         var sealing = _segments.Active;
         var grown = sealing is null ? _options.FirstSegmentBytes : sealing.Header.CapacityBytes * 2;
+        if (sealing is { Count: 0 })
+        {
+            DiscardActive();
+            sealing = null;
+        }
+
         var header = new SegmentHeader(
             _group,
             _storeId,
@@ -44,6 +50,25 @@ public sealed partial class GroupLog
         }
 
         StorageLog.SegmentCreated(_logger, _group, path, header.CapacityBytes);
+    }
+
+    /// <summary>
+    /// A truncation has left the active segment empty, and the next entry is too large for it. The segment that holds
+    /// the entry has the same first index, and so the same name; an empty sealed one must never stand beside it.
+    /// </summary>
+    private void DiscardActive()
+    {
+        lock (_sideFiles)
+        {
+            var first = LastIndex.Next();
+            _vote.Write(_vote.Current with
+            {
+                DurableFloor = first.Previous(),
+                Active = ActiveSegment.NotMadeYet(first),
+            });
+            ReleaseActive();
+            DeleteSegments([_segments.RemoveActive()]);
+        }
     }
 
     private IStorageFile CreateSegmentFile(string path, in SegmentHeader header)

@@ -62,6 +62,20 @@ internal sealed partial class SegmentSet
         }
     }
 
+    /// <summary>Takes the active segment, which is empty, out of the log.</summary>
+    public Segment RemoveActive()
+    {
+        lock (_gate)
+        {
+            var active = _segments[^1];
+            Invariant.Check(!active.IsSealed && active.Count == 0, "only an empty active segment is taken back");
+            _cuts++;
+            _segments.RemoveAt(_segments.Count - 1);
+            Remove(active);
+            return active;
+        }
+    }
+
     /// <summary>Makes the last segment, whose positions are loaded, the active one up to before this index.</summary>
     public void Reopen(Segment segment, LogIndex from)
     {

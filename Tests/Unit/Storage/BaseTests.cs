@@ -96,6 +96,29 @@ public sealed class BaseTests
     }
 
     [Fact]
+    public void A_segment_that_a_truncation_emptied_makes_room_for_one_that_holds_a_large_entry()
+    {
+        SmallLog.Write(_fixture);
+        var large = LogFixture.Entry(12, term: 4, bodyBytes: 50_000);
+        using (var log = _fixture.Open())
+        {
+            var through = log.SealedSegments[0].Last;
+            Assert.Equal(large.Index, through.Next());
+            log.Write(new LogWrite { TruncateFrom = large.Index });
+            log.Write(new LogWrite { HardState = new HardState(large.Term, NodeId.None) });
+            log.Write(LogFixture.Append(large));
+            Assert.Equal([through], log.SealedSegments.Select(segment => segment.Last));
+            log.Snapshots.Write(new LogPosition(through, new Term(3)), Members, new byte[10]);
+            log.Write(new LogWrite { DropThrough = through });
+            LogFixture.AssertSame([large], LogFixture.ReadAll(log));
+        }
+
+        using var reopened = _fixture.Open();
+        LogFixture.AssertSame([large], LogFixture.ReadAll(reopened));
+        Assert.Equal(LogPosition.None, reopened.Fence);
+    }
+
+    [Fact]
     public void Snapshots_before_the_base_go_and_those_after_it_stay()
     {
         SmallLog.Write(_fixture);
