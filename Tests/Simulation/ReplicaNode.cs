@@ -400,6 +400,12 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         _group!.Pump();
         var before = _status!;
         _status = _group.Status;
+        if (IsLeader)
+        {
+            // It counts by the members of its log before it has sent or flushed them.
+            World.History.NoteConfiguration(_status.Condition.Configuration);
+        }
+
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
         CheckReads();
