@@ -13,7 +13,7 @@ namespace Broker.Replication;
 public sealed partial class ReplicaGroup
 {
     /// <summary>
-    /// A segment that a peer has is mended within moments; what is asked for comes within seconds, or is lost.
+    /// What was asked for comes within seconds, or not at all: then the leader may have dropped more of its log.
     /// </summary>
     private const long SnapshotRetryMs = 5_000;
 
@@ -27,7 +27,7 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        _snapshotWantedAtMs ??= now + SnapshotRetryMs;
+        _snapshotWantedAtMs ??= now + ApplyRetryMs;
         if (now >= _snapshotWantedAtMs)
         {
             _snapshotWantedAtMs = now + SnapshotRetryMs;

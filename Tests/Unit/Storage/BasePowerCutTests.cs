@@ -32,7 +32,7 @@ public sealed class BasePowerCutTests
             Assert.InRange(cutAt, 100, 2000);
         }
 
-        Assert.Equal(["append", "configure", "drop", "fence", "install", "replace", "truncate"], done.Order());
+        Assert.Equal(["append", "configure", "drop", "fence", "install", "large", "replace", "truncate"], done.Order());
     }
 
     /// <summary>What a log is, as far as anyone can see.</summary>
@@ -199,11 +199,24 @@ public sealed class BasePowerCutTests
                 case 4 when _state.Entries.Count > 0:
                     Write(log, "truncate", Truncation());
                     break;
-                case 5:
+                case 5 when log.SealedSegments.Count > 0:
+                    // Truncated to where a segment begins, which is then too small for what follows.
+                    var from = log.SealedSegments[^1].Last.Next();
+                    if (from > (_state.Configuration?.Index ?? default))
+                    {
+                        Write(log, "truncate", new LogWrite { TruncateFrom = from });
+                        var write = Append(0);
+                        var term = write.HardState!.Value.Term;
+                        write.Entries.Add(LogFixture.Entry(from.Value, term.Value, bodyBytes: 20_000));
+                        Write(log, "large", write);
+                    }
+
+                    break;
+                case 6:
                     var fence = _state.Fence == default ? new LogPosition(new(_random.Next(1, 99)), new(3)) : default;
                     Write(log, "fence", new LogWrite { Fence = fence });
                     break;
-                case 6:
+                case 7:
                     Write(log, "configure", Configuration());
                     break;
                 default:
