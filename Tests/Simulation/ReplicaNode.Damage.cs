@@ -209,11 +209,12 @@ internal sealed partial class ReplicaNode
         }
 
         var peer = peers[World.Random.Next(peers.Length)];
+        var term = _durable[(int)segment.Last.Value - 1].Term;
         var life = Life;
         _isRepairing = true;
         World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
         {
-            var entries = peer.ReadForPeer(segment, _durable[(int)segment.Last.Value - 1].Term);
+            var entries = peer.ReadForPeer(segment, term);
             World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
             {
                 if (life == Life)
