@@ -199,10 +199,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             index = state.SequenceEqual(data) ? LogIndex.Max(index, at) : index;
         }
 
-        World.Check(index > _checkedIndex, $"node {Id} goes over to a snapshot that is on, and came");
+        World.Check(index > _checkedIndex, $"node {Id} goes over to a later snapshot, which came");
         World.Figures.Count(index == _log!.Base.Index ? Figure.SnapshotInstalled : Figure.SnapshotAdopted);
         World.Check(
-            index == _log.Base.Index || _log.SealedSegments.Any(static segment => segment.IsDamaged),
+            index == _log.Base.Index || (IsHurt && _status!.Condition.IsApplyBlocked),
             $"node {Id} gives up its state at {_checkedIndex} without need");
         Say($"goes on from the snapshot at {index}");
         _checkedIndex = index;
