@@ -130,8 +130,8 @@ public sealed partial class GroupLog
             var kept = _segments.Containing(from);
 
             // A damaged segment that keeps all of its entries stays as it is, to be replaced.
+            var damage = FindDamageBefore(from, kept);
             var isReopened = !(kept is { IsSealed: true, IsDamaged: true } && kept.Last < from);
-            var damage = isReopened ? TryLoadPositions(kept) : null;
             _vote.Write((write is null ? _vote.Current : Changed(write)) with
             {
                 DurableFloor = _durable,
@@ -139,7 +139,7 @@ public sealed partial class GroupLog
                 CutFrom = from,
                 Active = isReopened ? ActiveSegment.Of(kept.Header) : ActiveSegment.NotMadeYet(from),
             });
-            if (damage is not null)
+            if (isReopened && damage is not null)
             {
                 // The process ends. The next start finds the segment to be the active one: it cuts it and fences.
                 throw damage;
@@ -156,17 +156,36 @@ public sealed partial class GroupLog
         }
     }
 
-    private StorageCorruptException? TryLoadPositions(Segment segment)
+    /// <summary>
+    /// Whether the entries that a truncation leaves in a segment are all there. Those of a sealed one are read, as at a
+    /// start: damage in it would be mended, but nobody mends a segment that is appended to.
+    /// </summary>
+    private StorageCorruptException? FindDamageBefore(LogIndex from, Segment segment)
     {
         try
         {
             LoadPositions(segment);
-            return null;
         }
         catch (StorageCorruptException damage)
         {
             return damage;
         }
+
+        if (!segment.IsSealed)
+        {
+            return null;
+        }
+
+        if (!_device.Exists(segment.Path))
+        {
+            return Damaged(segment, 0, "a file with the entries that a truncation keeps");
+        }
+
+        using var file = _device.Open(segment.Path, create: false);
+        var scan = FrameScan.Run(file, segment.Header, _vote.Current);
+        return scan.Expected >= LogIndex.Min(from, segment.Last.Next())
+            ? null
+            : Damaged(segment, scan.Positions.EndOffset, $"entry {scan.Expected}, which a truncation from {from} keeps");
     }
 
     /// <summary>

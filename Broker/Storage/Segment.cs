@@ -95,6 +95,9 @@ internal sealed class Segment
         DirtyToOffset = Math.Max(DirtyToOffset, Positions!.EndOffset);
         WrittenToOffset = Math.Max(WrittenToOffset, DirtyToOffset);
         Positions.CutTo(count);
+
+        // What is left of a sealed one has just been read: the damage was in what goes.
+        IsDamaged &= !IsSealed;
         IsSealed = false;
     }
 

@@ -91,6 +91,67 @@ public sealed class RepairTests
         LogFixture.AssertSame(expected, LogFixture.ReadAll(reopened));
     }
 
+    [Fact]
+    public void Damage_in_what_a_truncation_keeps_of_a_sealed_segment_fences_the_replica()
+    {
+        SmallLog.Write(_fixture);
+        Damage(_fixture.Device, _fixture.SegmentPath(12), "flipped body");
+        var log = _fixture.Open();
+        var write = LogFixture.AppendRange(31, 32, term: 4);
+        write.TruncateFrom = new LogIndex(31);
+        write.HardState = new HardState(new Term(4), NodeId.None);
+        Assert.Throws<StorageException>(() => log.Write(write));
+        log.Dispose();
+
+        using var reopened = _fixture.Open();
+        Assert.Equal(19, reopened.LastIndex.Value);
+        Assert.Equal(30, reopened.Fence.Index.Value);
+        LogFixture.AssertSame(SmallLog.Entries[..19], LogFixture.ReadAll(reopened));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Damage_in_what_a_truncation_takes_from_a_sealed_segment_goes_with_it(bool isKnown)
+    {
+        SmallLog.Write(_fixture);
+        Damage(_fixture.Device, _fixture.SegmentPath(12), "flipped body");
+        var expected = SmallLog.Entries[..15];
+        using (var log = _fixture.Open())
+        {
+            if (isKnown)
+            {
+                Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+            }
+
+            var write = LogFixture.AppendRange(16, 60, term: 4, bodyBytes: 301);
+            write.TruncateFrom = new LogIndex(16);
+            write.HardState = new HardState(new Term(4), NodeId.None);
+            log.Write(write);
+            expected.AddRange(write.Entries);
+            Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+            LogFixture.AssertSame(expected, LogFixture.ReadAll(log));
+        }
+
+        using var reopened = _fixture.Open();
+        Assert.Equal(LogPosition.None, reopened.Fence);
+        LogFixture.AssertSame(expected, LogFixture.ReadAll(reopened));
+    }
+
+    [Fact]
+    public void Damaged_segment_that_a_truncation_leaves_whole_waits_to_be_mended()
+    {
+        SmallLog.Write(_fixture);
+        Damage(_fixture.Device, _fixture.SegmentPath(12), "flipped body");
+        using var log = _fixture.Open();
+        var write = LogFixture.AppendRange(45, 46, term: 4);
+        write.TruncateFrom = new LogIndex(45);
+        write.HardState = new HardState(new Term(4), NodeId.None);
+        log.Write(write);
+        log.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+        LogFixture.AssertSame([.. SmallLog.Entries[..44], .. write.Entries], LogFixture.ReadAll(log));
+    }
+
     [Theory]
     [InlineData("too few")]
     [InlineData("too many")]
