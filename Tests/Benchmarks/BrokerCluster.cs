@@ -142,17 +142,15 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
     }
 
     /// <summary>Waits until every group has a leader.</summary>
-    public async Task WaitForLeadersAsync(CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(StartDeadline);
-        await using var client = new BrokerClient(new BrokerClientOptions { Addresses = Addresses });
-        while ((await client.DescribeClusterAsync(deadline.Token)).Groups is var groups
-            && (groups.Count < 2 || groups.Any(g => g.Leader == 0)))
-        {
-            await Task.Delay(50, deadline.Token);
-        }
-    }
+    public Task WaitForLeadersAsync(CancellationToken cancellationToken) =>
+        WaitForGroupsAsync(static group => group.Leader != 0, cancellationToken);
+
+    /// <summary>
+    /// Waits until each group's leader is the node where the brokers want it to be, so that it stays there: a leader
+    /// that moves within a measurement costs it a few answers.
+    /// </summary>
+    public Task WaitForBalanceAsync(CancellationToken cancellationToken) =>
+        WaitForGroupsAsync(group => group.Leader == (group.Group % _httpPorts.Length) + 1, cancellationToken);
 
     public async ValueTask DisposeAsync()
     {
@@ -185,6 +183,18 @@ internal sealed partial class BrokerCluster : IAsyncDisposable
     }
 
     private IEnumerable<Process> Running => _processes.OfType<Process>();
+
+    private async Task WaitForGroupsAsync(Predicate<GroupInfo> isAsWanted, CancellationToken cancellationToken)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(StartDeadline);
+        await using var client = new BrokerClient(new BrokerClientOptions { Addresses = Addresses });
+        while ((await client.DescribeClusterAsync(deadline.Token)).Groups is var groups
+            && (groups.Count < 2 || !groups.All(group => isAsWanted(group))))
+        {
+            await Task.Delay(50, deadline.Token);
+        }
+    }
 
     private StreamWriter Log(string home)
     {

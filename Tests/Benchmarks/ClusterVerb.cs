@@ -58,6 +58,7 @@ internal static class ClusterVerb
     {
         var table = new ResultTable();
         await using var cluster = await BrokerCluster.StartAsync([brokerDll], folder, cancellationToken);
+        await cluster.WaitForBalanceAsync(cancellationToken);
         for (var round = 0; round < rounds; round++)
         {
             foreach (var size in (int[])[128, 1024])

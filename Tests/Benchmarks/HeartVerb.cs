@@ -76,6 +76,7 @@ internal static class HeartVerb
         ];
         var program = Path.Combine(AppContext.BaseDirectory, "Broker.Tests.Benchmarks.dll");
         await using var cluster = await BrokerCluster.StartAsync([program, "heart-node"], folder, cancellationToken);
+        await cluster.WaitForBalanceAsync(cancellationToken);
         using var http = new HttpClient { Timeout = TimeSpan.FromMinutes(5) };
         var rows = new List<(string Name, JsonElement Result, double CpuSeconds)>();
         for (var round = 0; round < rounds; round++)
