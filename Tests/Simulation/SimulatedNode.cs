@@ -134,8 +134,11 @@ internal abstract class SimulatedNode
     /// <summary>What the disk once held, and has lost by damage, while the replica knows that it lacks it.</summary>
     public virtual Entry? LostAt(LogIndex index) => null;
 
-    /// <summary>A message arrives, whatever becomes of it.</summary>
-    public void Hear(NodeId from) => _heardUs[from.Value] = World.Scheduler.NowUs;
+    /// <summary>
+    /// A message arrives, whatever becomes of it. A process that is paused hears it when it goes on, and cannot know
+    /// that it is old.
+    /// </summary>
+    public void Hear(NodeId from) => WhenRunning(() => _heardUs[from.Value] = World.Scheduler.NowUs);
 
     public void Start()
     {
