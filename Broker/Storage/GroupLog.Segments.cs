@@ -185,7 +185,7 @@ public sealed partial class GroupLog
         var scan = FrameScan.Run(file, segment.Header, _vote.Current);
         return scan.Expected >= LogIndex.Min(from, segment.Last.Next())
             ? null
-            : Damaged(segment, scan.Positions.EndOffset, $"entry {scan.Expected}, which a truncation from {from} keeps");
+            : Damaged(segment, scan.Positions.EndOffset, $"entry {scan.Expected}, kept by a truncation from {from}");
     }
 
     /// <summary>
