@@ -105,6 +105,7 @@ public sealed partial class ReplicaGroup
     {
         Invariant.Check(from > _applied, "an applied entry is never truncated");
         _tail.TruncateFrom(from);
+        _timeUnknownThrough = LogIndex.Min(_timeUnknownThrough, from.Previous());
         _gathering.Entries.RemoveAll(entry => entry.Index >= from);
         if (from <= _handedToWriter)
         {

@@ -75,6 +75,7 @@ public sealed partial class ReplicaGroup
         _isInstallWaiting = false;
         _handedToWriter = position.Index;
         _tail.Reset(position.Index);
+        _timeUnknownThrough = LogIndex.None;
         _readAhead.Clear();
         _dropping = null;
         ReplicationLog.Installing(_logger, Id.Value, position.Index.Value, _arrived.Data.Length);

@@ -1,5 +1,8 @@
 using Broker.Consensus;
 using Broker.Domain;
+using Broker.Storage;
+using Broker.Tests.Unit.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
@@ -244,6 +247,55 @@ public sealed class DamageTests
         group.Publish(5);
         group.RunUntilEven();
         group.RunUntil(() => leader.Status.Condition.IsWell, "what could not be read is gone");
+    }
+
+    [Fact]
+    public void A_leader_does_not_wait_for_the_time_of_an_unreadable_end_that_was_truncated()
+    {
+        var group = new TestGroup(3);
+        group.Publish(20);
+        group.RunUntilEven();
+        var leader = group.RunUntilLed();
+        var hurt = group.Replicas.First(replica => replica != leader);
+        hurt.Stop();
+        AppendUnreadableEnd(hurt);
+        leader.Restart();
+        group.Publish(1);
+        hurt.Start();
+        group.RunUntilEven();
+        group.RunUntilLed().Group.TransferLeadership(hurt.Id);
+        group.RunUntil(() => group.Leader == hurt, "it leads");
+        group.Publish(3);
+        group.RunUntilEven();
+    }
+
+    /// <summary>Entries of an old leader, of which the last lie in a sealed segment whose file is gone.</summary>
+    private static void AppendUnreadableEnd(TestReplica replica)
+    {
+        string end;
+        using (var log = GroupLog.Open(
+            replica.Device,
+            TestReplica.Folder,
+            new GroupId(1),
+            LogFixture.StoreId,
+            LogFixture.SmallOptions(),
+            NullLogger.Instance,
+            isKnown: true))
+        {
+            var term = log.TermRuns[^1].Term.Value;
+            for (var count = log.SealedSegments.Count; log.SealedSegments.Count < count + 2;)
+            {
+                var next = log.LastIndex.Next().Value;
+                log.Write(LogFixture.AppendRange(next, next, term, bodyBytes: 500));
+            }
+
+            var last = log.SealedSegments[^1];
+            log.Write(new LogWrite { TruncateFrom = last.Last.Next() });
+            end = $"{last.First.Value:D20}.log";
+        }
+
+        replica.Device.Delete(replica.PathOf(end));
+        replica.Device.SyncFolder(TestReplica.Folder);
     }
 
     /// <summary>Three replicas, of which one has met damage in its log, and cannot apply what follows.</summary>
