@@ -1,10 +1,6 @@
-using System.Buffers;
-using Broker.ServiceDefaults.Prometheus;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Broker.ServiceDefaults;
 
@@ -27,17 +23,6 @@ internal static class DefaultEndpoints
         endpoints.MapHealthChecks(
             AlivePath, new HealthCheckOptions { Predicate = check => check.Tags.Contains(LiveTag) })
             .DisableHttpMetrics();
-        endpoints.MapGet(MetricsPath, WriteMetricsAsync).DisableHttpMetrics();
-    }
-
-    private static async Task WriteMetricsAsync(HttpContext context)
-    {
-        var exporter = context.RequestServices.GetRequiredService<PrometheusExporter>();
-        var text = new ArrayBufferWriter<byte>(64 * 1024);
-        exporter.Write(text);
-        context.Response.ContentType = PrometheusExporter.ContentType;
-        context.Response.ContentLength = text.WrittenCount;
-        context.Response.Headers.CacheControl = "no-store";
-        await context.Response.Body.WriteAsync(text.WrittenMemory, context.RequestAborted).ConfigureAwait(false);
+        endpoints.MapPrometheusScrapingEndpoint(MetricsPath).DisableHttpMetrics();
     }
 }

@@ -1,15 +1,15 @@
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Discovery;
-using Broker.ServiceDefaults.Prometheus;
 using Broker.ServiceDefaults.Telemetry;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry.Logs;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Trace;
 
 namespace Microsoft.Extensions.Hosting;
 
@@ -86,11 +86,14 @@ public static class ServiceDefaultsExtensions
         // ASP.NET Core 10 leaves OpenTelemetry's tags off its spans unless asked; the probe filter and the traces need
         // them.
         AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
-        builder.Services.TryAddSingleton(new PrometheusOptions { Meters = TelemetryNames.Meters });
-        builder.Services.TryAddSingleton<PrometheusExporter>();
-        builder.Services.AddHostedService<TelemetryService>();
-        if (!string.IsNullOrWhiteSpace(builder.Configuration[TelemetryService.EndpointKey]))
+        var telemetry = builder.Services.AddOpenTelemetry()
+            .WithMetrics(metrics => metrics.AddMeter(TelemetryNames.Meters).AddPrometheusExporter())
+            .WithTracing(traces => traces
+                .AddSource(TelemetryNames.ActivitySources)
+                .AddProcessor(new ProbeFilter()));
+        if (!string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]))
         {
+            telemetry.WithMetrics(metrics => metrics.AddOtlpExporter()).WithTracing(traces => traces.AddOtlpExporter());
             builder.Logging.AddOpenTelemetry(logging =>
             {
                 logging.IncludeFormattedMessage = true;

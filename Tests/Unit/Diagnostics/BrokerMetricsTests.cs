@@ -1,39 +1,47 @@
-using System.Buffers;
 using System.Diagnostics.Metrics;
-using System.Text;
+using System.Globalization;
 using Broker.Diagnostics;
 using Broker.Domain;
-using Broker.ServiceDefaults.Prometheus;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace Broker.Tests.Unit.Diagnostics;
 
+/// <summary>
+/// Listens to the meter of these metrics alone: other tests of the process have meters of the same name.
+/// </summary>
 public sealed class BrokerMetricsTests : IDisposable
 {
     private readonly ServiceProvider _services = new ServiceCollection().AddMetrics().BuildServiceProvider();
-    private readonly PrometheusExporter _exporter;
+    private readonly MeterListener _listener = new();
+    private readonly Dictionary<string, double> _sums = [];
     private readonly BrokerMetrics _metrics;
 
     public BrokerMetricsTests()
     {
         var factory = _services.GetRequiredService<IMeterFactory>();
-        _exporter = new PrometheusExporter(
-            new PrometheusOptions { Meters = ["Broker.*"] }, factory, NullLogger<PrometheusExporter>.Instance);
-        _exporter.Start();
+        _listener.InstrumentPublished = (instrument, listener) =>
+        {
+            if (instrument.Meter.Scope == factory)
+            {
+                listener.EnableMeasurementEvents(instrument);
+            }
+        };
+        _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => Add(instrument, value, tags));
+        _listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => Add(instrument, value, tags));
+        _listener.Start();
         _metrics = new BrokerMetrics(factory);
     }
 
     public void Dispose()
     {
         _metrics.Dispose();
-        _exporter.Dispose();
+        _listener.Dispose();
         _services.Dispose();
     }
 
     [Fact]
-    public void Every_figure_reaches_the_scrape_under_its_Prometheus_name()
+    public void Every_figure_is_measured_under_its_name()
     {
         _metrics.Published(3, 400);
         _metrics.Queued(5);
@@ -51,48 +59,47 @@ public sealed class BrokerMetricsTests : IDisposable
 
         string[] expected =
         [
-            "broker_topics_published_messages_total 3",
-            "broker_topics_published_bytes_total 400",
-            "broker_replication_queue_length 3",
-            "broker_replication_commit_duration_seconds_bucket{le=\"0.0001\"} 0",
-            "broker_replication_commit_duration_seconds_bucket{le=\"0.0002\"} 1",
-            "broker_consensus_elections_total 1",
-            "broker_storage_flushes_total 1",
-            "broker_storage_flushed_bytes_total 4096",
-            "broker_storage_flush_duration_seconds_sum 1",
-            "broker_transport_sent_bytes_total 7",
-            "broker_transport_received_bytes_total 8",
-            "broker_transport_reconnects_total 1",
-            "broker_transport_dropped_messages_total 1",
-            "broker_delivery_live_published_total 1",
-            "broker_delivery_live_dropped_total 4",
-            "broker_delivery_read_messages_total 6",
-            "broker_delivery_read_bytes_total 60",
-            "broker_api_refused_total{code=\"NotLeader\"} 1",
+            "broker.topics.published.messages 3",
+            "broker.topics.published.bytes 400",
+            "broker.replication.queue.length 3",
+            "broker.replication.commit.duration 0.00015",
+            "broker.consensus.elections 1",
+            "broker.storage.flushes 1",
+            "broker.storage.flushed.bytes 4096",
+            "broker.storage.flush.duration 1",
+            "broker.transport.sent.bytes 7",
+            "broker.transport.received.bytes 8",
+            "broker.transport.reconnects 1",
+            "broker.transport.dropped.messages 1",
+            "broker.delivery.live.published 1",
+            "broker.delivery.live.dropped 4",
+            "broker.delivery.read.messages 6",
+            "broker.delivery.read.bytes 60",
+            "broker.api.refused{code=NotLeader} 1",
         ];
-        var lines = Scrape().Split('\n');
-        Assert.All(expected, line => Assert.Contains(line, lines));
+        var figures = Measure();
+        Assert.All(expected, figure => Assert.Contains(figure, figures));
     }
 
     [Fact]
     public void Groups_are_observed_once_their_source_is_known()
     {
-        Assert.DoesNotContain("broker_consensus_term", Scrape(), StringComparison.Ordinal);
+        Assert.DoesNotContain(Measure(), figure => figure.StartsWith("broker.consensus.term", StringComparison.Ordinal));
         _metrics.ObserveGroups(
             () => [new GroupFigures(0, 5, 2, 1, 100, 99, 101), new GroupFigures(1, 6, 0, 0, 7, 7, 7)]);
 
         string[] expected =
         [
-            "broker_consensus_term{group=\"0\"} 5",
-            "broker_consensus_term{group=\"1\"} 6",
-            "broker_consensus_leader{group=\"0\"} 2",
-            "broker_consensus_role{group=\"0\"} 1",
-            "broker_consensus_commit_index{group=\"0\"} 100",
-            "broker_consensus_applied_index{group=\"0\"} 99",
-            "broker_consensus_last_index{group=\"0\"} 101",
+            "broker.consensus.term{group=0} 5",
+            "broker.consensus.term{group=1} 6",
+            "broker.consensus.leader{group=0} 2",
+            "broker.consensus.role{group=0} 1",
+            "broker.consensus.commit.index{group=0} 100",
+            "broker.consensus.applied.index{group=0} 99",
+            "broker.consensus.last.index{group=0} 101",
         ];
-        var lines = Scrape().Split('\n');
-        Assert.All(expected, line => Assert.Contains(line, lines));
+        var figures = Measure();
+        Assert.All(expected, figure => Assert.Contains(figure, figures));
     }
 
     [Fact]
@@ -103,13 +110,20 @@ public sealed class BrokerMetricsTests : IDisposable
             _metrics.Refused(code);
         }
 
-        Assert.Contains("code=\"ProducerFenced\"", Scrape(), StringComparison.Ordinal);
+        Assert.Contains("broker.api.refused{code=ProducerFenced} 1", Measure());
     }
 
-    private string Scrape()
+    /// <summary>E.g. <c>broker.api.refused{code=NotLeader} 1</c>: sums, and what is observed now.</summary>
+    private List<string> Measure()
     {
-        var text = new ArrayBufferWriter<byte>();
-        _exporter.Write(text);
-        return Encoding.UTF8.GetString(text.WrittenSpan);
+        _listener.RecordObservableInstruments();
+        return [.. _sums.Select(one => string.Create(CultureInfo.InvariantCulture, $"{one.Key} {one.Value}"))];
+    }
+
+    private void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+    {
+        var labels = string.Join(',', tags.ToArray().Select(tag => $"{tag.Key}={tag.Value}"));
+        var name = labels.Length == 0 ? instrument.Name : $"{instrument.Name}{{{labels}}}";
+        _sums[name] = instrument.IsObservable ? value : _sums.GetValueOrDefault(name) + value;
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Broker.ServiceDefaults;
@@ -61,7 +62,7 @@ public sealed class EndpointTests
         Assert.DoesNotContain("http_route=\"/health\"", text, StringComparison.Ordinal);
         if (File.Exists("/usr/bin/promtool"))
         {
-            var (exitCode, output) = PrometheusExporterTests.Check("/usr/bin/promtool", text);
+            var (exitCode, output) = CheckMetrics("/usr/bin/promtool", text);
             Assert.True(exitCode == 0, output);
         }
     }
@@ -126,6 +127,22 @@ public sealed class EndpointTests
 
         Assert.Contains("Broker:GrpcPort", failure.Message, StringComparison.Ordinal);
         Assert.Contains($"'{port}'", failure.Message, StringComparison.Ordinal);
+    }
+
+    private static (int ExitCode, string Output) CheckMetrics(string promtool, string text)
+    {
+        var start = new ProcessStartInfo(promtool, ["check", "metrics"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var process = Process.Start(start)!;
+        process.StandardInput.Write(text);
+        process.StandardInput.Close();
+        var output = process.StandardOutput.ReadToEnd() + process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output);
     }
 
     private static WebApplication Build(Action<WebApplicationBuilder>? configure = null)

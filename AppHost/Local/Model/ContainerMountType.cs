@@ -1,8 +1,0 @@
-namespace Aspire.Hosting.ApplicationModel;
-
-/// <summary>Where the content of a mount comes from.</summary>
-public enum ContainerMountType
-{
-    BindMount,
-    Volume,
-}

@@ -1,7 +1,0 @@
-namespace Aspire.Hosting.ApplicationModel;
-
-/// <summary>Names a registered health check that speaks for the resource.</summary>
-public class HealthCheckAnnotation(string key) : IResourceAnnotation
-{
-    public string Key => key;
-}

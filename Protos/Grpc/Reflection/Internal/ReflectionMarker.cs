@@ -1,4 +1,0 @@
-namespace Grpc.Reflection.Internal;
-
-/// <summary>Tells that AddGrpcReflection was called.</summary>
-internal sealed class ReflectionMarker;
