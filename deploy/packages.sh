@@ -72,9 +72,33 @@ require_package_index() {
     "${sudo[@]}" apt-get update -qq
 }
 
+# Whether Redis, Postgres and Prometheus will run as programs: the setting Servers decides, or else whether a container
+# engine answers. AppHost/Resources/ContainerRuntime.cs says the same.
+servers_are_programs() {
+    local servers=${Servers:-auto} argument before=
+    for argument in "$@"; do
+        [[ ${argument,,} == --servers=* ]] && servers=${argument#*=}
+        [[ ${before,,} == --servers ]] && servers=$argument
+        before=$argument
+    done
+    case ${servers,,} in
+        programs) return 0 ;;
+        containers) return 1 ;;
+    esac
+    local client
+    for client in ${ASPIRE_CONTAINER_RUNTIME:-docker podman}; do
+        timeout 10 "$client" info >/dev/null 2>&1 && return 1
+    done
+    return 0
+}
+
+# A program that was built finds its runtime by DOTNET_ROOT, also where the SDK is in a home folder.
 require_dotnet() {
     if ! command -v dotnet >/dev/null; then
         echo "The .NET SDK 10 is missing: https://learn.microsoft.com/dotnet/core/install/linux-debian" >&2
         return 1
     fi
+    local root
+    root=$(dirname "$(readlink -f "$(command -v dotnet)")")
+    [[ ! -d $root/shared ]] || export DOTNET_ROOT=${DOTNET_ROOT:-$root}
 }

@@ -1,0 +1,93 @@
+using System.Text.Json;
+using Broker.AppHost.Services;
+
+namespace Broker.AppHost.Resources;
+
+internal static class PrometheusServer
+{
+    private const string Image = "prom/prometheus";
+
+    /// <summary>The latest of the long-term support line.</summary>
+    private const string Tag = "v3.5.0";
+
+    /// <summary>Prometheus in a container, or else as a process. It reads the /metrics of these services.</summary>
+    public static void AddPrometheusServer(
+        this IDistributedApplicationBuilder builder,
+        string name,
+        Settings settings,
+        IReadOnlyList<IResourceBuilder<ProjectResource>> services)
+    {
+        var sources = Path.Combine(builder.AppHostDirectory, "..", "deploy", "prometheus");
+        var configuration = Path.Combine(settings.Folder(name), "config");
+        if (settings.UseContainers)
+        {
+            var container = builder.AddContainer(name, Image, Tag)
+                .WithBindMount(settings.IsPublishing ? sources : configuration, "/etc/prometheus")
+                .WithArgs("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus")
+                .WithHttpEndpoint(targetPort: 9090, name: "http");
+
+            // A volume and no folder: Prometheus runs there as a user that does not own our folders.
+            container.WithVolume(
+                settings.IsPublishing ? "prometheus-data" : VolumeNameGenerator.Generate(container, "data"), "/prometheus");
+
+            // The references make the services reachable from a container.
+            foreach (var service in services)
+            {
+                container.WithReference(service.GetEndpoint("http"));
+            }
+
+            Configure(container);
+            return;
+        }
+
+        var program = Programs.Find("prometheus", package: "prometheus");
+        Configure(builder.AddExecutable(name, program, settings.Folder(name))
+            .WithHttpEndpoint(name: "http", isProxied: false)
+            .WithFaultCommands()
+            .WithArgs($"--config.file={configuration}/prometheus.yml", "--storage.tsdb.path=data")
+            .WithArgs(context =>
+            {
+                var http = ((IResourceWithEndpoints)context.Resource).GetEndpoint("http");
+                context.Args.Add(ReferenceExpression.Create(
+                    $"--web.listen-address=localhost:{http.Property(EndpointProperty.TargetPort)}"));
+            }));
+
+        void Configure<T>(IResourceBuilder<T> prometheus)
+            where T : IResourceWithEndpoints => prometheus
+            .WithIconName("TopSpeed")
+            .WithHttpHealthCheck("/-/healthy")
+            .OnBeforeResourceStarted((resource, _, token) => WriteConfigurationAsync(
+                Path.Combine(sources, "prometheus.yml"), configuration, services, resource, token));
+    }
+
+    /// <summary>
+    /// Writes the folder that Prometheus reads: its configuration, and the addresses of the services. These are as the
+    /// reader sees them: from inside a container the host has another name.
+    /// </summary>
+    private static async Task WriteConfigurationAsync(
+        string configuration,
+        string folder,
+        IReadOnlyList<IResourceBuilder<ProjectResource>> services,
+        IResource reader,
+        CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(folder);
+        File.Copy(configuration, Path.Combine(folder, "prometheus.yml"), overwrite: true);
+
+        // [{"targets":["localhost:20001"],"labels":{"instance":"broker-1"}}]
+        var groups = new List<object>();
+        foreach (var service in services)
+        {
+            var address = await service.GetEndpoint("http").Property(EndpointProperty.HostAndPort)
+                .GetValueAsync(new ValueProviderContext { Caller = reader }, cancellationToken);
+            groups.Add(new
+            {
+                targets = new[] { address },
+                labels = new Dictionary<string, string> { ["instance"] = service.Resource.Name },
+            });
+        }
+
+        await File.WriteAllTextAsync(
+            Path.Combine(folder, "targets.json"), JsonSerializer.Serialize(groups), cancellationToken);
+    }
+}
