@@ -42,11 +42,9 @@ public static class BrokerClientServiceCollectionExtensions
         }
 
         var connectionString = configuration.GetConnectionString(connectionName);
-        var texts = string.IsNullOrWhiteSpace(connectionString)
-            ? Discovered(configuration, connectionName)
-            : connectionString.Split(
-                [';', ','], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        Uri[] addresses = [.. texts.Select(text => ToUri(text, connectionName))];
+        Uri[] addresses = string.IsNullOrWhiteSpace(connectionString)
+            ? [.. Discovered(configuration, connectionName)]
+            : [.. Split(connectionString).Select(text => ToUri(text, connectionName))];
         return addresses.Length > 0
             ? options with { Addresses = addresses }
             : throw new InvalidOperationException(
@@ -55,19 +53,14 @@ public static class BrokerClientServiceCollectionExtensions
                 + $"{OptionsSection}:Addresses, or services:{connectionName}-1:grpc:0 as service discovery does.");
     }
 
-    private static IEnumerable<string> Discovered(IConfiguration configuration, string name) =>
-        configuration.GetSection("services").GetChildren()
-            .Where(service => IsNamed(service.Key, name))
-            .OrderBy(service => service.Key, StringComparer.OrdinalIgnoreCase)
-            .SelectMany(service => service.GetSection("grpc").GetChildren())
-            .Select(endpoint => endpoint.Value)
-            .OfType<string>();
+    private static IEnumerable<Uri> Discovered(IConfiguration configuration, string name) =>
+        DiscoveredService.ReadAll(configuration)
+            .Where(service => service.Name.Equals(name, StringComparison.OrdinalIgnoreCase)
+                || (service.Family.Equals(name + "-", StringComparison.OrdinalIgnoreCase) && service.Number > 0))
+            .SelectMany(service => service.Addresses);
 
-    private static bool IsNamed(string service, string name) =>
-        service.Equals(name, StringComparison.OrdinalIgnoreCase)
-        || (service.StartsWith(name + "-", StringComparison.OrdinalIgnoreCase)
-            && service.AsSpan(name.Length + 1).ContainsAnyExceptInRange('0', '9') is false
-            && service.Length > name.Length + 1);
+    private static string[] Split(string list) =>
+        list.Split([';', ','], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     private static Uri ToUri(string text, string connectionName) =>
         Uri.TryCreate(text, UriKind.Absolute, out var address)

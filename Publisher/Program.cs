@@ -10,7 +10,7 @@ builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = PublisherLim
 builder.Services.AddGrpcHealthChecks();
 builder.Services.AddGrpcReflection();
 builder.Services.AddBrokerClient("broker");
-builder.Services.AddPublisher(builder.Configuration);
+builder.AddPublisher();
 
 var app = builder.Build();
 app.MapDefaultEndpoints();

@@ -1,46 +1,47 @@
 using Broker.ServiceDefaults;
-using Broker.ServiceDefaults.Discovery;
 using Broker.ServiceDefaults.Telemetry;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Http.Resilience;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
-using OpenTelemetry.Logs;
-using OpenTelemetry.Metrics;
-using OpenTelemetry.Trace;
 
 namespace Microsoft.Extensions.Hosting;
 
 /// <summary>What every service of the system has: settings, logging, telemetry, health, service discovery.</summary>
 public static class ServiceDefaultsExtensions
 {
-    // They stand below appsettings.json, so a setting of any kind overrides them. Requests are in metrics and traces;
-    // two log lines for each would cost more than the request.
+    // They stand below appsettings.json, so a setting of any kind overrides them. Requests and commands are in metrics
+    // and traces; log lines for each would cost more than they do. Failures are logged by their callers.
     private static readonly Dictionary<string, string?> LogLevels = new()
     {
         ["Logging:LogLevel:Default"] = "Information",
         ["Logging:LogLevel:Microsoft.AspNetCore"] = "Warning",
         ["Logging:LogLevel:System.Net.Http.HttpClient"] = "Warning",
+        ["Logging:LogLevel:Npgsql"] = "None",
     };
 
     /// <summary>
     /// .env files; console logging; OTLP for traces, metrics and logs where OTEL_EXPORTER_OTLP_ENDPOINT is set; the
-    /// Prometheus exporter; the "self" health check; HttpClients that know services by name.
+    /// Prometheus exporter; the "self" health check; HttpClients that know services by name and try again.
     /// </summary>
-    public static TBuilder AddServiceDefaults<TBuilder>(this TBuilder builder)
+    /// <param name="builder">The service's builder.</param>
+    /// <param name="beginsTraces">
+    /// Whether a request that brings no trace begins one, within Telemetry:TracesPerSecond.
+    /// </param>
+    public static TBuilder AddServiceDefaults<TBuilder>(this TBuilder builder, bool beginsTraces = true)
         where TBuilder : IHostApplicationBuilder
     {
         StartupFailure.InstallOnce();
         EnvFiles.AddTo(builder.Configuration, builder.Environment.ContentRootPath);
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = LogLevels });
         AddLogging(builder);
-        AddTelemetry(builder);
+        ServiceTelemetry.Add(builder, beginsTraces);
         builder.Services.AddHealthChecks()
             .AddCheck("self", () => HealthCheckResult.Healthy(), [DefaultEndpoints.LiveTag]);
-        builder.Services.AddTransient<ServiceDiscoveryHandler>();
-        builder.Services.ConfigureHttpClientDefaults(http => http.AddHttpMessageHandler<ServiceDiscoveryHandler>());
+        AddHttpClients(builder.Services);
         return builder;
     }
 
@@ -69,6 +70,18 @@ public static class ServiceDefaultsExtensions
         return app;
     }
 
+    /// <summary>gRPC channels are not made by the factory of HttpClients, so no stream is tried again.</summary>
+    private static void AddHttpClients(IServiceCollection services)
+    {
+        services.AddServiceDiscovery();
+        services.ConfigureHttpClientDefaults(http =>
+        {
+            // What a request without an answer has done is not known; only one that may be repeated is.
+            http.AddStandardResilienceHandler(options => options.Retry.DisableForUnsafeHttpMethods());
+            http.AddServiceDiscovery();
+        });
+    }
+
     private static void AddLogging(IHostApplicationBuilder builder)
     {
         builder.Logging.AddSimpleConsole(console =>
@@ -79,27 +92,5 @@ public static class ServiceDefaultsExtensions
             console.ColorBehavior = Console.IsOutputRedirected
                 ? LoggerColorBehavior.Disabled : LoggerColorBehavior.Default;
         });
-    }
-
-    private static void AddTelemetry(IHostApplicationBuilder builder)
-    {
-        // ASP.NET Core 10 leaves OpenTelemetry's tags off its spans unless asked; the probe filter and the traces need
-        // them.
-        AppContext.SetSwitch("Microsoft.AspNetCore.Hosting.SuppressActivityOpenTelemetryData", false);
-        var telemetry = builder.Services.AddOpenTelemetry()
-            .WithMetrics(metrics => metrics.AddMeter(TelemetryNames.Meters).AddPrometheusExporter())
-            .WithTracing(traces => traces
-                .AddSource(TelemetryNames.ActivitySources)
-                .AddProcessor(new ProbeFilter()));
-        if (!string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]))
-        {
-            telemetry.WithMetrics(metrics => metrics.AddOtlpExporter()).WithTracing(traces => traces.AddOtlpExporter());
-            builder.Logging.AddOpenTelemetry(logging =>
-            {
-                logging.IncludeFormattedMessage = true;
-                logging.IncludeScopes = true;
-                logging.AddOtlpExporter();
-            });
-        }
     }
 }

@@ -10,7 +10,7 @@ builder.Services.AddGrpc();
 builder.Services.AddGrpcHealthChecks();
 builder.Services.AddGrpcReflection();
 builder.Services.AddBrokerClient("broker");
-builder.Services.AddSubscriber(builder.Configuration);
+builder.AddSubscriber();
 
 var app = builder.Build();
 app.MapDefaultEndpoints();

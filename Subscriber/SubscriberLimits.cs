@@ -47,4 +47,9 @@ internal static class SubscriberLimits
 
     /// <summary>The most messages of one GET /messages.</summary>
     public const int MessagesPerGet = 1_000;
+
+    /// <summary>
+    /// How long the health check waits for Redis, so that a Redis that hangs does not hold up the answer.
+    /// </summary>
+    public static readonly TimeSpan RedisCheck = TimeSpan.FromSeconds(1);
 }

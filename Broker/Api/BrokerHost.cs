@@ -26,7 +26,8 @@ internal static class BrokerHost
     internal static WebApplication Build(string[] args)
     {
         var builder = WebApplication.CreateBuilder(args);
-        builder.AddServiceDefaults();
+        // A publish is traced when its sender wants it: a trace of each would cost more than the publish.
+        builder.AddServiceDefaults(beginsTraces: false);
         builder.AddGrpcEndpoint("Broker:GrpcPort");
         AddNode(builder);
         builder.Services.AddGrpc(options =>

@@ -1,4 +1,4 @@
-using System.Globalization;
+using Broker.Client;
 using Broker.Domain;
 using Broker.ServiceDefaults;
 using Broker.Transport;
@@ -73,32 +73,22 @@ public sealed record ClusterOptions
 
     private static List<PeerEndpoint> Discover(IConfiguration configuration, string name)
     {
-        var prefix = WithoutNumber(name);
-        var found = configuration.GetSection("services").GetChildren()
-            .Where(service => WithoutNumber(service.Key) == prefix)
-            .Select(service => (Name: service.Key, Address: service["grpc:0"]))
-            .Where(service => !string.IsNullOrEmpty(service.Address))
-            .OrderBy(service => NumberOf(service.Name)).ThenBy(service => service.Name, StringComparer.Ordinal)
-            .ToList();
-        if (found.Count == 0)
+        var family = DiscoveredService.FamilyOf(name);
+        try
         {
-            found.Add((name, $"http://localhost:{configuration["Broker:GrpcPort"] ?? "0"}"));
+            var found = DiscoveredService.ReadAll(configuration).Where(service => service.Family == family).ToList();
+            if (found.Count == 0)
+            {
+                found.Add(new DiscoveredService(
+                    name, [new Uri($"http://localhost:{configuration["Broker:GrpcPort"] ?? "0"}")]));
+            }
+
+            return [.. found.Select((service, position) => new PeerEndpoint(
+                new NodeId(position + 1), service.Name, service.Addresses[0]))];
         }
-
-        return [.. found.Select((service, position) => new PeerEndpoint(
-            new NodeId(position + 1), service.Name, ParseAddress(service.Name, service.Address!)))];
+        catch (InvalidOperationException malformed)
+        {
+            throw new StartupException(malformed.Message, malformed);
+        }
     }
-
-    private static Uri ParseAddress(string name, string address) =>
-        Uri.TryCreate(address, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
-            ? uri!
-            : throw new StartupException(
-                $"services__{name}__grpc__0 is '{address}'; expected an address such as http://localhost:7001.");
-
-    private static string WithoutNumber(string name) => name.TrimEnd("0123456789".ToCharArray());
-
-    private static int NumberOf(string name) =>
-        int.TryParse(name.AsSpan(WithoutNumber(name).Length), CultureInfo.InvariantCulture, out var number)
-            ? number
-            : 0;
 }

@@ -5,11 +5,10 @@ namespace Subscriber.Following;
 
 /// <summary>
 /// The live feed: subscribes to the Redis channels of the subjects and hands on what arrives. Whether it works is
-/// tried, not guessed: it sends itself a message every half second. When none comes back the connection is made anew,
-/// and until then the log is polled more often.
+/// tried, not guessed: it sends itself a message every half second. Until one comes back the log is polled more often.
 /// </summary>
 internal sealed class RedisFeed(
-    string? connectionString,
+    IServiceProvider services,
     SubjectList subjects,
     LiveReceiver receiver,
     LiveHealth health,
@@ -21,38 +20,52 @@ internal sealed class RedisFeed(
 
     private static readonly TimeSpan EchoInterval = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan EchoTimeout = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan ReconnectAfter = TimeSpan.FromSeconds(6);
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
+
+    /// <summary>A connection that has been silent for four times as long is made anew by the Redis client.</summary>
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(1);
 
     private readonly RedisChannel _echo =
         new($"broker-subscriber-echo:{Guid.NewGuid():N}", RedisChannel.PatternMode.Literal);
 
+    private readonly Dictionary<string, RedisChannel> _subscribed = new(StringComparer.Ordinal);
     private long _lastEcho;
+    private bool _failing;
+
+    /// <summary>How the Redis client behaves: it connects again by itself, and subscribes again then.</summary>
+    public static void Configure(ConfigurationOptions options)
+    {
+        options.ClientName ??= "broker-subscriber";
+        options.ConnectTimeout = (int)ConnectTimeout.TotalMilliseconds;
+        options.AsyncTimeout = (int)AnswerTimeout.TotalMilliseconds;
+        options.ReconnectRetryPolicy = new LinearRetry((int)EchoInterval.TotalMilliseconds);
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        if (string.IsNullOrWhiteSpace(connectionString))
+        await startup.Ready.WaitAsync(stoppingToken);
+        // Made here, since it blocks for as long as a connection takes.
+        if (services.GetService<IConnectionMultiplexer>() is not { } redis)
         {
             logger.RedisAbsent();
             return;
         }
 
-        await startup.Ready.WaitAsync(stoppingToken);
-        var failing = false;
+        var subscriber = redis.GetSubscriber();
         while (true)
         {
             try
             {
-                using var connection = await ConnectAsync(connectionString);
-                failing = await FeedAsync(connection, stoppingToken) && failing;
+                await FeedAsync(subscriber, stoppingToken);
             }
-            catch (Exception e) when (e is RedisException or TimeoutException or System.Net.Sockets.SocketException)
+            catch (Exception e) when (e is RedisException or TimeoutException)
             {
-                if (!failing)
+                if (!_failing)
                 {
                     logger.RedisFailed(e);
                 }
 
-                failing = true;
+                _failing = true;
             }
 
             SetHealth(false);
@@ -60,59 +73,48 @@ internal sealed class RedisFeed(
         }
     }
 
-    private static async Task<ConnectionMultiplexer> ConnectAsync(string connectionString)
+    private async Task FeedAsync(ISubscriber subscriber, CancellationToken stoppingToken)
     {
-        var options = ConfigurationOptions.Parse(connectionString);
-        options.AbortOnConnectFail = false;
-        options.ConnectTimeout = 2_000;
-        options.ClientName = "broker-subscriber";
-        return await ConnectionMultiplexer.ConnectAsync(options);
-    }
-
-    // Returns when the connection is worth no more: no echo for long. The log was polled meanwhile.
-    private async Task<bool> FeedAsync(ConnectionMultiplexer connection, CancellationToken stoppingToken)
-    {
-        var subscriber = connection.GetSubscriber();
-        var subscribed = new Dictionary<string, RedisChannel>(StringComparer.Ordinal);
-        _lastEcho = time.GetTimestamp();
+        // A subscription that failed may stand in the client's list all the same: each attempt begins with none.
+        _subscribed.Clear();
+        await subscriber.UnsubscribeAllAsync(CommandFlags.FireAndForget);
         await subscriber.SubscribeAsync(_echo, (_, _) => Volatile.Write(ref _lastEcho, time.GetTimestamp()))
             .WaitAsync(EchoTimeout, time, stoppingToken);
-        await SubscribeAsync(subscriber, subscribed, stoppingToken);
-        var sent = 0;
+        _lastEcho = time.GetTimestamp();
         while (true)
         {
             var changed = subjects.Changed.Next;
-            await SubscribeAsync(subscriber, subscribed, stoppingToken);
-            await subscriber.PublishAsync(_echo, sent++, CommandFlags.FireAndForget)
-                .WaitAsync(EchoTimeout, time, stoppingToken);
+            await SubscribeAsync(subscriber, stoppingToken);
+            await subscriber.PublishAsync(_echo, RedisValue.EmptyString).WaitAsync(EchoTimeout, time, stoppingToken);
             await Task.WhenAny(Task.Delay(EchoInterval, time, stoppingToken), changed);
             stoppingToken.ThrowIfCancellationRequested();
-            var silence = time.GetElapsedTime(Volatile.Read(ref _lastEcho));
-            if (silence > ReconnectAfter)
+            var isHeard = time.GetElapsedTime(Volatile.Read(ref _lastEcho)) < EchoTimeout;
+            SetHealth(isHeard);
+            if (!isHeard)
             {
-                return false;
+                // Subscribed messages have a connection of their own, and only an answer that is owed tells the client
+                // that it is dead.
+                await subscriber.PingAsync().WaitAsync(EchoTimeout, time, stoppingToken);
             }
-
-            SetHealth(silence < EchoTimeout && connection.IsConnected);
         }
     }
 
-    private async Task SubscribeAsync(
-        ISubscriber subscriber, Dictionary<string, RedisChannel> subscribed, CancellationToken stoppingToken)
+    private async Task SubscribeAsync(ISubscriber subscriber, CancellationToken stoppingToken)
     {
         var wanted = subjects.Cover;
-        foreach (var filter in wanted.Where(filter => !subscribed.ContainsKey(filter)))
+        foreach (var filter in wanted.Where(filter => !_subscribed.ContainsKey(filter)))
         {
             var channel = ChannelOf(TopicFilter.Parse(filter));
-            await subscriber.SubscribeAsync(channel, (from, value) => receiver.Receive(from!, value!))
-                .WaitAsync(EchoTimeout, time, stoppingToken);
-            subscribed[filter] = channel;
+            // Through a queue, which keeps the order: a topic's batches out of order look like gaps.
+            var messages = await subscriber.SubscribeAsync(channel).WaitAsync(EchoTimeout, time, stoppingToken);
+            messages.OnMessage(message => receiver.Receive(message.Channel!, message.Message!));
+            _subscribed[filter] = channel;
         }
 
-        foreach (var filter in subscribed.Keys.Except(wanted).ToList())
+        foreach (var filter in _subscribed.Keys.Except(wanted).ToList())
         {
-            await subscriber.UnsubscribeAsync(subscribed[filter]).WaitAsync(EchoTimeout, time, stoppingToken);
-            subscribed.Remove(filter);
+            await subscriber.UnsubscribeAsync(_subscribed[filter]).WaitAsync(EchoTimeout, time, stoppingToken);
+            _subscribed.Remove(filter);
         }
     }
 
@@ -130,6 +132,7 @@ internal sealed class RedisFeed(
         health.IsHealthy = healthy;
         if (healthy)
         {
+            _failing = false;
             logger.RedisHealthy();
         }
         else

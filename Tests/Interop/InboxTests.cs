@@ -1,4 +1,6 @@
+using Broker.Tests.Unit.GrpcCalls;
 using Google.Protobuf;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Subscriber;
 using Subscriber.Following;
 using Subscriber.Inbox;
@@ -188,9 +190,11 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
         await Eventually.HoldsAsync(() => health.IsHealthy, "the live feed works");
         await PublishUntilLiveAsync(redis, "orders", metrics);
         await PublishUntilLiveAsync(redis, "bills.eu", metrics);
+        Assert.Equal(HealthStatus.Healthy, await subscriber.HealthAsync());
 
         await redis.KillAsync();
         await Eventually.HoldsAsync(() => !health.IsHealthy, "the loss of Redis is noticed");
+        Assert.Equal(HealthStatus.Degraded, await subscriber.HealthAsync());
         var lost = _log.Append("orders", "x").BaseOffset;
         await subscriber.HasAsync("orders", (int)lost + 1);
 
@@ -200,6 +204,39 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
         await PublishUntilLiveAsync(redis, "bills.eu", metrics);
         await subscriber.HasAsync("orders", last + 1);
         await AssertExactAsync(subscriber, "orders", last + 1, Enumerable.Repeat("x", last + 1));
+    }
+
+    [Fact]
+    public async Task A_Redis_that_falls_silent_behind_open_connections_is_connected_to_anew()
+    {
+        await using var redis = new RedisServer();
+        await redis.StartAsync();
+        await using var proxy = new CuttableProxy(redis.Port);
+        await using var subscriber = await SubscriberProcess.StartAsync(
+            postgres, _log, $"127.0.0.1:{proxy.Port}", "orders");
+        var health = subscriber.Part<LiveHealth>();
+        await Eventually.HoldsAsync(() => health.IsHealthy, "the live feed works");
+
+        proxy.Silence();
+        await Eventually.HoldsAsync(() => !health.IsHealthy, "the silence is noticed");
+        Assert.Equal(HealthStatus.Degraded, await subscriber.HealthAsync());
+        await Eventually.HoldsAsync(() => health.IsHealthy, "the live feed is back", 30);
+        await PublishUntilLiveAsync(redis, "orders", subscriber.Part<SubscriberMetrics>());
+    }
+
+    [Fact]
+    public async Task A_Redis_that_is_away_from_the_start_degrades_the_subscriber_and_no_more()
+    {
+        await using var redis = new RedisServer();
+        await using var subscriber = await SubscriberProcess.StartAsync(
+            postgres, _log, redis.ConnectionString, "orders");
+        _log.Append("orders", "0");
+        await subscriber.HasAsync("orders", 1);
+        Assert.Equal(HealthStatus.Degraded, await subscriber.HealthAsync());
+
+        await redis.StartAsync();
+        await Eventually.HoldsAsync(() => subscriber.Part<LiveHealth>().IsHealthy, "the live feed works", 30);
+        Assert.Equal(HealthStatus.Healthy, await subscriber.HealthAsync());
     }
 
     [Fact]

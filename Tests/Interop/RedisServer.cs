@@ -14,6 +14,8 @@ internal sealed class RedisServer : IAsyncDisposable
     private readonly int _port = FreePort();
     private Process? _process;
 
+    public int Port => _port;
+
     public string ConnectionString => $"127.0.0.1:{_port}";
 
     public async Task StartAsync()

@@ -1,5 +1,6 @@
 using Dapper;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -29,7 +30,8 @@ internal sealed class SubscriberProcess : IAsyncDisposable
         builder.Services.AddSingleton(new SubscriberOptions { Subjects = subjects.Length == 0 ? [">"] : subjects });
         builder.Services.AddSingleton(_ => postgres.Connect());
         builder.Services.AddSingleton(log);
-        builder.Services.AddInbox(redis);
+        builder.Configuration["ConnectionStrings:cache"] = redis;
+        builder.AddInbox();
         var host = builder.Build();
         await host.StartAsync();
         await host.Services.GetRequiredService<Subscriber.Inbox.Startup>().Ready;
@@ -60,6 +62,8 @@ internal sealed class SubscriberProcess : IAsyncDisposable
             return -1;  // Away: a test that kills Postgres asks again.
         }
     }
+
+    public async Task<HealthStatus> HealthAsync() => (await Part<HealthCheckService>().CheckHealthAsync()).Status;
 
     public Task HasAsync(string topic, int count) => Eventually.HoldsAsync(
         async () => await CountAsync(topic) >= count, () => $"{count} messages of topic {topic} in the inbox");

@@ -217,9 +217,12 @@ public sealed class LiveFanOutTests : IDisposable
     {
         public ConcurrentQueue<LiveBatch> Batches { get; } = new();
 
-        public Task ListenAsync(string pattern) => redis.GetSubscriber().SubscribeAsync(
-            new RedisChannel(pattern, RedisChannel.PatternMode.Pattern),
-            (_, message) => Batches.Enqueue(LiveBatch.Parser.ParseFrom((byte[])message!)));
+        public async Task ListenAsync(string pattern)
+        {
+            var messages = await redis.GetSubscriber().SubscribeAsync(
+                new RedisChannel(pattern, RedisChannel.PatternMode.Pattern));
+            messages.OnMessage(message => Batches.Enqueue(LiveBatch.Parser.ParseFrom((byte[])message.Message!)));
+        }
 
         public void Dispose() => redis.Dispose();
     }

@@ -4,13 +4,16 @@ using Xunit;
 
 namespace Broker.Tests.Unit.GrpcCalls;
 
-/// <summary>A TCP relay whose connections can be reset as when a process is killed.</summary>
+/// <summary>
+/// A TCP relay whose connections can be reset as when a process is killed, or fall silent as when a cable is pulled.
+/// </summary>
 public sealed class CuttableProxy : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly List<Socket> _sockets = [];
     private readonly Task _accepting;
     private readonly int _targetPort;
+    private HashSet<Socket> _silent = [];
 
     public CuttableProxy(int targetPort)
     {
@@ -37,6 +40,15 @@ public sealed class CuttableProxy : IAsyncDisposable
             }
 
             _sockets.Clear();
+        }
+    }
+
+    /// <summary>The connections of now stay open, and nothing comes through them any more.</summary>
+    public void Silence()
+    {
+        lock (_sockets)
+        {
+            Volatile.Write(ref _silent, [.. _sockets]);
         }
     }
 
@@ -72,7 +84,7 @@ public sealed class CuttableProxy : IAsyncDisposable
         }
     }
 
-    private static async Task PumpAsync(Socket from, Socket to)
+    private async Task PumpAsync(Socket from, Socket to)
     {
         var buffer = new byte[16 * 1024];
         try
@@ -80,7 +92,10 @@ public sealed class CuttableProxy : IAsyncDisposable
             int count;
             while ((count = await from.ReceiveAsync(buffer)) > 0)
             {
-                await to.SendAsync(buffer.AsMemory(0, count));
+                if (!Volatile.Read(ref _silent).Contains(to))
+                {
+                    await to.SendAsync(buffer.AsMemory(0, count));
+                }
             }
         }
         catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
