@@ -9,10 +9,18 @@ namespace Broker.Tests.Benchmarks;
 /// </summary>
 internal static class FailoverLoad
 {
-    public static async Task<LoadResult> RunAsync(
+    public static Task<LoadResult> RunAsync(
         LoadSettings settings, BrokerClient client, CancellationToken cancellationToken)
     {
         var message = new BrokerMessage { Value = PublishLoad.Payload(settings.SizeBytes) };
+        return RunAsync(
+            settings, () => client.PublishAsync(settings.Topics[0], message, cancellationToken), cancellationToken);
+    }
+
+    /// <summary>The same load for whatever answers a publish and retries by itself.</summary>
+    public static async Task<LoadResult> RunAsync<TAck>(
+        LoadSettings settings, Func<ValueTask<TAck>> publish, CancellationToken cancellationToken)
+    {
         var latencies = new LatencyLog();
         long acked = 0, errors = 0, gap = 0, gapAt = 0;
         var cpu = Environment.CpuUsage.TotalTime;
@@ -23,14 +31,14 @@ internal static class FailoverLoad
         {
             try
             {
-                await client.PublishAsync(settings.Topics[0], message, cancellationToken);
+                await publish();
                 var now = Stopwatch.GetTimestamp();
                 latencies.Add(now - sent);
                 (gap, gapAt) = acked > 0 && now - last > gap ? (now - last, last) : (gap, gapAt);
                 last = now;
                 acked++;
             }
-            catch (BrokerClientException error)
+            catch (Exception error) when (error is BrokerClientException or IOException)
             {
                 errors++;
                 await Console.Error.WriteLineAsync(error.Message);

@@ -9,8 +9,8 @@ internal static class FailoverVerb
 {
     private const string Topic = "failover.load";
 
-    private static readonly TimeSpan Load = TimeSpan.FromSeconds(6);
-    private static readonly TimeSpan KillAfter = TimeSpan.FromSeconds(2);
+    public static readonly TimeSpan Load = TimeSpan.FromSeconds(6);
+    public static readonly TimeSpan KillAfter = TimeSpan.FromSeconds(2);
 
     public static Command Create()
     {
@@ -66,7 +66,8 @@ internal static class FailoverVerb
         return 0;
     }
 
-    private static async Task<LoadResult> KillOnceAsync(
+    /// <summary>Publishes one at a time, kills the topic's leader meanwhile, and starts it again.</summary>
+    public static async Task<LoadResult> KillOnceAsync(
         BrokerCluster cluster, bool onLeader, CancellationToken cancellationToken)
     {
         int leader;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Broker.Tests.Benchmarks;
+using Broker.Tests.Benchmarks.Peer;
 
 var root = new RootCommand("Measures the broker: a whole cluster by itself, or one load against running brokers.");
 root.Subcommands.Add(ClusterVerb.Create());
@@ -17,6 +18,11 @@ foreach (var verb in LoadVerbs.Create())
 }
 
 foreach (var verb in GrpcVerb.Create())
+{
+    root.Subcommands.Add(verb);
+}
+
+foreach (var verb in PeerVerb.Create())
 {
     root.Subcommands.Add(verb);
 }

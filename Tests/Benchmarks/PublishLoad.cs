@@ -6,6 +6,8 @@ namespace Broker.Tests.Benchmarks;
 /// <summary>Publishes as fast as a window allows; with a window of 1, one at a time.</summary>
 internal static class PublishLoad
 {
+    public static readonly TimeSpan WarmUpDuration = TimeSpan.FromMilliseconds(300);
+
     public static Task<LoadResult> OneAtATimeAsync(
         LoadSettings settings, BrokerClient client, CancellationToken cancellationToken) =>
         RunAsync("sync", settings with { Window = 1 }, client, cancellationToken);
@@ -14,11 +16,23 @@ internal static class PublishLoad
         LoadSettings settings, BrokerClient client, CancellationToken cancellationToken) =>
         RunAsync("async", settings, client, cancellationToken);
 
-    public static async Task<LoadResult> RunAsync(
+    public static Task<LoadResult> RunAsync(
         string mode, LoadSettings settings, BrokerClient client, CancellationToken cancellationToken)
     {
         var message = new BrokerMessage { Value = Payload(settings.SizeBytes) };
-        var ring = new (ValueTask<PublishAck> Ack, long At)[settings.Window];
+        return RunAsync(
+            mode,
+            settings,
+            number => client.PublishAsync(
+                settings.Topics[(int)(number % settings.Topics.Count)], message, CancellationToken.None),
+            cancellationToken);
+    }
+
+    /// <summary>The same load for whatever answers a publish. The delegate is given the number of the publish.</summary>
+    public static async Task<LoadResult> RunAsync<TAck>(
+        string mode, LoadSettings settings, Func<long, ValueTask<TAck>> publish, CancellationToken cancellationToken)
+    {
+        var ring = new (ValueTask<TAck> Ack, long At)[settings.Window];
         var latencies = new LatencyLog();
         long published = 0, answered = 0, errors = 0;
         var cpu = Environment.CpuUsage.TotalTime;
@@ -31,9 +45,7 @@ internal static class PublishLoad
             {
                 for (; published - answered < ring.Length; published++)
                 {
-                    var topic = settings.Topics[(int)(published % settings.Topics.Count)];
-                    ring[published % ring.Length] =
-                        (client.PublishAsync(topic, message, CancellationToken.None), Stopwatch.GetTimestamp());
+                    ring[published % ring.Length] = (publish(published), Stopwatch.GetTimestamp());
                 }
             }
             else if (published == answered)
@@ -50,7 +62,7 @@ internal static class PublishLoad
                     last = Stopwatch.GetTimestamp();
                     latencies.Add(last - at);
                 }
-                catch (BrokerClientException error)
+                catch (Exception error) when (error is BrokerClientException or IOException)
                 {
                     last = Stopwatch.GetTimestamp();
                     if (errors++ == 0)
@@ -87,7 +99,7 @@ internal static class PublishLoad
         {
             Topics = [.. settings.Topics.Select(topic => $"{topic}.warm")],
             Window = Math.Min(settings.Window, 256),
-            Duration = TimeSpan.FromMilliseconds(300),
+            Duration = WarmUpDuration,
         };
         await RunAsync("warm", warm, client, cancellationToken);
     }

@@ -44,7 +44,7 @@ internal sealed class ResultTable
     private static double CpuPerMillion((string Name, LoadResult Result, double CpuSeconds, long Missing) row) =>
         row.Result.Messages == 0 ? 0 : row.CpuSeconds * 1e6 / row.Result.Messages;
 
-    private static double Median(IEnumerable<double> values)
+    public static double Median(IEnumerable<double> values)
     {
         var sorted = values.Order().ToList();
         return (sorted[(sorted.Count - 1) / 2] + sorted[sorted.Count / 2]) / 2;
