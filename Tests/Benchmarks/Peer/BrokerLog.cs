@@ -49,6 +49,7 @@ internal sealed class BrokerLog : IReplicatedLog
     public async Task<KillResult> KillAllAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        int leader;
         Task<List<long>> publishing;
         await using (var client = Settings(load, duration).Connect())
         {
@@ -57,12 +58,15 @@ internal sealed class BrokerLog : IReplicatedLog
                 number => client.PublishAsync(Topic, Message(number), CancellationToken.None),
                 stop.Token);
             await Task.Delay(duration, cancellationToken);
+            leader = await LoadVerbs.FindLeaderAsync(client, Topic, cancellationToken);
             await _cluster.KillAllAsync();
             await stop.CancelAsync();
         }
 
         var acknowledged = await publishing;
-        await _cluster.StartAllAsync(cancellationToken);
+        await _cluster.StartAsync(
+            [.. Enumerable.Range(0, BrokerCluster.Nodes).Where(node => node != leader)], cancellationToken);
+        await _cluster.StartAsync([leader], cancellationToken);
         return NumberedLoad.Compare(acknowledged, 1, await ReadAllAsync(cancellationToken));
     }
 

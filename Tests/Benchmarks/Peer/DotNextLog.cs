@@ -31,7 +31,7 @@ internal sealed class DotNextLog : IReplicatedLog
         var log = new DotNextLog(folder, kind);
         try
         {
-            await log.StartAllAsync(cancellationToken);
+            await log.StartAsync([.. Enumerable.Range(0, Nodes)], cancellationToken);
             return log;
         }
         catch
@@ -78,6 +78,7 @@ internal sealed class DotNextLog : IReplicatedLog
     public async Task<KillResult> KillAllAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        int leader;
         Task<List<long>> publishing;
         await using (var client = new DotNextClient(_clientPorts))
         {
@@ -86,25 +87,28 @@ internal sealed class DotNextLog : IReplicatedLog
                 number => client.PublishAsync(NumberedLoad.Entry(number, load.RecordsPerEntry)),
                 stop.Token);
             await Task.Delay(duration, cancellationToken);
+            leader = await DotNextClient.FindLeaderAsync(_clientPorts, cancellationToken);
             await _processes.KillAsync([.. Enumerable.Range(0, Nodes)]);
             await stop.CancelAsync();
         }
 
         var acknowledged = await publishing;
-        await StartAllAsync(cancellationToken);
+        await StartAsync([.. Enumerable.Range(0, Nodes).Where(node => node != leader)], cancellationToken);
+        await StartAsync([leader], cancellationToken);
         return NumberedLoad.Compare(acknowledged, load.RecordsPerEntry, await ReadAllAsync(cancellationToken));
     }
 
     public ValueTask DisposeAsync() => _processes.DisposeAsync();
 
-    private async Task StartAllAsync(CancellationToken cancellationToken)
+    /// <summary>Each of these nodes answers, and there is a leader, when it returns.</summary>
+    private async Task StartAsync(int[] nodes, CancellationToken cancellationToken)
     {
-        for (var node = 0; node < Nodes; node++)
+        foreach (var node in nodes)
         {
             Start(node);
         }
 
-        for (var node = 0; node < Nodes; node++)
+        foreach (var node in nodes)
         {
             await WaitAsync(node, cancellationToken);
         }

@@ -11,7 +11,8 @@ internal interface IReplicatedLog : IAsyncDisposable
 
     /// <summary>
     /// Publishes numbered records, kills all three processes with kill -9 under that load, starts them again, and looks
-    /// for every record whose publish was answered.
+    /// for every record whose publish was answered. The process that led comes back last, when the other two have a
+    /// leader: an acknowledged record is in any majority (Raft thesis 3.6.3), so they must have all of them.
     /// </summary>
     Task<KillResult> KillAllAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken);
 }

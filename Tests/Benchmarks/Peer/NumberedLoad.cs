@@ -74,10 +74,7 @@ internal static class NumberedLoad
             catch (Exception error)
                 when (error is BrokerClientException or IOException or ObjectDisposedException)
             {
-                if (!stop.IsCancellationRequested)
-                {
-                    await Console.Error.WriteLineAsync($"Before the kill: {error.Message}");
-                }
+                // Not acknowledged: it may be there or not.
             }
         }
     }

@@ -36,7 +36,11 @@ internal sealed class PeerTable(IReadOnlyList<string> logs)
             }
         }
 
-        Row("publishes that failed in these loads", _loads, all => $"{all.Sum(row => row.Result.Errors):N0}");
+        if (_loads.Count > 0)
+        {
+            Row("publishes that failed in these loads", _loads, all => $"{all.Sum(row => row.Result.Errors):N0}");
+        }
+
         foreach (var kills in _kills.GroupBy(kill => kill.Load))
         {
             Row(kills.Key, kills, Losses);
