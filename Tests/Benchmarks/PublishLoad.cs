@@ -28,7 +28,7 @@ internal static class PublishLoad
             cancellationToken);
     }
 
-    /// <summary>The same load for whatever answers a publish. The delegate is given the number of the publish.</summary>
+    /// <summary>The same load for whatever answers a publish, which is given its number.</summary>
     public static async Task<LoadResult> RunAsync<TAck>(
         string mode, LoadSettings settings, Func<long, ValueTask<TAck>> publish, CancellationToken cancellationToken)
     {

@@ -27,21 +27,21 @@ internal sealed class BrokerLog : IReplicatedLog
     }
 
     public Task<LoadResult> LoadAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken) =>
-        LoadAsync(load.Settings(_cluster.Addresses, Topic, duration), load, cancellationToken);
+        RunAsync(load.Name, Settings(load, duration), cancellationToken);
 
     /// <summary>
     /// As many messages unanswered, but each a request and an entry of its own. A topic has 16 requests under way at
     /// most, so there are 64 topics.
     /// </summary>
-    public Task<LoadResult> UngatheredAsync(
-        LogLoad load, TimeSpan duration, CancellationToken cancellationToken) => LoadAsync(
-            load.Settings(_cluster.Addresses, Topic, duration) with
-            {
-                Topics = [.. Enumerable.Range(0, 64).Select(topic => $"{Topic}.{topic}")],
-                RecordsPerBatch = 1,
-            },
-            load,
-            cancellationToken);
+    public Task<LoadResult> UngatheredAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken)
+    {
+        var settings = Settings(load, duration) with
+        {
+            Topics = [.. Enumerable.Range(0, 64).Select(topic => $"{Topic}.{topic}")],
+            RecordsPerBatch = 1,
+        };
+        return RunAsync(load.Name, settings, cancellationToken);
+    }
 
     public Task<LoadResult> FailoverAsync(CancellationToken cancellationToken) =>
         FailoverVerb.KillOnceAsync(_cluster, onLeader: true, cancellationToken);
@@ -49,12 +49,13 @@ internal sealed class BrokerLog : IReplicatedLog
     public async Task<KillResult> KillAllAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var settings = Settings(load, duration);
         int leader;
         Task<List<long>> publishing;
-        await using (var client = Settings(load, duration).Connect())
+        await using (var client = settings.Connect())
         {
             publishing = NumberedLoad.RunAsync(
-                Settings(load, duration).Window,
+                settings.Window,
                 number => client.PublishAsync(Topic, Message(number), CancellationToken.None),
                 stop.Token);
             await Task.Delay(duration, cancellationToken);
@@ -72,25 +73,25 @@ internal sealed class BrokerLog : IReplicatedLog
 
     public ValueTask DisposeAsync() => _cluster.DisposeAsync();
 
-    private static async Task<LoadResult> LoadAsync(
-        LoadSettings settings, LogLoad load, CancellationToken cancellationToken)
+    private static async Task<LoadResult> RunAsync(
+        string mode, LoadSettings settings, CancellationToken cancellationToken)
     {
-        settings = Gathered(settings, load);
         await using var client = settings.Connect();
         await PublishLoad.WarmUpAsync(settings, client, cancellationToken);
-        return await PublishLoad.RunAsync(load.Name, settings, client, cancellationToken);
+        return await PublishLoad.RunAsync(mode, settings, client, cancellationToken);
     }
-
-    private LoadSettings Settings(LogLoad load, TimeSpan duration) =>
-        Gathered(load.Settings(_cluster.Addresses, Topic, duration), load);
 
     /// <summary>
     /// The client is given single messages, as an application does it, and makes the batches: a window of 16 entries of
     /// 128 records is one of 2,048 messages.
     /// </summary>
-    private static LoadSettings Gathered(LoadSettings settings, LogLoad load) => load.RecordsPerEntry == 1
-        ? settings
-        : settings with { RecordsPerBatch = load.RecordsPerEntry, Window = load.Window * load.RecordsPerEntry };
+    private LoadSettings Settings(LogLoad load, TimeSpan duration)
+    {
+        var settings = load.Settings(_cluster.Addresses, Topic, duration);
+        return load.RecordsPerEntry == 1
+            ? settings
+            : settings with { RecordsPerBatch = load.RecordsPerEntry, Window = load.Window * load.RecordsPerEntry };
+    }
 
     private static BrokerMessage Message(long number) => new() { Value = NumberedLoad.Entry(number, 1) };
 

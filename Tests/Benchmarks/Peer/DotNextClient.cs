@@ -70,7 +70,7 @@ internal sealed class DotNextClient(IReadOnlyList<int> ports) : IAsyncDisposable
         return node;
     }
 
-    /// <summary>Asks a node whether it leads; null when it does not answer. A stream comes from the leader only.</summary>
+    /// <summary>Asks a node whether it leads; null when it does not answer. Only the leader gives a stream.</summary>
     public static async Task<(bool Leads, NetworkStream? Stream)?> AskAsync(
         int port, byte verb, CancellationToken cancellationToken)
     {

@@ -9,7 +9,8 @@ using DotNext.Net.Cluster.Consensus.Raft.StateMachine;
 
 namespace Broker.Tests.Benchmarks.Peer;
 
-/// <summary>Takes entries from clients into a DotNext cluster, and gives the log back; see <see cref="PeerProtocol"/>.
+/// <summary>
+/// Takes entries from clients into a DotNext cluster, and gives the log back; see <see cref="PeerProtocol"/>.
 /// </summary>
 internal sealed class DotNextServer(RaftCluster cluster, WriteAheadLog log)
 {

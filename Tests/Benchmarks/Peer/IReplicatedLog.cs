@@ -3,7 +3,7 @@ namespace Broker.Tests.Benchmarks.Peer;
 /// <summary>Three processes that keep a replicated log, with clients in this process.</summary>
 internal interface IReplicatedLog : IAsyncDisposable
 {
-    /// <summary>Publishes for so long and tells how fast; rates and counts are of records, latencies of calls.</summary>
+    /// <summary>Publishes for so long and tells how fast: rates and counts of records, latencies of calls.</summary>
     Task<LoadResult> LoadAsync(LogLoad load, TimeSpan duration, CancellationToken cancellationToken);
 
     /// <summary>Publishes one at a time, kills the leader with kill -9 meanwhile, and starts it again.</summary>
