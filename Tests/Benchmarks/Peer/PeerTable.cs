@@ -21,7 +21,7 @@ internal sealed class PeerTable(IReadOnlyList<string> logs)
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"| | {string.Join(" | ", logs)} |");
         text.AppendLine($"|---|{string.Concat(Enumerable.Repeat("---|", logs.Count))}");
-        foreach (var rows in _loads.GroupBy(row => row.Load))
+        foreach (var rows in _loads.GroupBy(row => row.Load).OrderBy(rows => rows.First().Result.Gap is not null))
         {
             if (rows.First().Result.Gap is not null)
             {

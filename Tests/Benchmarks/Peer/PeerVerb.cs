@@ -135,6 +135,7 @@ internal static class PeerVerb
         await using (var log = await contender.StartAsync(data, false, cancellationToken))
         {
             var result = await log.KillAllAsync(load, duration, cancellationToken);
+            await Console.Error.WriteLineAsync($"  {load.Name}: {result.Gone:N0} of {result.Acknowledged:N0} gone");
             table.Add(
                 contender.Name, $"kill -9 of all three, {Tell(load)}: records acknowledged and then gone", result);
         }
