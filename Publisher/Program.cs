@@ -1,10 +1,12 @@
 using Broker.Client;
+using Broker.ServiceDefaults.Http;
 using Publisher;
 using Publisher.Api;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults();
 builder.AddGrpcEndpoint("Publisher:GrpcPort");
+builder.WebHost.ConfigureKestrel(kestrel => kestrel.RequestHeaderEncodingSelector = PublishEndpoint.EncodingOf!);
 
 builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = PublisherLimits.GrpcMessageBytes);
 builder.Services.AddGrpcHealthChecks();
@@ -13,6 +15,8 @@ builder.Services.AddBrokerClient("broker");
 builder.AddPublisher();
 
 var app = builder.Build();
+app.UseStopGrace();
+app.UseRequestProblems();
 app.MapDefaultEndpoints();
 app.MapGrpcService<PublisherService>();
 app.MapGrpcHealthChecksService();

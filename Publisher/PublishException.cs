@@ -15,10 +15,20 @@ internal enum PublishFailure
     /// <summary>Too much waits. Nothing was stored; send again later.</summary>
     Overloaded,
 
-    /// <summary>
-    /// Postgres is away, or the brokers did not acknowledge in time. The message says whether it is stored.
-    /// </summary>
+    /// <summary>Postgres is away. Nothing was stored; send again later.</summary>
     Unavailable,
+
+    /// <summary>
+    /// Postgres went away in the middle: the message may be stored, and is published then. Only with an idempotency
+    /// key is it safe to send it again.
+    /// </summary>
+    OutcomeUnknown,
+
+    /// <summary>The idempotency key names another message. Nothing was stored.</summary>
+    KeyReused,
+
+    /// <summary>There is no such message in the outbox.</summary>
+    NotFound,
 }
 
 /// <summary>A refusal, worded for the caller: what was wrong, whether anything is stored, what to do.</summary>

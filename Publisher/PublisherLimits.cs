@@ -15,6 +15,9 @@ internal static class PublisherLimits
     /// <summary>Name plus value of one header: the brokers' own limit.</summary>
     public const int HeaderBytes = 8 * 1024;
 
+    /// <summary>An idempotency key: room for a UUID or a digest with a name before it.</summary>
+    public const int IdempotencyKeyBytes = 255;
+
     /// <summary>
     /// Rows of one chunk, the unit that is sent: large enough to amortize a round trip to the brokers.
     /// </summary>
@@ -81,6 +84,9 @@ internal static class PublisherLimits
     /// Messages under way on one PublishStream; beyond it the stream is not read, so HTTP/2 holds the sender back.
     /// </summary>
     public const int MessagesPerStream = 1_024;
+
+    /// <summary>Rows of repeated messages whose state one query asks for.</summary>
+    public const int WatchedRows = 1_000;
 
     /// <summary>Rows deleted at a time by retention: short locks, small bursts of write-ahead log.</summary>
     public const int RetentionRows = 5_000;

@@ -25,9 +25,11 @@ internal static class PublisherServices
         services.AddSingleton<PublishIntake>();
         services.AddSingleton<SequenceBook>();
         services.AddSingleton<OutboxStore>();
+        services.AddSingleton<OutboxMessages>();
         services.AddSingleton<LaneSender>();
         services.AddSingletonHosted<MarkQueue>();
         services.AddSingletonHosted<LaneTable>();
+        services.AddSingletonHosted<Repetitions>();
         services.AddSingletonHosted<OutboxWriter>();
         services.AddSingletonHosted<ProducerHeartbeat>();
         services.AddSingletonHosted<Relay>();

@@ -13,7 +13,7 @@ namespace Publisher.Api;
 internal static class MessageCheck
 {
     /// <summary>Makes a message for the outbox, or throws <see cref="PublishException"/> with the reason.</summary>
-    public static OutboxMessage Make(string topic, Record? record)
+    public static OutboxMessage Make(string topic, Record? record, string? idempotencyKey = null)
     {
         if (!TopicName.ValidateForPublish(topic, out var reason))
         {
@@ -41,11 +41,37 @@ internal static class MessageCheck
 
         foreach (var header in record.Headers)
         {
+            // It stands for bytes that were not UTF-8; the brokers refuse those, and do not change a name either.
+            if (header.Name.Contains('\uFFFD', StringComparison.Ordinal))
+            {
+                throw new PublishException(
+                    PublishFailure.Invalid,
+                    "A header's name has the replacement character U+FFFD, which stands for bytes that are not UTF-8.");
+            }
+
             CheckSize(
                 "A header", Encoding.UTF8.GetByteCount(header.Name) + header.Value.Length, PublisherLimits.HeaderBytes);
         }
 
-        return new OutboxMessage(topic, new RecordBytes(record.Key.Memory, record.Value.Memory, EncodeHeaders(record)));
+        var bytes = new RecordBytes(record.Key.Memory, record.Value.Memory, EncodeHeaders(record));
+        return new OutboxMessage(topic, bytes, KeyOf(idempotencyKey, topic, bytes));
+    }
+
+    // Null: the caller has none. Characters that cannot be seen would make two keys of what looks like one.
+    private static IdempotencyKey? KeyOf(string? text, string topic, in RecordBytes record)
+    {
+        if (text is null)
+        {
+            return null;
+        }
+
+        var fits = text.Length is > 0 and <= PublisherLimits.IdempotencyKeyBytes;
+        return fits && text.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
+            ? IdempotencyKey.Of(text, topic, record)
+            : throw new PublishException(
+                PublishFailure.Invalid,
+                $"The idempotency key is empty, longer than {PublisherLimits.IdempotencyKeyBytes} characters, or has "
+                + "others than visible ASCII. Use a UUID, for example.");
     }
 
     private static void CheckSize(string what, int actualBytes, int limitBytes)

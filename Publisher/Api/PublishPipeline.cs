@@ -11,7 +11,8 @@ namespace Publisher.Api;
 /// </summary>
 internal sealed class PublishPipeline(
     Func<PublishRequest, CancellationToken, Task<PublishTicket>> submit,
-    Func<PublishTicket, CancellationToken, Task<PublishResponse>> finish)
+    Func<PublishTicket, CancellationToken, Task<PublishResponse>> finish,
+    CancellationToken stopping)
 {
     private readonly Channel<Task<PublishStreamResponse>> _answers =
         Channel.CreateBounded<Task<PublishStreamResponse>>(PublisherLimits.MessagesPerStream);
@@ -29,14 +30,21 @@ internal sealed class PublishPipeline(
 
     private async Task ReadAsync(IAsyncStreamReader<PublishStreamRequest> requests, CancellationTokenSource ending)
     {
+        using var listening = CancellationTokenSource.CreateLinkedTokenSource(ending.Token, stopping);
         try
         {
-            while (await requests.MoveNext(ending.Token))
+            while (await requests.MoveNext(listening.Token))
             {
                 await _answers.Writer.WriteAsync(await BeginAsync(requests.Current, ending.Token), ending.Token);
             }
 
             _answers.Writer.TryComplete();
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested && !ending.IsCancellationRequested)
+        {
+            // What was read is answered first; then the call ends with this.
+            _answers.Writer.TryComplete(new RpcException(new Status(
+                StatusCode.Unavailable, "The publisher stops. What it has not answered is not stored.")));
         }
         catch (Exception e)
         {

@@ -1,11 +1,12 @@
 using Grpc.Core;
-using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Publisher.Api;
 
 /// <summary>The one place where refusals become gRPC and HTTP statuses.</summary>
 internal static class PublishStatus
 {
+    private const string RetryAfterSeconds = "1";
+
     public static RpcException ToRpc(PublishException reason) =>
         new(new Status(ToGrpc(reason.Failure), reason.Message));
 
@@ -14,17 +15,35 @@ internal static class PublishStatus
         PublishFailure.Invalid or PublishFailure.TooLarge => StatusCode.InvalidArgument,
         PublishFailure.Unimplemented => StatusCode.Unimplemented,
         PublishFailure.Overloaded => StatusCode.ResourceExhausted,
+        PublishFailure.OutcomeUnknown => StatusCode.Aborted,
+        PublishFailure.KeyReused => StatusCode.AlreadyExists,
+        PublishFailure.NotFound => StatusCode.NotFound,
         _ => StatusCode.Unavailable,
     };
 
-    public static ProblemHttpResult ToHttp(PublishException reason) => TypedResults.Problem(
-        reason.Message,
-        statusCode: reason.Failure switch
+    /// <summary>
+    /// With Retry-After where sending again is safe: nothing was stored, or the idempotency key makes it a repetition.
+    /// </summary>
+    public static IResult ToHttp(PublishException reason, HttpResponse response, bool hasKey = false)
+    {
+        if (reason.Failure is PublishFailure.Overloaded or PublishFailure.Unavailable
+            || (reason.Failure == PublishFailure.OutcomeUnknown && hasKey))
         {
-            PublishFailure.Invalid => StatusCodes.Status400BadRequest,
-            PublishFailure.TooLarge => StatusCodes.Status413PayloadTooLarge,
-            PublishFailure.Unimplemented => StatusCodes.Status501NotImplemented,
-            PublishFailure.Overloaded => StatusCodes.Status429TooManyRequests,
-            _ => StatusCodes.Status503ServiceUnavailable,
-        });
+            response.Headers.RetryAfter = RetryAfterSeconds;
+        }
+
+        return TypedResults.Problem(
+            reason.Message,
+            statusCode: reason.Failure switch
+            {
+                PublishFailure.Invalid => StatusCodes.Status400BadRequest,
+                PublishFailure.TooLarge => StatusCodes.Status413PayloadTooLarge,
+                PublishFailure.Unimplemented => StatusCodes.Status501NotImplemented,
+                PublishFailure.Overloaded => StatusCodes.Status429TooManyRequests,
+                PublishFailure.OutcomeUnknown => StatusCodes.Status504GatewayTimeout,
+                PublishFailure.KeyReused => StatusCodes.Status422UnprocessableEntity,
+                PublishFailure.NotFound => StatusCodes.Status404NotFound,
+                _ => StatusCodes.Status503ServiceUnavailable,
+            });
+    }
 }

@@ -5,14 +5,19 @@ using Publisher.Protocol.V1;
 namespace Publisher.Api;
 
 /// <summary>The gRPC ingress, see Protos/publisher/v1/publisher.proto.</summary>
-internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publisher.PublisherBase
+internal sealed class PublisherService(
+    PublishIntake intake, OutboxMessages outbox, TimeProvider time, IHostApplicationLifetime lifetime)
+    : Protocol.V1.Publisher.PublisherBase
 {
+    // An answer leaves so long before the caller's deadline that it arrives: who hears nothing sends again.
+    private static readonly TimeSpan DeadlineMargin = TimeSpan.FromMilliseconds(100);
+
     public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
     {
         try
         {
             var ticket = await SubmitAsync(request, context.CancellationToken);
-            return await AnswerAsync(ticket, context.CancellationToken);
+            return await AnswerAsync(ticket, PatienceOf(context), context.CancellationToken);
         }
         catch (PublishException e)
         {
@@ -31,7 +36,7 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
             var ticket = await intake.SubmitAsync(messages, wait, context.CancellationToken);
             var response = new PublishBatchResponse();
             response.Responses.AddRange(
-                (await intake.AnswerAsync(ticket, context.CancellationToken)).Select(ToResponse));
+                (await intake.AnswerAsync(ticket, PatienceOf(context), context.CancellationToken)).Select(ToResponse));
             return response;
         }
         catch (PublishException e)
@@ -44,8 +49,28 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
         IAsyncStreamReader<PublishStreamRequest> requestStream,
         IServerStreamWriter<PublishStreamResponse> responseStream,
         ServerCallContext context) =>
-        new PublishPipeline(SubmitAsync, AnswerAsync).RunAsync(
-            requestStream, responseStream, context.CancellationToken);
+        new PublishPipeline(
+            SubmitAsync, (ticket, token) => AnswerAsync(ticket, null, token), lifetime.ApplicationStopping).RunAsync(
+                requestStream, responseStream, context.CancellationToken);
+
+    public override async Task<GetMessageResponse> GetMessage(GetMessageRequest request, ServerCallContext context)
+    {
+        try
+        {
+            var row = await outbox.GetAsync(request.OutboxId, context.CancellationToken);
+            return new GetMessageResponse
+            {
+                Topic = row.Topic,
+                State = (MessageState)(row.State + 1),
+                Offset = row.Offset ?? -1,
+                Error = row.Error ?? "",
+            };
+        }
+        catch (PublishException e)
+        {
+            throw PublishStatus.ToRpc(e);
+        }
+    }
 
     private static List<OutboxMessage> CheckAll(PublishBatchRequest request)
     {
@@ -57,8 +82,17 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
                 + $"expected 1 to {PublisherLimits.BatchMessages:N0}.");
         }
 
-        return request.Messages.Select(message => MessageCheck.Make(message.Topic, message.Record)).ToList();
+        var messages = request.Messages.Select(Check).ToList();
+        var keys = messages.Where(message => message.Once is not null).Select(message => message.Once!.Text).ToList();
+        return keys.Distinct(StringComparer.Ordinal).Count() == keys.Count
+            ? messages
+            : throw new PublishException(
+                PublishFailure.Invalid,
+                "Two messages of the batch have the same idempotency key. Nothing was stored; give each its own.");
     }
+
+    private static OutboxMessage Check(PublishRequest request) => MessageCheck.Make(
+        request.Topic, request.Record, request.IdempotencyKey.Length == 0 ? null : request.IdempotencyKey);
 
     private static PublishResponse ToResponse(PublishAnswer answer) => new()
     {
@@ -68,9 +102,20 @@ internal sealed class PublisherService(PublishIntake intake) : Protocol.V1.Publi
     };
 
     private Task<PublishTicket> SubmitAsync(PublishRequest request, CancellationToken cancellationToken) =>
-        intake.SubmitAsync(
-            [MessageCheck.Make(request.Topic, request.Record)], request.WaitFor != WaitFor.Stored, cancellationToken);
+        intake.SubmitAsync([Check(request)], request.WaitFor != WaitFor.Stored, cancellationToken);
 
-    private async Task<PublishResponse> AnswerAsync(PublishTicket ticket, CancellationToken cancellationToken) =>
-        ToResponse((await intake.AnswerAsync(ticket, cancellationToken))[0]);
+    private async Task<PublishResponse> AnswerAsync(
+        PublishTicket ticket, TimeSpan? patience, CancellationToken cancellationToken) =>
+        ToResponse((await intake.AnswerAsync(ticket, patience, cancellationToken))[0]);
+
+    private TimeSpan? PatienceOf(ServerCallContext context)
+    {
+        if (context.Deadline == DateTime.MaxValue)
+        {
+            return null;
+        }
+
+        var left = context.Deadline - time.GetUtcNow().UtcDateTime - DeadlineMargin;
+        return left > TimeSpan.Zero ? left : TimeSpan.Zero;
+    }
 }

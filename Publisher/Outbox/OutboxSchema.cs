@@ -10,7 +10,7 @@ internal static class OutboxSchema
     private const long LockKey = 0x6F7574626F78;
 
     // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their
-    // marking.
+    // marking. outbox_once holds rows with an idempotency key only, and makes each the only one of its key.
     private const string Sql = """
         CREATE TABLE IF NOT EXISTS producers (
             producer_id bigint PRIMARY KEY,
@@ -31,7 +31,10 @@ internal static class OutboxSchema
             error text,
             created timestamptz NOT NULL DEFAULT now(),
             committed timestamptz);
+        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS idempotency_key text;
+        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS fingerprint bytea;
         CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (producer_id, topic, first_sequence) WHERE state = 0;
+        CREATE UNIQUE INDEX IF NOT EXISTS outbox_once ON outbox (idempotency_key) WHERE idempotency_key IS NOT NULL;
         """;
 
     public static async Task EnsureAsync(NpgsqlDataSource database, CancellationToken cancellationToken)

@@ -11,10 +11,14 @@ namespace Publisher.Outbox;
 internal sealed partial class OutboxStore(NpgsqlDataSource database)
 {
     private const string InsertSql = """
-        INSERT INTO outbox (producer_id, topic, first_sequence, batch_index, sequence, key, value, headers)
-        SELECT $1, r.topic, r.first_sequence, r.batch_index, r.first_sequence + r.batch_index, r.key, r.value, r.headers
-        FROM unnest($2::text[], $3::bigint[], $4::int[], $5::bytea[], $6::bytea[], $7::bytea[])
-            WITH ORDINALITY AS r (topic, first_sequence, batch_index, key, value, headers, position)
+        INSERT INTO outbox (
+            producer_id, topic, first_sequence, batch_index, sequence, key, value, headers, idempotency_key, fingerprint)
+        SELECT $1, r.topic, r.first_sequence, r.batch_index, r.first_sequence + r.batch_index, r.key, r.value,
+            r.headers, r.idempotency_key, r.fingerprint
+        FROM unnest(
+            $2::text[], $3::bigint[], $4::int[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::bytea[])
+            WITH ORDINALITY AS r (
+                topic, first_sequence, batch_index, key, value, headers, idempotency_key, fingerprint, position)
         ORDER BY r.position
         RETURNING id
         """;
@@ -23,9 +27,11 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         SELECT o.id
         FROM unnest(@Topics, @Firsts) WITH ORDINALITY AS c (topic, first_sequence, position)
         JOIN outbox o
-            ON o.producer_id = @ProducerId AND o.topic = c.topic AND o.first_sequence = c.first_sequence AND o.state = 0
+            ON o.producer_id = @ProducerId AND o.topic = c.topic AND o.first_sequence = c.first_sequence {0}
         ORDER BY c.position, o.batch_index
         """;
+
+    private const string FindPendingSql = """AND o.state = 0""";
 
     private const string MarkSql = """
         UPDATE outbox o
@@ -51,9 +57,9 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
     /// <summary>
     /// Stores a plan in one statement, so all of it or nothing. Returns the rows' ids in the plan's order.
     /// </summary>
-    public async Task<List<long>> InsertAsync(InsertPlan plan, CancellationToken cancellationToken)
+    public static async Task<List<long>> InsertAsync(
+        NpgsqlConnection connection, InsertPlan plan, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var command = new NpgsqlCommand(InsertSql, connection);
         AddRows(command, plan);
         var ids = new List<long>(plan.Rows);
@@ -68,9 +74,13 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         return ids;
     }
 
-    /// <summary>The ids of a plan whose insert may have been committed; empty when it was not.</summary>
-    public async Task<List<long>> FindAsync(InsertPlan plan, CancellationToken cancellationToken)
+    /// <summary>
+    /// The ids of a plan whose insert may have been committed; empty when it was not. Rows that are not pending any
+    /// more are found by a walk over the table, for which there is seldom a reason.
+    /// </summary>
+    public async Task<List<long>> FindAsync(InsertPlan plan, bool pendingOnly, CancellationToken cancellationToken)
     {
+        var sql = FindSql.Replace("{0}", pendingOnly ? FindPendingSql : "", StringComparison.Ordinal);
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var parameters = new
         {
@@ -79,7 +89,7 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
             Firsts = plan.Drafts.Select(draft => draft.FirstSequence).ToArray(),
         };
         var ids = await connection.QueryAsync<long>(
-            new CommandDefinition(FindSql, parameters, cancellationToken: cancellationToken));
+            new CommandDefinition(sql, parameters, cancellationToken: cancellationToken));
         return ids.AsList();
     }
 
@@ -126,18 +136,21 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         var keys = new ReadOnlyMemory<byte>?[plan.Rows];
         var values = new ReadOnlyMemory<byte>[plan.Rows];
         var headers = new ReadOnlyMemory<byte>?[plan.Rows];
+        var keysOfCallers = new string?[plan.Rows];
+        var fingerprints = new byte[]?[plan.Rows];
         var at = 0;
         foreach (var draft in plan.Drafts)
         {
             for (var i = 0; i < draft.Records.Count; i++, at++)
             {
-                var record = draft.Records[i];
+                var (record, once) = (draft.Records[i], draft.Keys[i]);
                 topics[at] = draft.Topic;
                 firsts[at] = draft.FirstSequence;
                 indexes[at] = i;
                 keys[at] = record.Key.IsEmpty ? null : record.Key;
                 values[at] = record.Value;
                 headers[at] = record.Headers.IsEmpty ? null : record.Headers;
+                (keysOfCallers[at], fingerprints[at]) = (once?.Text, once?.Fingerprint);
             }
         }
 
@@ -148,6 +161,8 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
         AddArray(command, keys, NpgsqlDbType.Bytea);
         AddArray(command, values, NpgsqlDbType.Bytea);
         AddArray(command, headers, NpgsqlDbType.Bytea);
+        AddArray(command, keysOfCallers, NpgsqlDbType.Text);
+        AddArray(command, fingerprints, NpgsqlDbType.Bytea);
     }
 
     private static void AddArray<T>(NpgsqlCommand command, T[] values, NpgsqlDbType type) => command.Parameters.Add(

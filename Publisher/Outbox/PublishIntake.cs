@@ -3,8 +3,12 @@ using System.Threading.Channels;
 namespace Publisher.Outbox;
 
 /// <summary>Where requests wait for the writer: bounded in number and bytes. Who finds it full waits.</summary>
-internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions options, TimeProvider time)
+internal sealed class PublishIntake(
+    PublisherMetrics metrics, PublisherOptions options, TimeProvider time, IHostApplicationLifetime lifetime)
 {
+    // What the writer has in hand when the publisher stops is stored in moments, or not at all.
+    private static readonly TimeSpan StoreWhileStopping = TimeSpan.FromSeconds(1);
+
     private readonly ByteGate _gate = new(PublisherLimits.WaitingBytes);
 
     private readonly Channel<PublishTicket> _tickets = Channel.CreateBounded<PublishTicket>(
@@ -19,7 +23,7 @@ internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions o
             throw new PublishException(
                 PublishFailure.Overloaded,
                 $"{metrics.Pending:N0} messages wait for the brokers; the limit is {options.MaxPending:N0}. "
-                + "Nothing was stored; send again when the brokers are back.");
+                + "Nothing was stored now; send again when the brokers are back.");
         }
 
         var ticket = new PublishTicket(messages, waitForCommit);
@@ -37,20 +41,33 @@ internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions o
         return ticket;
     }
 
-    /// <summary>Waits for the answer, no longer than the commit timeout.</summary>
-    public async Task<PublishAnswer[]> AnswerAsync(PublishTicket ticket, CancellationToken cancellationToken)
+    /// <summary>
+    /// Waits for the answer. When the brokers take longer than the caller waits (or the commit timeout), and when the
+    /// publisher stops, a stored message is answered as stored: it is published later, so nobody should send it again.
+    /// Errors: Unavailable (nothing was stored), OutcomeUnknown, Invalid, KeyReused.
+    /// </summary>
+    public async Task<PublishAnswer[]> AnswerAsync(
+        PublishTicket ticket, TimeSpan? patience, CancellationToken cancellationToken)
     {
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(
+            cancellationToken, lifetime.ApplicationStopping);
         try
         {
-            return await ticket.Completion.WaitAsync(options.CommitTimeout, time, cancellationToken);
+            var wait = patience < options.CommitTimeout ? patience.Value : options.CommitTimeout;
+            return await ticket.Completion.WaitAsync(wait, time, ending.Token);
         }
         catch (TimeoutException e)
         {
-            throw new PublishException(PublishFailure.Unavailable, Describe(ticket), e);
+            return await AnswerLateAsync(ticket, "Postgres did not answer in time", e, cancellationToken);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            return await AnswerLateAsync(ticket, "The publisher stops", e, cancellationToken);
         }
         catch (OperationCanceledException)
         {
             ticket.TryGiveUp();  // Not taken yet: nobody wants it any more.
+            ticket.AnswerWhenStored();
             throw;
         }
     }
@@ -89,17 +106,27 @@ internal sealed class PublishIntake(PublisherMetrics metrics, PublisherOptions o
         }
     }
 
-    private string Describe(PublishTicket ticket)
+    private async Task<PublishAnswer[]> AnswerLateAsync(
+        PublishTicket ticket, string why, Exception error, CancellationToken cancellationToken)
     {
-        var seconds = options.CommitTimeout.TotalSeconds;
         if (ticket.TryGiveUp())
         {
-            return $"Postgres did not take the message within {seconds} s. Nothing was stored; send again.";
+            throw new PublishException(
+                PublishFailure.Unavailable, $"{why}. Nothing was stored; send again later.", error);
         }
 
-        return ticket.IsStored
-            ? $"The brokers did not acknowledge within {seconds} s. The message is stored and is published when "
-                + "they are back; do not send it again."
-            : $"Postgres did not answer within {seconds} s: the message may be stored, and is published then.";
+        ticket.AnswerWhenStored();
+        try
+        {
+            return await ticket.Completion.WaitAsync(StoreWhileStopping, time, cancellationToken);
+        }
+        catch (TimeoutException e)
+        {
+            throw new PublishException(
+                PublishFailure.OutcomeUnknown,
+                $"{why}: the message may be stored, and is published then. Sent again it may be published twice, "
+                + "unless both have the same idempotency key.",
+                e);
+        }
     }
 }

@@ -5,7 +5,7 @@ internal readonly record struct PublishAnswer(long OutboxId, bool Committed, lon
 
 /// <summary>
 /// One request's messages and the task that its caller awaits. The writer stores them, the lanes of their topics commit
-/// them; lanes run side by side, so what they share is counted with Interlocked.
+/// them; lanes run side by side, so what they share is guarded by the lock.
 /// </summary>
 internal sealed class PublishTicket
 {
@@ -16,26 +16,33 @@ internal sealed class PublishTicket
     private readonly TaskCompletionSource<PublishAnswer[]> _completion =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private readonly Lock _lock = new();
     private readonly PublishAnswer[] _answers;
+    private bool[]? _repeated;
     private int _uncommitted;
     private int _state;
     private bool _stored;
+    private bool _waitForCommit;
 
     public PublishTicket(IReadOnlyList<OutboxMessage> messages, bool waitForCommit)
     {
         Messages = messages;
-        WaitForCommit = waitForCommit;
+        _waitForCommit = waitForCommit;
         _answers = new PublishAnswer[messages.Count];
         _uncommitted = messages.Count;
         foreach (var message in messages)
         {
             SizeBytes += message.Record.FieldBytes;
+            HasKeys |= message.Once is not null;
         }
     }
 
     public IReadOnlyList<OutboxMessage> Messages { get; private set; }
 
-    public bool WaitForCommit { get; }
+    /// <summary>Whether any message has an idempotency key.</summary>
+    public bool HasKeys { get; }
+
+    public bool WaitForCommit => Volatile.Read(ref _waitForCommit);
 
     public int SizeBytes { get; }
 
@@ -55,26 +62,65 @@ internal sealed class PublishTicket
     /// <summary>Notes a message's row. Only the writer calls it, before <see cref="Stored"/>.</summary>
     public void SetId(int index, long outboxId) => _answers[index] = new PublishAnswer(outboxId, false, -1);
 
+    /// <summary>
+    /// A message stands in the outbox already, under its idempotency key. Only the writer calls it, before
+    /// <see cref="Stored"/>.
+    /// </summary>
+    public void SetRepeated(int index, long outboxId)
+    {
+        _repeated ??= new bool[_answers.Length];
+        _repeated[index] = true;
+        SetId(index, outboxId);
+    }
+
+    /// <summary>Whether a message stands in the outbox already.</summary>
+    public bool IsRepeated(int index) => _repeated is not null && _repeated[index];
+
+    /// <summary>Whether every message stands in the outbox already.</summary>
+    public bool IsAllRepeated => _repeated is not null && Array.TrueForAll(_repeated, repeated => repeated);
+
     /// <summary>All messages are in Postgres.</summary>
     public void Stored()
     {
-        Messages = [];  // Their bytes live on in the chunks, under the chunks' own bound.
-        Volatile.Write(ref _stored, true);
-        if (!WaitForCommit)
+        lock (_lock)
         {
-            _completion.TrySetResult(_answers);
+            Messages = [];  // Their bytes live on in the chunks, under the chunks' own bound.
+            _stored = true;
+            if (!_waitForCommit)
+            {
+                Answer();
+            }
+        }
+    }
+
+    /// <summary>The caller has waited long enough for the brokers: it is answered as soon as all is stored.</summary>
+    public void AnswerWhenStored()
+    {
+        lock (_lock)
+        {
+            _waitForCommit = false;
+            if (_stored)
+            {
+                Answer();
+            }
         }
     }
 
     /// <summary>A message is on the disks of a majority of the brokers.</summary>
     public void Committed(int index, long offset)
     {
-        _answers[index] = _answers[index] with { Committed = true, Offset = offset };
-        if (Interlocked.Decrement(ref _uncommitted) == 0)
+        lock (_lock)
         {
-            _completion.TrySetResult(_answers);
+            _answers[index] = _answers[index] with { Committed = true, Offset = offset };
+            if (--_uncommitted == 0 && _waitForCommit)
+            {
+                Answer();
+            }
         }
     }
 
     public void Fail(PublishException reason) => _completion.TrySetException(reason);
+
+    // A copy: what is committed later must not change an answer that is being written.
+    private void Answer() => _completion.TrySetResult([.. _answers]);
 }

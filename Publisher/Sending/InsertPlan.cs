@@ -27,7 +27,10 @@ internal sealed class InsertPlan
         {
             for (var i = 0; i < ticket.Messages.Count; i++)
             {
-                plan.Place(ticket, i, open, book, chunkRows, chunkBytes);
+                if (!ticket.IsRepeated(i))
+                {
+                    plan.Place(ticket, i, open, book, chunkRows, chunkBytes);
+                }
             }
         }
 
@@ -69,7 +72,7 @@ internal sealed class InsertPlan
             _drafts.Add(draft);
         }
 
-        draft!.Add(message.Record, size, ticket, index);
+        draft!.Add(message, size, ticket, index);
         Rows++;
     }
 
@@ -77,6 +80,7 @@ internal sealed class InsertPlan
     internal sealed class Draft(string topic, long firstSequence)
     {
         private readonly List<RecordBytes> _records = [];
+        private readonly List<IdempotencyKey?> _keys = [];
         private readonly List<(PublishTicket Ticket, int Index)> _owners = [];
 
         public string Topic { get; } = topic;
@@ -87,9 +91,12 @@ internal sealed class InsertPlan
 
         public IReadOnlyList<RecordBytes> Records => _records;
 
-        public void Add(RecordBytes record, int size, PublishTicket ticket, int index)
+        public IReadOnlyList<IdempotencyKey?> Keys => _keys;
+
+        public void Add(OutboxMessage message, int size, PublishTicket ticket, int index)
         {
-            _records.Add(record);
+            _records.Add(message.Record);
+            _keys.Add(message.Once);
             _owners.Add((ticket, index));
             SizeBytes += size;
         }

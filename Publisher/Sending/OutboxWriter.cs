@@ -14,12 +14,22 @@ internal sealed class OutboxWriter(
     SequenceBook book,
     OutboxStore store,
     LaneTable lanes,
+    Repetitions repetitions,
     PublisherMetrics metrics,
     PublisherOptions options,
     TimeProvider time,
     ILogger<OutboxWriter> logger) : BackgroundService
 {
     private long _registered;
+
+    private enum Insert
+    {
+        Done,
+        Refused,
+
+        /// <summary>An idempotency key stands in the outbox already.</summary>
+        KeyIsThere,
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -35,11 +45,14 @@ internal sealed class OutboxWriter(
 
             try
             {
-                await StoreAsync(tickets, stoppingToken);
+                foreach (var round in Rounds(tickets))
+                {
+                    await StoreAsync(round, stoppingToken);
+                }
             }
             catch (OperationCanceledException e)
             {
-                Fail(tickets, "The publisher stops: the message may be stored, and is published then.", e);
+                FailUnknown(tickets, "The publisher stopped during the insert", e);
                 throw;
             }
             finally
@@ -67,6 +80,36 @@ internal sealed class OutboxWriter(
         }
     }
 
+    /// <summary>
+    /// Cuts what was taken wherever an idempotency key comes again, so that its first message is in the outbox before
+    /// the second is looked up.
+    /// </summary>
+    private static IEnumerable<List<PublishTicket>> Rounds(List<PublishTicket> tickets)
+    {
+        if (!tickets.Exists(ticket => ticket.HasKeys))
+        {
+            yield return tickets;
+            yield break;
+        }
+
+        var keys = new HashSet<string>(StringComparer.Ordinal);
+        var round = new List<PublishTicket>();
+        foreach (var ticket in tickets)
+        {
+            var own = ticket.Messages.Where(message => message.Once is not null).Select(message => message.Once!.Text);
+            if (keys.Overlaps(own))
+            {
+                yield return round;
+                (keys, round) = (new HashSet<string>(StringComparer.Ordinal), []);
+            }
+
+            keys.UnionWith(own);
+            round.Add(ticket);
+        }
+
+        yield return round;
+    }
+
     private async Task StoreAsync(List<PublishTicket> tickets, CancellationToken stoppingToken)
     {
         if (book.ShouldRetire(PublisherLimits.SequencedTopics))
@@ -75,18 +118,62 @@ internal sealed class OutboxWriter(
         }
 
         var started = time.GetTimestamp();
-        var plan = InsertPlan.Make(tickets, book, PublisherLimits.ChunkRows, PublisherLimits.ChunkBytes);
-        var ids = await TryInsertAsync(plan, started, tickets, stoppingToken);
-        if (ids is null)
+        while (true)
         {
-            return;
-        }
+            var fresh = await SettleAsync(tickets, started, stoppingToken);
+            if (fresh.Count == 0)
+            {
+                return;
+            }
 
+            // The key of another process' message may arrive between the look and the insert. Then nothing of this plan
+            // was stored, nor can be, and its sequences go to the next one.
+            var plan = InsertPlan.Make(fresh, book, PublisherLimits.ChunkRows, PublisherLimits.ChunkBytes);
+            var (outcome, ids) = await TryInsertAsync(plan, started, fresh, stoppingToken);
+            if (outcome == Insert.Done)
+            {
+                Finish(plan, ids, fresh, started);
+            }
+
+            if (outcome != Insert.KeyIsThere)
+            {
+                return;
+            }
+        }
+    }
+
+    private void Finish(InsertPlan plan, List<long> ids, List<PublishTicket> tickets, long started)
+    {
         var chunks = plan.Stored(ids);
         book.Advance(chunks);
         metrics.Stored(plan.Rows, time.GetElapsedTime(started));
         tickets.ForEach(ticket => ticket.Stored());
         chunks.ForEach(lanes.Enqueue);
+    }
+
+    // What is left to be stored. Nothing is, when Postgres stays away for too long.
+    private async Task<List<PublishTicket>> SettleAsync(
+        List<PublishTicket> tickets, long started, CancellationToken stoppingToken)
+    {
+        var backoff = new Backoff(TimeSpan.FromMilliseconds(25), TimeSpan.FromMilliseconds(500), time);
+        while (true)
+        {
+            try
+            {
+                return await repetitions.SettleAsync(tickets, stoppingToken);
+            }
+            catch (Exception e) when (e is DbException or TimeoutException)
+            {
+                LogOnce(backoff, "looking up idempotency keys", e);
+                if (time.GetElapsedTime(started) > options.StoreTimeout)
+                {
+                    Fail(tickets, "Postgres is away. Nothing was stored now; send again later.", e);
+                    return [];
+                }
+            }
+
+            await backoff.WaitAsync(stoppingToken);
+        }
     }
 
     /// <summary>
@@ -95,44 +182,56 @@ internal sealed class OutboxWriter(
     /// commit after that look, the rows stand there twice with equal stamps, which readers of chunks and the brokers'
     /// deduplication both take for one.
     /// </summary>
-    private async Task<List<long>?> TryInsertAsync(
+    private async Task<(Insert Outcome, List<long> Ids)> TryInsertAsync(
         InsertPlan plan, long started, List<PublishTicket> tickets, CancellationToken stoppingToken)
     {
         var backoff = new Backoff(TimeSpan.FromMilliseconds(25), TimeSpan.FromMilliseconds(500), time);
-        var mayBeStored = false;
+        var (tried, mayBeStored, keyIsThere) = (false, false, false);
         while (true)
         {
             try
             {
-                var ids = mayBeStored ? await store.FindAsync(plan, stoppingToken) : [];
+                var ids = mayBeStored ? await store.FindAsync(plan, !keyIsThere, stoppingToken) : [];
                 if (ids.Count >= plan.Rows)
                 {
-                    return FirstOfEach(ids, plan);
+                    return (Insert.Done, FirstOfEach(ids, plan));
+                }
+
+                if (keyIsThere)
+                {
+                    return (Insert.KeyIsThere, []);
                 }
 
                 await RegisterAsync(stoppingToken);
-                mayBeStored = true;
-                ids = await store.InsertAsync(plan, stoppingToken);
+                await using var connection = await store.OpenAsync(stoppingToken);
+                tried = true;  // Until now nothing can be stored.
+                ids = await OutboxStore.InsertAsync(connection, plan, stoppingToken);
                 if (backoff.Attempts > 0)
                 {
                     logger.PostgresBack(backoff.Attempts);
                 }
 
-                return ids;
+                return (Insert.Done, ids);
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UniqueViolation)
+            {
+                keyIsThere = true;  // Another process' message, or this plan itself by an attempt that broke.
+                continue;
             }
             catch (PostgresException e) when (!e.IsTransient && !IsShutdown(e) && backoff.Attempts == 0)
             {
                 logger.InsertRefused(plan.Rows, e);
                 Fail(tickets, $"Postgres refused the insert ({e.SqlState}: {e.MessageText}). Nothing was stored.", e);
-                return null;
+                return (Insert.Refused, []);
             }
             catch (Exception e) when (e is DbException or TimeoutException)
             {
+                mayBeStored = tried;
                 LogOnce(backoff, "an insert", e);
                 if (time.GetElapsedTime(started) > options.StoreTimeout)
                 {
                     GiveUp(plan, tickets, mayBeStored, e);
-                    return null;
+                    return (Insert.Refused, []);
                 }
             }
 
@@ -160,11 +259,7 @@ internal sealed class OutboxWriter(
 
         book.Retire();
         logger.ProducerRetired(plan.Rows, plan.ProducerId, book.ProducerId);
-        Fail(
-            tickets,
-            "Postgres went away during the insert: the message may be stored, and is published then. "
-            + "Sending it again may publish it twice.",
-            error);
+        FailUnknown(tickets, "Postgres went away during the insert", error);
     }
 
     // Rows that stand there twice come one after the other, because they are ordered by their place in the plan.
@@ -182,6 +277,16 @@ internal sealed class OutboxWriter(
     private static void Fail(List<PublishTicket> tickets, string message, Exception error)
     {
         var reason = new PublishException(PublishFailure.Unavailable, message, error);
+        tickets.ForEach(ticket => ticket.Fail(reason));
+    }
+
+    private static void FailUnknown(List<PublishTicket> tickets, string what, Exception error)
+    {
+        var reason = new PublishException(
+            PublishFailure.OutcomeUnknown,
+            $"{what}: the message may be stored, and is published then. Sent again it may be published twice, unless "
+            + "both have the same idempotency key.",
+            error);
         tickets.ForEach(ticket => ticket.Fail(reason));
     }
 

@@ -1,23 +1,38 @@
 using System.Text;
+using Broker.ServiceDefaults.Http;
 using Dapper;
+using Grpc.Net.Client;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Publisher;
+using Publisher.Api;
 using Publisher.Outbox;
 using Publisher.Sending;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>
-/// One life of the publisher without its network endpoints, over a real Postgres and pretended brokers.
-/// </summary>
+/// <summary>One life of the publisher, over a real Postgres and pretended brokers.</summary>
 internal sealed class PublisherProcess : IAsyncDisposable
 {
-    private readonly IHost _host;
+    private readonly WebApplication _host;
 
-    private PublisherProcess(IHost host) => _host = host;
+    private PublisherProcess(WebApplication host)
+    {
+        _host = host;
+        var addresses = host.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
+        Http = new HttpClient(Sockets()) { BaseAddress = new Uri(addresses.First()) };
+        Grpc = GrpcChannel.ForAddress(addresses.Last());
+    }
+
+    public HttpClient Http { get; }
+
+    public GrpcChannel Grpc { get; }
 
     public PublishIntake Intake => _host.Services.GetRequiredService<PublishIntake>();
 
@@ -33,7 +48,15 @@ internal sealed class PublisherProcess : IAsyncDisposable
             RelayInterval = TimeSpan.FromMilliseconds(100),
         };
         configure?.Invoke(options);
-        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrel(kestrel =>
+        {
+            kestrel.RequestHeaderEncodingSelector = PublishEndpoint.EncodingOf!;
+            kestrel.Listen(System.Net.IPAddress.Loopback, 0);
+            kestrel.Listen(System.Net.IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
+        });
+        builder.Services.AddRouting();
+        builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = PublisherLimits.GrpcMessageBytes);
         builder.Services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Warning));
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(options);
@@ -41,6 +64,10 @@ internal sealed class PublisherProcess : IAsyncDisposable
         builder.Services.AddSingleton(brokers);
         builder.Services.AddOutbox();
         var host = builder.Build();
+        host.UseStopGrace();
+        host.UseRequestProblems();
+        host.MapGrpcService<PublisherService>();
+        host.MapPublish();
         await host.StartAsync();
         return new PublisherProcess(host);
     }
@@ -49,7 +76,7 @@ internal sealed class PublisherProcess : IAsyncDisposable
     {
         var message = new OutboxMessage(topic, new RecordBytes(default, Encoding.UTF8.GetBytes(value), default));
         var ticket = await Intake.SubmitAsync([message], committed, CancellationToken.None);
-        return (await Intake.AnswerAsync(ticket, CancellationToken.None))[0];
+        return (await Intake.AnswerAsync(ticket, null, CancellationToken.None))[0];
     }
 
     public async Task<long> CountAsync(string where)
@@ -58,12 +85,17 @@ internal sealed class PublisherProcess : IAsyncDisposable
         return await connection.ExecuteScalarAsync<long>($"SELECT count(*) FROM outbox WHERE {where}");
     }
 
+    /// <summary>Ends as after SIGTERM.</summary>
+    public Task StopAsync() => _host.StopAsync();
+
     public async ValueTask DisposeAsync()
     {
+        Http.Dispose();
+        Grpc.Dispose();
         await _host.StopAsync();
-        if (_host is IAsyncDisposable disposable)
-        {
-            await disposable.DisposeAsync();
-        }
+        await _host.DisposeAsync();
     }
+
+    private static SocketsHttpHandler Sockets() =>
+        new() { RequestHeaderEncodingSelector = (_, _) => Encoding.Latin1 };
 }
