@@ -6,23 +6,50 @@ namespace Broker.Client;
 
 public sealed partial class BrokerClient
 {
+    /// <summary>The most that the brokers give at a time: few round trips.</summary>
+    private const uint TopicsPerPage = 10_000;
+
     /// <summary>Topics whose name matches a filter, as the node that answers has applied them.</summary>
     /// <param name="filter">
     /// A topic name in which '*' stands for one token and a last '&gt;' for one or more. Default: all.
     /// </param>
     /// <param name="cancellationToken">Ends the waiting.</param>
-    /// <returns>The topics, without an order.</returns>
+    /// <returns>The topics, ordered by name. Of many, <see cref="ListTopicsPageAsync"/> gets them by and by.</returns>
     /// <exception cref="BrokerClientException">
     /// InvalidArgument: a bad filter. Unavailable: no broker answered for OperationTimeout.
     /// </exception>
     public async ValueTask<IReadOnlyList<TopicInfo>> ListTopicsAsync(
         string filter = ">", CancellationToken cancellationToken = default)
     {
+        var topics = new List<TopicInfo>();
+        var token = "";
+        do
+        {
+            var page = await ListTopicsPageAsync(filter, token, cancellationToken);
+            topics.AddRange(page.Topics);
+            token = page.NextPageToken;
+        }
+        while (token.Length > 0);
+        return topics;
+    }
+
+    /// <summary>The same, up to 10,000 topics at a time.</summary>
+    /// <param name="filter">As in ListTopicsAsync: the same one for every page.</param>
+    /// <param name="pageToken">NextPageToken of the page before. Empty: the first page.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>The page, ordered by name.</returns>
+    /// <exception cref="BrokerClientException">As ListTopicsAsync.</exception>
+    public async ValueTask<TopicPage> ListTopicsPageAsync(
+        string filter, string pageToken, CancellationToken cancellationToken = default)
+    {
         ArgumentNullException.ThrowIfNull(filter);
-        var request = new ListTopicsRequest { Filter = filter };
+        ArgumentNullException.ThrowIfNull(pageToken);
+        var request = new ListTopicsRequest { Filter = filter, PageSize = TopicsPerPage, PageToken = pageToken };
         var response = await CallAnyAsync(
             "Listing topics", (c, o) => c.Admin.ListTopicsAsync(request, o), cancellationToken);
-        return [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))];
+        return new TopicPage(
+            [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))],
+            response.NextPageToken);
     }
 
     /// <summary>

@@ -77,10 +77,10 @@ public sealed partial class BrokerClient
     /// </summary>
     /// <param name="topic">Dot-separated tokens, e.g. "orders.eu.created"; 1 to 255 bytes of UTF-8.</param>
     /// <param name="encodedBatch">
-    /// An encoded broker.v1.RecordBatch of at most 4 MiB, see <see cref="RecordBatchEncoder"/>. Its memory must never
-    /// be changed after the call: a late retry may still be reading it when the answer is there.
+    /// An encoded broker.v1.RecordBatch of at most 4 MiB less 1 KiB, see <see cref="RecordBatchEncoder"/>. Its memory
+    /// must never be changed after the call: a late retry may still be reading it when the answer is there.
     /// </param>
-    /// <param name="count">The number of records in it.</param>
+    /// <param name="count">The number of records in it, at most 65,536.</param>
     /// <param name="stamp">
     /// Its id, epoch and sequence: the same ones at every try. See <see cref="ProducerStamp"/> for the rules.
     /// </param>
@@ -112,6 +112,13 @@ public sealed partial class BrokerClient
             return ValueTask.FromException<PublishAck>(ClientErrors.Invalid(
                 $"A batch for topic '{topic}' has {encodedBatch.Length:N0} bytes; "
                 + $"expected 1 to {MessageLimits.BatchBytes:N0}."));
+        }
+
+        if (count > MessageLimits.RecordsPerBatch)
+        {
+            return ValueTask.FromException<PublishAck>(ClientErrors.Invalid(
+                $"A batch for topic '{topic}' has {count:N0} records; "
+                + $"expected 1 to {MessageLimits.RecordsPerBatch:N0}."));
         }
 
         if (!_publishing.Gate.TryEnter(encodedBatch.Length))

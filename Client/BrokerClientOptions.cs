@@ -44,7 +44,7 @@ public sealed record BrokerClientOptions
     public TimeSpan RetryDelayMax { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB.
+    /// A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB less 1 KiB.
     /// </summary>
     public int BatchBytes { get; init; } = 256 * 1024;
 
@@ -95,8 +95,8 @@ public sealed record BrokerClientOptions
         Require(RetryDelayMin > TimeSpan.Zero, $"{nameof(RetryDelayMin)} must be above zero.");
         Require(RetryDelayMax >= RetryDelayMin, $"{nameof(RetryDelayMax)} must not be below {nameof(RetryDelayMin)}.");
         Require(
-            BatchBytes is >= 1 and <= 4 * 1024 * 1024,
-            $"{nameof(BatchBytes)} is {BatchBytes}; expected 1 to 4,194,304.");
+            BatchBytes is >= 1 and <= MessageLimits.BatchBytes,
+            $"{nameof(BatchBytes)} is {BatchBytes}; expected 1 to {MessageLimits.BatchBytes:N0}.");
         Require(BatchRecords is >= 1 and <= 16_384, $"{nameof(BatchRecords)} is {BatchRecords}; expected 1 to 16,384.");
         Require(
             MaxInFlightBatchesPerTopic is >= 1 and <= 16,

@@ -12,7 +12,8 @@ internal static class MessageLimits
     public const int KeyBytes = 8 * 1024;
     public const int HeadersPerMessage = 64;
     public const int HeaderBytes = 8 * 1024;
-    public const int BatchBytes = 4 * 1024 * 1024;
+    public const int BatchBytes = (4 * 1024 * 1024) - 1024;
+    public const int RecordsPerBatch = 65_536;
 
     /// <summary>What of the message breaks which limit; null: nothing.</summary>
     public static string? Violation(BrokerMessage message)

@@ -6,3 +6,8 @@ namespace Broker.Client;
 /// <param name="FirstOffset">The first offset that can be read.</param>
 /// <param name="NextOffset">The offset that the next committed record will get.</param>
 public sealed record TopicInfo(string Name, int Group, long FirstOffset, long NextOffset);
+
+/// <summary>A part of a list of topics.</summary>
+/// <param name="Topics">The topics of this page, ordered by name.</param>
+/// <param name="NextPageToken">Where to go on; empty after the last page.</param>
+public sealed record TopicPage(IReadOnlyList<TopicInfo> Topics, string NextPageToken);

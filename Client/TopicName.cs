@@ -4,7 +4,7 @@ namespace Broker.Client;
 
 /// <summary>
 /// The rules for topic names: dot-separated tokens such as <c>orders.eu.created</c>, 1 to 255 bytes of UTF-8, without
-/// spaces, control characters, <c>*</c> and <c>&gt;</c>. Case matters.
+/// spaces, characters that cannot be seen, <c>*</c> and <c>&gt;</c>. Case matters.
 /// </summary>
 public static class TopicName
 {

@@ -28,27 +28,43 @@ internal static class TopicSyntax
         for (var i = 0; i < text.Length; i++)
         {
             var character = text[i];
+            if (char.IsAsciiLetterOrDigit(character))
+            {
+                continue;
+            }
+
             if (char.IsWhiteSpace(character) || char.IsControl(character))
             {
                 var code = ((int)character).ToString("X4", CultureInfo.InvariantCulture);
                 return $"{what} has a space or control character (U+{code}) at position {i}.";
             }
 
-            if (!char.IsSurrogate(character))
-            {
-                continue;
-            }
-
-            if (!char.IsHighSurrogate(character) || i + 1 == text.Length || !char.IsLowSurrogate(text[i + 1]))
+            if (!Rune.TryGetRuneAt(text, i, out var rune))
             {
                 return $"{what} is not valid Unicode: half a surrogate pair at position {i}.";
             }
 
-            i++;
+            if (FindBadRune(rune) is { } fault)
+            {
+                return $"{what} has {fault} (U+{rune.Value.ToString("X4", CultureInfo.InvariantCulture)}) "
+                    + $"at position {i}.";
+            }
+
+            i += rune.Utf16SequenceLength - 1;
         }
 
         return null;
     }
+
+    // Two names that look the same must be the same. U+FFFD is what decoders put in the place of bytes that are not
+    // UTF-8: many names would become one.
+    private static string? FindBadRune(Rune rune) => rune.Value switch
+    {
+        0xFFFD => "the replacement character, which stands for bytes that are not UTF-8",
+        _ when (rune.Value & 0xFFFE) == 0xFFFE || rune.Value is >= 0xFDD0 and <= 0xFDEF => "what is no character",
+        _ when Rune.GetUnicodeCategory(rune) == UnicodeCategory.Format => "a character that cannot be seen",
+        _ => null,
+    };
 
     private static string? FindBadToken(string text, string what, bool wildcards)
     {

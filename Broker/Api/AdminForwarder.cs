@@ -23,15 +23,26 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
         TRequest request,
         ServerCallContext context)
     {
-        var channel = _channels.GetOrAdd(leader, id => new Lazy<GrpcChannel>(() =>
-            GrpcChannel.ForAddress(node.Options.Nodes.First(known => known.Node == id).Address)));
         var options = new CallOptions(
             headers: new Metadata { { LeaderForwarder.ForwardedHeader, "1" } },
             deadline: DateTime.SpecifyKind(TimeProvider.System.GetUtcNow().UtcDateTime + Timeout, DateTimeKind.Utc),
             cancellationToken: context.CancellationToken);
-        using var answer = call(new Admin.AdminClient(channel.Value), request, options);
+        using var answer = call(ClientOf(leader), request, options);
         return await answer.ResponseAsync;
     }
+
+    /// <summary>The next offset of a topic as its leader has applied it; null: it has no such topic.</summary>
+    public async Task<long?> EndOfAsync(NodeId leader, string topic, CancellationToken cancellationToken)
+    {
+        using var call = ClientOf(leader).ListTopicsAsync(
+            new ListTopicsRequest { Filter = topic }, cancellationToken: cancellationToken);
+        return (await call.ResponseAsync).Topics.FirstOrDefault()?.NextOffset;
+    }
+
+    private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.GetOrAdd(
+        leader,
+        id => new Lazy<GrpcChannel>(() =>
+            GrpcChannel.ForAddress(node.Options.Nodes.First(known => known.Node == id).Address))).Value);
 
     public void Dispose()
     {

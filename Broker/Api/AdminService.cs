@@ -21,21 +21,29 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
     public override Task<ListTopicsResponse> ListTopics(ListTopicsRequest request, ServerCallContext context)
     {
         var filter = ParseFilter(request.Filter.Length == 0 ? ">" : request.Filter);
+        var size = PageSize(request.PageSize, Limits.DefaultTopicsPerPage, Limits.TopicsPerPage);
+
+        // One more than wanted shows whether there is a next page. Names are the tokens: any node knows where to go on.
+        var topics = node.DataShards
+            .SelectMany(
+                shard => shard.Machine.ListTopics(filter, request.PageToken, size + 1),
+                (shard, topic) => (shard.Group, Topic: topic))
+            .OrderBy(found => found.Topic.Name, StringComparer.Ordinal)
+            .Take(size + 1)
+            .ToList();
         var response = new ListTopicsResponse();
-        foreach (var (group, machine) in node.DataShards)
+        foreach (var (group, topic) in topics.Take(size))
         {
-            foreach (var topic in machine.ListTopics(filter))
+            response.Topics.Add(new TopicDescription
             {
-                response.Topics.Add(new TopicDescription
-                {
-                    Name = topic.Name,
-                    Group = (uint)group.Value,
-                    NextOffset = topic.NextOffset,
-                    FirstOffset = topic.FirstOffset,
-                });
-            }
+                Name = topic.Name,
+                Group = (uint)group.Value,
+                NextOffset = topic.NextOffset,
+                FirstOffset = topic.FirstOffset,
+            });
         }
 
+        response.NextPageToken = topics.Count > size ? response.Topics[^1].Name : "";
         return Task.FromResult(response);
     }
 
@@ -145,16 +153,26 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
     public override Task<ListLiveSubscriptionsResponse> ListLiveSubscriptions(
         ListLiveSubscriptionsRequest request, ServerCallContext context)
     {
+        var size = PageSize(request.PageSize, Limits.LiveSubscriptionsPerPage, Limits.LiveSubscriptionsPerPage);
+        var found = node.Metadata.Current.LiveSubscriptions.Values
+            .Where(known => string.CompareOrdinal(known.Name, request.PageToken) > 0)
+            .OrderBy(known => known.Name, StringComparer.Ordinal)
+            .Take(size + 1)
+            .ToList();
         var response = new ListLiveSubscriptionsResponse();
-        foreach (var known in node.Metadata.Current.LiveSubscriptions.Values)
+        foreach (var known in found.Take(size))
         {
             var subscription = new Protocol.V1.LiveSubscription { Name = known.Name };
             subscription.Filters.AddRange(known.Filters);
             response.Subscriptions.Add(subscription);
         }
 
+        response.NextPageToken = found.Count > size ? response.Subscriptions[^1].Name : "";
         return Task.FromResult(response);
     }
+
+    private static int PageSize(uint wanted, int whenZero, int most) =>
+        wanted == 0 ? whenZero : (int)Math.Min(wanted, (uint)most);
 
     /// <summary>Commits a change here when this node leads the group, else has the leader do it.</summary>
     private async Task<TResponse> ChangeAsync<TRequest, TResponse>(
@@ -210,6 +228,13 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
 
     private static void CheckName(string name)
     {
+        if (name.Contains('\uFFFD', StringComparison.Ordinal))
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                "A live subscription's name has the replacement character U+FFFD, which stands for bytes that are not "
+                + "UTF-8."));
+        }
+
         if (name.Length == 0 || Encoding.UTF8.GetByteCount(name) > NameBytes)
         {
             throw StatusMap.ToRpcException(Refusal.InvalidArgument(

@@ -4,6 +4,7 @@ using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.ServiceDefaults;
+using Broker.ServiceDefaults.Http;
 using Broker.Storage;
 using Broker.Transport;
 using Grpc.Health.V1;
@@ -39,6 +40,7 @@ internal static class BrokerHost
         AddReflection(builder.Services);
 
         var app = builder.Build();
+        app.UseStopGrace();
         app.MapDefaultEndpoints();
         app.MapGrpcService<BrokerService>().RefuseUnimplemented();
         app.MapGrpcService<AdminService>().RefuseUnimplemented();
@@ -58,6 +60,7 @@ internal static class BrokerHost
         services.AddSingleton(new TailSignal());
         services.AddSingleton(MakeNode);
         AddLiveFanOut(builder);
+        services.AddSingleton<ReadCatchUp>();
         services.AddSingleton<TopicReaders>();
         services.AddSingleton<LeaderDirectory>();
         services.AddSingleton<LeaderForwarder>();

@@ -109,7 +109,8 @@ internal sealed class PublishCall : Proposal
 
     private BrokerException Describe(in CommandResult result) => result.Code switch
     {
-        RefusalCode.OutOfSequence => Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence),
+        RefusalCode.OutOfSequence =>
+            Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence, Count),
         RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
         RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
         RefusalCode.InvalidArgument =>

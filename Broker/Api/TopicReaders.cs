@@ -9,7 +9,7 @@ using Broker.Topics;
 namespace Broker.Api;
 
 /// <summary>Brings a read request to the reader of its topic's shard.</summary>
-internal sealed class TopicReaders(BrokerNode node, TailSignal tail)
+internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp catchUp)
 {
     private readonly Dictionary<GroupId, TopicReader> _readers = node.DataShards.ToDictionary(
         shard => shard.Group,
@@ -26,6 +26,11 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail)
         UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
         var start = StartOf(request, node.TopicsOf(group));
+        if (!request.Follow && start >= 0 && !(request.HasPosition && request.Position == StartPosition.End))
+        {
+            await catchUp.WaitAsync(group, request.Topic, start, cancellationToken);
+        }
+
         long records = 0;
         await foreach (var page in _readers[group].ReadAsync(request.Topic, start, request.Follow, cancellationToken))
         {

@@ -7,9 +7,15 @@ public static class Limits
     public const int RecordBytes = 1024 * 1024;
 
     /// <summary>
-    /// An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat.
+    /// An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat. What is
+    /// accepted must reach a reader with gRPC's default limit of 4 MiB, so 1 KiB is left for what is around the batch.
     /// </summary>
-    public const int BatchBytes = 4 * 1024 * 1024;
+    public const int BatchBytes = (4 * 1024 * 1024) - 1024;
+
+    /// <summary>
+    /// Records of one batch: with them go the places that readers and consumers keep of each. Far above what pays.
+    /// </summary>
+    public const int RecordsPerBatch = 65_536;
 
     /// <summary>Headers of one record.</summary>
     public const int HeadersPerRecord = 64;
@@ -34,7 +40,7 @@ public static class Limits
     public const int CommandsPerEntry = 4096;
 
     /// <summary>The largest entry that a peer or a disk may present: one batch with its topic and stamp.</summary>
-    public const int EntryBytes = BatchBytes + 64 * 1024;
+    public const int EntryBytes = (4 * 1024 * 1024) + (64 * 1024);
 
     /// <summary>
     /// A state machine's snapshot: 100,000 topics take 30 MiB, the rest is for their producers. It is held in memory as
@@ -141,6 +147,23 @@ public static class Limits
     /// Nodes that a cluster may have registered: far above any sensible Raft cluster, and a bound on its metadata.
     /// </summary>
     public const int ClusterNodes = 100;
+
+    /// <summary>
+    /// Topics in one page of a list: with names of 255 bytes about 3 MiB, which a default client can receive.
+    /// </summary>
+    public const int TopicsPerPage = 10_000;
+
+    /// <summary>The same where the caller does not say: a page that is quick to make and to read.</summary>
+    public const int DefaultTopicsPerPage = 1_000;
+
+    /// <summary>Live subscriptions in one page: with all their filters at most 2.5 MiB.</summary>
+    public const int LiveSubscriptionsPerPage = 100;
+
+    /// <summary>
+    /// How long a read waits for a follower to have what the topic's leader has: many round trips, and less than the
+    /// patience of any caller.
+    /// </summary>
+    public const int ReadCatchUpMs = 1_000;
 
     /// <summary>Bytes of batches in one answer to a reader.</summary>
     public const int ReadResponseBytes = 1024 * 1024;

@@ -50,16 +50,27 @@ public static class Refusal
         NodeId.None,
         TimeSpan.FromMilliseconds(50));
 
+    public static BrokerException CannotTell(string topic, long offset, GroupId group) => new(
+        RefusalCode.NoLeader,
+        $"This replica does not have offset {offset} of topic '{topic}', and cannot ask the leader of group {group} "
+        + "whether there is one; retry.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(50));
+
     public static BrokerException OutcomeUnknown(GroupId group) => Make(
         RefusalCode.OutcomeUnknown,
         $"Leadership of group {group} moved while the batch was under way: it may be stored or not. Send it again with "
         + "the same "
         + "producer stamp; a batch that is stored already is answered with its offset.");
 
-    public static BrokerException OutOfSequence(string topic, ulong expected, ulong actual) => Make(
+    public static BrokerException OutOfSequence(string topic, ulong expected, ulong actual, int count) => Make(
         RefusalCode.OutOfSequence,
-        $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. Nothing was stored; send what "
-        + "lies between first.");
+        $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. "
+        + (actual > expected ? "Nothing was stored; send what lies between first."
+            : expected - actual < (ulong)count
+                ? "The batch is part old and part new. Nothing was stored now; send a batch again with the same records."
+                : "The batch is older than what the topic remembers of this producer: whether it was stored then is not "
+                    + "known any more. Nothing was stored now; read the topic to find out."));
 
     public static BrokerException ProducerFenced(uint current, uint actual) => Make(
         RefusalCode.ProducerFenced,

@@ -65,7 +65,11 @@ public static class RecordBatchScanner
                 return refusal;
             }
 
-            count++;
+            if (++count > Limits.RecordsPerBatch)
+            {
+                return TooLarge(
+                    Say($"The batch has more than {Limits.RecordsPerBatch:N0} records, the limit. Send less at a time."));
+            }
         }
 
         return count > 0

@@ -73,13 +73,16 @@ public sealed partial class TopicStateMachine : IStateMachine
         return found;
     }
 
-    /// <summary>The topics that a filter wants, by name, for any thread; null: all.</summary>
-    public IReadOnlyList<TopicView> ListTopics(TopicFilter? filter = null)
+    /// <summary>
+    /// The topics that a filter wants (null: all), by name, for any thread: those after a name, up to a number.
+    /// </summary>
+    public IReadOnlyList<TopicView> ListTopics(TopicFilter? filter = null, string after = "", int limit = int.MaxValue)
     {
         var found = new List<TopicView>();
         if (filter is { IsLiteral: true })
         {
-            if (TryGetTopic(filter.ToString(), out var topic))
+            var name = filter.ToString();
+            if (string.CompareOrdinal(name, after) > 0 && TryGetTopic(name, out var topic))
             {
                 found.Add(topic);
             }
@@ -87,16 +90,28 @@ public sealed partial class TopicStateMachine : IStateMachine
             return found;
         }
 
-        foreach (var state in Topics.All)
+        var states = Topics.ByName;
+        for (var i = FirstAfter(states, after); i < states.Length && found.Count < limit; i++)
         {
-            if (filter is null || filter.Matches(state.Name))
+            if (filter is null || filter.Matches(states[i].Name))
             {
-                found.Add(ViewOf(state));
+                found.Add(ViewOf(states[i]));
             }
         }
 
-        found.Sort((left, right) => string.CompareOrdinal(left.Name, right.Name));
         return found;
+    }
+
+    private static int FirstAfter(TopicState[] states, string name)
+    {
+        var (low, high) = (0, states.Length);
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = string.CompareOrdinal(states[middle].Name, name) > 0 ? (low, middle) : (middle + 1, high);
+        }
+
+        return low;
     }
 
     private TopicView ViewOf(TopicState state) => new(state, Volatile.Read(ref _readIndexBody));

@@ -18,6 +18,7 @@ internal sealed class TopicTable
 
     // ConcurrentDictionary.Count takes every lock; the one writer can count by itself.
     private int _count;
+    private TopicState[] _sorted = [];
 
     public TopicTable()
     {
@@ -28,6 +29,25 @@ internal sealed class TopicTable
 
     /// <summary>By number, for the thread that adds.</summary>
     public IReadOnlyList<TopicState> Numbered => _byNumber;
+
+    /// <summary>
+    /// Ordered by name, for any thread: sorted again only when topics have come since, so that going through the pages of
+    /// a list is cheap.
+    /// </summary>
+    public TopicState[] ByName
+    {
+        get
+        {
+            var sorted = Volatile.Read(ref _sorted);
+            if (sorted.Length != Count)
+            {
+                sorted = [.. All.OrderBy(static topic => topic.Name, StringComparer.Ordinal)];
+                Volatile.Write(ref _sorted, sorted);
+            }
+
+            return sorted;
+        }
+    }
 
     /// <summary>In no order, for any thread.</summary>
     public IEnumerable<TopicState> All => _byName.Select(static pair => pair.Value);

@@ -13,10 +13,14 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
             throw new RpcException(new Status(StatusCode.InvalidArgument, reason));
         }
 
-        var response = new ListTopicsResponse();
-        response.Topics.AddRange(cluster.Topics()
-            .Where(t => filter.Matches(t.Name))
-            .Select(t => new TopicDescription { Name = t.Name, Group = 1, NextOffset = t.Next }));
+        // Pages are small here, so that lists of a few topics have several.
+        var found = cluster.Topics()
+            .Where(t => filter.Matches(t.Name) && string.CompareOrdinal(t.Name, request.PageToken) > 0)
+            .OrderBy(t => t.Name, StringComparer.Ordinal)
+            .Select(t => new TopicDescription { Name = t.Name, Group = 1, NextOffset = t.Next })
+            .ToList();
+        var response = new ListTopicsResponse { NextPageToken = found.Count > 1 ? found[0].Name : "" };
+        response.Topics.AddRange(found.Take(1));
         return Task.FromResult(response);
     }
 

@@ -85,6 +85,7 @@ public sealed class RecordBatchCodecTests
         Assert.Equal(Limits.HeadersPerRecord, MessageLimits.HeadersPerMessage);
         Assert.Equal(Limits.HeaderBytes, MessageLimits.HeaderBytes);
         Assert.Equal(Limits.BatchBytes, MessageLimits.BatchBytes);
+        Assert.Equal(Limits.RecordsPerBatch, MessageLimits.RecordsPerBatch);
     }
 
     private static Wire.RecordBatch Reference(List<BrokerMessage> messages)
