@@ -1,4 +1,5 @@
 using Broker.Client;
+using Broker.ServiceDefaults.Http;
 using Subscriber;
 using Subscriber.Api;
 
@@ -13,6 +14,8 @@ builder.Services.AddBrokerClient("broker");
 builder.AddSubscriber();
 
 var app = builder.Build();
+app.UseStopGrace();
+app.UseRequestProblems();
 app.MapDefaultEndpoints();
 app.MapGrpcService<SubscriberService>();
 app.MapGrpcHealthChecksService();

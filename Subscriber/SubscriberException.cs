@@ -9,8 +9,11 @@ internal enum SubscriberFailure
     /// <summary>The subject is set by configuration, so it cannot be removed here.</summary>
     Configured,
 
-    /// <summary>Too many subjects.</summary>
+    /// <summary>Too many subjects or streams.</summary>
     TooMany,
+
+    /// <summary>An id beyond the inbox's end.</summary>
+    OutOfRange,
 
     /// <summary>Postgres is away.</summary>
     Unavailable,

@@ -40,10 +40,26 @@ internal static class SubscriberLimits
 
     public const int TransactionBytes = 8 * 1024 * 1024;
 
-    /// <summary>Messages and bytes that one query for a reader downstream takes.</summary>
+    /// <summary>
+    /// Messages and bytes that one query for a reader downstream takes, and the reader holds: small, for there may be as
+    /// many readers as <see cref="Streams"/>. A single larger message comes alone.
+    /// </summary>
     public const int ReadRows = 500;
 
-    public const int ReadBytes = 4 * 1024 * 1024;
+    public const int ReadBytes = 512 * 1024;
+
+    /// <summary>
+    /// Connections to Postgres that all readers downstream share: enough to keep it busy, and the writer has its own.
+    /// </summary>
+    public const int ReadConnections = 8;
+
+    /// <summary>Streams that follow the inbox, over HTTP and gRPC together; each may hold a page.</summary>
+    public const int Streams = 1_000;
+
+    /// <summary>The newest messages that are held for all streams; who is further behind reads from Postgres.</summary>
+    public const int TailRows = 16_384;
+
+    public const int TailBytes = 32 * 1024 * 1024;
 
     /// <summary>The most messages of one GET /messages.</summary>
     public const int MessagesPerGet = 1_000;

@@ -19,6 +19,7 @@ internal static class SubscriberServices
         builder.AddNpgsqlDataSource("inbox");
         services.AddSingleton<IBrokerLog, BrokerLog>();
         builder.AddInbox();
+        services.AddHealthChecks().AddCheck<PollHealth>("brokers");
     }
 
     /// <summary>All but two outer worlds, Postgres and the brokers. Without a Redis the log is all there is.</summary>
@@ -33,7 +34,11 @@ internal static class SubscriberServices
         services.AddSingleton<InboxQueue>();
         services.AddSingleton<InboxStore>();
         services.AddSingleton<InboxGrowth>();
+        services.AddSingleton<InboxPages>();
+        services.AddSingleton<InboxTail>();
+        services.AddHostedService(provider => provider.GetRequiredService<InboxTail>());
         services.AddSingleton<InboxReader>();
+        services.AddSingleton<PollHealth>();
         services.AddSingleton<Startup>();
         services.AddHostedService(provider => provider.GetRequiredService<Startup>());
         services.AddHostedService<InboxWriter>();

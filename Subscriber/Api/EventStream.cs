@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using Broker.ServiceDefaults.Http;
 using Subscriber.Inbox;
 
 namespace Subscriber.Api;
@@ -7,44 +9,63 @@ namespace Subscriber.Api;
 /// <summary>
 /// GET /stream?topic=orders.>&amp;after=0: server-sent events that never end. An event's id is its inbox id, so a
 /// browser that lost the connection goes on where it was (Last-Event-ID). Example: id: 7, data:
-/// {"id":7,"topic":"orders","offset":3,...}
+/// {"id":7,"topic":"orders","offset":3,...}. A stream that has to end says why in a last event of the name "problem".
 /// </summary>
 internal static class EventStream
 {
+    private const string LastEventId = "Last-Event-ID";
+
     // Proxies close connections on which nothing happens; a comment is no event.
     private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
     public static async Task<IResult> RunAsync(
-        HttpContext context, InboxReader inbox, TimeProvider time, string? topic = null, long after = 0)
+        HttpContext context, InboxReader inbox, TimeProvider time, IHostApplicationLifetime lifetime)
     {
-        if (long.TryParse(
-            context.Request.Headers["Last-Event-ID"], NumberStyles.None, CultureInfo.InvariantCulture, out var lastId))
-        {
-            after = lastId;
-        }
-
-        using var ending = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        await using var messages = inbox
-            .ReadAsync(topic, after, follow: true, limit: 0, ending.Token)
-            .GetAsyncEnumerator(ending.Token);
+        var query = RequestTarget.Query(context.Request, "topic", "after");
+        var after = ReadLastEventId(context.Request) ?? query.Number("after", 0, 0, long.MaxValue);
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(
+            context.RequestAborted, lifetime.ApplicationStopping);
         try
         {
+            using var cursor = await inbox.OpenAsync(query.Text("topic"), after, follow: true, ending.Token);
+            await using var messages = cursor.ReadAsync(limit: 0, ending.Token).GetAsyncEnumerator(ending.Token);
             await WriteAsync(context, messages, ending, time);
         }
         catch (SubscriberException e) when (!context.Response.HasStarted)
         {
-            return SubscriberStatus.ToHttp(e);
+            return SubscriberStatus.ToHttp(e, context.Response);
         }
-        catch (SubscriberException)
+        catch (SubscriberException e)
         {
-            context.Abort();  // The client comes again, and says which id it has.
+            await EndAsync(context, e.Message);
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
             return TypedResults.Empty;  // The client has left, which is how every stream ends.
         }
+        catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            Start(context.Response);
+            await EndAsync(context, "The subscriber stops. Come again with the last id that you have.");
+        }
 
         return TypedResults.Empty;
+    }
+
+    // It goes before the query: a browser that comes again sends the address that it was first given.
+    private static long? ReadLastEventId(HttpRequest request)
+    {
+        var header = request.Headers[LastEventId];
+        if (header.Count == 0)
+        {
+            return null;
+        }
+
+        return header.Count == 1
+            && long.TryParse(header[0], NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            ? id
+            : throw new BadHttpRequestException(
+                $"The header {LastEventId} is '{header}'; expected the id of an event of this stream, a whole number.");
     }
 
     private static async Task WriteAsync(
@@ -67,9 +88,7 @@ internal static class EventStream
                 }
 
                 Start(context.Response);
-                var json = JsonSerializer.Serialize(MessageJson.Of(messages.Current), JsonSerializerOptions.Web);
-                var id = messages.Current.InboxId.ToString(CultureInfo.InvariantCulture);
-                await context.Response.WriteAsync($"id: {id}\ndata: {json}\n\n", ending.Token);
+                await WriteEventAsync(context.Response, messages.Current, ending.Token);
                 next = messages.MoveNextAsync().AsTask();
             }
         }
@@ -80,6 +99,22 @@ internal static class EventStream
             await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
+
+    // JSON has no line breaks here, so that one message is one line of data.
+    private static async Task WriteEventAsync(
+        HttpResponse response, InboxMessage message, CancellationToken cancellationToken)
+    {
+        var writer = response.BodyWriter;
+        var begin = string.Create(CultureInfo.InvariantCulture, $"id: {message.InboxId}\ndata: ");
+        await writer.WriteAsync(Encoding.ASCII.GetBytes(begin), cancellationToken);
+        await JsonSerializer.SerializeAsync(
+            writer, MessageJson.Of(message), JsonSerializerOptions.Web, cancellationToken);
+        await writer.WriteAsync("\n\n"u8.ToArray(), cancellationToken);
+    }
+
+    private static Task EndAsync(HttpContext context, string why) => context.Response.WriteAsync(
+        $"event: problem\ndata: {JsonSerializer.Serialize(new { detail = why }, JsonSerializerOptions.Web)}\n\n",
+        context.RequestAborted);
 
     // What was written goes out before the wait. True: the wait took as long as a proxy bears.
     private static async Task<bool> HasToWaitAsync(Task<bool> next, HttpContext context, TimeProvider time)

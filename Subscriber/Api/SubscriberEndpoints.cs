@@ -1,3 +1,5 @@
+using System.Text.Json;
+using Broker.ServiceDefaults.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Subscriber.Following;
 using Subscriber.Inbox;
@@ -12,65 +14,88 @@ internal static class SubscriberEndpoints
 {
     private const int DefaultLimit = 100;
 
+    private static readonly byte[] Comma = [(byte)','];
+
     public static void MapSubscriber(this IEndpointRouteBuilder endpoints)
     {
         endpoints.MapGet("/messages", GetMessagesAsync);
         endpoints.MapGet("/stream", EventStream.RunAsync);
-        endpoints.MapGet("/subjects", (SubjectList subjects) => TypedResults.Ok(subjects.Filters));
-        endpoints.MapPut("/subjects/{filter}", (
-            string filter, SubjectList subjects, CancellationToken cancellationToken) =>
-            AnswerAsync(() => subjects.AddAsync(filter, cancellationToken)));
-        endpoints.MapDelete("/subjects/{filter}", (
-            string filter, SubjectList subjects, CancellationToken cancellationToken) =>
-            AnswerAsync(() => subjects.RemoveAsync(filter, cancellationToken)));
+        endpoints.MapGet("/subjects", (HttpRequest request, SubjectList subjects) =>
+        {
+            RequestTarget.Query(request);
+            return TypedResults.Ok(subjects.Filters);
+        });
+        endpoints.MapPut("/subjects/{filter}", (HttpContext context, SubjectList subjects) =>
+            AnswerAsync(context, filter => subjects.AddAsync(filter, context.RequestAborted)));
+        endpoints.MapDelete("/subjects/{filter}", (HttpContext context, SubjectList subjects) =>
+            AnswerAsync(context, filter => subjects.RemoveAsync(filter, context.RequestAborted)));
+        endpoints.RefuseOtherMethods("/subjects/{filter}", "PUT, DELETE");
         endpoints.MapGet("/stats", GetStats);
     }
 
+    // Written as it is read: however many messages are asked for, few are in memory.
     private static async Task<IResult> GetMessagesAsync(
-        InboxReader inbox,
-        CancellationToken cancellationToken,
-        string? topic = null,
-        long after = 0,
-        int limit = DefaultLimit)
+        HttpContext context, InboxReader inbox, IHostApplicationLifetime lifetime)
     {
-        if (limit is < 1 or > SubscriberLimits.MessagesPerGet)
-        {
-            return SubscriberStatus.ToHttp(new SubscriberException(
-                SubscriberFailure.Invalid, $"limit is {limit}; expected 1 to {SubscriberLimits.MessagesPerGet}."));
-        }
-
+        var query = RequestTarget.Query(context.Request, "topic", "after", "limit");
+        var (filter, after) = (query.Text("topic"), query.Number("after", 0, 0, long.MaxValue));
+        var limit = query.Number("limit", DefaultLimit, 1, SubscriberLimits.MessagesPerGet);
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(
+            context.RequestAborted, lifetime.ApplicationStopping);
+        var messages = inbox.ReadAsync(filter, after, follow: false, limit, ending.Token);
         try
         {
-            var messages = new List<MessageJson>();
-            await foreach (var message in inbox.ReadAsync(topic, after, follow: false, limit, cancellationToken))
-            {
-                messages.Add(MessageJson.Of(message));
-            }
-
-            return TypedResults.Ok(messages);
+            await WriteArrayAsync(context.Response, messages, ending.Token);
         }
-        catch (SubscriberException e)
+        catch (SubscriberException e) when (!context.Response.HasStarted)
         {
-            return SubscriberStatus.ToHttp(e);
+            return SubscriberStatus.ToHttp(e, context.Response);
         }
+        catch (Exception e) when (e is SubscriberException or OperationCanceledException)
+        {
+            context.Abort();  // Half an answer must not look like a whole one.
+        }
+
+        return TypedResults.Empty;
     }
 
-    private static async Task<IResult> AnswerAsync(Func<Task> action)
+    private static async Task WriteArrayAsync(
+        HttpResponse response, IAsyncEnumerable<InboxMessage> messages, CancellationToken cancellationToken)
     {
+        var writer = response.BodyWriter;
+        var separator = "["u8.ToArray();
+        await foreach (var message in messages)
+        {
+            response.ContentType = "application/json; charset=utf-8";
+            await writer.WriteAsync(separator, cancellationToken);
+            await JsonSerializer.SerializeAsync(
+                writer, MessageJson.Of(message), JsonSerializerOptions.Web, cancellationToken);
+            separator = Comma;
+        }
+
+        response.ContentType = "application/json; charset=utf-8";
+        await writer.WriteAsync(separator == Comma ? "]"u8.ToArray() : "[]"u8.ToArray(), cancellationToken);
+    }
+
+    private static async Task<IResult> AnswerAsync(HttpContext context, Func<string, Task> action)
+    {
+        RequestTarget.Query(context.Request);
         try
         {
-            await action();
+            await action(RequestTarget.LastSegment(context.Request, segments: 2));
             return TypedResults.NoContent();
         }
         catch (SubscriberException e)
         {
-            return SubscriberStatus.ToHttp(e);
+            return SubscriberStatus.ToHttp(e, context.Response);
         }
     }
 
     private static Ok<Stats> GetStats(
-        SubscriberMetrics metrics, TopicTable topics, SubjectList subjects, LiveHealth live) =>
-        TypedResults.Ok(new Stats(
+        HttpRequest request, SubscriberMetrics metrics, TopicTable topics, SubjectList subjects, LiveHealth live)
+    {
+        RequestTarget.Query(request);
+        return TypedResults.Ok(new Stats(
             metrics.Live + metrics.Log,
             metrics.Live,
             metrics.Log,
@@ -79,6 +104,7 @@ internal static class SubscriberEndpoints
             topics.Count,
             live.IsHealthy,
             subjects.Filters));
+    }
 
     /// <summary>Counts since the process started. Delivered is live plus log.</summary>
     internal sealed record Stats(

@@ -8,23 +8,35 @@ using Subscriber.Protocol.V1;
 namespace Subscriber.Api;
 
 /// <summary>The gRPC side, see Protos/subscriber/v1/subscriber.proto.</summary>
-internal sealed class SubscriberService(InboxReader inbox, SubjectList subjects) : Protocol.V1.Subscriber.SubscriberBase
+internal sealed class SubscriberService(InboxReader inbox, SubjectList subjects, IHostApplicationLifetime lifetime)
+    : Protocol.V1.Subscriber.SubscriberBase
 {
     public override async Task Messages(
         MessagesRequest request, IServerStreamWriter<Message> responseStream, ServerCallContext context)
     {
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(
+            context.CancellationToken, lifetime.ApplicationStopping);
         try
         {
             var messages = inbox.ReadAsync(
-                request.Filter, request.AfterInboxId, request.Follow, request.MaxMessages, context.CancellationToken);
+                request.Filter.Length == 0 ? null : request.Filter,
+                request.AfterInboxId,
+                request.Follow,
+                request.MaxMessages,
+                ending.Token);
             await foreach (var message in messages)
             {
-                await responseStream.WriteAsync(ToWire(message));
+                await responseStream.WriteAsync(ToWire(message), ending.Token);
             }
         }
         catch (SubscriberException e)
         {
             throw SubscriberStatus.ToRpc(e);
+        }
+        catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            throw new RpcException(new Status(
+                StatusCode.Unavailable, "The subscriber stops. Go on later after the last id that you have."));
         }
     }
 

@@ -1,5 +1,4 @@
 using Grpc.Core;
-using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Subscriber.Api;
 
@@ -12,17 +11,27 @@ internal static class SubscriberStatus
             SubscriberFailure.Invalid => StatusCode.InvalidArgument,
             SubscriberFailure.Configured => StatusCode.FailedPrecondition,
             SubscriberFailure.TooMany => StatusCode.ResourceExhausted,
+            SubscriberFailure.OutOfRange => StatusCode.OutOfRange,
             _ => StatusCode.Unavailable,
         },
         reason.Message));
 
-    public static ProblemHttpResult ToHttp(SubscriberException reason) => TypedResults.Problem(
-        reason.Message,
-        statusCode: reason.Failure switch
+    public static IResult ToHttp(SubscriberException reason, HttpResponse response)
+    {
+        if (reason.Failure == SubscriberFailure.Unavailable)
         {
-            SubscriberFailure.Invalid => StatusCodes.Status400BadRequest,
-            SubscriberFailure.Configured => StatusCodes.Status409Conflict,
-            SubscriberFailure.TooMany => StatusCodes.Status429TooManyRequests,
-            _ => StatusCodes.Status503ServiceUnavailable,
-        });
+            response.Headers.RetryAfter = "1";
+        }
+
+        return TypedResults.Problem(
+            reason.Message,
+            statusCode: reason.Failure switch
+            {
+                SubscriberFailure.Invalid => StatusCodes.Status400BadRequest,
+                SubscriberFailure.Configured => StatusCodes.Status409Conflict,
+                SubscriberFailure.TooMany => StatusCodes.Status429TooManyRequests,
+                SubscriberFailure.OutOfRange => StatusCodes.Status416RangeNotSatisfiable,
+                _ => StatusCodes.Status503ServiceUnavailable,
+            });
+    }
 }

@@ -29,11 +29,14 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         }
     }
 
-    public Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken) =>
-        TranslateAsync<IReadOnlyList<LogTopic>>(async () =>
+    public Task<LogTopicPage> ListTopicsAsync(
+        string filter, string pageToken, CancellationToken cancellationToken) =>
+        TranslateAsync(async () =>
         {
-            var topics = await client.ListTopicsAsync(filter, cancellationToken);
-            return topics.Select(topic => new LogTopic(topic.Name, topic.FirstOffset, topic.NextOffset)).ToList();
+            var page = await client.ListTopicsPageAsync(filter, pageToken, cancellationToken);
+            return new LogTopicPage(
+                page.Topics.Select(topic => new LogTopic(topic.Name, topic.FirstOffset, topic.NextOffset)).ToList(),
+                page.NextPageToken);
         });
 
     public Task PutLiveSubscriptionAsync(

@@ -8,6 +8,9 @@ internal readonly record struct LogRecord(long Offset, InboxRecord Record);
 /// <summary>A topic as the brokers list it.</summary>
 internal readonly record struct LogTopic(string Name, long FirstOffset, long NextOffset);
 
+/// <summary>A part of the list of topics; the token says where to go on, and is empty after the last one.</summary>
+internal readonly record struct LogTopicPage(IReadOnlyList<LogTopic> Topics, string NextPageToken);
+
 /// <summary>The brokers could not answer; the same call may succeed later.</summary>
 internal sealed class BrokerLogException(string message, Exception? inner = null) : Exception(message, inner);
 
@@ -23,7 +26,8 @@ internal interface IBrokerLog
     IAsyncEnumerable<LogRecord> ReadAsync(
         string topic, long fromOffset, int limit, CancellationToken cancellationToken);
 
-    Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken);
+    /// <summary>A page of the topics that match a filter; the first one for an empty token.</summary>
+    Task<LogTopicPage> ListTopicsAsync(string filter, string pageToken, CancellationToken cancellationToken);
 
     Task PutLiveSubscriptionAsync(string name, IReadOnlyList<string> filters, CancellationToken cancellationToken);
 

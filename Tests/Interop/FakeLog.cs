@@ -15,6 +15,9 @@ internal sealed class FakeLog : IBrokerLog
     private readonly Lock _lock = new();
     private readonly Dictionary<string, List<string>> _topics = [];
 
+    // Small, so that lists of a few topics have several pages.
+    private const int TopicsPerPage = 2;
+
     public volatile bool Down;
 
     public int Reads;
@@ -62,15 +65,20 @@ internal sealed class FakeLog : IBrokerLog
         }
     }
 
-    public Task<IReadOnlyList<LogTopic>> ListTopicsAsync(string filter, CancellationToken cancellationToken)
+    public Task<LogTopicPage> ListTopicsAsync(
+        string filter, string pageToken, CancellationToken cancellationToken)
     {
         ThrowIfDown();
         var parsed = Client.TopicFilter.Parse(filter);
         lock (_lock)
         {
-            return Task.FromResult<IReadOnlyList<LogTopic>>(
-                [.. _topics.Where(topic => parsed.Matches(topic.Key)).Select(
-                    topic => new LogTopic(topic.Key, 0, topic.Value.Count))]);
+            var found = _topics.Keys
+                .Where(name => parsed.Matches(name) && string.CompareOrdinal(name, pageToken) > 0)
+                .Order(StringComparer.Ordinal)
+                .ToList();
+            return Task.FromResult(new LogTopicPage(
+                [.. found.Take(TopicsPerPage).Select(name => new LogTopic(name, 0, _topics[name].Count))],
+                found.Count > TopicsPerPage ? found[TopicsPerPage - 1] : ""));
         }
     }
 
