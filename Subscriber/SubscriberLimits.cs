@@ -41,8 +41,8 @@ internal static class SubscriberLimits
     public const int TransactionBytes = 8 * 1024 * 1024;
 
     /// <summary>
-    /// Messages and bytes that one query for a reader downstream takes, and the reader holds: small, for there may be as
-    /// many readers as <see cref="Streams"/>. A single larger message comes alone.
+    /// Messages and bytes that one query for a reader downstream takes, and the reader holds: small, for there may be
+    /// as many readers as <see cref="Streams"/>. A single larger message comes alone.
     /// </summary>
     public const int ReadRows = 500;
 

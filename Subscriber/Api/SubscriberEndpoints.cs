@@ -51,6 +51,12 @@ internal static class SubscriberEndpoints
         {
             return SubscriberStatus.ToHttp(e, context.Response);
         }
+        catch (OperationCanceledException e) when (!context.Response.HasStarted)
+        {
+            return SubscriberStatus.ToHttp(
+                new SubscriberException(SubscriberFailure.Unavailable, "The subscriber stops. Ask again later.", e),
+                context.Response);
+        }
         catch (Exception e) when (e is SubscriberException or OperationCanceledException)
         {
             context.Abort();  // Half an answer must not look like a whole one.
@@ -66,15 +72,24 @@ internal static class SubscriberEndpoints
         var separator = "["u8.ToArray();
         await foreach (var message in messages)
         {
-            response.ContentType = "application/json; charset=utf-8";
+            Start(response);
             await writer.WriteAsync(separator, cancellationToken);
             await JsonSerializer.SerializeAsync(
                 writer, MessageJson.Of(message), JsonSerializerOptions.Web, cancellationToken);
             separator = Comma;
         }
 
-        response.ContentType = "application/json; charset=utf-8";
+        Start(response);
         await writer.WriteAsync(separator == Comma ? "]"u8.ToArray() : "[]"u8.ToArray(), cancellationToken);
+    }
+
+    // Not before there is something to write: a refusal has another type.
+    private static void Start(HttpResponse response)
+    {
+        if (!response.HasStarted)
+        {
+            response.ContentType = "application/json; charset=utf-8";
+        }
     }
 
     private static async Task<IResult> AnswerAsync(HttpContext context, Func<string, Task> action)

@@ -38,7 +38,8 @@ internal sealed class PollHealth(SubscriberOptions options, TimeProvider time) :
             return Task.FromResult(_hasWorked && (_error is null || silence < options.BrokerTimeout)
                 ? HealthCheckResult.Healthy()
                 : HealthCheckResult.Unhealthy(
-                    $"The brokers' list of topics was not read for {silence.TotalSeconds:N0} s: {_error ?? "no answer yet"}"));
+                    $"The brokers' list of topics was not read for {silence.TotalSeconds:N0} s: "
+                    + (_error ?? "no answer yet")));
         }
     }
 }

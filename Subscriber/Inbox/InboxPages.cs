@@ -91,8 +91,8 @@ internal sealed class InboxPages(NpgsqlDataSource database) : IDisposable
     }
 
     /// <summary>
-    /// A topic filter as SQL: a comparison where it is literal, an anchored regular expression where it is not. Filter is
-    /// null for all topics.
+    /// A topic filter as SQL: a comparison where it is literal, an anchored regular expression where it is not. Filter
+    /// is null for all topics.
     /// </summary>
     internal sealed record Condition(string Sql, string Topic, TopicFilter? Filter)
     {

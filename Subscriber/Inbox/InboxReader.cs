@@ -97,7 +97,9 @@ internal sealed class InboxCursor(InboxPages pages, InboxTail? tail, InboxPages.
             case TailState.AtEnd:
                 return new InboxPage([], _after, true);
             case TailState.Beyond:
-                throw Beyond(_after, await pages.EndAsync(cancellationToken));
+                // The tail may be a moment behind whoever gave this id.
+                var end = await pages.EndAsync(cancellationToken);
+                return _after > end ? throw Beyond(_after, end) : new InboxPage([], _after, true);
             default:
                 var limit = (int)Math.Min(left, SubscriberLimits.ReadRows);
                 var page = await pages.ReadAsync(condition, _after, limit, cancellationToken);

@@ -74,6 +74,8 @@ public sealed class InboxStreamTests(PostgresServer postgres) : IClassFixture<Po
             HttpStatusCode.RequestedRangeNotSatisfiable,
             "ends at 2");
         Assert.Equal("[]", await subscriber.Http.GetStringAsync("/messages?after=2", Test));
+        var all = await subscriber.Http.GetFromJsonAsync<JsonElement[]>("/messages", Test);
+        Assert.Equal(["a", "b"], all!.Select(message => message.GetProperty("text").GetString()));
 
         var client = new Subscriber.Protocol.V1.Subscriber.SubscriberClient(subscriber.Grpc);
         using var call = client.Messages(
