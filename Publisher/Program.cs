@@ -1,10 +1,12 @@
 using Broker.Client;
+using Broker.Protocol;
 using Broker.ServiceDefaults.Http;
 using Publisher;
 using Publisher.Api;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults();
+builder.Services.AddStopGrace();
 builder.AddGrpcEndpoint("Publisher:GrpcPort");
 builder.WebHost.ConfigureKestrel(kestrel => kestrel.RequestHeaderEncodingSelector = PublishEndpoint.EncodingOf!);
 
@@ -15,7 +17,7 @@ builder.Services.AddBrokerClient("broker");
 builder.AddPublisher();
 
 var app = builder.Build();
-app.UseStopGrace();
+app.UseMalformedMessages();
 app.UseRequestProblems();
 app.MapDefaultEndpoints();
 app.MapGrpcService<PublisherService>();

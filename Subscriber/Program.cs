@@ -1,10 +1,12 @@
 using Broker.Client;
+using Broker.Protocol;
 using Broker.ServiceDefaults.Http;
 using Subscriber;
 using Subscriber.Api;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.AddServiceDefaults();
+builder.Services.AddStopGrace();
 builder.AddGrpcEndpoint("Subscriber:GrpcPort");
 
 builder.Services.AddGrpc();
@@ -14,7 +16,7 @@ builder.Services.AddBrokerClient("broker");
 builder.AddSubscriber();
 
 var app = builder.Build();
-app.UseStopGrace();
+app.UseMalformedMessages();
 app.UseRequestProblems();
 app.MapDefaultEndpoints();
 app.MapGrpcService<SubscriberService>();

@@ -3,6 +3,7 @@ using Broker.Consensus;
 using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.Protocol;
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Broker.Storage;
@@ -29,6 +30,7 @@ internal static class BrokerHost
         var builder = WebApplication.CreateBuilder(args);
         // A publish is traced when its sender wants it: a trace of each would cost more than the publish.
         builder.AddServiceDefaults(beginsTraces: false);
+        builder.Services.AddStopGrace();
         builder.AddGrpcEndpoint("Broker:GrpcPort");
         AddNode(builder);
         builder.Services.AddGrpc(options =>
@@ -40,7 +42,7 @@ internal static class BrokerHost
         AddReflection(builder.Services);
 
         var app = builder.Build();
-        app.UseStopGrace();
+        app.UseMalformedMessages();
         app.MapDefaultEndpoints();
         app.MapGrpcService<BrokerService>().RefuseUnimplemented();
         app.MapGrpcService<AdminService>().RefuseUnimplemented();

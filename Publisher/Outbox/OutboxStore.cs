@@ -12,7 +12,8 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
 {
     private const string InsertSql = """
         INSERT INTO outbox (
-            producer_id, topic, first_sequence, batch_index, sequence, key, value, headers, idempotency_key, fingerprint)
+            producer_id, topic, first_sequence, batch_index, sequence, key, value, headers, idempotency_key,
+            fingerprint)
         SELECT $1, r.topic, r.first_sequence, r.batch_index, r.first_sequence + r.batch_index, r.key, r.value,
             r.headers, r.idempotency_key, r.fingerprint
         FROM unnest(

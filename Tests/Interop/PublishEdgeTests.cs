@@ -126,7 +126,9 @@ public sealed class PublishEdgeTests(PostgresServer postgres) : IClassFixture<Po
             HttpStatusCode.RequestEntityTooLarge,
             "1,048,576");
         await AssertProblemAsync(
-            await publisher.Http.PostAsync("/publish/a/b", new StringContent("x"), Test), HttpStatusCode.NotFound, "/a/b");
+            await publisher.Http.PostAsync("/publish/a/b", new StringContent("x"), Test),
+            HttpStatusCode.NotFound,
+            "/publish/a/b");
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Google.Protobuf;
 using Grpc.Core;
+using Publisher;
 using Publisher.Protocol.V1;
 using Xunit;
 using Record = Broker.Protocol.V1.Record;
@@ -57,7 +58,7 @@ public sealed class PublishOnceTests(PostgresServer postgres) : IClassFixture<Po
     [Fact]
     public async Task A_key_makes_the_second_message_a_repetition_with_the_same_answer()
     {
-        await using var publisher = await StartAsync();
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var first = await PostAsync(publisher, "a", "k");
         var second = await PostAsync(publisher, "a", "k");
         Assert.Equal((HttpStatusCode.OK, HttpStatusCode.OK), (first.StatusCode, second.StatusCode));
@@ -74,7 +75,7 @@ public sealed class PublishOnceTests(PostgresServer postgres) : IClassFixture<Po
     [InlineData("orders", "a", "key")]
     public async Task Another_message_under_the_same_key_is_refused(string topic, string value, string recordKey)
     {
-        await using var publisher = await StartAsync();
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         await PostAsync(publisher, "a", "k");
         using var request = new HttpRequestMessage(HttpMethod.Post, $"/publish/{topic}")
         {
@@ -83,7 +84,8 @@ public sealed class PublishOnceTests(PostgresServer postgres) : IClassFixture<Po
         };
         var answer = await publisher.Http.SendAsync(request, Test);
         Assert.Equal(HttpStatusCode.UnprocessableEntity, answer.StatusCode);
-        Assert.Contains("names another message", await answer.Content.ReadAsStringAsync(Test), StringComparison.Ordinal);
+        Assert.Contains(
+            "names another message", await answer.Content.ReadAsStringAsync(Test), StringComparison.Ordinal);
         Assert.Equal(1, await publisher.CountAsync("true"));
     }
 
@@ -189,7 +191,8 @@ public sealed class PublishOnceTests(PostgresServer postgres) : IClassFixture<Po
         Assert.Equal(plain.StatusCode != HttpStatusCode.GatewayTimeout, plain.Headers.RetryAfter is not null);
         await postgres.StartAsync();
         await Eventually.HoldsAsync(
-            async () => (await PostAsync(publisher, "b", "k")).StatusCode == HttpStatusCode.OK, () => "Postgres is back");
+            async () => (await PostAsync(publisher, "b", "k")).StatusCode == HttpStatusCode.OK,
+            () => "Postgres is back");
         Assert.Single(_brokers.Values("orders"), value => value == "b");
     }
 
@@ -202,13 +205,16 @@ public sealed class PublishOnceTests(PostgresServer postgres) : IClassFixture<Po
         var first = await client.PublishAsync(Request("a", "k"), cancellationToken: Test);
         Assert.Equal((false, -1), (first.Committed, first.Offset));
         var impatient = await client.PublishAsync(
-            Request("a", "k"), deadline: DateTime.UtcNow.AddMilliseconds(250), cancellationToken: Test);
+            Request("a", "k"),
+            deadline: TimeProvider.System.GetUtcNow().UtcDateTime + TimeSpan.FromMilliseconds(250),
+            cancellationToken: Test);
         Assert.Equal(first, impatient);
         var state = await client.GetMessageAsync(
             new GetMessageRequest { OutboxId = first.OutboxId }, cancellationToken: Test);
         Assert.Equal((MessageState.Pending, "orders"), (state.State, state.Topic));
 
         _brokers.Down = false;
+        publisher.Part<PublisherOptions>().CommitTimeout = TimeSpan.FromSeconds(30);
         var batch = new PublishBatchRequest { Messages = { Request("b", ""), Request("a", "k"), Request("c", "l") } };
         var answers = await client.PublishBatchAsync(batch, cancellationToken: Test);
         Assert.Equal(first.OutboxId, answers.Responses[1].OutboxId);

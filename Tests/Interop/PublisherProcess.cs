@@ -1,4 +1,5 @@
 using System.Text;
+using Broker.Protocol;
 using Broker.ServiceDefaults.Http;
 using Dapper;
 using Grpc.Net.Client;
@@ -49,6 +50,7 @@ internal sealed class PublisherProcess : IAsyncDisposable
         };
         configure?.Invoke(options);
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddStopGrace();
         builder.WebHost.UseKestrel(kestrel =>
         {
             kestrel.RequestHeaderEncodingSelector = PublishEndpoint.EncodingOf!;
@@ -64,12 +66,14 @@ internal sealed class PublisherProcess : IAsyncDisposable
         builder.Services.AddSingleton(brokers);
         builder.Services.AddOutbox();
         var host = builder.Build();
-        host.UseStopGrace();
+        host.UseMalformedMessages();
         host.UseRequestProblems();
         host.MapGrpcService<PublisherService>();
         host.MapPublish();
         await host.StartAsync();
-        return new PublisherProcess(host);
+        var publisher = new PublisherProcess(host);
+        await Eventually.HoldsAsync(publisher.IsReadyAsync, () => "the outbox is ready");
+        return publisher;
     }
 
     public async Task<PublishAnswer> PublishAsync(string topic, string value, bool committed)
@@ -94,6 +98,19 @@ internal sealed class PublisherProcess : IAsyncDisposable
         Grpc.Dispose();
         await _host.StopAsync();
         await _host.DisposeAsync();
+    }
+
+    private async Task<bool> IsReadyAsync()
+    {
+        try
+        {
+            await CountAsync("false");
+            return true;
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.UndefinedTable)
+        {
+            return false;
+        }
     }
 
     private static SocketsHttpHandler Sockets() =>

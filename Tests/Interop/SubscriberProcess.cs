@@ -1,3 +1,4 @@
+using Broker.Protocol;
 using Broker.ServiceDefaults.Http;
 using Dapper;
 using Grpc.Net.Client;
@@ -46,6 +47,7 @@ internal sealed class SubscriberProcess : IAsyncDisposable
         PostgresServer postgres, IBrokerLog log, string? redis, SubscriberOptions options)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddStopGrace();
         builder.WebHost.UseKestrel(kestrel =>
         {
             kestrel.Listen(System.Net.IPAddress.Loopback, 0);
@@ -61,7 +63,7 @@ internal sealed class SubscriberProcess : IAsyncDisposable
         builder.Configuration["ConnectionStrings:cache"] = redis;
         builder.AddInbox();
         var host = builder.Build();
-        host.UseStopGrace();
+        host.UseMalformedMessages();
         host.UseRequestProblems();
         host.MapGrpcService<SubscriberService>();
         host.MapSubscriber();
