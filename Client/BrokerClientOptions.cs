@@ -44,7 +44,8 @@ public sealed record BrokerClientOptions
     public TimeSpan RetryDelayMax { get; init; } = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB less 1 KiB.
+    /// A batch is sent at this size. A larger message makes a batch of its own. Default 256 KiB, at most 4 MiB less
+    /// 1 KiB.
     /// </summary>
     public int BatchBytes { get; init; } = 256 * 1024;
 

@@ -7,8 +7,8 @@ public static class Limits
     public const int RecordBytes = 1024 * 1024;
 
     /// <summary>
-    /// An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat. What is
-    /// accepted must reach a reader with gRPC's default limit of 4 MiB, so 1 KiB is left for what is around the batch.
+    /// An encoded record batch: large enough to amortize a flush, small enough that one never stalls a heartbeat. What
+    /// is accepted must reach a reader with gRPC's default limit of 4 MiB: 1 KiB is left for what is around the batch.
     /// </summary>
     public const int BatchBytes = (4 * 1024 * 1024) - 1024;
 

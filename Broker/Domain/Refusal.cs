@@ -68,9 +68,9 @@ public static class Refusal
         $"The producer's next sequence on topic '{topic}' is {expected}, not {actual}. "
         + (actual > expected ? "Nothing was stored; send what lies between first."
             : expected - actual < (ulong)count
-                ? "The batch is part old and part new. Nothing was stored now; send a batch again with the same records."
-                : "The batch is older than what the topic remembers of this producer: whether it was stored then is not "
-                    + "known any more. Nothing was stored now; read the topic to find out."));
+                ? "The batch is part old and part new. Nothing was stored now; repeat a batch with the same records."
+                : "The batch is older than what the topic remembers of this producer: whether it was stored then is "
+                    + "not known any more. Nothing was stored now; read the topic to find out."));
 
     public static BrokerException ProducerFenced(uint current, uint actual) => Make(
         RefusalCode.ProducerFenced,

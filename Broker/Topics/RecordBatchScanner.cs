@@ -67,8 +67,8 @@ public static class RecordBatchScanner
 
             if (++count > Limits.RecordsPerBatch)
             {
-                return TooLarge(
-                    Say($"The batch has more than {Limits.RecordsPerBatch:N0} records, the limit. Send less at a time."));
+                return TooLarge(Say(
+                    $"The batch has more than {Limits.RecordsPerBatch:N0} records, the limit. Send less at a time."));
             }
         }
 

@@ -31,8 +31,8 @@ internal sealed class TopicTable
     public IReadOnlyList<TopicState> Numbered => _byNumber;
 
     /// <summary>
-    /// Ordered by name, for any thread: sorted again only when topics have come since, so that going through the pages of
-    /// a list is cheap.
+    /// Ordered by name, for any thread: sorted again only when topics have come since, so that going through the pages
+    /// of a list is cheap.
     /// </summary>
     public TopicState[] ByName
     {

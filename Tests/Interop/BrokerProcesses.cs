@@ -50,8 +50,10 @@ internal sealed class BrokerProcesses : IAsyncDisposable
         return started;
     }
 
-    public BrokerClient Connect() =>
-        new(new BrokerClientOptions { Addresses = [.. _channels.Select(channel => new Uri($"http://{channel.Target}"))] });
+    public BrokerClient Connect() => new(new BrokerClientOptions
+    {
+        Addresses = [.. _channels.Select(channel => new Uri($"http://{channel.Target}"))],
+    });
 
     /// <summary>Ends a node as after SIGTERM.</summary>
     public Task StopAsync(int node) => _nodes[node].StopAsync();

@@ -41,6 +41,7 @@ public sealed class OutboxPartsTests
     [InlineData("a..b", PublishFailure.Invalid)]
     [InlineData("orders.*", PublishFailure.Invalid)]
     [InlineData("$internal", PublishFailure.Invalid)]
+    [InlineData("a\u200Bb", PublishFailure.Invalid)]
     public void A_bad_topic_is_refused_before_it_is_stored(string topic, object failure)
     {
         var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make(topic, new Record()));
@@ -56,6 +57,25 @@ public sealed class OutboxPartsTests
             Assert.Equal(PublishFailure.Unimplemented, refusal.Failure);
             Assert.Contains("_ms", refusal.Message, StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public void A_header_name_that_was_not_UTF8_is_refused_rather_than_changed()
+    {
+        var record = new Record { Headers = { new Header { Name = "a\uFFFD" } } };
+        var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make("orders", record));
+        Assert.Equal(PublishFailure.Invalid, refusal.Failure);
+    }
+
+    [Fact]
+    public void A_key_names_a_message_by_all_of_its_parts()
+    {
+        var first = Fingerprint("orders", "k", "v");
+        Assert.Equal(first, Fingerprint("orders", "k", "v"));
+        Assert.NotEqual(first, Fingerprint("bills", "k", "v"));
+        Assert.NotEqual(first, Fingerprint("orders", "", "kv"));
+        Assert.NotEqual(first, Fingerprint("orders", "kv", ""));
+        Assert.NotEqual(first, Fingerprint("orders", "k", "v", new Header { Name = "n" }));
     }
 
     [Fact]
@@ -107,6 +127,13 @@ public sealed class OutboxPartsTests
         await gate.EnterAsync(50, CancellationToken.None);
         gate.Exit(50);
         Assert.Equal(0, gate.InsideBytes);
+    }
+
+    private static byte[] Fingerprint(string topic, string key, string value, params Header[] headers)
+    {
+        var record = new Record { Key = ByteString.CopyFromUtf8(key), Value = ByteString.CopyFromUtf8(value) };
+        record.Headers.AddRange(headers);
+        return MessageCheck.Make(topic, record, "x").Once!.Fingerprint;
     }
 
     private static void AssertTooLarge(Record record, string limit)
