@@ -42,7 +42,8 @@ internal static class GrpcEndpoint
         }
 
         // Kestrel ignores the configured addresses as soon as one is added in code, so they are all added in code.
-        var addresses = Addresses(builder.Configuration);
+        var addresses = ListenAddresses.Http(builder.Configuration);
+        var grpc = ListenAddresses.Grpc(builder.Configuration, HostKey(configurationKey), port);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             foreach (var address in addresses)
@@ -50,7 +51,7 @@ internal static class GrpcEndpoint
                 Listen(kestrel, address, protocols: null);
             }
 
-            Listen(kestrel, BindingAddress.Parse($"http://localhost:{port}"), HttpProtocols.Http2);
+            Listen(kestrel, grpc, HttpProtocols.Http2);
         });
         BindingServer.Decorate(builder.Services, configurationKey, port);
     }
@@ -62,6 +63,9 @@ internal static class GrpcEndpoint
         limits.MaxFrameSize = FrameBytes;
         limits.MaxStreamsPerConnection = StreamsPerConnection;
     }
+
+    /// <summary>Broker:GrpcPort has Broker:GrpcHost beside it.</summary>
+    private static string HostKey(string portKey) => portKey[..^"Port".Length] + "Host";
 
     private static int? Port(ConfigurationManager configuration, string key)
     {
@@ -76,34 +80,8 @@ internal static class GrpcEndpoint
             ? port
             : throw new StartupException(
                 $"The setting {key} is '{text}'. It must be a port number from 1 to 65535, or 0 for a free one "
-                + $"(environment variable {key.Replace(":", "__", StringComparison.Ordinal)}).");
+                + $"(environment variable {ListenAddresses.VariableOf(key)}).");
     }
-
-    /// <summary>As ASP.NET Core reads them: addresses, or else ports on every interface, or else its default.</summary>
-    private static List<BindingAddress> Addresses(ConfigurationManager configuration)
-    {
-        var urls = Split(configuration["urls"]).ToList();
-        if (urls.Count == 0)
-        {
-            urls.AddRange(Split(configuration["http_ports"]).Select(port => $"http://*:{port}"));
-            urls.AddRange(Split(configuration["https_ports"]).Select(port => $"https://*:{port}"));
-        }
-
-        try
-        {
-            return [.. urls.DefaultIfEmpty("http://localhost:5000").Select(BindingAddress.Parse)];
-        }
-        catch (FormatException exception)
-        {
-            throw new StartupException(
-                $"ASPNETCORE_URLS is '{string.Join(';', urls)}'. It must be addresses such as http://localhost:5000, "
-                + "with semicolons between them.",
-                exception);
-        }
-    }
-
-    private static string[] Split(string? list) =>
-        (list ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     private static void Listen(KestrelServerOptions kestrel, BindingAddress address, HttpProtocols? protocols)
     {
@@ -120,7 +98,7 @@ internal static class GrpcEndpoint
             }
         }
 
-        var local = string.Equals(address.Host, "localhost", StringComparison.OrdinalIgnoreCase);
+        var local = ListenAddresses.IsLocalName(address.Host);
         if (address.IsUnixPipe)
         {
             kestrel.ListenUnixSocket(address.UnixPipePath, Configure);

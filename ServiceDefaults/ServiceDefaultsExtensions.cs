@@ -25,7 +25,9 @@ public static class ServiceDefaultsExtensions
 
     /// <summary>
     /// .env files; console logging; OTLP for traces, metrics and logs where OTEL_EXPORTER_OTLP_ENDPOINT is set; the
-    /// Prometheus exporter; the "self" health check; HttpClients that know services by name and try again.
+    /// Prometheus exporter; the "self" health check; HttpClients that know services by name and try again. An HTTP
+    /// address that others than this machine can reach, without AllowInsecure=true, ends the process as a malformed
+    /// setting does.
     /// </summary>
     /// <param name="builder">The service's builder.</param>
     /// <param name="beginsTraces">
@@ -37,6 +39,7 @@ public static class ServiceDefaultsExtensions
         StartupFailure.InstallOnce();
         EnvFiles.AddTo(builder.Configuration, builder.Environment.ContentRootPath);
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = LogLevels });
+        ListenAddresses.RefuseExposedHttp(builder.Configuration);
         AddLogging(builder);
         ServiceTelemetry.Add(builder, beginsTraces);
         builder.Services.AddHealthChecks()
@@ -46,14 +49,20 @@ public static class ServiceDefaultsExtensions
     }
 
     /// <summary>
-    /// Lets Kestrel listen on localhost at the port that the setting names, for HTTP/2 without TLS, beside the
-    /// addresses of ASPNETCORE_URLS. Without the setting only those are used. A port that is malformed or taken ends
-    /// the process with exit code 1 and a message that names the setting.
+    /// Lets Kestrel listen at the port that the setting names ({service}:GrpcPort), for HTTP/2 without TLS, beside the
+    /// addresses of ASPNETCORE_URLS. Without the setting only those are used. {service}:GrpcHost is where: localhost
+    /// unless it says otherwise. A port that is malformed or taken, and an address that others than this machine can
+    /// reach without AllowInsecure=true, end the process with exit code 1 and a message that names the setting.
     /// </summary>
     public static WebApplicationBuilder AddGrpcEndpoint(this WebApplicationBuilder builder, string configurationKey)
     {
         ArgumentNullException.ThrowIfNull(builder);
         ArgumentException.ThrowIfNullOrEmpty(configurationKey);
+        if (!configurationKey.EndsWith("Port", StringComparison.Ordinal))
+        {
+            throw new ArgumentException("It must end with Port, e.g. Broker:GrpcPort.", nameof(configurationKey));
+        }
+
         StartupFailure.InstallOnce();
         GrpcEndpoint.Add(builder, configurationKey);
         return builder;
