@@ -87,8 +87,6 @@ internal sealed record Settings(bool IsPublishing, string DataRoot, bool UseCont
     /// <summary>Where a server keeps what is its own.</summary>
     public string Folder(string name) => Path.Combine(DataRoot, name);
 
-    public string BrokerFolder(string name) => IsPublishing ? "/data" : Folder(name);
-
     /// <summary>
     /// They stand here and not in appsettings.json, which is found only when AppHost/ is the working directory. What a
     /// launch profile or the environment says wins.

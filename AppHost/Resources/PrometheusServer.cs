@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Broker.AppHost.Publishing;
 using Broker.AppHost.Services;
 
 namespace Broker.AppHost.Resources;
@@ -18,17 +19,23 @@ internal static class PrometheusServer
         IReadOnlyList<IResourceBuilder<ProjectResource>> services)
     {
         var sources = Path.Combine(builder.AppHostDirectory, "..", "deploy", "prometheus");
+        if (settings.IsPublishing)
+        {
+            builder.AddPublishedPrometheus(name, Image, Tag, Path.Combine(sources, "prometheus.yml"), services)
+                .WithHostPort("http", 9090);
+            return;
+        }
+
         var configuration = Path.Combine(settings.Folder(name), "config");
         if (settings.UseContainers)
         {
             var container = builder.AddContainer(name, Image, Tag)
-                .WithBindMount(settings.IsPublishing ? sources : configuration, "/etc/prometheus")
+                .WithBindMount(configuration, "/etc/prometheus")
                 .WithArgs("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus")
                 .WithHttpEndpoint(targetPort: 9090, name: "http");
 
             // A volume and no folder: Prometheus runs there as a user that does not own our folders.
-            container.WithVolume(
-                settings.IsPublishing ? "prometheus-data" : VolumeNameGenerator.Generate(container, "data"), "/prometheus");
+            container.WithVolume(VolumeNameGenerator.Generate(container, "data"), "/prometheus");
 
             // The references make the services reachable from a container.
             foreach (var service in services)

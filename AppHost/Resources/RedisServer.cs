@@ -12,7 +12,10 @@ internal static class RedisServer
         var password = builder.AddStoredPassword($"{name}-password", settings);
         if (settings.UseContainers)
         {
-            return builder.AddRedis(name, password: password).WithoutHttpsCertificate();
+            var container = builder.AddRedis(name, password: password).WithoutHttpsCertificate();
+
+            // azd knows the schemes tcp, http and https alone, and refuses a manifest with another one.
+            return settings.IsPublishing ? container.WithEndpoint("tcp", tcp => tcp.UriScheme = "tcp") : container;
         }
 
         var redis = new RedisProcess(name, settings.Folder(name), password.Resource);

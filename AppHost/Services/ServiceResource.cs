@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using Broker.AppHost.Publishing;
 
 namespace Broker.AppHost.Services;
 
@@ -28,7 +29,12 @@ internal static class ServiceResource
             .WithHttpHealthCheck("/health", endpointName: "http")
             .WithoutHttpsCertificate()
             .WithEnvironment("ASPNETCORE_ENVIRONMENT", builder.Environment.EnvironmentName);
-        return publishing ? service : service.RunBuiltProgram().WithFaultCommands().WithHttpCommand(
+        if (publishing)
+        {
+            return service.ListenBeyondLocalhost(grpcPort.Replace("Port", "Host", StringComparison.Ordinal));
+        }
+
+        return service.RunBuiltProgram().WithFaultCommands().WithHttpCommand(
             "/alive",
             "Probe",
             endpointName: "http",
