@@ -1,4 +1,6 @@
+using YamlDotNet.Core;
 using YamlDotNet.Serialization;
+using YamlDotNet.Serialization.EventEmitters;
 using YamlDotNet.Serialization.NamingConventions;
 
 namespace Broker.AppHost.Publishing;
@@ -19,9 +21,24 @@ internal sealed class ComposeDocument
         // Otherwise compose would read "true" and "8080" as what they are not: the value of a variable is text.
         .WithQuotingNecessaryStrings(quoteYaml1_1Strings: true)
         .WithIndentedSequences()
+        .WithEventEmitter(next => new LinesAsTheyAre(next))
         .DisableAliases()
         .Build()
         .Serialize(this);
+
+    /// <summary>A script and a configuration keep their lines, so that they can be read.</summary>
+    private sealed class LinesAsTheyAre(IEventEmitter next) : ChainedEventEmitter(next)
+    {
+        public override void Emit(ScalarEventInfo eventInfo, IEmitter emitter)
+        {
+            if (eventInfo.Source.Value is string text && text.Contains('\n', StringComparison.Ordinal))
+            {
+                eventInfo.Style = ScalarStyle.Literal;
+            }
+
+            base.Emit(eventInfo, emitter);
+        }
+    }
 }
 
 internal sealed class ComposeService

@@ -10,14 +10,6 @@ namespace Broker.AppHost.Publishing;
 /// </summary>
 internal static class ComposeSettings
 {
-    private const string Heading = """
-        # `docker compose` reads this file beside compose.yaml. Keep it to yourself.
-        #
-        # Secrets are letters and digits only, because they become parts of addresses. To draw those that are empty:
-        #   while grep -q '=$' .env; do sed -i "0,/=$/s//=$(openssl rand -hex 24)/" .env; done
-
-        """;
-
     private static readonly (string Variable, string Default, string Meaning)[] Choices =
     [
         ("REGISTRY", "", "where our images come from, with a slash at its end; empty: this machine has them"),
@@ -31,9 +23,9 @@ internal static class ComposeSettings
     public static string PortVariable(IResource resource, HostPortAnnotation host) =>
         ComposeValues.VariableOf($"{resource.Name}-{host.Endpoint}-port");
 
-    public static void Write(string path, IEnumerable<string> secrets, IEnumerable<IResource> resources)
+    public static void Write(string path, IReadOnlyCollection<string> secrets, IEnumerable<IResource> resources)
     {
-        var text = new StringBuilder(File.Exists(path) ? File.ReadAllText(path) : Heading);
+        var text = new StringBuilder(File.Exists(path) ? File.ReadAllText(path) : Heading(secrets));
         if (text.Length > 0 && text[^1] != '\n')
         {
             text.Append('\n');
@@ -67,4 +59,13 @@ internal static class ComposeSettings
             }
         }
     }
+
+    private static string Heading(IEnumerable<string> secrets) =>
+        $"""
+        # `docker compose` reads this file beside compose.yaml. Keep it to yourself.
+        #
+        # Secrets are letters and digits only, because they become parts of addresses. To draw those that are empty:
+        #   for name in {string.Join(' ', secrets)}; do sed -i "s/^$name=$/&$(openssl rand -hex 24)/" .env; done
+
+        """;
 }

@@ -19,7 +19,7 @@ internal sealed class ComposeValues
     /// <summary>cache-password: CACHE_PASSWORD.</summary>
     public static string VariableOf(string name) => name.ToUpperInvariant().Replace('-', '_');
 
-    public static int PortOf(EndpointReference endpoint) => endpoint.TargetPort
+    public static int PortOf(EndpointReference endpoint) => endpoint.EndpointAnnotation.TargetPort
         ?? throw new DistributedApplicationException(
             $"The endpoint '{endpoint.EndpointName}' of '{endpoint.Resource.Name}' has no target port. A published "
             + "system needs fixed ones: give it a targetPort.");
@@ -32,7 +32,8 @@ internal sealed class ComposeValues
         ParameterResource parameter => Variable(parameter),
         EndpointReference endpoint => Property(endpoint, EndpointProperty.Url),
         EndpointReferenceExpression one => Property(one.Endpoint, one.Property),
-        ReferenceExpression expression => Text(expression),
+        ReferenceExpression { IsConditional: true } one => Text(Chosen(one)),
+        ReferenceExpression one => Filled(one),
         ConnectionStringReference one => Text(one.Resource.ConnectionStringExpression),
         IResourceWithConnectionString one => Text(one.ConnectionStringExpression),
         IResourceBuilder<IResource> builder => Text(builder.Resource),
@@ -41,19 +42,18 @@ internal sealed class ComposeValues
             + $"{nameof(ComposeValues)} must learn it."),
     };
 
-    private string Text(ReferenceExpression expression)
-    {
-        if (expression.IsConditional)
-        {
-            var holds = string.Equals(
-                Text(expression.Condition), expression.MatchValue, StringComparison.OrdinalIgnoreCase);
-            return Text(holds ? expression.WhenTrue : expression.WhenFalse);
-        }
+    private ReferenceExpression? Chosen(ReferenceExpression expression) =>
+        string.Equals(Text(expression.Condition), expression.MatchValue, StringComparison.OrdinalIgnoreCase)
+            ? expression.WhenTrue
+            : expression.WhenFalse;
 
-        // Passwords are letters and digits (.env says so), so a parameter needs no encoding inside an address.
-        var parts = expression.ValueProviders.Select(Text).ToArray<object>();
-        return string.Format(CultureInfo.InvariantCulture, Literal(expression.Format), parts);
-    }
+    /// <summary>
+    /// Passwords are letters and digits (.env says so), so a parameter needs no encoding inside an address.
+    /// </summary>
+    private string Filled(ReferenceExpression expression) => string.Format(
+        CultureInfo.InvariantCulture,
+        Literal(expression.Format),
+        [.. expression.ValueProviders.Select(Text)]);
 
     private string Variable(ParameterResource parameter)
     {

@@ -30,8 +30,8 @@ internal static class LoadTests
         }
     }
 
-    private static EndpointReferenceExpression HostAndPort(IResourceBuilder<ProjectResource> service) =>
-        service.GetEndpoint("grpc").Property(EndpointProperty.HostAndPort);
+    private static ReferenceExpression HostAndPort(IResourceBuilder<ProjectResource> service) =>
+        ReferenceExpression.Create($"{service.GetEndpoint("grpc").Property(EndpointProperty.HostAndPort)}");
 
     private static string? FindK6() => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
         .Select(folder => Path.Combine(folder, OperatingSystem.IsWindows() ? "k6.exe" : "k6"))

@@ -15,8 +15,7 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
 
     [Fact]
     public void The_whole_system_is_in_it() => Assert.Equal(
-        [.. Own, "cache", "postgres", "postgres-databases", "prometheus"],
-        published.Services.Keys.OrderBy(name => Array.IndexOf(Own, name) is var i and >= 0 ? $"0{i}" : name));
+        Own.Concat(["cache", "postgres", "postgres-databases", "prometheus"]).Order(), published.Services.Keys.Order());
 
     [Fact]
     public void Every_address_names_a_service_and_a_port_at_which_it_listens()
@@ -28,11 +27,12 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
 
         // Nothing was overlooked: each is told by somebody.
         Assert.Superset(
-            [
+            new HashSet<(string, string)>
+            {
                 ("broker-1", "8081"), ("broker-2", "8081"), ("broker-3", "8081"), ("broker-1", "8080"),
                 ("broker-2", "8080"), ("broker-3", "8080"), ("publisher", "8080"), ("subscriber", "8080"),
                 ("cache", "6379"), ("postgres", "5432"),
-            ],
+            },
             addresses);
     }
 
@@ -134,7 +134,7 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
     public async Task Each_variable_without_a_default_waits_in_the_env_file_and_a_second_run_keeps_what_is_there()
     {
         var needed = Needed().Matches(published.Compose).Select(match => match.Groups["name"].Value).ToHashSet();
-        Assert.Equal(["CACHE_PASSWORD", "POSTGRES_PASSWORD"], needed.Order());
+        Assert.Equal((string[])["CACHE_PASSWORD", "POSTGRES_PASSWORD"], needed.Order());
         var settings = await File.ReadAllTextAsync(published.EnvPath, TestContext.Current.CancellationToken);
         Assert.All(needed, name => Assert.Contains($"\n{name}=\n", settings, StringComparison.Ordinal));
         Assert.All(
@@ -153,6 +153,29 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
             await File.ReadAllTextAsync(published.ComposePath, TestContext.Current.CancellationToken));
         Assert.True(OperatingSystem.IsWindows()
             || File.GetUnixFileMode(published.EnvPath) == (UnixFileMode.UserRead | UnixFileMode.UserWrite));
+    }
+
+    [Fact]
+    public async Task The_line_in_the_env_file_draws_a_secret_for_each_that_is_empty()
+    {
+        var folder = Directory.CreateTempSubdirectory("broker-env-");
+        var settings = Path.Combine(folder.FullName, ".env");
+        var text = await File.ReadAllTextAsync(published.EnvPath, TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(
+            settings,
+            $"{text}\nCACHE_PASSWORD=\nPOSTGRES_PASSWORD=\n",
+            TestContext.Current.CancellationToken);
+        var line = text.Split('\n').Single(line => line.StartsWith("#   for ", StringComparison.Ordinal))[1..];
+
+        var (exitCode, output) = await PublishedSystem.RunAsync(
+            new ProcessStartInfo("bash", ["-c", line]) { WorkingDirectory = folder.FullName });
+
+        Assert.True(exitCode == 0, output);
+        var drawn = (await File.ReadAllLinesAsync(settings, TestContext.Current.CancellationToken)).TakeLast(2)
+            .Select(one => one.Split('=')[1]).ToList();
+        Assert.All(drawn, secret => Assert.Matches("^[0-9a-f]{48}$", secret));
+        Assert.NotEqual(drawn[0], drawn[1]);
+        folder.Delete(recursive: true);
     }
 
     [Theory]
@@ -175,7 +198,7 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
 
         foreach (var check in Own.Select(name => published.Services[name].HealthCheck))
         {
-            Assert.Equal(["CMD", "bash", "-c"], check.Take(3));
+            Assert.Equal((string[])["CMD", "bash", "-c"], check.Take(3));
             var command = check[3].Replace("$$", "$", StringComparison.Ordinal);
             Assert.Contains("127.0.0.1/8080", command, StringComparison.Ordinal);
             var (code, output) = await PublishedSystem.RunAsync(new ProcessStartInfo(

@@ -43,7 +43,7 @@ public sealed partial class ManifestTests(PublishedSystem published) : IClassFix
             .Where(one => KindOf(one.Key).StartsWith("project.", StringComparison.Ordinal)).ToList();
         Assert.Equal(5, services.Count);
         Assert.All(services, one => Assert.Equal(
-            [("http", 8080, "http"), ("grpc", 8081, "http2")],
+            ((string, int, string)[])[("http", 8080, "http"), ("grpc", 8081, "http2")],
             one.Value.GetProperty("bindings").EnumerateObject().Select(binding => (
                 binding.Name,
                 binding.Value.GetProperty("targetPort").GetInt32(),
@@ -136,9 +136,10 @@ public sealed partial class ManifestTests(PublishedSystem published) : IClassFix
         var service = PublishedSystem.Map(PublishedSystem.Map(azure["services"]).Values.Single());
 
         Assert.Equal(
-            Path.GetFullPath(new Projects.AppHost().ProjectPath),
+            Path.Combine(PublishedSystem.Root, "AppHost", "AppHost.csproj"),
             Path.GetFullPath((string)service["project"], PublishedSystem.Root));
-        Assert.Equal(("dotnet", "containerapp"), (service["language"], service["host"]));
+        Assert.Equal("dotnet", service["language"]);
+        Assert.Equal("containerapp", service["host"]);
     }
 
     private string KindOf(string name) => _resources[name].GetProperty("type").GetString()!;

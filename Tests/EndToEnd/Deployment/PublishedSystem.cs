@@ -12,8 +12,7 @@ public sealed class PublishedSystem : IAsyncLifetime
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-published-");
 
     /// <summary>The repository.</summary>
-    public static string Root { get; } =
-        Path.GetFullPath("..", Path.GetDirectoryName(new Projects.AppHost().ProjectPath)!);
+    public static string Root { get; } = Path.GetDirectoryName(Projects.AppHost.ProjectPath)!;
 
     public string ComposePath => Path.Combine(_folder.FullName, "compose.yaml");
 
@@ -68,7 +67,9 @@ public sealed class PublishedSystem : IAsyncLifetime
     private static async Task RunAppHostAsync(params string[] arguments)
     {
         // Where the user stands, and what is set there, must not be seen in what is written.
-        var program = Path.Combine(AppContext.BaseDirectory, "AppHost.dll");
+        // Its own folder: here it would find some assemblies of the tests in other versions than its own.
+        var folder = Path.GetRelativePath(Path.Combine(Root, "Tests", "EndToEnd"), AppContext.BaseDirectory);
+        var program = Path.Combine(Root, "AppHost", folder, "AppHost.dll");
         var start = new ProcessStartInfo("dotnet", [program, .. arguments])
         {
             WorkingDirectory = "/",
