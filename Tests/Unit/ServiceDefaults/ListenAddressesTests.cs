@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Xunit;
 
 namespace Broker.Tests.Unit.ServiceDefaults;
@@ -147,6 +148,7 @@ public sealed class ListenAddressesTests
 
         builder.AddServiceDefaults();
         builder.AddGrpcEndpoint("Broker:GrpcPort");
+        builder.Logging.ClearProviders();
         return builder;
     }
 }
