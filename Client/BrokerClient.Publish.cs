@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using Broker.Client.Publishing;
+using Broker.Client.Tracing;
 
 namespace Broker.Client;
 
@@ -42,6 +44,13 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(message);
         ObjectDisposedException.ThrowIf(_disposed, this);
         cancellationToken.ThrowIfCancellationRequested();
+        return ClientSpans.IsWanted
+            ? PublishTracedAsync(topic, message, cancellationToken)
+            : AppendAsync(topic, message, cancellationToken);
+    }
+
+    private ValueTask<PublishAck> AppendAsync(string topic, BrokerMessage message, CancellationToken cancellationToken)
+    {
         if (!_producers.TryGetValue(topic, out var producer) && !TryAddProducer(topic, out producer, out var refusal))
         {
             return ValueTask.FromException<PublishAck>(refusal);
@@ -121,6 +130,18 @@ public sealed partial class BrokerClient
                 + $"expected 1 to {MessageLimits.RecordsPerBatch:N0}."));
         }
 
+        return ClientSpans.IsWanted
+            ? EnqueueTracedAsync(topic, encodedBatch, count, stamp, cancellationToken)
+            : EnqueueAsync(topic, encodedBatch, count, stamp, cancellationToken);
+    }
+
+    private ValueTask<PublishAck> EnqueueAsync(
+        string topic,
+        ReadOnlyMemory<byte> encodedBatch,
+        int count,
+        ProducerStamp stamp,
+        CancellationToken cancellationToken)
+    {
         if (!_publishing.Gate.TryEnter(encodedBatch.Length))
         {
             return WaitForRoomAsync(
@@ -130,6 +151,47 @@ public sealed partial class BrokerClient
         var (producer, ticket) = Enqueue(topic, encodedBatch, count, stamp);
         producer.Pump();
         return ticket.AckAsync(cancellationToken);
+    }
+
+    /// <summary>
+    /// The message takes the trace along: the span of its publish, or the activity of this moment when nobody listens
+    /// to this library's.
+    /// </summary>
+    private async ValueTask<PublishAck> PublishTracedAsync(
+        string topic, BrokerMessage message, CancellationToken cancellationToken)
+    {
+        using var span = ClientSpans.StartPublish(topic, ActivityKind.Producer);
+        var traced = (span ?? Activity.Current) is { Recorded: true, IdFormat: ActivityIdFormat.W3C } current
+            ? TraceHeader.Add(message, current.Context)
+            : message;
+        return await NoteAsync(span, AppendAsync(topic, traced, cancellationToken));
+    }
+
+    /// <summary>The records of an encoded batch stay as they are: what they bring of traces goes on.</summary>
+    private async ValueTask<PublishAck> EnqueueTracedAsync(
+        string topic,
+        ReadOnlyMemory<byte> encodedBatch,
+        int count,
+        ProducerStamp stamp,
+        CancellationToken cancellationToken)
+    {
+        using var span = ClientSpans.StartPublish(topic, ActivityKind.Client, count);
+        return await NoteAsync(span, EnqueueAsync(topic, encodedBatch, count, stamp, cancellationToken));
+    }
+
+    private static async ValueTask<PublishAck> NoteAsync(Activity? span, ValueTask<PublishAck> publish)
+    {
+        try
+        {
+            var ack = await publish;
+            span?.SetTag("broker.offset", ack.Offset);
+            return ack;
+        }
+        catch (BrokerClientException failure)
+        {
+            span.Fail(failure.Code.ToString());
+            throw;
+        }
     }
 
     private bool TryAddProducer(

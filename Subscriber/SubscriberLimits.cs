@@ -61,6 +61,9 @@ internal static class SubscriberLimits
 
     public const int TailBytes = 32 * 1024 * 1024;
 
+    /// <summary>Messages of one transaction whose headers are looked at for traces: about 30 µs.</summary>
+    public const int RecordsLookedAtForTraces = 1_024;
+
     /// <summary>The most messages of one GET /messages.</summary>
     public const int MessagesPerGet = 1_000;
 

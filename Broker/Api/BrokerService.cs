@@ -61,7 +61,7 @@ internal sealed class BrokerService(
         {
             await foreach (var page in readers.ReadAsync(request, ended.Token))
             {
-                await responseStream.WriteAsync(ToResponse(page), ended.Token);
+                await WriteAsync(request.Topic, page, responseStream, ended.Token);
                 metrics.Read(
                     page.Batches.Sum(batch => batch.Count), page.Batches.Sum(batch => (long)batch.Batch.Length));
             }
@@ -74,6 +74,14 @@ internal sealed class BrokerService(
         {
             throw StatusMap.ToRpcException(refusal);
         }
+    }
+
+    private static async Task WriteAsync(
+        string topic, ReadPage page, IServerStreamWriter<ReadResponse> stream, CancellationToken cancellationToken)
+    {
+        var first = page.Batches[0];
+        using var span = BrokerSpans.StartHandOver("read", topic, first.Batch.Span, first.BaseOffset, first.Count);
+        await stream.WriteAsync(ToResponse(page), cancellationToken);
     }
 
     private static ReadResponse ToResponse(ReadPage page)

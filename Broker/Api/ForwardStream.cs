@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
+using Broker.Client.Tracing;
 using Broker.Domain;
 using Broker.Protocol.Wire;
 using Broker.Transport;
@@ -38,6 +39,7 @@ internal sealed class ForwardStream : IAsyncDisposable
                 MaxReceiveMessageSize = Limits.GrpcMessageBytes,
                 MaxSendMessageSize = Limits.GrpcMessageBytes,
             });
+        using var pause = MessageSpan.LeaveTrace(); // of the publish that opens what many will use
         _running = Task.Run(RunAsync);
     }
 

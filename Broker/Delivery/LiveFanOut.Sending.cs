@@ -1,3 +1,4 @@
+using Broker.Diagnostics;
 using Broker.Domain;
 using StackExchange.Redis;
 
@@ -99,6 +100,7 @@ public sealed partial class LiveFanOut
 
     private async Task SendAsync(ConnectionMultiplexer redis, LiveFrame frame, CancellationToken cancellationToken)
     {
+        using var span = BrokerSpans.StartHandOver("deliver", frame.Topic, frame.Batch, frame.BaseOffset, frame.Count);
         var channel = new RedisChannel(frame.Channel, RedisChannel.PatternMode.Literal);
         var subscriber = redis.GetSubscriber();
         _unconfirmedBytes += frame.Message.Length;

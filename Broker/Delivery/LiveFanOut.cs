@@ -82,6 +82,6 @@ public sealed partial class LiveFanOut : BackgroundService
 
         // Redis wants an array of its own anyway; copying here means that the queue holds these bytes and not whole log
         // entries.
-        _queue.Enqueue(new LiveFrame(channel, live.ToByteArray()));
+        _queue.Enqueue(new LiveFrame(channel, live.ToByteArray(), topic, baseOffset, count, live.Batch.Length));
     }
 }

@@ -1,3 +1,5 @@
+using Broker.Client.Tracing;
+
 namespace Broker.Domain;
 
 /// <summary>Every bound of the node in one place, each with the reason for its value.</summary>
@@ -211,6 +213,18 @@ public static class Limits
 
     /// <summary>Attempts of a transfer in a row that bring nothing; then whoever wants it decides anew.</summary>
     public const int TransferAttempts = 5;
+
+    /// <summary>
+    /// Traced publishes of one entry, or of one batch for a consumer, that get spans or links: as many traces as begin
+    /// in the time of a few flushes.
+    /// </summary>
+    public const int TracedPublishesPerEntry = TraceContexts.Length;
+
+    /// <summary>Traced entries of a group on their way; spans of more are left out.</summary>
+    public const int TracedEntriesPerGroup = 64;
+
+    /// <summary>Records of one entry, or one batch for a consumer, whose headers are looked at: about 30 µs.</summary>
+    public const int RecordsLookedAtForTraces = 1_024;
 
     /// <summary>The largest gRPC message between peers and from clients: one batch and its envelope.</summary>
     public const int GrpcMessageBytes = BatchBytes + 1024 * 1024;

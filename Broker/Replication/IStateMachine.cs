@@ -1,4 +1,5 @@
 using System.Buffers;
+using Broker.Diagnostics;
 using Broker.Domain;
 
 namespace Broker.Replication;
@@ -35,6 +36,12 @@ public interface IStateMachine
     /// cref="Restore"/> with the entries that follow the snapshot.
     /// </summary>
     void Apply(LogEntry entry, Span<CommandResult> results);
+
+    /// <summary>
+    /// The traces that the publishes in an entry belong to, for who watches; nothing in the state follows from them.
+    /// Returns how many it has put there, at most Limits.TracedPublishesPerEntry.
+    /// </summary>
+    int FindTraces(LogEntry entry, Span<TracedPublish> into) => 0;
 
     /// <summary>Writes the state after the last applied entry; the same state gives the same bytes.</summary>
     void WriteSnapshot(IBufferWriter<byte> into);

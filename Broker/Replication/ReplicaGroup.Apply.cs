@@ -111,8 +111,14 @@ public sealed partial class ReplicaGroup
 
             var results = _results.AsSpan(0, callers);
             results.Clear();
+            var trace = TakeTrace(entry);
             _machine.Apply(entry, results);
             _applied = entry.Index;
+            if (trace is not null)
+            {
+                TraceApplied(trace);
+            }
+
             Answer(results);
         }
         else if (entry.Kind == EntryKind.Configuration)

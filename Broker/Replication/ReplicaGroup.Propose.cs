@@ -68,8 +68,10 @@ public sealed partial class ReplicaGroup
         }
 
         _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
-        _tail.Append(new LogEntry(
-            index, _raft.Term, EntryKind.Commands, count, _lastTimestampUnixMs, Crc32C.Compute(body), body));
+        var entry = new LogEntry(
+            index, _raft.Term, EntryKind.Commands, count, _lastTimestampUnixMs, Crc32C.Compute(body), body);
+        _tail.Append(entry);
+        TraceAppended(entry, isLeader: true);
         _proposed.Enqueue(new ProposedEntry(index, _raft.Term, count));
         return true;
     }

@@ -88,6 +88,7 @@ public sealed partial class ReplicaGroup
                 entry = arrived[(int)(index - arrived[0].Index)];
                 _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, entry.TimestampUnixMs);
                 _tail.Append(entry);
+                TraceAppended(entry, isLeader: false);
             }
 
             _gathering.Entries.Add(entry);
@@ -105,6 +106,7 @@ public sealed partial class ReplicaGroup
     {
         Invariant.Check(from > _applied, "an applied entry is never truncated");
         _tail.TruncateFrom(from);
+        TraceTruncated(from);
         _timeUnknownThrough = LogIndex.Min(_timeUnknownThrough, from.Previous());
         _gathering.Entries.RemoveAll(entry => entry.Index >= from);
         if (from <= _handedToWriter)
@@ -152,6 +154,7 @@ public sealed partial class ReplicaGroup
         }
 
         _raft.Persisted(_writingSequence);
+        TraceFlushed(_raft.FlushedIndex);
         if (dropped is { } through)
         {
             FinishDrop(through);

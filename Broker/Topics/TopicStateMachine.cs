@@ -1,4 +1,5 @@
 using Broker.Client;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Replication;
 
@@ -64,6 +65,8 @@ public sealed partial class TopicStateMachine : IStateMachine
 
         Invariant.Check(ordinal == entry.Count, "an entry has as many commands as its header says");
     }
+
+    public int FindTraces(LogEntry entry, Span<TracedPublish> into) => PublishTraces.Find(entry.Body.Span, into);
 
     /// <summary>A topic of this shard, for any thread.</summary>
     public bool TryGetTopic(string name, out TopicView topic)

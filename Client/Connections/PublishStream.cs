@@ -1,4 +1,5 @@
 using Broker.Client.Publishing;
+using Broker.Client.Tracing;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
@@ -43,6 +44,7 @@ internal sealed class PublishStream
         Connection = connection;
         _time = time;
         _logger = logger;
+        using var pause = MessageSpan.LeaveTrace(); // of the publish that opens what many will use
         _call = connection.Messages.PublishStream();
 
         // Not started inline: producers open streams under their lock, and an answer wants that lock.

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Grpc.Core;
 using Publisher.Outbox;
 using Publisher.Protocol.V1;
@@ -48,10 +49,14 @@ internal sealed class PublisherService(
     public override Task PublishStream(
         IAsyncStreamReader<PublishStreamRequest> requestStream,
         IServerStreamWriter<PublishStreamResponse> responseStream,
-        ServerCallContext context) =>
-        new PublishPipeline(
+        ServerCallContext context)
+    {
+        // One trace of all that ever comes on a stream would be none: here a message brings its own, or has none.
+        Activity.Current = null;
+        return new PublishPipeline(
             SubmitAsync, (ticket, token) => AnswerAsync(ticket, null, token), lifetime.ApplicationStopping).RunAsync(
                 requestStream, responseStream, context.CancellationToken);
+    }
 
     public override async Task<GetMessageResponse> GetMessage(GetMessageRequest request, ServerCallContext context)
     {

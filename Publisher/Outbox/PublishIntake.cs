@@ -26,7 +26,9 @@ internal sealed class PublishIntake(
                 + "Nothing was stored now; send again when the brokers are back.");
         }
 
-        var ticket = new PublishTicket(messages, waitForCommit);
+        var span = OutboxSpans.StartPublish(ref messages);
+        var ticket = new PublishTicket(messages, waitForCommit) { Span = span };
+        span?.EndWith(ticket.Completion);
         await _gate.EnterAsync(ticket.SizeBytes, cancellationToken);
         try
         {

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Publisher.Outbox;
 
 /// <summary>The answer for one message. Offset -1: not known.</summary>
@@ -43,6 +45,9 @@ internal sealed class PublishTicket
     public bool HasKeys { get; }
 
     public bool WaitForCommit => Volatile.Read(ref _waitForCommit);
+
+    /// <summary>The span of the request's publish, when it has one.</summary>
+    public Activity? Span { get; init; }
 
     public int SizeBytes { get; }
 

@@ -121,6 +121,7 @@ internal sealed class LaneSender(
 
     private async Task<BatchAck> SendAsync(Chunk chunk, CancellationToken cancellationToken)
     {
+        using var span = OutboxSpans.StartRelay(chunk);
         try
         {
             return await broker.PublishAsync(

@@ -205,7 +205,11 @@ internal sealed class OutboxWriter(
                 await RegisterAsync(stoppingToken);
                 await using var connection = await store.OpenAsync(stoppingToken);
                 tried = true;  // Until now nothing can be stored.
-                ids = await OutboxStore.InsertAsync(connection, plan, stoppingToken);
+                using (OutboxSpans.StartInsert(tickets))
+                {
+                    ids = await OutboxStore.InsertAsync(connection, plan, stoppingToken);
+                }
+
                 if (backoff.Attempts > 0)
                 {
                     logger.PostgresBack(backoff.Attempts);

@@ -28,7 +28,7 @@ internal sealed class InboxWriter(
         while (await queue.WaitAsync(stoppingToken))
         {
             var items = queue.Take();
-            var plan = await StoreAsync([.. items.Select(item => item.Append)], stoppingToken);
+            var plan = await StoreTracedAsync(items, stoppingToken);
             queue.Release(items);
             Count(plan);
             foreach (var (topic, (expected, actual)) in plan.Beyond)
@@ -38,6 +38,12 @@ internal sealed class InboxWriter(
 
             growth.Signal.Pulse();
         }
+    }
+
+    private async Task<InboxPlan> StoreTracedAsync(List<InboxQueue.Item> items, CancellationToken stoppingToken)
+    {
+        using var spans = InboxSpans.Start(items);
+        return await StoreAsync([.. items.Select(item => item.Append)], stoppingToken);
     }
 
     private async Task<InboxPlan> StoreAsync(List<InboxAppend> appends, CancellationToken stoppingToken)

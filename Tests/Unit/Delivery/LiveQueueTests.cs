@@ -50,7 +50,7 @@ public sealed class LiveQueueTests
     {
         for (var i = 0; i < count; i++)
         {
-            queue.Enqueue(new LiveFrame($"{i}", new byte[bytes]));
+            queue.Enqueue(new LiveFrame($"{i}", new byte[bytes], "orders", i, 1, bytes));
         }
     }
 

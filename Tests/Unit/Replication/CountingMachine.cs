@@ -1,4 +1,5 @@
 using System.Buffers;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Topics;
@@ -29,6 +30,8 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
         Applied++;
         topics.Apply(entry, results);
     }
+
+    public int FindTraces(LogEntry entry, Span<TracedPublish> into) => topics.FindTraces(entry, into);
 
     public void WriteSnapshot(IBufferWriter<byte> into) => topics.WriteSnapshot(into);
 
