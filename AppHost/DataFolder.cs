@@ -1,14 +1,19 @@
+using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Microsoft.Extensions.Hosting;
 
 namespace Broker.AppHost;
 
 /// <summary>
-/// The folder that holds everything that a run leaves behind. One run at a time: the operating system drops the lock
-/// when its holder dies, however it dies.
+/// The folder that holds everything that a run leaves behind. One run at a time: it is locked until AppHost, and on
+/// Linux all that AppHost started, has ended, however it ends.
 /// </summary>
-internal sealed class DataFolder : BackgroundService
+internal sealed partial class DataFolder : BackgroundService
 {
+    /// <summary>What a killed AppHost leaves running ends by itself within about ten seconds.</summary>
+    private static readonly TimeSpan LeftoversPatience = TimeSpan.FromSeconds(30);
+
     private readonly FileStream _lock;
 
     private DataFolder(string path, FileStream held) => (FullName, _lock) = (path, held);
@@ -30,14 +35,17 @@ internal sealed class DataFolder : BackgroundService
         }
     }
 
+    private string Holder => HolderIn(FullName);
+
     /// <summary>Makes the folder and locks it.</summary>
     /// <param name="wanted">The user's choice, relative to where the user stands; null: the default.</param>
-    public static DataFolder Open(string? wanted)
+    public static async Task<DataFolder> OpenAsync(string? wanted)
     {
         var path = string.IsNullOrWhiteSpace(wanted) ? Default : Path.GetFullPath(wanted);
         if (File.Exists(path))
         {
-            throw new StartException($"DataRoot is {path}, which is a file; it must be a folder.", StartException.WrongSetting);
+            throw new StartException(
+                $"DataRoot is {path}, which is a file; it must be a folder.", StartException.WrongSetting);
         }
 
         try
@@ -47,7 +55,10 @@ internal sealed class DataFolder : BackgroundService
                 CreatePrivate(path);
             }
 
-            return new DataFolder(path, Lock(path));
+            var held = await LockAsync(path);
+            await File.WriteAllTextAsync(
+                HolderIn(path), Environment.ProcessId.ToString(CultureInfo.InvariantCulture));
+            return new DataFolder(path, held);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -58,6 +69,7 @@ internal sealed class DataFolder : BackgroundService
 
     public override void Dispose()
     {
+        File.Delete(Holder);
         _lock.Dispose();
         base.Dispose();
     }
@@ -77,26 +89,64 @@ internal sealed class DataFolder : BackgroundService
         }
     }
 
-    private static FileStream Lock(string path)
+    private static string HolderIn(string path) => Path.Combine(path, "apphost.pid");
+
+    private static async Task<FileStream> LockAsync(string path)
     {
-        var holder = Path.Combine(path, "apphost.pid");
+        for (var watch = Stopwatch.StartNew(); ; await Task.Delay(TimeSpan.FromMilliseconds(100)))
+        {
+            try
+            {
+                var held = new FileStream(
+                    Path.Combine(path, "apphost.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                LetChildrenInherit(held);
+                return held;
+            }
+            catch (IOException failure) when (IsSharingViolation(failure))
+            {
+                var holder = RunningHolder(path);
+                if (holder is not null || watch.Elapsed > LeftoversPatience)
+                {
+                    throw new StartException(
+                        $"{(holder is null ? "What an earlier run left running" : $"Another run (process {holder})")} "
+                        + $"uses the data in {path}. Stop it, or choose another folder with --DataRoot=FOLDER.");
+                }
+            }
+        }
+    }
+
+    /// <summary>The process that has the folder; null when it has ended, and only what it started is left.</summary>
+    private static string? RunningHolder(string path)
+    {
         try
         {
-            var held = new FileStream(
-                Path.Combine(path, "apphost.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            File.WriteAllText(holder, Environment.ProcessId.ToString(CultureInfo.InvariantCulture));
-            return held;
+            var text = File.ReadAllText(HolderIn(path));
+            using var process = Process.GetProcessById(int.Parse(text, CultureInfo.InvariantCulture));
+            return process.HasExited ? null : text;
         }
-        catch (IOException failure) when (IsSharingViolation(failure))
+        catch (Exception failure) when (failure is FileNotFoundException or ArgumentException or FormatException)
         {
-            var process = File.Exists(holder) ? $" (process {File.ReadAllText(holder)})" : "";
-            throw new StartException(
-                $"Another run{process} uses the data in {path}. "
-                + "Stop it, or choose another folder with --DataRoot=FOLDER.");
+            return null;
         }
     }
 
     /// <summary>EWOULDBLOCK of Linux and of macOS, ERROR_SHARING_VIOLATION of Windows.</summary>
     private static bool IsSharingViolation(IOException failure) =>
         failure.HResult is 11 or 35 or unchecked((int)0x80070020);
+
+    /// <summary>
+    /// Without FD_CLOEXEC the orchestrator and the services have the file open too, and flock(2) holds until the last
+    /// of them has ended: a start right after a kill waits for brokers that still write.
+    /// </summary>
+    private static void LetChildrenInherit(FileStream file)
+    {
+        const int setFlags = 2;
+        if (OperatingSystem.IsLinux() && FileControl((int)file.SafeFileHandle.DangerousGetHandle(), setFlags, 0) != 0)
+        {
+            throw new IOException($"fcntl failed with error {Marshal.GetLastPInvokeError()}.");
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int FileControl(int file, int command, int argument);
 }

@@ -1,3 +1,4 @@
+using System.Net.NetworkInformation;
 using Broker.AppHost.Resources;
 using Broker.Client;
 using Microsoft.Extensions.Configuration;
@@ -10,12 +11,14 @@ namespace Broker.AppHost;
 /// <c>Subscriber:Subjects</c>.
 /// </summary>
 /// <param name="IsPublishing">The system is written down for somewhere else; nothing is started here.</param>
+/// <param name="HasDashboard">Somebody looks on: the dashboard runs, and addresses are printed.</param>
 /// <param name="DataRoot">Where everything keeps its data, each in a folder of its own.</param>
 /// <param name="UseContainers">
 /// Redis, Postgres and Prometheus run in containers; always so in what is published.
 /// </param>
 /// <param name="Subjects">What the subscriber listens to.</param>
-internal sealed record Settings(bool IsPublishing, string DataRoot, bool UseContainers, string Subjects)
+internal sealed record Settings(
+    bool IsPublishing, bool HasDashboard, string DataRoot, bool UseContainers, string Subjects)
 {
     private const string Usage = """
         Settings: --DataRoot=FOLDER, --Servers=auto|containers|programs, --Subscriber:Subjects=SUBJECT (see ./run --help).
@@ -63,7 +66,7 @@ internal sealed record Settings(bool IsPublishing, string DataRoot, bool UseCont
     }
 
     /// <summary>Takes the data folder for this run, too.</summary>
-    public static Settings Read(IDistributedApplicationBuilder builder)
+    public static async Task<Settings> ReadAsync(IDistributedApplicationBuilder builder)
     {
         SetDefaults(builder.Configuration);
         var subjects = builder.Configuration["Subscriber:Subjects"] ?? ">";
@@ -75,17 +78,44 @@ internal sealed record Settings(bool IsPublishing, string DataRoot, bool UseCont
 
         if (builder.ExecutionContext.IsPublishMode)
         {
-            return new Settings(IsPublishing: true, DataRoot: "", UseContainers: true, subjects);
+            return new Settings(IsPublishing: true, HasDashboard: false, DataRoot: "", UseContainers: true, subjects);
+        }
+
+        // Tests run without the dashboard, and are known by this.
+        var hasDashboard = builder.Configuration["DcpPublisher:RandomizePorts"] != "true";
+        if (hasDashboard)
+        {
+            CheckDashboardPorts(builder.Configuration["ASPNETCORE_URLS"]!);
         }
 
         var useContainers = ContainerRuntime.IsWanted(builder.Configuration);
-        var folder = DataFolder.Open(builder.Configuration["DataRoot"]);
+        var folder = await DataFolder.OpenAsync(builder.Configuration["DataRoot"]);
         builder.Services.AddHostedService(_ => folder);
-        return new Settings(IsPublishing: false, folder.FullName, useContainers, subjects);
+        return new Settings(IsPublishing: false, hasDashboard, folder.FullName, useContainers, subjects);
     }
 
     /// <summary>Where a server keeps what is its own.</summary>
     public string Folder(string name) => Path.Combine(DataRoot, name);
+
+    /// <summary>
+    /// On a port that is taken the dashboard would fail, unseen, and its address would lead to somebody else.
+    /// </summary>
+    private static void CheckDashboardPorts(string addresses)
+    {
+        foreach (var address in addresses.Split(';'))
+        {
+            var port = Uri.TryCreate(address, UriKind.Absolute, out var url) ? url.Port : throw new StartException(
+                $"ASPNETCORE_URLS is '{address}'; it must be an address such as http://localhost:0.",
+                StartException.WrongSetting);
+            var listeners = IPGlobalProperties.GetIPGlobalProperties().GetActiveTcpListeners();
+            if (port != 0 && listeners.Any(listener => listener.Port == port))
+            {
+                throw new StartException(
+                    $"The dashboard's port {port} is taken by another program. Stop that, or start with "
+                    + "ASPNETCORE_URLS=http://localhost:0 and no launch profile, as ./run does: then a free port is taken.");
+            }
+        }
+    }
 
     /// <summary>
     /// They stand here and not in appsettings.json, which is found only when AppHost/ is the working directory. What a

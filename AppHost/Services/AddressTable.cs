@@ -10,6 +10,11 @@ internal static class AddressTable
     /// <summary>Prints the table when every part that has a health check is healthy.</summary>
     public static void PrintAddressesWhenHealthy(this IDistributedApplicationBuilder builder, Settings settings)
     {
+        if (!settings.HasDashboard)
+        {
+            return;
+        }
+
         var parts = builder.Resources.Where(one => one.Annotations.OfType<HealthCheckAnnotation>().Any()).ToList();
         var waiting = parts.Select(one => one.Name).ToHashSet();
         builder.Eventing.Subscribe<ResourceReadyEvent>((ready, _) =>

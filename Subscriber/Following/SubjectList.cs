@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Data.Common;
 using Broker.Client;
+using Broker.ServiceDefaults;
 using Subscriber.Inbox;
 
 namespace Subscriber.Following;
@@ -26,7 +27,7 @@ internal sealed class SubjectList
         {
             if (!TopicFilter.TryParse(subject, out _, out var reason))
             {
-                throw new InvalidOperationException($"The setting Subscriber:Subjects holds '{subject}'. {reason}");
+                throw new StartupException($"The setting Subscriber:Subjects holds '{subject}'. {reason}");
             }
         }
 

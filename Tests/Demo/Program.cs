@@ -5,7 +5,8 @@ using Broker.Tests.Demo;
 var data = new Option<DirectoryInfo>("--data")
 {
     Description = "Where the system keeps its data. It is used again, not emptied.",
-    DefaultValueFactory = _ => new DirectoryInfo(Path.GetFullPath(".data/demo")),
+    DefaultValueFactory = _ => new DirectoryInfo(Path.GetFullPath("broker-aspire-demo", Environment.GetFolderPath(
+        Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify))),
 };
 var limit = Number("--limit", "Publish only so many records. 0: all.", 0);
 // Slow enough that each victim is back before the next one falls, and all of them fall in mid-stream.

@@ -4,6 +4,8 @@ using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Aspire.Hosting.Testing;
 using Broker.Client;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace Broker.Tests.Demo;
 
@@ -49,8 +51,7 @@ public sealed class RunningSystem : ISystem, IAsyncDisposable
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(StepTimeout);
-        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.AppHost>(
-            [$"--DataRoot={dataRoot}"], timeout.Token);
+        var builder = await DescribeAsync(dataRoot, timeout.Token);
         foreach (var broker in builder.Resources.OfType<ProjectResource>().Where(one => Brokers.Contains(one.Name)))
         {
             foreach (var (name, value) in brokerSettings ?? new Dictionary<string, string>())
@@ -67,11 +68,30 @@ public sealed class RunningSystem : ISystem, IAsyncDisposable
                 app.ResourceNotifications.WaitForResourceHealthyAsync(resource, timeout.Token)));
             return new RunningSystem(app);
         }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            var states = string.Join(", ", Resources.Select(name => $"{name} {StateOf(app, name)}"));
+            await app.DisposeAsync();
+            throw new TimeoutException($"After {StepTimeout} not everything is healthy: {states}.");
+        }
         catch
         {
             await app.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>The system as AppHost describes it, over a data folder; on free ports, without the dashboard.</summary>
+    public static async Task<IDistributedApplicationTestingBuilder> DescribeAsync(
+        string dataRoot, CancellationToken cancellationToken)
+    {
+        // Servers as programs, since they are killed by their process ids.
+        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.AppHost>(
+            [$"--DataRoot={dataRoot}", "--Servers=programs"], cancellationToken);
+
+        // They would carry the logs of all services, and a stack trace of each health check that fails at the start.
+        builder.Services.AddLogging(logging => logging.ClearProviders());
+        return builder;
     }
 
     public Uri Endpoint(string resource, string endpoint) => _app.GetEndpoint(resource, endpoint);
@@ -127,6 +147,11 @@ public sealed class RunningSystem : ISystem, IAsyncDisposable
         await _app.StopAsync();
         await _app.DisposeAsync();
     }
+
+    private static string StateOf(DistributedApplication app, string resource) =>
+        app.ResourceNotifications.TryGetCurrentState(resource, out var current)
+            ? $"{current.Snapshot.State?.Text} {current.Snapshot.HealthStatus}".Trim()
+            : "unknown";
 
     private Task<string> WaitForEndAsync(string resource, CancellationToken cancellationToken) =>
         _app.ResourceNotifications.WaitForResourceAsync(resource, KnownResourceStates.TerminalStates, cancellationToken)

@@ -1,0 +1,72 @@
+using Aspire.Hosting.ApplicationModel;
+using Broker.Tests.Demo;
+using Xunit;
+
+namespace Broker.Tests.EndToEnd;
+
+/// <summary>The buttons on the dashboard that hurt a process.</summary>
+[Collection(BrokerSystemCollection.Name)]
+public sealed class FaultCommandTests(BrokerSystem fixture)
+{
+    private readonly RunningSystem _system = fixture.System;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    /// <summary>And not a wrapper around it, which would leave it alive.</summary>
+    [Theory]
+    [InlineData("broker-1", "Broker")]
+    [InlineData("publisher", "Publisher")]
+    [InlineData("subscriber", "Subscriber")]
+    [InlineData("cache", "redis-server")]
+    [InlineData("postgres", "postgres")]
+    [InlineData("prometheus", "prometheus")]
+    public void The_process_of_a_resource_is_the_server_itself(string resource, string program)
+    {
+        var command = RunningProcess.CommandLineOf(_system.ProcessIdOf(resource)).Split(' ')[0];
+        Assert.Equal(program, Path.GetFileName(command));
+    }
+
+    [Fact]
+    public async Task Kill_ends_a_broker_at_once_and_start_brings_it_back()
+    {
+        var first = _system.ProcessIdOf("broker-3");
+        await ExecuteAsync("broker-3", "kill");
+        await _system.App.ResourceNotifications.WaitForResourceAsync(
+            "broker-3", KnownResourceStates.TerminalStates, Cancel);
+        Assert.False(Directory.Exists($"/proc/{first}"));
+
+        var dead = await _system.App.ResourceCommands.ExecuteCommandAsync("broker-3", "kill", Cancel);
+        Assert.False(dead.Success);
+
+        await _system.StartResourceAsync("broker-3", Cancel);
+        Assert.NotEqual(first, _system.ProcessIdOf("broker-3"));
+    }
+
+    [Fact]
+    public async Task A_paused_broker_stands_still_until_it_is_resumed_and_the_others_go_on()
+    {
+        await ExecuteAsync("broker-2", "pause");
+        try
+        {
+            Assert.Equal("T", StateOf("broker-2"));
+            await _system.Client.PublishAsync("e2e.paused", new() { Value = "x"u8.ToArray() }, Cancel);
+        }
+        finally
+        {
+            await ExecuteAsync("broker-2", "resume");
+        }
+
+        Assert.NotEqual("T", StateOf("broker-2"));
+        await ExecuteAsync("broker-2", "probe");
+    }
+
+    private async Task ExecuteAsync(string resource, string command)
+    {
+        var result = await _system.App.ResourceCommands.ExecuteCommandAsync(resource, command, Cancel);
+        Assert.True(result.Success, $"{command}: {result.Message}");
+    }
+
+    /// <summary>"State:  T (stopped)" is T.</summary>
+    private string StateOf(string resource) => File.ReadLines($"/proc/{_system.ProcessIdOf(resource)}/status")
+        .First(line => line.StartsWith("State:", StringComparison.Ordinal)).Split('\t', '(')[1].Trim();
+}
