@@ -12,8 +12,6 @@ public sealed class TidyTests
     private static readonly Dictionary<(string Path, string Rule), string> Allowed = new()
     {
         [("ServiceDefaults/StartupFailure.cs", "console")] = "the process ends there; no logger exists any more",
-        [("Protos/Grpc/Client/Internal/HttpCallInvoker.cs", "result")] =
-        "gRPC's own BlockingUnaryCall promises to block",
     };
 
     private static readonly HashSet<(string Path, string Rule)> Nothing = [];
