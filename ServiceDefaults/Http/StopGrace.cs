@@ -11,10 +11,10 @@ namespace Broker.ServiceDefaults.Http;
 /// </summary>
 public static class StopGrace
 {
-    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1.5);
 
     /// <summary>
-    /// Cuts connections that are still open a second after the service was told to stop. For endpoints that are added
+    /// Cuts connections that are still open a moment after the service was told to stop. For endpoints that are added
     /// to Kestrel after this.
     /// </summary>
     public static IServiceCollection AddStopGrace(this IServiceCollection services) =>

@@ -53,6 +53,7 @@ internal sealed class BrokerProcesses : IAsyncDisposable
     public BrokerClient Connect() => new(new BrokerClientOptions
     {
         Addresses = [.. _channels.Select(channel => new Uri($"http://{channel.Target}"))],
+        PublishTimeout = TimeSpan.FromMinutes(3),
     });
 
     /// <summary>Ends a node as after SIGTERM.</summary>
