@@ -78,7 +78,7 @@ internal static class EventStream
             {
                 if (!next.IsCompleted && await HasToWaitAsync(next, context, time))
                 {
-                    await context.Response.WriteAsync(":\n\n", ending.Token);
+                    await context.Response.WriteAsync(":\n\n", context.RequestAborted);
                     continue;
                 }
 
@@ -88,7 +88,7 @@ internal static class EventStream
                 }
 
                 Start(context.Response);
-                await WriteEventAsync(context.Response, messages.Current, ending.Token);
+                await WriteEventAsync(context.Response, messages.Current, context.RequestAborted);
                 next = messages.MoveNextAsync().AsTask();
             }
         }
@@ -100,7 +100,8 @@ internal static class EventStream
         }
     }
 
-    // JSON has no line breaks here, so that one message is one line of data.
+    // JSON has no line breaks here, so that one message is one line of data. An event is written whole, also while the
+    // subscriber stops: what comes after half of one would be taken for the rest of it.
     private static async Task WriteEventAsync(
         HttpResponse response, InboxMessage message, CancellationToken cancellationToken)
     {

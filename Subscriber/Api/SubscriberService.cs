@@ -26,7 +26,7 @@ internal sealed class SubscriberService(InboxReader inbox, SubjectList subjects,
                 ending.Token);
             await foreach (var message in messages)
             {
-                await responseStream.WriteAsync(ToWire(message), ending.Token);
+                await responseStream.WriteAsync(ToWire(message), context.CancellationToken);
             }
         }
         catch (SubscriberException e)
