@@ -72,7 +72,7 @@ public sealed class InboxPlanTests
     [InlineData("*", "^[^.]+$")]
     [InlineData("a+b.*", @"^a\+b\.[^.]+$")]
     public void A_filter_becomes_an_anchored_expression(string filter, string expression) =>
-        Assert.Equal(expression, InboxReader.Condition.ToRegex(filter));
+        Assert.Equal(expression, InboxPages.Condition.ToRegex(filter));
 
     private static InboxPlan Plan(long position, params InboxAppend[] appends) =>
         InboxPlan.Make(appends, new Dictionary<string, long> { ["orders"] = position });
