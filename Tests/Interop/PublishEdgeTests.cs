@@ -165,6 +165,16 @@ public sealed class PublishEdgeTests(PostgresServer postgres) : IClassFixture<Po
             Record = new Record { Value = ByteString.CopyFromUtf8("b") },
         };
         await stream.RequestStream.WriteAsync(new PublishStreamRequest { Correlation = 7, Message = request }, Test);
+        var answers = new List<PublishStreamResponse>();
+        var reading = Task.Run(
+            async () =>
+            {
+                while (await stream.ResponseStream.MoveNext(Test))
+                {
+                    answers.Add(stream.ResponseStream.Current);
+                }
+            },
+            Test);
         using var slow = new HttpRequestMessage(HttpMethod.Post, "/publish/orders") { Content = new StalledContent() };
         var stalled = publisher.Http.SendAsync(slow, Test);
         await Eventually.HoldsAsync(async () => await publisher.CountAsync("true") == 2, () => "both are stored");
@@ -173,10 +183,9 @@ public sealed class PublishEdgeTests(PostgresServer postgres) : IClassFixture<Po
         await publisher.StopAsync();
         Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5), $"It took {watch.Elapsed} to stop.");
         Assert.Equal(HttpStatusCode.Accepted, (await posting).StatusCode);
-        Assert.True(await stream.ResponseStream.MoveNext(Test));
-        var answer = stream.ResponseStream.Current;
+        var ended = await Assert.ThrowsAsync<RpcException>(() => reading);
+        var answer = Assert.Single(answers);
         Assert.Equal((7UL, 0U, false), (answer.Correlation, answer.Status, answer.Response.Committed));
-        var ended = await Assert.ThrowsAsync<RpcException>(() => stream.ResponseStream.MoveNext(Test));
         Assert.Equal((StatusCode.Unavailable, true), (
             ended.StatusCode, ended.Status.Detail.Contains("stops", StringComparison.Ordinal)));
         await ((Task)stalled).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
