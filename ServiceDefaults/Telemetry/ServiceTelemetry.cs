@@ -83,7 +83,9 @@ internal static class ServiceTelemetry
         configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = defaults });
     }
 
-    /// <summary>To Prometheus a name that ends in "count" is part of a histogram, and promtool refuses any other.</summary>
+    /// <summary>
+    /// To Prometheus a name that ends in "count" is part of a histogram, and promtool refuses any other.
+    /// </summary>
     private static MetricStreamConfiguration? NameForPrometheus(Instrument instrument) =>
         instrument.Name.EndsWith(CountSuffix, StringComparison.Ordinal)
             ? new MetricStreamConfiguration { Name = instrument.Name[..^CountSuffix.Length] + ".number" }

@@ -62,7 +62,7 @@ public sealed class InboxSpanTests
     private static List<InboxQueue.Item> Items(params ActivityContext?[] contexts)
     {
         var records = contexts.Select(context => new InboxRecord(
-            0, default, default, context is { } traced ? TraceHeader.Add(ReadOnlyMemory<byte>.Empty, traced) : default));
+            0, default, default, context is { } own ? TraceHeader.Add(ReadOnlyMemory<byte>.Empty, own) : default));
         var run = new MessageRun(100, records.ToArray(), MessageSource.Live);
         return [new InboxQueue.Item(new InboxAppend(new TopicProgress("orders", 100), 100, run), null)];
     }
