@@ -16,6 +16,7 @@ internal static class PublisherServices
         builder.AddNpgsqlDataSource("outbox");
         services.AddSingleton<IBrokerPublisher, BrokerPublisher>();
         services.AddOutbox();
+        services.AddHealthChecks().AddCheck<OutboxWriter>("outbox");
     }
 
     /// <summary>All but the two outer worlds, Postgres and the brokers.</summary>

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Broker.ServiceDefaults;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Npgsql;
 using Publisher.Outbox;
 
@@ -7,7 +8,7 @@ namespace Publisher.Sending;
 
 /// <summary>
 /// The one loop that writes the outbox: it stores all that waits in one insert, and while that runs the next one
-/// gathers. It alone gives out sequences.
+/// gathers. It alone gives out sequences. Until it has the tables of the outbox the service is not healthy.
 /// </summary>
 internal sealed class OutboxWriter(
     PublishIntake intake,
@@ -18,9 +19,10 @@ internal sealed class OutboxWriter(
     PublisherMetrics metrics,
     PublisherOptions options,
     TimeProvider time,
-    ILogger<OutboxWriter> logger) : BackgroundService
+    ILogger<OutboxWriter> logger) : BackgroundService, IHealthCheck
 {
     private long _registered;
+    private volatile bool _hasTables;
 
     private enum Insert
     {
@@ -31,9 +33,16 @@ internal sealed class OutboxWriter(
         KeyIsThere,
     }
 
+    public Task<HealthCheckResult> CheckHealthAsync(
+        HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(_hasTables
+            ? HealthCheckResult.Healthy()
+            : HealthCheckResult.Unhealthy("The outbox's tables were not created yet: Postgres is awaited."));
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         await PrepareAsync(stoppingToken);
+        _hasTables = true;
         logger.OutboxReady(book.ProducerId);
         while (await intake.WaitAsync(stoppingToken))
         {
