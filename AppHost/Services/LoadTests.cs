@@ -18,9 +18,10 @@ internal static class LoadTests
             return;
         }
 
+        var folder = Path.Combine(builder.AppHostDirectory, "..", "Tests", "k6");
         foreach (var script in Scripts)
         {
-            builder.AddExecutable($"k6-{script}", program, "../Tests/k6", "run", $"{script}.js")
+            builder.AddExecutable($"k6-{script}", program, folder, "run", $"{script}.js")
                 .WithEnvironment("PUBLISHER_HTTP", publisher.GetEndpoint("http"))
                 .WithEnvironment("PUBLISHER_GRPC", HostAndPort(publisher))
                 .WithEnvironment("SUBSCRIBER_HTTP", subscriber.GetEndpoint("http"))

@@ -73,7 +73,7 @@ export function publishOverHttp(run, value = newValue(), topic = topicOf(run)) {
     timeout: callTimeout,
   });
   const accepted = response.status === 200 || response.status === 202;
-  const refused = response.status === 429 || response.status === 503;
+  const refused = [429, 503, 504].includes(response.status);
   return judge('HTTP publish', accepted, refused, `${response.status} ${response.body}`)
     ? Number(response.json('offset') ?? -1)
     : null;

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Aspire.Hosting.ApplicationModel;
+using Aspire.Hosting.Testing;
 using Broker.Tests.Demo;
 using Npgsql;
 using Xunit;
@@ -67,6 +69,35 @@ public sealed class RunningPartsTests(BrokerSystem fixture, PublishedSystem publ
         Assert.All(calls, call => Assert.True(
             seen.GetProperty("checks").GetProperty($"{call} is answered").GetProperty("passes").GetInt32() > 0, call));
         Assert.Equal(script is "smoke" or "soak", seen.GetProperty("calls").GetProperty("stream").GetInt32() > 0);
+    }
+
+    [Fact]
+    public async Task Where_k6_is_installed_its_scripts_are_resources_that_wait_for_their_start()
+    {
+        var folder = Directory.CreateTempSubdirectory("broker-k6-");
+        var path = Environment.GetEnvironmentVariable("PATH");
+        await File.WriteAllTextAsync(Path.Combine(folder.FullName, "k6"), "#!/bin/sh\n", Cancellation);
+        try
+        {
+            Environment.SetEnvironmentVariable("PATH", $"{folder.FullName}{Path.PathSeparator}{path}");
+            await using var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.AppHost>(
+                [$"--DataRoot={Path.Combine(folder.FullName, "data")}"], Cancellation);
+            var tests = builder.Resources.OfType<ExecutableResource>()
+                .Where(resource => resource.Name.StartsWith("k6-", StringComparison.Ordinal)).ToList();
+
+            Assert.Equal((string[])["k6-smoke", "k6-load", "k6-stress", "k6-soak"], tests.Select(one => one.Name));
+            Assert.All(tests, one =>
+            {
+                Assert.Single(one.Annotations.OfType<ExplicitStartupAnnotation>());
+                Assert.Equal(Path.Combine(folder.FullName, "k6"), one.Command);
+                Assert.True(File.Exists(Path.Combine(one.WorkingDirectory, one.Name["k6-".Length..] + ".js")));
+            });
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("PATH", path);
+            folder.Delete(recursive: true);
+        }
     }
 
     private static async Task<List<string>> DatabasesAsync(string connectionString, string[] names)
