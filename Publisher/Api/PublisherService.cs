@@ -10,8 +10,9 @@ internal sealed class PublisherService(
     PublishIntake intake, OutboxMessages outbox, TimeProvider time, IHostApplicationLifetime lifetime)
     : Protocol.V1.Publisher.PublisherBase
 {
-    // An answer leaves so long before the caller's deadline that it arrives: who hears nothing sends again.
-    private static readonly TimeSpan DeadlineMargin = TimeSpan.FromMilliseconds(100);
+    // An answer leaves so long before the caller's deadline that it arrives: who hears nothing sends again. A quarter
+    // of the time that is left, and no more than this.
+    private static readonly TimeSpan DeadlineMargin = TimeSpan.FromSeconds(1);
 
     public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
     {
@@ -120,7 +121,8 @@ internal sealed class PublisherService(
             return null;
         }
 
-        var left = context.Deadline - time.GetUtcNow().UtcDateTime - DeadlineMargin;
-        return left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        var left = context.Deadline - time.GetUtcNow().UtcDateTime;
+        var margin = left / 4 < DeadlineMargin ? left / 4 : DeadlineMargin;
+        return left > margin ? left - margin : TimeSpan.Zero;
     }
 }

@@ -210,8 +210,8 @@ public sealed class BrokerEdgeTests
         }
     }
 
-    // A busy machine makes elections and replicas that lag: the contract says to come again. It never says to come again
-    // for NOT_FOUND and OUT_OF_RANGE, which are what this is about.
+    // A busy machine makes elections and replicas that lag: the contract says to come again. It never says so for
+    // NOT_FOUND and OUT_OF_RANGE, which are what this is about.
     private static async Task<T> RetryAsync<T>(Func<Task<T>> call)
     {
         while (true)
