@@ -88,7 +88,7 @@ internal sealed record Settings(
             CheckDashboardPorts(builder.Configuration["ASPNETCORE_URLS"]!);
         }
 
-        var useContainers = ContainerRuntime.IsWanted(builder.Configuration);
+        var useContainers = await ContainerRuntime.IsWantedAsync(builder.Configuration);
         var folder = await DataFolder.OpenAsync(builder.Configuration["DataRoot"]);
         builder.Services.AddHostedService(_ => folder);
         return new Settings(IsPublishing: false, hasDashboard, folder.FullName, useContainers, subjects);

@@ -85,9 +85,12 @@ servers_are_programs() {
         programs) return 0 ;;
         containers) return 1 ;;
     esac
-    local client
+    local client version
     for client in ${ASPIRE_CONTAINER_RUNTIME:-docker podman}; do
-        timeout 10 "$client" info >/dev/null 2>&1 && return 1
+        timeout 10 "$client" info >/dev/null 2>&1 || continue
+        # Aspire takes no older Docker than 25; Debian 12 has 20.
+        version=$("$client" version --format '{{.Client.Version}}' 2>/dev/null || echo 0)
+        [[ $client == docker ]] && ((${version%%.*} < 25)) || return 1
     done
     return 0
 }

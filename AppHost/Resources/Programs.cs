@@ -8,7 +8,7 @@ internal static class Programs
     public static string Find(string name, string package) =>
         Folders().Select(folder => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
         ?? throw new StartException(
-            $"No container runtime is used, and the program '{name}' is not installed. "
+            $"No container runtime can be used, and the program '{name}' is not installed. "
             + $"On Debian and Ubuntu: apt-get install {package}");
 
     /// <summary>Runs it to its end. Throws with the program's output when it fails.</summary>

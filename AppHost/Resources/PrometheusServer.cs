@@ -26,61 +26,65 @@ internal static class PrometheusServer
             return;
         }
 
-        var configuration = Path.Combine(settings.Folder(name), "config");
-        if (settings.UseContainers)
+        var folder = Path.Combine(settings.Folder(name), "config");
+        if (!settings.UseContainers)
         {
-            var container = builder.AddContainer(name, Image, Tag)
-                .WithBindMount(configuration, "/etc/prometheus")
-                .WithArgs("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus")
-                .WithHttpEndpoint(targetPort: 9090, name: "http");
-
-            // A volume and no folder: Prometheus runs there as a user that does not own our folders.
-            container.WithVolume(VolumeNameGenerator.Generate(container, "data"), "/prometheus");
-
-            // The references make the services reachable from a container.
-            foreach (var service in services)
-            {
-                container.WithReference(service.GetEndpoint("http"));
-            }
-
-            Configure(container);
+            var program = Programs.Find("prometheus", package: "prometheus");
+            Configure(builder.AddExecutable(name, program, settings.Folder(name)))
+                .WithHttpEndpoint(name: "http", isProxied: false)
+                .WithHttpHealthCheck("/-/healthy")
+                .WithFaultCommands()
+                .WithArgs($"--config.file={folder}/prometheus.yml", "--storage.tsdb.path=data")
+                .WithArgs(context =>
+                {
+                    var http = ((IResourceWithEndpoints)context.Resource).GetEndpoint("http");
+                    context.Args.Add(ReferenceExpression.Create(
+                        $"--web.listen-address=localhost:{http.Property(EndpointProperty.TargetPort)}"));
+                })
+                .OnBeforeResourceStarted((resource, _, token) => WriteTargetsAsync(folder, services, resource, token));
             return;
         }
 
-        var program = Programs.Find("prometheus", package: "prometheus");
-        Configure(builder.AddExecutable(name, program, settings.Folder(name))
-            .WithHttpEndpoint(name: "http", isProxied: false)
-            .WithFaultCommands()
-            .WithArgs($"--config.file={configuration}/prometheus.yml", "--storage.tsdb.path=data")
-            .WithArgs(context =>
-            {
-                var http = ((IResourceWithEndpoints)context.Resource).GetEndpoint("http");
-                context.Args.Add(ReferenceExpression.Create(
-                    $"--web.listen-address=localhost:{http.Property(EndpointProperty.TargetPort)}"));
-            }));
+        var container = Configure(builder.AddContainer(name, Image, Tag))
+            .WithBindMount(folder, "/etc/prometheus")
+            .WithArgs("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus")
+            .WithHttpEndpoint(targetPort: 9090, name: "http")
+            .WithHttpHealthCheck("/-/healthy");
 
-        void Configure<T>(IResourceBuilder<T> prometheus)
-            where T : IResourceWithEndpoints => prometheus
+        // A volume and no folder: Prometheus runs there as a user that does not own our folders.
+        container.WithVolume(VolumeNameGenerator.Generate(container, "data"), "/prometheus");
+
+        // The references make the services reachable from a container, at addresses that are known when all has been
+        // started. Prometheus looks at the file again and again.
+        foreach (var service in services)
+        {
+            container.WithReference(service.GetEndpoint("http"));
+        }
+
+        builder.Eventing.Subscribe<AfterResourcesCreatedEvent>(
+            (_, token) => WriteTargetsAsync(folder, services, container.Resource, token));
+
+        IResourceBuilder<T> Configure<T>(IResourceBuilder<T> prometheus)
+            where T : IResource => prometheus
             .WithIconName("TopSpeed")
-            .WithHttpHealthCheck("/-/healthy")
-            .OnBeforeResourceStarted((resource, _, token) => WriteConfigurationAsync(
-                Path.Combine(sources, "prometheus.yml"), configuration, services, resource, token));
+            .OnBeforeResourceStarted((_, _, _) =>
+            {
+                Directory.CreateDirectory(folder);
+                File.Copy(
+                    Path.Combine(sources, "prometheus.yml"), Path.Combine(folder, "prometheus.yml"), overwrite: true);
+                return Task.CompletedTask;
+            });
     }
 
     /// <summary>
-    /// Writes the folder that Prometheus reads: its configuration, and the addresses of the services. These are as the
-    /// reader sees them: from inside a container the host has another name.
+    /// Writes the addresses of the services as the reader sees them: from inside a container the host has another name.
     /// </summary>
-    private static async Task WriteConfigurationAsync(
-        string configuration,
+    private static async Task WriteTargetsAsync(
         string folder,
         IReadOnlyList<IResourceBuilder<ProjectResource>> services,
         IResource reader,
         CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(folder);
-        File.Copy(configuration, Path.Combine(folder, "prometheus.yml"), overwrite: true);
-
         // [{"targets":["localhost:20001"],"labels":{"instance":"broker-1"}}]
         var groups = new List<object>();
         foreach (var service in services)
