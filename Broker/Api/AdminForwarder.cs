@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Broker.Cluster;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Transport;
 using Grpc.Core;
 using Grpc.Net.Client;
 
@@ -42,7 +43,7 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
     private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.GetOrAdd(
         leader,
         id => new Lazy<GrpcChannel>(() =>
-            GrpcChannel.ForAddress(node.Options.Nodes.First(known => known.Node == id).Address))).Value);
+            PeerChannel.Open(node.Options.Nodes.First(known => known.Node == id).Address))).Value);
 
     public void Dispose()
     {

@@ -27,7 +27,7 @@ internal static class BrokerHost
     /// <summary>The whole node, ready to run; the benchmarks put an endpoint of their own beside it.</summary>
     internal static WebApplication Build(string[] args)
     {
-        var builder = WebApplication.CreateBuilder(args);
+        var builder = ServiceBuilder.Create(args);
         // A publish is traced when its sender wants it: a trace of each would cost more than the publish.
         builder.AddServiceDefaults(beginsTraces: false);
         builder.Services.AddStopGrace();

@@ -33,10 +33,15 @@ internal sealed class BrokerService(
         {
             while (await requestStream.MoveNext(ended.Token))
             {
-                var request = requestStream.Current;
-                await answers.ReserveAsync(ended.Token);
-                router.Route(
-                    request.Correlation, request.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+                var publishes = requestStream.Current.Publishes;
+                CheckCount(publishes.Count);
+                for (var i = 0; i < publishes.Count; i++)
+                {
+                    var next = publishes[i];
+                    await answers.ReserveAsync(ended.Token);
+                    router.Route(
+                        next.Correlation, next.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+                }
             }
 
             answers.NoMoreRequests();
@@ -99,6 +104,16 @@ internal sealed class BrokerService(
         }
 
         return response;
+    }
+
+    private static void CheckCount(int publishes)
+    {
+        if (publishes is 0 or > Limits.PublishesPerMessage)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"A message of a publish stream holds 1 to {Limits.PublishesPerMessage:N0} publishes, not "
+                + $"{publishes:N0}. What came before it has been taken."));
+        }
     }
 
     /// <summary>

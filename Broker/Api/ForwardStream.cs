@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Broker.Client.Tracing;
 using Broker.Domain;
+using Broker.Protocol;
 using Broker.Protocol.Wire;
 using Broker.Transport;
 using Grpc.Core;
@@ -11,8 +12,9 @@ using WireClient = Broker.Protocol.Wire.Broker.BrokerClient;
 namespace Broker.Api;
 
 /// <summary>
-/// One PublishStream to another node, opened when there is something to forward. When it breaks, everything on it is
-/// answered ABORTED: the client sends it again with the same stamp.
+/// One PublishStream to another node, opened when there is something to forward. When it breaks, by whatever failure,
+/// everything on it is answered ABORTED: the client sends it again with the same stamp. When it never came about, it is
+/// answered UNAVAILABLE: nothing was stored.
 /// </summary>
 internal sealed class ForwardStream : IAsyncDisposable
 {
@@ -32,13 +34,7 @@ internal sealed class ForwardStream : IAsyncDisposable
     {
         _peer = peer;
         _logger = logger;
-        _channel = GrpcChannel.ForAddress(
-            peer.Address,
-            new GrpcChannelOptions
-            {
-                MaxReceiveMessageSize = Limits.GrpcMessageBytes,
-                MaxSendMessageSize = Limits.GrpcMessageBytes,
-            });
+        _channel = PeerChannel.Open(peer.Address, watched: true);
         using var pause = MessageSpan.LeaveTrace(); // of the publish that opens what many will use
         _running = Task.Run(RunAsync);
     }
@@ -84,6 +80,7 @@ internal sealed class ForwardStream : IAsyncDisposable
     {
         var pending = new ConcurrentDictionary<ulong, PublishCall>();
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var neverSent = false;
         try
         {
             var client = new WireClient(_channel);
@@ -95,14 +92,15 @@ internal sealed class ForwardStream : IAsyncDisposable
             await ended.CancelAsync();
             await Task.WhenAll(reading, writing);
         }
-        catch (Exception exception) when (exception is RpcException or OperationCanceledException)
+        catch (Exception exception)
         {
             ApiLog.ForwardBroke(_logger, _peer.Name, exception.Message);
+            neverSent = Sockets.NeverConnected(exception);
         }
 
         foreach (var call in pending.Values)
         {
-            call.Fail(Refusal.OutcomeUnknown(call.Group));
+            call.Fail(neverSent ? Refusal.NoLeader(call.Group) : Refusal.OutcomeUnknown(call.Group));
         }
     }
 
@@ -112,15 +110,23 @@ internal sealed class ForwardStream : IAsyncDisposable
         CancellationToken cancellationToken)
     {
         ulong correlation = 0;
+        var message = new PublishStreamRequest();
         while (await _queue.Reader.WaitToReadAsync(cancellationToken))
         {
-            while (_queue.Reader.TryRead(out var call))
+            // All that waits leaves together; one that is too large for it begins the next message.
+            long bytes = 0;
+            while (message.Publishes.Count < Limits.PublishesPerMessage
+                && _queue.Reader.TryPeek(out var call)
+                && (bytes == 0 || bytes + call.SizeBytes <= Limits.BatchBytes))
             {
-                correlation++;
-                pending[correlation] = call;
-                await writer.WriteAsync(
-                    new PublishStreamRequest { Correlation = correlation, Publish = call.Request }, cancellationToken);
+                _queue.Reader.TryRead(out _);
+                bytes += call.SizeBytes;
+                pending[++correlation] = call;
+                message.Publishes.Add(new StreamedPublish { Correlation = correlation, Publish = call.Request });
             }
+
+            await writer.WriteAsync(message, cancellationToken);
+            message.Publishes.Clear();
         }
     }
 
@@ -131,9 +137,13 @@ internal sealed class ForwardStream : IAsyncDisposable
     {
         while (await reader.MoveNext(ended.Token))
         {
-            if (pending.TryRemove(reader.Current.Correlation, out var call))
+            var results = reader.Current.Results;
+            for (var i = 0; i < results.Count; i++)
             {
-                call.Forwarded(reader.Current);
+                if (pending.TryRemove(results[i].Correlation, out var call))
+                {
+                    call.Forwarded(results[i]);
+                }
             }
         }
     }

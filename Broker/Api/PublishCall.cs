@@ -11,7 +11,7 @@ namespace Broker.Api;
 /// </summary>
 internal interface IPublishSink
 {
-    void Answered(PublishStreamResponse response);
+    void Answered(PublishResult response);
 }
 
 /// <summary>
@@ -87,7 +87,7 @@ internal sealed class PublishCall : Proposal
     public override void Fail(BrokerException refusal)
     {
         _metrics.Refused(refusal.Code);
-        _sink.Answered(new PublishStreamResponse
+        _sink.Answered(new PublishResult
         {
             Correlation = Correlation,
             Status = (uint)StatusMap.ToStatusCode(refusal.Code),
@@ -98,14 +98,14 @@ internal sealed class PublishCall : Proposal
     }
 
     /// <summary>The leader, on another node, has answered.</summary>
-    public void Forwarded(PublishStreamResponse response)
+    public void Forwarded(PublishResult response)
     {
         response.Correlation = Correlation;
         _sink.Answered(response);
     }
 
     private void Answer(PublishResponse response) =>
-        _sink.Answered(new PublishStreamResponse { Correlation = Correlation, Response = response });
+        _sink.Answered(new PublishResult { Correlation = Correlation, Response = response });
 
     private BrokerException Describe(in CommandResult result) => result.Code switch
     {

@@ -33,7 +33,7 @@ internal sealed class PublishRouter(
         catch (BrokerException refusal)
         {
             metrics.Refused(refusal.Code);
-            sink.Answered(new PublishStreamResponse
+            sink.Answered(new PublishResult
             {
                 Correlation = correlation,
                 Status = (uint)StatusMap.ToStatusCode(refusal.Code),

@@ -175,6 +175,11 @@ public static class Limits
     /// </summary>
     public const int PublishesInFlightPerStream = 1_024;
 
+    /// <summary>
+    /// Publishes, or their answers, in one message of a PublishStream: as many as may be under way on the stream.
+    /// </summary>
+    public const int PublishesPerMessage = PublishesInFlightPerStream;
+
     /// <summary>Messages that wait for one peer's stream; beyond it they are dropped, and Raft sends again.</summary>
     public const int MessagesPerPeerQueue = 4_096;
 

@@ -9,6 +9,14 @@ public interface IPeerSender
     void Send(NodeId to, PeerMessage message);
 
     /// <summary>
+    /// All groups were pumped: heartbeats that waited for those of other groups leave. Nothing to do for who sends each
+    /// at once.
+    /// </summary>
+    void Flush()
+    {
+    }
+
+    /// <summary>
     /// Gives a follower the snapshot that the message (of kind InstallSnapshot) names, beside the stream of messages.
     /// done is called once, from any thread: true when the follower has it durably in use. The data must not change
     /// before.

@@ -16,8 +16,8 @@ internal sealed class PeerLink(
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// A stream that is silent for so long (four missed keep-alives) is given up: its process hangs or the network is
-    /// cut.
+    /// A stream that is silent for so long (twice the longest pause between envelopes) is given up: its process hangs
+    /// or the network is cut.
     /// </summary>
     private static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(2);
 
@@ -31,6 +31,7 @@ internal sealed class PeerLink(
     private readonly SemaphoreSlim _oneStream = new(1);
     private CancellationTokenSource? _current;
     private volatile bool _connected;
+    private volatile bool _hasSpoken;
     private long _writeBegan; // a timestamp; 0 while no write is under way
 
     public PeerEndpoint Peer => peer;
@@ -45,11 +46,10 @@ internal sealed class PeerLink(
         }
     }
 
-    public void Dispose()
-    {
-        _oneStream.Dispose();
-        _outgoing.Dispose();
-    }
+    /// <summary>The heartbeats of all groups have been said.</summary>
+    public void Flush() => _outgoing.Flush();
+
+    public void Dispose() => _oneStream.Dispose();
 
     /// <summary>
     /// Runs one open stream, after the hellos, until it breaks. A newer stream ends the older: its peer has given that
@@ -146,6 +146,7 @@ internal sealed class PeerLink(
         {
             var (envelope, bytes) = await _outgoing.TakeAsync(cancellationToken);
             Volatile.Write(ref _writeBegan, time.GetTimestamp());
+            _hasSpoken |= bytes > 0;
             await writer.WriteAsync(envelope, cancellationToken);
             Volatile.Write(ref _writeBegan, 0);
             metrics.PeerBytesSent(bytes);
@@ -157,7 +158,13 @@ internal sealed class PeerLink(
         using var timer = new PeriodicTimer(KeepAliveInterval, time);
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
-            _outgoing.Nudge();
+            // What was said since the last time keeps the stream alive as well.
+            if (!_hasSpoken)
+            {
+                _outgoing.Nudge();
+            }
+
+            _hasSpoken = false;
             if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
             {
                 TransportLog.Stalled(logger, peer.Node.Value, peer.Name);

@@ -13,7 +13,7 @@ namespace Broker.Transport;
 /// a context is confirmed by any answer that is given after the question.
 /// </para>
 /// </summary>
-internal sealed class PeerOutbox : IDisposable
+internal sealed class PeerOutbox(TimeProvider time)
 {
     /// <summary>Messages gathered into one envelope. A larger message goes alone.</summary>
     public const int EnvelopeBytes = 1024 * 1024;
@@ -22,10 +22,10 @@ internal sealed class PeerOutbox : IDisposable
     private const int HeartbeatBytes = 12;
 
     /// <summary>
-    /// How long heartbeats wait for those of other groups: nothing beside an election timeout, and enough for a
-    /// thousand groups to speak. One with a context, for which a reader waits, leaves at once and takes them along.
+    /// How long the plain answer to a heartbeat waits for company, mostly this node's own next heartbeat: idle nodes
+    /// send half as many envelopes so. Short beside the spans in which a leader counts its followers' answers.
     /// </summary>
-    private static readonly TimeSpan GatherTime = TimeSpan.FromMilliseconds(2);
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromMilliseconds(100);
 
     private readonly Lock _gate = new();
     private readonly Queue<PeerMessage> _messages = [];
@@ -35,13 +35,10 @@ internal sealed class PeerOutbox : IDisposable
     private readonly Dictionary<(uint Group, bool Answer), int> _newest = [];
 
     private readonly Channel<bool> _ready = Channel.CreateBounded<bool>(1);
-    private readonly ITimer _gather;
     private long _messageBytes;
     private bool _isReady;
-    private bool _isGathering;
-
-    public PeerOutbox(TimeProvider time) =>
-        _gather = time.CreateTimer(_ => Gathered(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    private bool _hasNews; // a heartbeat waits that is no plain answer
+    private long _firstHeartbeatAt;
 
     /// <summary>False: the message is dropped, because too much waits.</summary>
     public bool TryAdd(PeerMessage message)
@@ -65,6 +62,21 @@ internal sealed class PeerOutbox : IDisposable
             _messageBytes += size;
             Ready();
             return true;
+        }
+    }
+
+    /// <summary>
+    /// Has the heartbeats sent that wait: all groups have said theirs. One with a context, for which a reader waits,
+    /// has left already, and any message takes them along.
+    /// </summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            if (_heartbeats.Count > 0 && (_hasNews || time.GetElapsedTime(_firstHeartbeatAt) >= AnswerTime))
+            {
+                Ready();
+            }
         }
     }
 
@@ -116,8 +128,6 @@ internal sealed class PeerOutbox : IDisposable
         }
     }
 
-    public void Dispose() => _gather.Dispose();
-
     public static int SizeBytes(PeerEnvelope envelope)
     {
         var bytes = envelope.Heartbeats.Count * HeartbeatBytes;
@@ -150,6 +160,7 @@ internal sealed class PeerOutbox : IDisposable
         }
         else if (_heartbeats.Count < Limits.HeartbeatsPerPeerQueue)
         {
+            _firstHeartbeatAt = _heartbeats.Count == 0 ? time.GetTimestamp() : _firstHeartbeatAt;
             _newest[key] = _heartbeats.Count;
             _heartbeats.Add(heartbeat);
         }
@@ -162,31 +173,16 @@ internal sealed class PeerOutbox : IDisposable
         {
             Ready();
         }
-        else if (!_isReady && !_isGathering)
-        {
-            _isGathering = true;
-            _gather.Change(GatherTime, Timeout.InfiniteTimeSpan);
-        }
 
+        _hasNews |= heartbeat is not { Answer: true, Reject: false, Lost: false, LearnerSince: 0 };
         return true;
-    }
-
-    private void Gathered()
-    {
-        lock (_gate)
-        {
-            _isGathering = false;
-            if (_heartbeats.Count > 0)
-            {
-                Ready();
-            }
-        }
     }
 
     private void ClearHeartbeats()
     {
         _heartbeats.Clear();
         _newest.Clear();
+        _hasNews = false;
     }
 
     private void Ready()

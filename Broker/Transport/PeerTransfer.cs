@@ -25,6 +25,13 @@ internal static class PeerTransfer
         or StatusCode.Unknown
         or StatusCode.Cancelled;
 
+    /// <summary>
+    /// Whether a call has ended under whoever writes to it. gRPC gives its status where it knows one; what the socket
+    /// says, or that the call is complete, where it does not.
+    /// </summary>
+    public static bool IsBrokenCall(Exception failure) => failure
+        is RpcException or IOException or HttpRequestException or InvalidOperationException;
+
     /// <summary>Waits before another attempt, from 1.</summary>
     public static Task PauseAsync(int attempt, TimeProvider time, CancellationToken cancellationToken) =>
         Task.Delay(Backoff.Draw(attempt, RetryDelayMin, RetryDelayMax), time, cancellationToken);

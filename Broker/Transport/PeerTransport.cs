@@ -25,6 +25,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
     private readonly BrokerMetrics _metrics;
     private readonly ILogger _logger;
     private readonly Dictionary<NodeId, PeerLink> _links;
+    private readonly PeerLink[] _allLinks;
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _dialers = [];
     private readonly TimeProvider _time;
@@ -47,6 +48,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
         _time = time ?? TimeProvider.System;
         _links = peers.Where(peer => peer.Node != self)
             .ToDictionary(peer => peer.Node, peer => new PeerLink(self, peer, gate, metrics, logger, _time));
+        _allLinks = [.. _links.Values];
         var throttle = new TransferThrottle(Limits.TransferBytesPerSecond, _time);
         SnapshotInbox = new SnapshotInbox(_time);
         _snapshotReceiver = new SnapshotReceiver(gate, SnapshotInbox, hello => Admit(hello), logger);
@@ -77,6 +79,15 @@ public sealed partial class PeerTransport : IAsyncDisposable
         if (_links.TryGetValue(to, out var link))
         {
             link.Send(message);
+        }
+    }
+
+    /// <summary>Has the heartbeats leave that wait for those of other groups.</summary>
+    public void Flush()
+    {
+        foreach (var link in _allLinks)
+        {
+            link.Flush();
         }
     }
 
@@ -118,7 +129,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
             {
                 await DialAsync(link, cancellationToken);
             }
-            catch (Exception exception) when (exception is RpcException or TimeoutException)
+            catch (Exception exception) when (exception is TimeoutException || PeerTransfer.IsBrokenCall(exception))
             {
                 TransportLog.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
             }

@@ -179,7 +179,7 @@ internal sealed class SnapshotSender(
         {
             await writer.WriteAsync(new InstallSnapshotRequest { Offer = offer }, cancellationToken);
         }
-        catch (Exception failure) when (failure is RpcException or InvalidOperationException)
+        catch (Exception failure) when (PeerTransfer.IsBrokenCall(failure))
         {
             // As below: refused before the write has returned.
             await answer;
@@ -213,7 +213,7 @@ internal sealed class SnapshotSender(
 
             await writer.CompleteAsync();
         }
-        catch (Exception failure) when (failure is RpcException or InvalidOperationException)
+        catch (Exception failure) when (PeerTransfer.IsBrokenCall(failure))
         {
             // The call has ended under the write; its answer says why, and is the one that counts.
             await end;

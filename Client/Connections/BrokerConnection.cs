@@ -1,3 +1,4 @@
+using Broker.Protocol;
 using Broker.Protocol.V1;
 using Grpc.Net.Client;
 using Microsoft.Extensions.Logging;
@@ -37,7 +38,7 @@ internal sealed class BrokerConnection : IDisposable
         _logger = logger;
         _handler = new SocketsHttpHandler
         {
-            ConnectTimeout = options.ConnectTimeout,
+            ConnectCallback = Sockets.ConnectWithin(options.ConnectTimeout),
             KeepAlivePingDelay = PingInterval,
             KeepAlivePingTimeout = PingInterval,
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,

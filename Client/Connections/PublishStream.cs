@@ -1,5 +1,6 @@
 using Broker.Client.Publishing;
 using Broker.Client.Tracing;
+using Broker.Protocol;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
@@ -17,24 +18,35 @@ internal sealed class PublishStream
     /// <summary>Writes that one caller does in a row for others before the thread pool takes over.</summary>
     private const int WritesInline = 16;
 
+    /// <summary>Publishes in one message: what the contract allows.</summary>
+    private const int PublishesPerMessage = 1_024;
+
+    /// <summary>
+    /// Bytes of batches in one message, unless a single one is larger: a quarter of what the contract allows, as the
+    /// broker begins with a message when all of it is there.
+    /// </summary>
+    private const int BatchBytesPerMessage = 1024 * 1024;
+
     /// <summary>
     /// A publish that follows the last write so closely belongs to a stream of them; one that awaits each answer never
     /// does, since an answer takes longer.
     /// </summary>
     private static readonly TimeSpan GatherWithin = TimeSpan.FromMicroseconds(50);
 
-    private static readonly WriteOptions Buffered = new(WriteFlags.BufferHint);
-    private static readonly WriteOptions Flushed = new();
-
     private static ulong _lastCorrelation;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<ulong, PublishBatch> _awaited = [];
-    private readonly Queue<(Wire.PublishStreamRequest Request, PublishBatch Batch)> _outbox = new();
+    private readonly Queue<(Wire.StreamedPublish Publish, PublishBatch Batch)> _outbox = new();
+
+    /// <summary>The message that is written, and whose bytes it borrows. Only the one writer touches them.</summary>
+    private readonly Wire.PublishStreamRequest _message = new();
+    private readonly List<PublishBatch> _borrowed = [];
     private readonly AsyncDuplexStreamingCall<Wire.PublishStreamRequest, Wire.PublishStreamResponse> _call;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private bool _writing;
+    private bool _answering;
     private volatile bool _broken;
     private long _lastHeardAt;
     private long _lastWriteAt;
@@ -60,7 +72,7 @@ internal sealed class PublishStream
     {
         var correlation = Interlocked.Increment(ref _lastCorrelation);
         var stamp = batch.Stamp;
-        var request = new Wire.PublishStreamRequest
+        var publish = new Wire.StreamedPublish
         {
             Correlation = correlation,
             Publish = new Wire.PublishRequest
@@ -80,7 +92,7 @@ internal sealed class PublishStream
             batch.Sent(correlation, now, behindOthers);
             batch.AddReference();
             _awaited.Add(correlation, batch);
-            _outbox.Enqueue((request, batch));
+            _outbox.Enqueue((publish, batch));
             return true;
         }
     }
@@ -93,7 +105,7 @@ internal sealed class PublishStream
         bool busy;
         lock (_lock)
         {
-            if (_writing || _broken || _outbox.Count == 0)
+            if (_writing || _answering || _broken || _outbox.Count == 0)
             {
                 return;
             }
@@ -109,7 +121,7 @@ internal sealed class PublishStream
     public void Break(string failure, bool maybeStored, bool hangs)
     {
         KeyValuePair<ulong, PublishBatch>[] awaited;
-        (Wire.PublishStreamRequest Request, PublishBatch Batch)[] unwritten;
+        (Wire.StreamedPublish Publish, PublishBatch Batch)[] unwritten;
         lock (_lock)
         {
             if (_broken)
@@ -126,7 +138,7 @@ internal sealed class PublishStream
 
         Connection.Failed(hangs);
         ClientLog.StreamBroken(_logger, Connection.Address, awaited.Length, failure);
-        var unsent = unwritten.Select(static u => u.Request.Correlation).ToHashSet();
+        var unsent = unwritten.Select(static u => u.Publish.Correlation).ToHashSet();
         foreach (var (correlation, batch) in awaited)
         {
             var stored = maybeStored && !unsent.Contains(correlation);
@@ -199,30 +211,17 @@ internal sealed class PublishStream
                 await Task.Yield();
             }
 
-            while (true)
+            while (TryFill())
             {
-                (Wire.PublishStreamRequest Request, PublishBatch Batch) next;
-                bool more;
-                lock (_lock)
-                {
-                    if (!_outbox.TryDequeue(out next))
-                    {
-                        _writing = false;
-                        _lastWriteAt = _time.GetTimestamp();
-                        return;
-                    }
-
-                    more = _outbox.Count > 0;
-                }
-
                 try
                 {
-                    _call.RequestStream.WriteOptions = more ? Buffered : Flushed;
-                    await _call.RequestStream.WriteAsync(next.Request);
+                    await _call.RequestStream.WriteAsync(_message);
                 }
                 finally
                 {
-                    next.Batch.Release();
+                    _borrowed.ForEach(static batch => batch.Release());
+                    _borrowed.Clear();
+                    _message.Publishes.Clear();
                 }
 
                 if (++inline % WritesInline == 0)
@@ -234,6 +233,38 @@ internal sealed class PublishStream
         catch (Exception error)
         {
             Break(error);
+        }
+    }
+
+    /// <summary>
+    /// Puts what waits into the message; false when nothing does, and then the next publish finds no writer.
+    /// </summary>
+    private bool TryFill()
+    {
+        lock (_lock)
+        {
+            var bytes = 0;
+            while (_message.Publishes.Count < PublishesPerMessage && _outbox.TryPeek(out var next))
+            {
+                bytes += next.Batch.SizeBytes;
+                if (_message.Publishes.Count > 0 && bytes > BatchBytesPerMessage)
+                {
+                    break;
+                }
+
+                _message.Publishes.Add(next.Publish);
+                _borrowed.Add(next.Batch);
+                _outbox.Dequeue();
+            }
+
+            if (_borrowed.Count > 0)
+            {
+                return true;
+            }
+
+            _writing = false;
+            _lastWriteAt = _time.GetTimestamp();
+            return false;
         }
     }
 
@@ -264,28 +295,41 @@ internal sealed class PublishStream
             error is RpcException rpc
                 ? $"{rpc.StatusCode}: {rpc.Status.Detail}"
                 : $"{error.GetType().Name}: {error.Message}",
-            maybeStored: !NeverConnected(error),
+            maybeStored: !Sockets.NeverConnected(error),
             hangs: false);
     }
 
     private void OnResponse(Wire.PublishStreamResponse response)
     {
-        PublishBatch? batch;
         lock (_lock)
         {
             _lastHeardAt = _time.GetTimestamp();
-            _awaited.Remove(response.Correlation, out batch);
+            _answering = true;
         }
 
         Connection.Worked();
-        batch?.Producer.OnAnswer(batch, response.Correlation, response, Connection);
+        for (var i = 0; i < response.Results.Count; i++)
+        {
+            OnResult(response.Results[i]);
+        }
+
+        // What these answers let go leaves together.
+        lock (_lock)
+        {
+            _answering = false;
+        }
+
+        Flush();
     }
 
-    /// <summary>Whether no connection came about, so that surely nothing reached the broker.</summary>
-    private static bool NeverConnected(Exception error) =>
-        error is RpcException { Status.DebugException: HttpRequestException inner } && inner is
+    private void OnResult(Wire.PublishResult result)
+    {
+        PublishBatch? batch;
+        lock (_lock)
         {
-            HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError
-            or HttpRequestError.SecureConnectionError
-        };
+            _awaited.Remove(result.Correlation, out batch);
+        }
+
+        batch?.Producer.OnAnswer(batch, result.Correlation, result, Connection);
+    }
 }

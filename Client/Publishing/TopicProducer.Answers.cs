@@ -18,7 +18,7 @@ internal sealed partial class TopicProducer
     private long _failedRound;
 
     public void OnAnswer(
-        PublishBatch batch, ulong correlation, Wire.PublishStreamResponse answer, BrokerConnection from)
+        PublishBatch batch, ulong correlation, Wire.PublishResult answer, BrokerConnection from)
     {
         var work = default(PumpWork);
         lock (_lock)
@@ -90,7 +90,7 @@ internal sealed partial class TopicProducer
     }
 
     private void Refuse(
-        PublishBatch batch, Wire.PublishStreamResponse answer, BrokerConnection from, ref PumpWork work)
+        PublishBatch batch, Wire.PublishResult answer, BrokerConnection from, ref PumpWork work)
     {
         var code = (StatusCode)answer.Status;
         batch.LastError = $"{from.Address} answered {code}: {answer.Message}";
@@ -125,7 +125,7 @@ internal sealed partial class TopicProducer
         }
     }
 
-    private void LeaveUnlessItLeads(Wire.PublishStreamResponse answer, BrokerConnection from)
+    private void LeaveUnlessItLeads(Wire.PublishResult answer, BrokerConnection from)
     {
         if (answer.Leader is null)
         {

@@ -17,9 +17,8 @@ internal static class ClusterVerb
             Description = "Broker.dll to start. Default: the one built with this program.",
             DefaultValueFactory = _ => new FileInfo(Path.Combine(AppContext.BaseDirectory, "Broker.dll")),
         };
-        var rounds =
-            new Option<int>("--rounds") { Description = "Rounds; medians are told.", DefaultValueFactory = _ => 3 };
-        var secs = new Option<double>("--secs") { Description = "Seconds of each load.", DefaultValueFactory = _ => 4 };
+        var rounds = NumberOption.Rounds(3);
+        var secs = NumberOption.Seconds(4, "Seconds of each load.");
         var work = new Option<DirectoryInfo>("--work")
         {
             Description = "Where the brokers keep their data. Default: a temporary folder.",

@@ -14,11 +14,8 @@ internal static class FailoverVerb
 
     public static Command Create()
     {
-        var rounds = new Option<int>("--rounds")
-        {
-            Description = "Leaders killed with the client first on a follower, and as many with it on the leader.",
-            DefaultValueFactory = _ => 5,
-        };
+        var rounds = NumberOption.Rounds(
+            5, "Leaders killed with the client first on a follower, and as many with it on the leader.");
         var command = new Command("kill", "Kills leaders with kill -9 and measures the silence that clients see.")
         {
             rounds,

@@ -26,8 +26,7 @@ internal static class GrpcVerb
 
     public static IEnumerable<Command> Create()
     {
-        var rounds =
-            new Option<int>("--rounds") { Description = "Rounds; medians are told.", DefaultValueFactory = _ => 5 };
+        var rounds = NumberOption.Rounds(5);
         var command = new Command("grpc", "Measures gRPC over loopback beside a bare socket.") { rounds };
         command.SetAction((parsed, cancellationToken) => RunAsync(parsed.GetValue(rounds), cancellationToken));
         var server = new Command(ServerVerb, "The other end of grpc.") { Hidden = true };
@@ -96,16 +95,17 @@ internal static class GrpcVerb
         using var call = client.PublishStream(cancellationToken: cancellationToken);
         for (long i = 0; i < StreamedBytes / MessageSizeBytes; i++)
         {
+            var publish = new PublishRequest { Batch = Large };
             await call.RequestStream.WriteAsync(
-                new PublishStreamRequest { Correlation = (ulong)i, Publish = new PublishRequest { Batch = Large } },
+                new PublishStreamRequest { Publishes = { new StreamedPublish { Publish = publish } } },
                 cancellationToken);
         }
 
         await call.RequestStream.CompleteAsync();
         await call.ResponseStream.MoveNext(cancellationToken);
-        if (call.ResponseStream.Current.Correlation != (ulong)StreamedBytes)
+        if (call.ResponseStream.Current.Results[0].Correlation is var seen && seen != (ulong)StreamedBytes)
         {
-            throw new InvalidDataException($"The server saw {call.ResponseStream.Current.Correlation} bytes.");
+            throw new InvalidDataException($"The server saw {seen} bytes.");
         }
     }
 

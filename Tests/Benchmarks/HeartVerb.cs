@@ -18,8 +18,8 @@ internal static class HeartVerb
 
     private static Command Coordinator()
     {
-        var rounds = new Option<int>("--rounds") { Description = "Medians are told.", DefaultValueFactory = _ => 3 };
-        var secs = new Option<double>("--secs") { Description = "Seconds of each load.", DefaultValueFactory = _ => 4 };
+        var rounds = NumberOption.Rounds(3);
+        var secs = NumberOption.Seconds(4, "Seconds of each load.");
         var work = new Option<DirectoryInfo>("--work")
         {
             Description = "Where the nodes keep their data. Default: a temporary folder.",

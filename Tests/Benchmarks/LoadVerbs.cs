@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Text.Json;
 using Broker.Client;
+using Broker.Domain;
 
 namespace Broker.Tests.Benchmarks;
 
@@ -11,22 +13,36 @@ internal static class LoadVerbs
 {
     private static readonly TimeSpan LeaderDeadline = TimeSpan.FromSeconds(60);
 
-    private static readonly Option<string> Addresses = new("--addresses")
+    private static readonly Option<Uri[]> Addresses = new("--addresses")
     {
         Description = "Base addresses of the brokers' gRPC endpoints, comma-separated, in the order of the nodes.",
         Required = true,
+        CustomParser = ParseAddresses,
     };
 
     private static readonly Option<string> Stream = new("--stream") { Description = "The topic.", Required = true };
-    private static readonly Option<int> Size = Number("--size", 128, "Bytes of a message.");
-    private static readonly Option<int> Window = Number("--window", 1, "Unanswered publishes at a time.");
-    private static readonly Option<double> Secs = Number("--secs", 5.0, "Seconds of load.");
-    private static readonly Option<double> Start = Number("--start", 0.0, "Wall-clock second (Unix time) to begin at.");
-    private static readonly Option<double> Rate = Number("--rate", 1_000.0, "Messages a second (e2e).");
-    private static readonly Option<long> Msgs = Number("--msgs", 100_000L, "Messages to read (consume).");
-    private static readonly Option<int> Connect = Number("--connect", -1, "Index of the node to name first.");
+    private static readonly Option<int> Size =
+        NumberOption.Make("--size", 128, 0, Limits.RecordBytes, "Bytes of a message.");
+
+    private static readonly Option<int> Window =
+        NumberOption.Make("--window", 1, 1, 1_000_000, "Unanswered publishes at a time.");
+
+    private static readonly Option<double> Secs = NumberOption.Seconds(5, "Seconds of load.");
+    private static readonly Option<double> Start =
+        NumberOption.Make("--start", 0.0, 0, 1e10, "Wall-clock second (Unix time) to begin at.");
+
+    private static readonly Option<double> Rate =
+        NumberOption.Make("--rate", 1_000.0, 0.1, 10_000_000, "Messages a second (e2e).");
+
+    private static readonly Option<long> Msgs =
+        NumberOption.Make("--msgs", 100_000L, 1, 1_000_000_000_000, "Messages to read (consume).");
+
+    private static readonly Option<int> Connect =
+        NumberOption.Make("--connect", -1, -1, 63, "Index of the node to name first; -1: as they are named.");
+
     private static readonly Option<int> Records =
-        Number("--batch-records", 0, "Messages a request; 0: the client chooses.");
+        NumberOption.Make("--batch-records", 0, 0, 16_384, "Messages a request; 0: the client chooses.");
+
     private static readonly Option<string[]> Ignored = new("--key", "--leader", "--how", "--replicas", "--batch")
     {
         Description = "Taken and not used: the client finds the leader, and every topic has three replicas.",
@@ -52,14 +68,39 @@ internal static class LoadVerbs
             Addresses, Stream, Size, Window, Secs, Start, Rate, Msgs, Connect, Records, Ignored,
         };
         command.SetAction(async (parsed, cancellationToken) =>
-            await Console.Out.WriteLineAsync(await run(Settings(parsed), parsed, cancellationToken)));
+        {
+            if (parsed.GetRequiredValue(Addresses).Length is var count && parsed.GetValue(Connect) >= count)
+            {
+                await Console.Error.WriteLineAsync(
+                    $"--connect is {parsed.GetValue(Connect)}; --addresses names {count}, counted from 0.");
+                return 1;
+            }
+
+            await Console.Out.WriteLineAsync(await run(Settings(parsed), parsed, cancellationToken));
+            return 0;
+        });
         return command;
+    }
+
+    private static Uri[] ParseAddresses(ArgumentResult result)
+    {
+        var texts = result.Tokens.SelectMany(static token => token.Value.Split(',')).ToList();
+        foreach (var text in texts.Where(text => !Uri.TryCreate(text, UriKind.Absolute, out var address)
+            || address.Scheme is not ("http" or "https")))
+        {
+            result.AddError(
+                $"--addresses holds '{text}'; expected base addresses such as http://localhost:7001, with commas "
+                + "between them.");
+            return [];
+        }
+
+        return [.. texts.Select(static text => new Uri(text))];
     }
 
     private static LoadSettings Settings(ParseResult parsed)
     {
-        var addresses = parsed.GetRequiredValue(Addresses).Split(',').Select(a => new Uri(a)).ToList();
-        if (parsed.GetValue(Connect) is var connect and >= 0 && connect < addresses.Count)
+        var addresses = parsed.GetRequiredValue(Addresses);
+        if (parsed.GetValue(Connect) is var connect and >= 0)
         {
             addresses = [addresses[connect], .. addresses.Where((_, i) => i != connect)];
         }
@@ -131,7 +172,4 @@ internal static class LoadVerbs
             await Task.Delay(50, cancellationToken);
         }
     }
-
-    private static Option<T> Number<T>(string name, T value, string description) =>
-        new(name) { Description = description, DefaultValueFactory = _ => value };
 }

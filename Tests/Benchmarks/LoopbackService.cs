@@ -21,10 +21,14 @@ internal sealed class LoopbackService : Protocol.Wire.Broker.BrokerBase
         long bytes = 0;
         while (await requestStream.MoveNext(context.CancellationToken))
         {
-            bytes += requestStream.Current.Publish.Batch.Length;
+            foreach (var publish in requestStream.Current.Publishes)
+            {
+                bytes += publish.Publish.Batch.Length;
+            }
         }
 
-        await responseStream.WriteAsync(new PublishStreamResponse { Correlation = (ulong)bytes });
+        await responseStream.WriteAsync(
+            new PublishStreamResponse { Results = { new PublishResult { Correlation = (ulong)bytes } } });
     }
 
     /// <summary>Sends as many messages as the offset says.</summary>

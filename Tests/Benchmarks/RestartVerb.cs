@@ -13,16 +13,9 @@ internal static class RestartVerb
 
     public static Command Create()
     {
-        var gigabytes = new Option<double>("--gib")
-        {
-            Description = "GiB of messages to store on each node before the restarts.",
-            DefaultValueFactory = _ => 10,
-        };
-        var rounds = new Option<int>("--rounds")
-        {
-            Description = "Restarts of each kind.",
-            DefaultValueFactory = _ => 3,
-        };
+        var gigabytes = NumberOption.Make(
+            "--gib", 10.0, 0.001, 10_000, "GiB of messages to store on each node before the restarts.");
+        var rounds = NumberOption.Rounds(3, "Restarts of each kind.");
         var work = new Option<DirectoryInfo>("--work")
         {
             Description = "Where the brokers keep their data: three times --gib. Default: a temporary folder.",

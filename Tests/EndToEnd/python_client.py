@@ -1,4 +1,5 @@
-"""Publishes to one broker and reads back from another, with nothing but grpcio and stubs made from our .proto files.
+"""Publishes to one broker, one half by calls and the other by one message of a stream, and reads back from another broker,
+with nothing but grpcio and stubs made from our .proto files.
 
 usage: python_client.py PROTO_FOLDER STUB_FOLDER PUBLISH_ADDRESS READ_ADDRESS TOPIC COUNT
 prints one JSON line: the acknowledged offsets, the answers' leader, and what was read
@@ -16,17 +17,30 @@ sys.path.insert(0, stubs)
 import grpc  # noqa: E402
 from broker.v1 import broker_pb2, broker_pb2_grpc  # noqa: E402
 
+half = int(count) // 2
+
+
+def publish(i):
+    return broker_pb2.PublishRequest(
+        topic=topic,
+        batch=broker_pb2.RecordBatch(records=[broker_pb2.Record(
+            key=b"key-%d" % i, value=b"value-%d" % i,
+            headers=[broker_pb2.Header(name="number", value=b"%d" % i)])]),
+        producer=broker_pb2.ProducerStamp(id=4711, sequence=i))
+
+
 offsets = []
 with grpc.insecure_channel(publish_address) as channel:
     broker = broker_pb2_grpc.BrokerStub(channel)
-    for i in range(int(count)):
-        answer = broker.Publish(broker_pb2.PublishRequest(
-            topic=topic,
-            batch=broker_pb2.RecordBatch(records=[broker_pb2.Record(
-                key=b"key-%d" % i, value=b"value-%d" % i,
-                headers=[broker_pb2.Header(name="number", value=b"%d" % i)])]),
-            producer=broker_pb2.ProducerStamp(id=4711, sequence=i)), timeout=20, wait_for_ready=True)
+    for i in range(half):
+        answer = broker.Publish(publish(i), timeout=20, wait_for_ready=True)
         offsets.append(answer.base_offset)
+    together = broker_pb2.PublishStreamRequest(publishes=[
+        broker_pb2.StreamedPublish(correlation=i, publish=publish(i)) for i in range(half, int(count))])
+    for response in broker.PublishStream(iter([together]), timeout=20):
+        for result in response.results:
+            assert result.status == 0 and result.correlation == len(offsets), result
+            offsets.append(result.response.base_offset)
     again = broker.Publish(broker_pb2.PublishRequest(
         topic=topic,
         batch=broker_pb2.RecordBatch(records=[broker_pb2.Record(key=b"key-0", value=b"value-0")]),

@@ -188,7 +188,8 @@ public sealed class BrokerEdgeTests
         Assert.True(await read.ResponseStream.MoveNext(Test));
         var next = read.ResponseStream.MoveNext(Test);
         using var publish = client.PublishStream(cancellationToken: Test);
-        await publish.RequestStream.WriteAsync(new PublishStreamRequest(), Test);
+        var streamed = new StreamedPublish { Publish = new PublishRequest { Topic = "a", Batch = BatchOf(1) } };
+        await publish.RequestStream.WriteAsync(new PublishStreamRequest { Publishes = { streamed } }, Test);
         Assert.True(await publish.ResponseStream.MoveNext(Test));
         var answer = publish.ResponseStream.MoveNext(Test);
 

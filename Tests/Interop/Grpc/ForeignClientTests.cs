@@ -1,8 +1,12 @@
 using Broker.Tests.Unit.GrpcCalls;
+using Google.Protobuf;
+using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Xunit;
+using V1 = Grpc.Reflection.V1;
+using V1Alpha = Grpc.Reflection.V1Alpha;
 
 namespace Broker.Tests.Interop.GrpcCalls;
 
@@ -29,7 +33,7 @@ public sealed class ForeignClientTests
         server.Probe.OnUnary = AnswerAsync;
         server.Probe.OnChat = ConverseAsync;
         await using var client = await ForeignProcess.StartAsync(
-            language, "echo_client", new Uri(server.Address).Authority);
+            language, "echo_client", [new Uri(server.Address).Authority, .. gzip ? ["gzip"] : Array.Empty<string>()]);
 
         var (exitCode, text) = await client.WaitAsync(Patience);
 
@@ -54,15 +58,28 @@ public sealed class ForeignClientTests
                     "self", () => Microsoft.Extensions.Diagnostics.HealthChecks.HealthCheckResult.Healthy());
                 services.AddGrpcReflection();
             });
-        await using var client = await ForeignProcess.StartAsync(
-            ForeignProcess.Node,
-            "reflection_client",
-            new Uri(server.Address).Authority,
-            ForeignProcess.StandardProtos);
+        var contracts = Path.GetTempFileName();
+        try
+        {
+            var known = new FileDescriptorSet
+            {
+                File =
+                {
+                    V1.ReflectionReflection.Descriptor.ToProto(), V1Alpha.ReflectionReflection.Descriptor.ToProto(),
+                },
+            };
+            await File.WriteAllBytesAsync(contracts, known.ToByteArray(), TestContext.Current.CancellationToken);
+            await using var client = await ForeignProcess.StartAsync(
+                ForeignProcess.Node, "reflection_client", new Uri(server.Address).Authority, contracts);
 
-        var (exitCode, text) = await client.WaitAsync(Patience);
+            var (exitCode, text) = await client.WaitAsync(Patience);
 
-        Assert.True(exitCode == 0, text);
+            Assert.True(exitCode == 0, text);
+        }
+        finally
+        {
+            File.Delete(contracts);
+        }
     }
 
     private static async Task<byte[]> AnswerAsync(byte[] request, ServerCallContext context)

@@ -28,10 +28,6 @@ internal sealed class ForeignProcess : IAsyncDisposable
             ? await StartPythonAsync([Path.Combine(Here(), $"{script}.py"), .. arguments])
             : StartNode([Path.Combine(Here(), "node", $"{script}.js"), .. arguments]));
 
-    /// <summary>The folder of the standard .proto files.</summary>
-    public static string StandardProtos { get; } =
-        Path.GetFullPath(Path.Combine(Here(), "../../../Protos/Grpc/Standard"));
-
     /// <summary>Waits for the end and returns what the program wrote.</summary>
     public async Task<(int ExitCode, string Text)> WaitAsync(TimeSpan patience)
     {

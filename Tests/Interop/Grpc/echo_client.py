@@ -70,7 +70,7 @@ def check_exception():
 def check_unknown_method():
     error = failure(lambda: channel.unary_unary("/test.v1.Echo/Nothing")(b"x", timeout=WAIT))
     assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
-    assert "/test.v1.Echo/Nothing" in error.details(), error.details()
+    assert "unimplemented" in error.details(), error.details()
 
 
 def check_too_large():

@@ -55,6 +55,9 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
 
     public ConcurrentQueue<PublishRequest> Publishes { get; } = new();
 
+    /// <summary>How many publishes, and bytes of batches, each message of a stream brought.</summary>
+    public ConcurrentQueue<(int Publishes, int Bytes)> Messages { get; } = new();
+
     /// <summary>The most publishes that were under way at a time.</summary>
     public int MostOutstanding { get; private set; }
 
@@ -88,18 +91,22 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         IServerStreamWriter<PublishStreamResponse> responseStream,
         ServerCallContext context)
     {
-        var answers = System.Threading.Channels.Channel.CreateUnbounded<PublishStreamResponse>();
+        var answers = System.Threading.Channels.Channel.CreateUnbounded<PublishResult>();
         var writing = WriteAsync(answers.Reader, responseStream);
         try
         {
             while (await requestStream.MoveNext(context.CancellationToken))
             {
-                var request = requestStream.Current;
-                Publishes.Enqueue(request.Publish);
-                MostOutstanding = Math.Max(MostOutstanding, Interlocked.Increment(ref _outstanding));
-                if (Judge(request) is { } answer)
+                var publishes = requestStream.Current.Publishes;
+                Messages.Enqueue((publishes.Count, publishes.Sum(each => each.Publish.Batch.Length)));
+                foreach (var publish in publishes)
                 {
-                    answers.Writer.TryWrite(answer);
+                    Publishes.Enqueue(publish.Publish);
+                    MostOutstanding = Math.Max(MostOutstanding, Interlocked.Increment(ref _outstanding));
+                    if (Judge(publish) is { } answer)
+                    {
+                        answers.Writer.TryWrite(answer);
+                    }
                 }
             }
         }
@@ -158,18 +165,18 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
     }
 
     private async Task WriteAsync(
-        System.Threading.Channels.ChannelReader<PublishStreamResponse> answers,
+        System.Threading.Channels.ChannelReader<PublishResult> answers,
         IServerStreamWriter<PublishStreamResponse> stream)
     {
         await foreach (var answer in answers.ReadAllAsync())
         {
             await (Hold?.Task ?? Task.CompletedTask);
             Interlocked.Decrement(ref _outstanding);
-            await stream.WriteAsync(answer);
+            await stream.WriteAsync(new PublishStreamResponse { Results = { answer } });
         }
     }
 
-    private PublishStreamResponse? Judge(PublishStreamRequest request)
+    private PublishResult? Judge(StreamedPublish request)
     {
         var leads = cluster.Leader == index;
         if (!leads && !cluster.Forwards)
@@ -203,13 +210,13 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
                 throw new RpcException(new Status(StatusCode.Unavailable, "the test breaks this stream")),
             Fault.AbortStored => Refusal(request, StatusCode.Aborted, "Leadership moved.", 0, null),
             _ when code == StatusCode.OK =>
-                new PublishStreamResponse { Correlation = request.Correlation, Response = response },
+                new PublishResult { Correlation = request.Correlation, Response = response },
             _ => Refusal(request, code, message, 0, null),
         };
     }
 
-    private static PublishStreamResponse Refusal(
-        PublishStreamRequest request, StatusCode code, string message, uint retryAfterMs, NodeAddress? leader) => new()
+    private static PublishResult Refusal(
+        StreamedPublish request, StatusCode code, string message, uint retryAfterMs, NodeAddress? leader) => new()
         {
             Correlation = request.Correlation,
             Status = (uint)code,

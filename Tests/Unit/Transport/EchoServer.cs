@@ -49,14 +49,15 @@ public sealed class EchoServer : IAsyncDisposable
         Action<WebApplication>? map = null,
         HttpProtocols protocols = HttpProtocols.Http2,
         Action<ListenOptions>? listen = null,
-        Action<IServiceCollection>? register = null)
+        Action<IServiceCollection>? register = null,
+        int port = 0)
     {
         var errors = new ErrorLog();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(errors);
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
-            System.Net.IPAddress.Loopback, 0, endpoint =>
+            System.Net.IPAddress.Loopback, port, endpoint =>
             {
                 endpoint.Protocols = protocols;
                 listen?.Invoke(endpoint);

@@ -7,10 +7,8 @@ using Xunit;
 
 namespace Broker.Tests.Unit.PeerStreams;
 
-public sealed class PeerOutboxTests : IDisposable
+public sealed class PeerOutboxTests
 {
-    private static readonly TimeSpan Gathered = TimeSpan.FromMilliseconds(2);
-
     private readonly ManualTime _time = new();
     private readonly PeerOutbox _outbox;
 
@@ -75,7 +73,7 @@ public sealed class PeerOutboxTests : IDisposable
 
         var taking = _outbox.TakeAsync(Stop).AsTask();
         Assert.False(taking.IsCompleted);
-        _time.Advance(Gathered);
+        _outbox.Flush();
 
         var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
         Assert.Equal(Enumerable.Range(0, 1_000), envelope.Heartbeats.Select(each => (int)each.Group));
@@ -165,8 +163,6 @@ public sealed class PeerOutboxTests : IDisposable
         Assert.Equal(Limits.HeartbeatsPerPeerQueue, taken);
     }
 
-    public void Dispose() => _outbox.Dispose();
-
     internal static PeerMessage Heartbeat(uint group, long commit, long context = 0, long term = 300) => new()
     {
         Group = group,
@@ -198,7 +194,7 @@ public sealed class PeerOutboxTests : IDisposable
     private async Task<List<(int Group, int Index)>> TakeHeartbeatsAsync()
     {
         var taking = _outbox.TakeAsync(Stop).AsTask();
-        _time.Advance(Gathered);
+        _outbox.Flush();
         var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
         return [.. envelope.Heartbeats.Select(each => ((int)each.Group, (int)each.Index))];
     }

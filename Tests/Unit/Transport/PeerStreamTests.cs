@@ -29,6 +29,8 @@ public sealed class PeerStreamTests
         nodes.Transports[0].Send(Two, heartbeat);
         nodes.Transports[0].Send(Two, append);
         nodes.Transports[1].Send(One, answer);
+        nodes.Transports[0].Flush();
+        nodes.Transports[1].Flush();
 
         await EchoServer.UntilAsync(() => nodes.Gates[1].Messages.Count == 2, "both arrive");
         await EchoServer.UntilAsync(() => nodes.Gates[0].Messages.Count == 1, "the answer arrives");
@@ -46,6 +48,8 @@ public sealed class PeerStreamTests
         {
             nodes.Transports[0].Send(Two, PeerOutboxTests.Heartbeat(group, commit: 50_000_000));
         }
+
+        nodes.Transports[0].Flush();
 
         await EchoServer.UntilAsync(() => nodes.Gates[1].Messages.Count == 1_000, "all heartbeats arrive");
         var envelopes = nodes.Services[1].Envelopes.Where(each => each.Heartbeats.Count > 0).ToList();

@@ -336,6 +336,7 @@ public sealed class SnapshotTransferTests
         while (!transfer.IsCompleted && beats < 10)
         {
             nodes.Transports[0].Send(Two, PeerOutboxTests.Heartbeat(1, commit: ++beats));
+            nodes.Transports[0].Flush();
             var expected = beats;
             await EchoServer.UntilAsync(() => nodes.Gates[1].Messages.Count == expected, $"heartbeat {beats}");
         }

@@ -1,17 +1,18 @@
-// Knows only the standard reflection service: asks the address given for its services, builds a client of the health service
-// from the answer, and calls it.
+// Knows only the standard reflection service, from a file with a FileDescriptorSet of it: asks the address given for its
+// services, builds a client of the health service from the answer, and calls it.
 "use strict";
 const assert = require("node:assert");
+const fs = require("node:fs");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
-const [address, protos] = process.argv.slice(2);
+const [address, contracts] = process.argv.slice(2);
 const credentials = grpc.credentials.createInsecure();
 const soon = () => ({ deadline: Date.now() + 20_000 });
 
 function reflectionOf(version) {
-  const file = `grpc/reflection/${version}/reflection.proto`;
-  const definition = grpc.loadPackageDefinition(loader.loadSync(file, { includeDirs: [protos], oneofs: true }));
+  const definition = grpc.loadPackageDefinition(
+    loader.loadFileDescriptorSetFromBuffer(fs.readFileSync(contracts), { oneofs: true }));
   return new definition.grpc.reflection[version].ServerReflection(address, credentials);
 }
 
@@ -44,12 +45,12 @@ function setOf(files) {
 async function main() {
   for (const version of ["v1", "v1alpha"]) {
     const [list, unknown, found] = await ask(reflectionOf(version), [
-      { listServices: "" }, { fileContainingSymbol: "no.Such" }, { fileContainingSymbol: "grpc.health.v1.Health" }]);
-    const names = list.listServicesResponse.service.map((service) => service.name);
+      { list_services: "" }, { file_containing_symbol: "no.Such" }, { file_containing_symbol: "grpc.health.v1.Health" }]);
+    const names = list.list_services_response.service.map((service) => service.name);
     assert.ok(names.includes("grpc.health.v1.Health"), names.join());
-    assert.equal(unknown.errorResponse.errorCode, grpc.status.NOT_FOUND);
+    assert.equal(unknown.error_response.error_code, grpc.status.NOT_FOUND);
 
-    const files = found.fileDescriptorResponse.fileDescriptorProto;
+    const files = found.file_descriptor_response.file_descriptor_proto;
     const definition = grpc.loadPackageDefinition(
       loader.loadFileDescriptorSetFromBuffer(setOf(files), { enums: String }));
     const health = new definition.grpc.health.v1.Health(address, credentials);

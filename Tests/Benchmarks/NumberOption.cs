@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Numerics;
+
+namespace Broker.Tests.Benchmarks;
+
+/// <summary>Options that are numbers: each has bounds, and a value outside them is refused with a sentence.</summary>
+internal static class NumberOption
+{
+    public static Option<int> Rounds(int value, string description = "Rounds; medians are told.") =>
+        Make("--rounds", value, 1, 1_000, description);
+
+    /// <summary>From a hundredth of a second: nothing is measured in less.</summary>
+    public static Option<double> Seconds(double value, string description) =>
+        Make("--secs", value, 0.01, 86_400, description);
+
+    /// <param name="name">As it is written, with its dashes.</param>
+    /// <param name="value">The default.</param>
+    /// <param name="least">The least that makes sense.</param>
+    /// <param name="most">The most that makes sense.</param>
+    /// <param name="description">What it is, for the help.</param>
+    public static Option<T> Make<T>(string name, T value, T least, T most, string description)
+        where T : struct, INumber<T>
+    {
+        return new Option<T>(name)
+        {
+            Description = description,
+            DefaultValueFactory = _ => value,
+            CustomParser = result =>
+            {
+                // "NaN" is a number, and neither below nor above any other.
+                var text = result.Tokens[0].Value;
+                var isNumber = T.TryParse(text, CultureInfo.InvariantCulture, out var given);
+                if (!isNumber || !(given >= least && given <= most))
+                {
+                    result.AddError(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{name} is '{text}'; it must be a number from {least} to {most}."));
+                }
+
+                return given;
+            },
+        };
+    }
+}

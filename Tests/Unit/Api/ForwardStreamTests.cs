@@ -1,0 +1,170 @@
+using Broker.Api;
+using Broker.Cluster;
+using Broker.Delivery;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Storage;
+using Broker.Tests.Unit.Client;
+using Broker.Tests.Unit.GrpcCalls;
+using Broker.Transport;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Broker.Tests.Unit.Api;
+
+/// <summary>
+/// How a publish that is forwarded to the leader is answered, when the leader or the way to it fails too.
+/// </summary>
+public sealed class ForwardStreamTests : IAsyncLifetime
+{
+    private const ulong ProducerId = 7;
+
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-forward-");
+    private readonly BrokerMetrics _metrics = new();
+    private FakeCluster _leader = null!;
+    private CuttableProxy _proxy = null!;
+    private BrokerNode _node = null!;
+    private ForwardStream _stream = null!;
+    private ulong _sequence;
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        _leader = await FakeCluster.StartAsync();
+        _proxy = new CuttableProxy(_leader.Nodes[0].Address.Port);
+        var leader = new PeerEndpoint(new NodeId(2), "broker-2", new Uri($"http://127.0.0.1:{_proxy.Port}"));
+        _node = new BrokerNode(
+            new ClusterOptions
+            {
+                NodeName = "broker-1",
+                NodeId = new NodeId(1),
+                DataDirectory = _folder.FullName,
+                Nodes = [new PeerEndpoint(new NodeId(1), "broker-1", new Uri("http://127.0.0.1:1")), leader],
+                DataShards = 1,
+            },
+            group => new ShardDelivery(group, new TailSignal(), null),
+            static _ => { },
+            new PhysicalDevice(),
+            TimeProvider.System,
+            _metrics,
+            NullLoggerFactory.Instance,
+            static failure => Assert.Fail(failure.ToString()));
+        _stream = new ForwardStream(leader, NullLogger.Instance);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stream.DisposeAsync();
+        await _node.DisposeAsync();
+        await _proxy.DisposeAsync();
+        await _leader.DisposeAsync();
+        _metrics.Dispose();
+        _folder.Delete(recursive: true);
+    }
+
+    [Fact]
+    public async Task A_forwarded_publish_gets_the_leaders_answer_under_its_own_correlation()
+    {
+        var answers = await Task.WhenAll(Enumerable.Range(0, 100).Select(i => Publish((ulong)(1000 + i))));
+
+        Assert.All(answers, answer => Assert.Equal(0U, answer.Status));
+        Assert.Equal(Enumerable.Range(1000, 100), answers.Select(answer => (int)answer.Correlation));
+        Assert.Equal(Enumerable.Range(0, 100), answers.Select(answer => (int)answer.Response.BaseOffset));
+    }
+
+    [Fact]
+    public async Task What_waits_is_forwarded_in_one_message()
+    {
+        var answers = Enumerable.Range(0, 500).Select(i => Publish((ulong)i)).ToList();
+        await Task.WhenAll(answers).WaitAsync(EchoServer.Patience, Stop);
+
+        // The first message leaves with what was there; while it is written, hundreds gather.
+        Assert.InRange(_leader.Nodes[0].Messages.Count, 1, 250);
+    }
+
+    [Fact]
+    public async Task A_leader_that_cannot_be_reached_has_surely_stored_nothing()
+    {
+        await _proxy.DisposeAsync();
+
+        Assert.Equal(StatusCode.Unavailable, await StatusAsync());
+    }
+
+    [Theory]
+    [InlineData(nameof(Fault.Break), false)]
+    [InlineData(nameof(Fault.StoreAndBreak), true)]
+    public async Task A_stream_that_breaks_leaves_the_outcome_open_and_the_next_publish_opens_another(
+        string fault, bool isStored)
+    {
+        _leader.Nodes[0].Next.Enqueue(Enum.Parse<Fault>(fault));
+
+        Assert.Equal(StatusCode.Aborted, await StatusAsync());
+
+        _sequence--;
+        var again = await Publish(1);
+        Assert.Equal((0U, isStored), (again.Status, again.Response.Duplicate));
+    }
+
+    [Fact]
+    public async Task A_connection_that_is_cut_leaves_the_outcome_open_and_the_next_publish_opens_another()
+    {
+        _leader.Nodes[0].Next.Enqueue(Fault.Swallow);
+        var lost = Publish(1);
+        await EchoServer.UntilAsync(() => !_leader.Nodes[0].Publishes.IsEmpty, "the publish arrives");
+
+        _proxy.Cut();
+
+        Assert.Equal((uint)StatusCode.Aborted, (await lost.WaitAsync(EchoServer.Patience, Stop)).Status);
+        Assert.Equal(StatusCode.OK, await StatusAsync());
+    }
+
+    [Fact]
+    public async Task A_leader_that_stops_leaves_the_outcome_open()
+    {
+        _leader.Nodes[0].Next.Enqueue(Fault.Swallow);
+        var lost = Publish(1);
+        await EchoServer.UntilAsync(() => !_leader.Nodes[0].Publishes.IsEmpty, "the publish arrives");
+
+        await _leader.DisposeAsync();
+
+        Assert.Equal((uint)StatusCode.Aborted, (await lost.WaitAsync(EchoServer.Patience, Stop)).Status);
+    }
+
+    [Fact]
+    public async Task What_waits_when_the_node_stops_is_refused()
+    {
+        _leader.Nodes[0].Always = Fault.Swallow;
+        var lost = Publish(1);
+        await EchoServer.UntilAsync(() => !_leader.Nodes[0].Publishes.IsEmpty, "the publish arrives");
+
+        await _stream.DisposeAsync();
+
+        Assert.Equal((uint)StatusCode.Aborted, (await lost.WaitAsync(EchoServer.Patience, Stop)).Status);
+        _stream = new ForwardStream(_node.Options.Nodes[1], NullLogger.Instance);
+    }
+
+    private async Task<StatusCode> StatusAsync() =>
+        (StatusCode)(await Publish(1).WaitAsync(EchoServer.Patience, Stop)).Status;
+
+    private Task<PublishResult> Publish(ulong correlation)
+    {
+        var batch = new Protocol.V1.RecordBatch
+        {
+            Records = { new Protocol.V1.Record { Value = ByteString.CopyFromUtf8("x") } },
+        };
+        var request = new PublishRequest
+        {
+            Topic = "t",
+            Batch = batch.ToByteString(),
+            Producer = new ProducerStamp { Id = ProducerId, Sequence = _sequence++ },
+        };
+        var sink = new SingleAnswer();
+        _stream.Send(new PublishCall(
+            correlation, request, new GroupId(1), 1, sink, new LeaderDirectory(_node), _metrics));
+        return sink.Task;
+    }
+}
