@@ -21,7 +21,7 @@ internal sealed record Settings(
     bool IsPublishing, bool HasDashboard, string DataRoot, bool UseContainers, string Subjects)
 {
     private const string Usage = """
-        Settings: --DataRoot=FOLDER, --Servers=auto|containers|programs, --Subscriber:Subjects=SUBJECT (see ./run --help).
+        Settings: --DataRoot=FOLDER, --Servers=auto|containers|programs, --Subscriber:Subjects=SUBJECT (./run --help).
         """;
 
     private static readonly string[] Own = ["DataRoot", "Servers", "Subscriber:Subjects"];
@@ -48,7 +48,8 @@ internal sealed record Settings(
             if (!hasName || !IsKnown(name))
             {
                 throw new StartException(
-                    $"There is no {(hasName ? "setting" : "argument")} '{argument}'. {Usage}", StartException.WrongSetting);
+                    $"There is no {(hasName ? "setting" : "argument")} '{argument}'. {Usage}",
+                    StartException.WrongSetting);
             }
 
             if (!argument.Contains('=', StringComparison.Ordinal)
@@ -111,8 +112,8 @@ internal sealed record Settings(
             if (port != 0 && listeners.Any(listener => listener.Port == port))
             {
                 throw new StartException(
-                    $"The dashboard's port {port} is taken by another program. Stop that, or start with "
-                    + "ASPNETCORE_URLS=http://localhost:0 and no launch profile, as ./run does: then a free port is taken.");
+                    $"The dashboard's port {port} is taken by another program. Stop that, or start without a launch "
+                    + "profile and with ASPNETCORE_URLS=http://localhost:0, as ./run does: it takes a free port.");
             }
         }
     }

@@ -1,10 +1,11 @@
 using Broker.Client;
 using Broker.Protocol;
 using Broker.ServiceDefaults.Http;
+using Broker.ServiceDefaults;
 using Subscriber;
 using Subscriber.Api;
 
-var builder = WebApplication.CreateBuilder(args);
+var builder = ServiceBuilder.Create(args);
 builder.AddServiceDefaults();
 builder.Services.AddStopGrace();
 builder.AddGrpcEndpoint("Subscriber:GrpcPort");

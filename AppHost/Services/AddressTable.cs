@@ -55,7 +55,7 @@ internal static class AddressTable
     /// <summary>With the token that logs in.</summary>
     private static string DashboardAddress(IServiceProvider services) =>
         services.GetRequiredService<ResourceNotificationService>().TryGetCurrentState(Dashboard, out var current)
-            && current.Snapshot.Urls.FirstOrDefault(url => url.Url.Contains("/login", StringComparison.Ordinal)) is { } url
-            ? url.Url
+            ? current.Snapshot.Urls.Select(url => url.Url)
+                .FirstOrDefault(url => url.Contains("/login", StringComparison.Ordinal)) ?? "none"
             : "none";
 }

@@ -68,8 +68,8 @@ internal static class ServiceResource
 
         var project = service.Resource.GetProjectMetadata().ProjectPath;
         var configuration = typeof(ServiceResource).Assembly.GetCustomAttribute<AssemblyConfigurationAttribute>()!;
-        var folder = Path.Combine(
-            Path.GetDirectoryName(project)!, "bin", configuration.Configuration, $"net{Environment.Version.ToString(2)}");
+        var framework = $"net{Environment.Version.ToString(2)}";
+        var folder = Path.Combine(Path.GetDirectoryName(project)!, "bin", configuration.Configuration, framework);
         return service
 
             // The program finds its runtime by this also where it is installed in a home folder.

@@ -74,7 +74,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
         _store.AddKnownGroups(_groups.Select(static group => group.Id));
         gate.Attach(_groups, _logs);
-        _loop = new ReplicationLoop(_groups, replicationLogger, onFatal);
+        _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
         _repair = MakeRepair(time);
@@ -121,6 +121,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public void BeginStop() => _transport.CloseStreams();
 
     void IPeerSender.Send(NodeId to, PeerMessage message) => _transport.Send(to, message);
+
+    void IPeerSender.Flush() => _transport.Flush();
 
     void IPeerSender.SendSnapshot(
         NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) =>

@@ -15,6 +15,9 @@ internal sealed class ClusterFormation(
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>Once all nodes are known there is nothing to do, until one of them comes with another disk.</summary>
+    private static readonly TimeSpan IntervalWhenFormed = TimeSpan.FromSeconds(2);
+
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId);
@@ -22,12 +25,21 @@ internal sealed class ClusterFormation(
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
             RememberClusterId();
+            if ((IsFormed ? IntervalWhenFormed : Interval) is var interval && interval != timer.Period)
+            {
+                timer.Period = interval;
+            }
+
             if (node.Group(GroupId.Metadata).Status.Role == RaftRole.Leader)
             {
                 await LeadAsync(cancellationToken);
             }
         }
     }
+
+    private bool IsFormed =>
+        store.ClusterId is not null
+        && node.Options.Nodes.All(known => node.Metadata.Current.FindNode(known.Node) is not null);
 
     private void RememberClusterId()
     {

@@ -59,9 +59,15 @@ public sealed partial class RaftNode
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.
         _noop = AppendAsLeader(LogEntry.OverheadBytes);
-        _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
+        _heartbeatDeadlineMs = NextBeatMs();
         _heartbeatCommitIndex = _noop.Value;
     }
+
+    /// <summary>
+    /// The node's groups keep one beat, so that their heartbeats leave together. The first one of a leader comes the
+    /// sooner for it, never later.
+    /// </summary>
+    private long NextBeatMs() => ((_nowMs / _heartbeatMs) + 1) * _heartbeatMs;
 
     /// <summary>
     /// What earlier leaders left uncommitted counts against the bound too; otherwise each change of leader would let in
@@ -120,7 +126,7 @@ public sealed partial class RaftNode
             return;
         }
 
-        _heartbeatDeadlineMs = _nowMs + _heartbeatMs;
+        _heartbeatDeadlineMs = NextBeatMs();
         _heartbeatCommitIndex = LogIndex.Max(_heartbeatCommitIndex, _commitIndex);
         BeginReadRoundWhenWaiting();
         foreach (var follower in _followers)

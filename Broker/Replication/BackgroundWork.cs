@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-
 namespace Broker.Replication;
 
 /// <summary>
@@ -8,8 +6,7 @@ namespace Broker.Replication;
 /// </summary>
 public sealed class BackgroundWork : IBackgroundWork, IDisposable
 {
-    private readonly BlockingCollection<Action> _jobs = new(new ConcurrentQueue<Action>());
-    private readonly CancellationTokenSource _stopping = new();
+    private readonly WorkQueue<Action> _jobs = new();
     private readonly ILogger _logger;
     private readonly Action<Exception> _onFatal;
     private readonly Thread _thread;
@@ -23,41 +20,28 @@ public sealed class BackgroundWork : IBackgroundWork, IDisposable
 
     public void Start() => _thread.Start();
 
-    public void Run(ReplicaGroup group, Action work)
-    {
-        if (!_jobs.IsAddingCompleted)
-        {
-            _jobs.Add(work);
-        }
-    }
+    public void Run(ReplicaGroup group, Action work) => _jobs.Add(work);
 
-    /// <summary>Ends the thread after the work at hand; what waits is given up.</summary>
+    /// <summary>
+    /// Ends the thread after the work at hand. What waits is given up, found missing at the next start, and done then.
+    /// </summary>
     public void Dispose()
     {
-        _stopping.Cancel();
-        _jobs.CompleteAdding();
+        _jobs.Close();
         if (_thread.IsAlive)
         {
             _thread.Join();
         }
-
-        _jobs.Dispose();
-        _stopping.Dispose();
     }
 
     private void Run()
     {
         try
         {
-            foreach (var job in _jobs.GetConsumingEnumerable(_stopping.Token))
+            while (_jobs.TryTake(out var job))
             {
                 job();
             }
-        }
-        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
-        {
-            // The node stops. Whatever was not done is found missing, and done, at the next start.
-            return;
         }
         catch (Exception exception)
         {

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 using Broker.Diagnostics;
 using Broker.Storage;
@@ -14,7 +13,7 @@ public sealed class LogWriter : ILogWriter, IDisposable
     /// <summary>How long a full disk is left alone before the write is tried again.</summary>
     private static readonly TimeSpan DiskFullRetry = TimeSpan.FromSeconds(1);
 
-    private readonly BlockingCollection<Job> _jobs = new(new ConcurrentQueue<Job>());
+    private readonly WorkQueue<Job> _jobs = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly BrokerMetrics _metrics;
     private readonly ILogger _logger;
@@ -39,13 +38,12 @@ public sealed class LogWriter : ILogWriter, IDisposable
     public void Dispose()
     {
         _stopping.Cancel();
-        _jobs.CompleteAdding();
+        _jobs.Close();
         if (_thread.IsAlive)
         {
             _thread.Join();
         }
 
-        _jobs.Dispose();
         _stopping.Dispose();
     }
 
@@ -53,7 +51,7 @@ public sealed class LogWriter : ILogWriter, IDisposable
     {
         try
         {
-            foreach (var job in _jobs.GetConsumingEnumerable(_stopping.Token))
+            while (_jobs.TryTake(out var job))
             {
                 var started = Stopwatch.GetTimestamp();
                 Write(job);

@@ -29,7 +29,8 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        _upkeepDueMs = now + UpkeepMs;
+        // All groups of a node at once: it wakes once for all of them.
+        _upkeepDueMs = ((now / UpkeepMs) + 1) * UpkeepMs;
         ConsiderDrop();
         ConsiderIndexRepair(now);
         ConsiderAskingForSnapshot(now);

@@ -88,7 +88,10 @@ public sealed partial class ReplicaGroup
     public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
 
     /// <summary>Whether a <see cref="Pump"/> is due without input: a heartbeat, an election, upkeep.</summary>
-    public bool IsDue => NowMs() >= Math.Min(_raft.NextDeadlineMs, _upkeepDueMs);
+    public bool IsDue => DueInMs <= 0;
+
+    /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
+    public long DueInMs => Math.Min(_raft.NextDeadlineMs, _upkeepDueMs) - NowMs();
 
     /// <summary>
     /// Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.

@@ -1,28 +1,34 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 
 namespace Broker.Replication;
 
 /// <summary>
-/// The one thread on which all groups of a node live. It sleeps until a group has input or the next tick is due. A
-/// thread of its own, above normal priority, so that heartbeats leave in time however busy the thread pool is.
+/// The one thread on which all groups of a node live. It sleeps until a group has input, or until the first of them has
+/// a heartbeat, an election or upkeep due. A thread of its own, above normal priority, so that heartbeats leave in time
+/// however busy the thread pool is.
 /// </summary>
 public sealed class ReplicationLoop : IDisposable
 {
-    /// <summary>How often every group looks at its clock: fine enough for a 0-50 ms campaign delay.</summary>
-    private const int TickMs = 5;
+    /// <summary>It looks at every group's clock so often, whatever they said when it last looked.</summary>
+    private const long LongestSleepMs = 1_000;
 
     private readonly IReadOnlyList<ReplicaGroup> _groups;
+    private readonly IPeerSender _sender;
     private readonly ILogger _logger;
     private readonly Action<Exception> _onFatal;
     private readonly ConcurrentQueue<ReplicaGroup> _scheduled = new();
     private readonly AutoResetEvent _wake = new(initialState: false);
     private readonly Thread _thread;
+    private long _dueMs; // when a group wants to be pumped without input
     private volatile bool _sleeping;
     private volatile bool _stopping;
 
-    public ReplicationLoop(IReadOnlyList<ReplicaGroup> groups, ILogger logger, Action<Exception> onFatal)
+    public ReplicationLoop(
+        IReadOnlyList<ReplicaGroup> groups, IPeerSender sender, ILogger logger, Action<Exception> onFatal)
     {
         _groups = groups;
+        _sender = sender;
         _logger = logger;
         _onFatal = onFatal;
         foreach (var group in groups)
@@ -61,25 +67,21 @@ public sealed class ReplicationLoop : IDisposable
     {
         try
         {
-            var nextTick = Environment.TickCount64;
             while (!_stopping)
             {
-                while (_scheduled.TryDequeue(out var group))
+                // Input first; but a stream of it does not keep the other groups from what is due.
+                while (NowMs() < _dueMs && _scheduled.TryDequeue(out var group))
                 {
-                    group.Pump();
-                    if (Environment.TickCount64 >= nextTick)
-                    {
-                        break;
-                    }
+                    Pump(group);
                 }
 
-                if (Environment.TickCount64 >= nextTick)
+                if (NowMs() >= _dueMs)
                 {
-                    TickAll();
-                    nextTick = Environment.TickCount64 + TickMs;
+                    PumpWhatIsDue();
                 }
 
-                Sleep(nextTick);
+                _sender.Flush();
+                Sleep();
             }
         }
         catch (Exception exception)
@@ -89,32 +91,39 @@ public sealed class ReplicationLoop : IDisposable
         }
     }
 
-    private void TickAll()
+    private void Pump(ReplicaGroup group)
     {
+        group.Pump();
+        _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(0, group.DueInMs));
+    }
+
+    private void PumpWhatIsDue()
+    {
+        _dueMs = NowMs() + LongestSleepMs;
         foreach (var group in _groups)
         {
             if (group.IsDue)
             {
                 group.Pump();
             }
+
+            _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(1, group.DueInMs));
         }
     }
 
-    private void Sleep(long until)
+    private void Sleep()
     {
         // The flag is set before the last look at the queue, and Schedule enqueues before it looks at the flag: one of
         // the two sees the other. A barrier keeps the flag's write before the queue's read.
         _sleeping = true;
         Interlocked.MemoryBarrier();
-        if (_scheduled.IsEmpty && !_stopping)
+        if (_scheduled.IsEmpty && !_stopping && _dueMs - NowMs() is var wait and > 0)
         {
-            var wait = (int)Math.Clamp(until - Environment.TickCount64, 0, TickMs);
-            if (wait > 0)
-            {
-                _wake.WaitOne(wait);
-            }
+            _wake.WaitOne((int)wait);
         }
 
         _sleeping = false;
     }
+
+    private static long NowMs() => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1_000);
 }

@@ -1,3 +1,4 @@
+using Broker.Cluster;
 using Broker.Consensus;
 using Broker.Domain;
 
@@ -38,6 +39,7 @@ internal abstract class SimulatedNode
             MaxAppendBytes = world.Scenario.MaxAppendBytes,
             MaxInFlightBytes = world.Scenario.MaxInFlightBytes,
             MaxUncommittedBytes = world.Scenario.MaxUncommittedBytes,
+            HeartbeatInterval = BrokerNode.HeartbeatInterval,
             PreferredLeader = new NodeId(1),
         };
     }

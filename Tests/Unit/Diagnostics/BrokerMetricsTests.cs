@@ -84,7 +84,8 @@ public sealed class BrokerMetricsTests : IDisposable
     [Fact]
     public void Groups_are_observed_once_their_source_is_known()
     {
-        Assert.DoesNotContain(Measure(), figure => figure.StartsWith("broker.consensus.term", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            Measure(), figure => figure.StartsWith("broker.consensus.term", StringComparison.Ordinal));
         _metrics.ObserveGroups(
             () => [new GroupFigures(0, 5, 2, 1, 100, 99, 101), new GroupFigures(1, 6, 0, 0, 7, 7, 7)]);
 
