@@ -48,8 +48,9 @@ public sealed class AppHostTests : IDisposable
         var data = _folder.CreateSubdirectory("data").FullName;
         using var held = new FileStream(
             Path.Combine(data, "apphost.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        await File.WriteAllTextAsync(Path.Combine(data, "apphost.pid"), "4711", Cancel);
-        await IsRefusedAsync(1, $"Another run (process 4711) uses the data in {data}.", new(), DataRoot);
+        var holder = Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
+        await File.WriteAllTextAsync(Path.Combine(data, "apphost.pid"), holder, Cancel);
+        await IsRefusedAsync(1, $"Another run (process {holder}) uses the data in {data}.", new(), DataRoot);
     }
 
     [Fact]
