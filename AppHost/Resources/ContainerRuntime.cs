@@ -45,7 +45,7 @@ internal static class ContainerRuntime
         }
 
         return servers == "auto" ? false : throw new StartException(
-            $"Servers is 'containers', but there is no container runtime that can be used ({string.Join("; ", reasons)}). "
+            $"Servers is 'containers', but no container runtime can be used ({string.Join("; ", reasons)}). "
             + "Start or install one, or use --Servers=programs.");
     }
 

@@ -28,7 +28,7 @@ public sealed class AppHostTests : IDisposable
     [InlineData("-x=1", "There is no argument '-x=1'.")]
     [InlineData("--DataRoot", "The setting '--DataRoot' has no value.")]
     [InlineData("--Servers=cloud", "Servers is 'cloud'; it must be auto, containers or programs.")]
-    [InlineData("--Subscriber:Subjects=a..b", "The topic filter 'a..b' has an empty token")]
+    [InlineData("--Subscriber:Subjects=a..b", "Subscriber:Subjects is 'a..b'. The topic filter 'a..b' has an empty")]
     public async Task A_wrong_command_line_is_a_sentence(string argument, string sentence) =>
         await IsRefusedAsync(2, sentence, new(), argument);
 
