@@ -69,7 +69,7 @@ public sealed class AppHostTests : IDisposable
     [Fact]
     public async Task Containers_that_are_asked_for_and_cannot_be_had_are_a_sentence() => await IsRefusedAsync(
         1,
-        "Servers is 'containers', but there is no container runtime that can be used (docker: ",
+        "Servers is 'containers', but no container runtime can be used (docker: ",
 
         // Nothing listens there.
         new() { ["ASPIRE_CONTAINER_RUNTIME"] = "docker", ["DOCKER_HOST"] = $"unix://{_folder.FullName}/no.sock" },
