@@ -134,7 +134,11 @@ public sealed class RunningSystem : ISystem, IAsyncDisposable
     public async Task StartResourceAsync(string resource, CancellationToken cancellationToken)
     {
         await ExecuteAsync(resource, KnownResourceCommands.StartCommand, cancellationToken);
-        await _app.ResourceNotifications.WaitForResourceHealthyAsync(resource, cancellationToken)
+
+        // The command returns before the news of the start are out: what is known of the resource may still be its end,
+        // which is not to be taken for a failed start.
+        await _app.ResourceNotifications
+            .WaitForResourceHealthyAsync(resource, WaitBehavior.WaitOnResourceUnavailable, cancellationToken)
             .WaitAsync(StepTimeout, cancellationToken);
     }
 

@@ -188,7 +188,7 @@ public sealed class BrokerEdgeTests
         Assert.True(await read.ResponseStream.MoveNext(Test));
         var next = read.ResponseStream.MoveNext(Test);
         using var publish = client.PublishStream(cancellationToken: Test);
-        var streamed = new StreamedPublish { Publish = new PublishRequest { Topic = "a", Batch = BatchOf(1) } };
+        var streamed = new StreamedPublish { Publish = new PublishRequest { Topic = "b", Batch = BatchOf(100) } };
         await publish.RequestStream.WriteAsync(new PublishStreamRequest { Publishes = { streamed } }, Test);
         Assert.True(await publish.ResponseStream.MoveNext(Test));
         var answer = publish.ResponseStream.MoveNext(Test);
