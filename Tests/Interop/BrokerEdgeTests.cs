@@ -206,8 +206,13 @@ public sealed class BrokerEdgeTests
         foreach (var stream in new[] { next, answer })
         {
             var ended = await Assert.ThrowsAsync<RpcException>(() => stream);
-            Assert.Equal((StatusCode.Unavailable, true), (
-                ended.StatusCode, ended.Status.Detail.Contains("stops", StringComparison.Ordinal)));
+
+            // The end of the connection may overtake the status in HttpClient while a request is still open.
+            Assert.True(
+                ended is { StatusCode: StatusCode.Internal, Status.DebugException: HttpProtocolException }
+                    || (ended.StatusCode == StatusCode.Unavailable
+                        && ended.Status.Detail.Contains("stops", StringComparison.Ordinal)),
+                ended.Status.ToString());
         }
     }
 

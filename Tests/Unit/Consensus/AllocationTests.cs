@@ -36,11 +36,18 @@ public class AllocationTests
     public void Entries_cost_three_nodes_no_memory(int entriesPerMessage)
     {
         Commit(100, entriesPerMessage);
-        var before = GC.GetAllocatedBytesForCurrentThread();
 
-        Commit(1_000, entriesPerMessage);
+        // The runtime takes memory of its own now and then, when it compiles a method anew. What an entry costs would
+        // be seen each time.
+        var least = long.MaxValue;
+        for (var round = 0; round < 5 && least > 0; round++)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            Commit(1_000, entriesPerMessage);
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
 
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, least);
         Assert.All(_nodes, node => Assert.Equal(_leader.LastIndex, node.CommitIndex));
         Assert.True(_leader.LastIndex.Value >= 1_100 * entriesPerMessage);
     }
