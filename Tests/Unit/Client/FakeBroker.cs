@@ -41,7 +41,7 @@ internal enum Fault
 internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire.Broker.BrokerBase, IAsyncDisposable
 {
     private WebApplication? _app;
-    private int _outstanding;
+    private int _underWay;
 
     public Uri Address { get; private set; } = null!;
 
@@ -59,7 +59,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
     public ConcurrentQueue<(int Publishes, int Bytes)> Messages { get; } = new();
 
     /// <summary>The most publishes that were under way at a time.</summary>
-    public int MostOutstanding { get; private set; }
+    public int MostUnderWay { get; private set; }
 
     /// <summary>Breaks every read after so many batches; 0: never.</summary>
     public int BreakReadAfterBatches { get; set; }
@@ -102,7 +102,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
                 foreach (var publish in publishes)
                 {
                     Publishes.Enqueue(publish.Publish);
-                    MostOutstanding = Math.Max(MostOutstanding, Interlocked.Increment(ref _outstanding));
+                    MostUnderWay = Math.Max(MostUnderWay, Interlocked.Increment(ref _underWay));
                     if (Judge(publish) is { } answer)
                     {
                         answers.Writer.TryWrite(answer);
@@ -171,7 +171,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         await foreach (var answer in answers.ReadAllAsync())
         {
             await (Hold?.Task ?? Task.CompletedTask);
-            Interlocked.Decrement(ref _outstanding);
+            Interlocked.Decrement(ref _underWay);
             await stream.WriteAsync(new PublishStreamResponse { Results = { answer } });
         }
     }

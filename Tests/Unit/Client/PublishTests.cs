@@ -51,16 +51,16 @@ public sealed class PublishTests
         var acks =
             Enumerable.Range(0, 100).Select(i => client.PublishAsync("t", Message($"{i}"), Test).AsTask()).ToArray();
         await Until(() => !node.Publishes.IsEmpty, "the first batch arrived");
-        Assert.Equal(1, node.MostOutstanding);
+        Assert.Equal(1, node.MostUnderWay);
 
         var firstHold = node.Hold;
         node.Hold = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         firstHold.SetResult();
-        await Until(() => node.MostOutstanding == 3, "three batches were under way");
+        await Until(() => node.MostUnderWay == 3, "three batches were under way");
         node.Hold.SetResult();
         await Task.WhenAll(acks);
 
-        Assert.Equal(3, node.MostOutstanding);
+        Assert.Equal(3, node.MostUnderWay);
         Assert.Equal(Enumerable.Range(0, 100).Select(i => $"{i}"), cluster.Values("t"));
     }
 
