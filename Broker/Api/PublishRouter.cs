@@ -12,9 +12,24 @@ namespace Broker.Api;
 /// Checks a publish once and brings it to the leader of its topic's shard: into the local log, or over the forward
 /// stream to another node. A forwarded publish is not forwarded again.
 /// </summary>
-internal sealed class PublishRouter(
-    BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
+internal sealed class PublishRouter
 {
+    private readonly BrokerNode _node;
+    private readonly LeaderDirectory _leaders;
+    private readonly LeaderForwarder _forwarder;
+    private readonly BrokerMetrics _metrics;
+    private readonly WaitingCalls[] _waiting; // by group
+
+    public PublishRouter(
+        BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
+    {
+        _node = node;
+        _leaders = leaders;
+        _forwarder = forwarder;
+        _metrics = metrics;
+        _waiting = [.. node.Groups.Select(group => new WaitingCalls(node, group.Id, TryDispatch))];
+    }
+
     /// <summary>
     /// Routes the request; its answer goes to sink, now or later. Never throws for what a client sent.
     /// </summary>
@@ -32,7 +47,7 @@ internal sealed class PublishRouter(
         }
         catch (BrokerException refusal)
         {
-            metrics.Refused(refusal.Code);
+            _metrics.Refused(refusal.Code);
             sink.Answered(new PublishResult
             {
                 Correlation = correlation,
@@ -42,9 +57,9 @@ internal sealed class PublishRouter(
             return;
         }
 
-        if (!TryDispatch(call, forwarded))
+        if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded)))
         {
-            _ = DispatchLaterAsync(call, forwarded, cancellationToken);
+            waiting.Add(call, forwarded, cancellationToken);
         }
     }
 
@@ -79,13 +94,13 @@ internal sealed class PublishRouter(
         }
 
         return new PublishCall(
-            correlation, request, node.Shards.GroupOf(request.Topic), scan.Count, sink, leaders, metrics);
+            correlation, request, _node.Shards.GroupOf(request.Topic), scan.Count, sink, _leaders, _metrics);
     }
 
     /// <summary>False when no leader is known at the moment.</summary>
     private bool TryDispatch(PublishCall call, bool forwarded)
     {
-        var group = node.Group(call.Group);
+        var group = _node.Group(call.Group);
         var status = group.Status;
         if (status.Role == RaftRole.Leader || (forwarded && !status.Leader.IsNone))
         {
@@ -98,27 +113,7 @@ internal sealed class PublishRouter(
             return false;
         }
 
-        forwarder.Forward(status.Leader, call);
+        _forwarder.Forward(status.Leader, call);
         return true;
-    }
-
-    private async Task DispatchLaterAsync(PublishCall call, bool forwarded, CancellationToken cancellationToken)
-    {
-        try
-        {
-            do
-            {
-                await node.WaitForLeaderAsync(call.Group, cancellationToken);
-            }
-            while (!TryDispatch(call, forwarded));
-        }
-        catch (BrokerException refusal)
-        {
-            call.Fail(refusal);
-        }
-        catch (OperationCanceledException)
-        {
-            call.Fail(Refusal.NoLeader(call.Group));
-        }
     }
 }

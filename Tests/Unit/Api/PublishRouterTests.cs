@@ -1,0 +1,150 @@
+using System.Collections.Concurrent;
+using Broker.Api;
+using Broker.Client;
+using Broker.Cluster;
+using Broker.Delivery;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Storage;
+using Broker.Transport;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace Broker.Tests.Unit.Api;
+
+/// <summary>What becomes of publishes while a shard has no leader, on a node that is not started yet.</summary>
+public sealed class PublishRouterTests : IAsyncLifetime
+{
+    private static readonly ByteString Batch = UnsafeByteOperations.UnsafeWrap(
+        RecordBatchEncoder.Encode([new BrokerMessage { Value = new byte[8] }]));
+
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-router-");
+    private readonly BrokerMetrics _metrics = new();
+    private readonly Answers _answers = new();
+    private BrokerNode _node = null!;
+    private LeaderForwarder _forwarder = null!;
+    private PublishRouter _router = null!;
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    public ValueTask InitializeAsync()
+    {
+        _node = new BrokerNode(
+            new ClusterOptions
+            {
+                NodeName = "solo",
+                NodeId = new NodeId(1),
+                DataDirectory = _folder.FullName,
+                Nodes = [new PeerEndpoint(new NodeId(1), "solo", new Uri("http://127.0.0.1:1"))],
+                DataShards = 1,
+            },
+            group => new ShardDelivery(group, new TailSignal(), null),
+            static _ => { },
+            new PhysicalDevice(),
+            TimeProvider.System,
+            _metrics,
+            NullLoggerFactory.Instance,
+            static failure => Assert.Fail(failure.ToString()));
+        _forwarder = new LeaderForwarder(_node, NullLogger<LeaderForwarder>.Instance);
+        _router = new PublishRouter(_node, new LeaderDirectory(_node), _forwarder, _metrics);
+        return ValueTask.CompletedTask;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _forwarder.DisposeAsync();
+        await _node.DisposeAsync();
+        _metrics.Dispose();
+        _folder.Delete(recursive: true);
+    }
+
+    /// <summary>
+    /// Each waited for the leader by itself, and what came when it was there overtook those that still did.
+    /// </summary>
+    [Fact]
+    public async Task What_waits_for_a_leader_is_not_overtaken_by_what_comes_later()
+    {
+        ulong routed = 0;
+        Route(ref routed, 5_000);
+        _node.Start();
+        while (_answers.Count == 0)
+        {
+            Route(ref routed, 10);
+            await Task.Delay(1, Stop);
+        }
+
+        Route(ref routed, 1_000);
+        await UntilAnsweredAsync(routed);
+
+        Assert.All(_answers.All, answer => Assert.Equal("", answer.Message));
+        Assert.Equal(
+            Enumerable.Range(0, (int)routed),
+            _answers.All.OrderBy(answer => answer.Correlation).Select(answer => (int)answer.Response.BaseOffset));
+    }
+
+    [Fact]
+    public async Task What_waits_in_vain_is_refused_and_so_is_what_is_too_much()
+    {
+        ulong routed = 0;
+        Route(ref routed, Limits.WaitingProposalsPerGroup + 10);
+        await UntilAnsweredAsync(10);
+
+        Assert.All(_answers.All, answer => Assert.Equal((uint)StatusCode.ResourceExhausted, answer.Status));
+        Assert.All(_answers.All, answer => Assert.Contains("has no leader", answer.Message, StringComparison.Ordinal));
+
+        await UntilAnsweredAsync(routed);
+        Assert.Equal(
+            Limits.WaitingProposalsPerGroup,
+            _answers.All.Count(static answer => answer.Status == (uint)StatusCode.Unavailable));
+    }
+
+    [Fact]
+    public async Task Who_hangs_up_does_not_hold_up_the_others()
+    {
+        using var call = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        _router.Route(0, Request(), forwarded: false, _answers, call.Token);
+        ulong routed = 1;
+        Route(ref routed, 9);
+        await call.CancelAsync();
+        await UntilAnsweredAsync(1);
+        _node.Start();
+        await UntilAnsweredAsync(10);
+
+        Assert.Equal((uint)StatusCode.Unavailable, _answers.All.Single(answer => answer.Correlation == 0).Status);
+        Assert.Equal(9, _answers.All.Count(static answer => answer.Status == 0));
+    }
+
+    private void Route(ref ulong routed, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            _router.Route(routed++, Request(), forwarded: false, _answers, Stop);
+        }
+    }
+
+    private async Task UntilAnsweredAsync(ulong count)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        while (_answers.Count < (int)count)
+        {
+            await Task.Delay(10, patience.Token);
+        }
+    }
+
+    private static PublishRequest Request() => new() { Topic = "t", Batch = Batch };
+
+    private sealed class Answers : IPublishSink
+    {
+        private readonly ConcurrentQueue<PublishResult> _all = new();
+
+        public int Count => _all.Count;
+
+        public IReadOnlyCollection<PublishResult> All => _all;
+
+        public void Answered(PublishResult response) => _all.Enqueue(response);
+    }
+}
