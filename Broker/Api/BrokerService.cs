@@ -2,6 +2,7 @@ using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
+using Broker.Replication;
 using Google.Protobuf;
 using Grpc.Core;
 
@@ -15,7 +16,11 @@ internal sealed class BrokerService(
     public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
     {
         var sink = new SingleAnswer();
-        router.Route(0, request, IsForwarded(context), sink, context.CancellationToken);
+        using (InputBatch.Begin())
+        {
+            router.Route(0, request, IsForwarded(context), sink, context.CancellationToken);
+        }
+
         var answer = await sink.Task.WaitAsync(context.CancellationToken);
         return answer.Status == 0 ? answer.Response : throw PublishAnswers.ToRpcException(answer);
     }
@@ -35,12 +40,17 @@ internal sealed class BrokerService(
             {
                 var publishes = requestStream.Current.Publishes;
                 CheckCount(publishes.Count);
-                for (var i = 0; i < publishes.Count; i++)
+                for (var i = 0; i < publishes.Count;)
                 {
-                    var next = publishes[i];
                     await answers.ReserveAsync(ended.Token);
-                    router.Route(
-                        next.Correlation, next.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+                    using var batch = InputBatch.Begin();
+                    do
+                    {
+                        var next = publishes[i++];
+                        router.Route(
+                            next.Correlation, next.Publish ?? new PublishRequest(), forwarded, answers, ended.Token);
+                    }
+                    while (i < publishes.Count && answers.TryReserve());
                 }
             }
 

@@ -14,8 +14,13 @@ namespace Broker.Api;
 internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
 {
     private readonly SemaphoreSlim _slots = new(limit);
+
+    // Bounded by the slots. The thread that applies an entry answers by itself what is alone under way.
     private readonly Channel<PublishResult> _answers = Channel.CreateUnbounded<PublishResult>(
-        new UnboundedChannelOptions { SingleReader = true }); // bounded by the slots
+        new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
+
+    /// <summary>What <see cref="_open"/> is while one publish is under way.</summary>
+    private const int OneAlone = 2;
 
     private int _open = 1; // publishes without an answer, and one for the reader of requests
 
@@ -37,6 +42,17 @@ internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
         Interlocked.Increment(ref _open);
     }
 
+    public bool TryReserve()
+    {
+        if (!_slots.Wait(0))
+        {
+            return false;
+        }
+
+        Interlocked.Increment(ref _open);
+        return true;
+    }
+
     public void Answered(PublishResult response) => _answers.Writer.TryWrite(response);
 
     public void NoMoreRequests() => Close(1);
@@ -49,6 +65,12 @@ internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
         var message = new PublishStreamResponse();
         while (await _answers.Reader.WaitToReadAsync(cancellationToken))
         {
+            if (Volatile.Read(ref _open) > OneAlone)
+            {
+                // More answers come at this moment: they leave together, and not by the thread that makes them.
+                await Task.Yield();
+            }
+
             while (message.Results.Count < Limits.PublishesPerMessage && _answers.Reader.TryRead(out var answer))
             {
                 message.Results.Add(answer);

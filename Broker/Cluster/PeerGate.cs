@@ -44,11 +44,15 @@ internal sealed class PeerGate(
         return reason.Length == 0;
     }
 
-    public void Received(PeerMessage message)
+    public void Received(IReadOnlyList<PeerMessage> messages)
     {
-        if (_groups.TryGetValue((int)message.Group, out var group))
+        using var batch = InputBatch.Begin();
+        for (var i = 0; i < messages.Count; i++)
         {
-            group.Receive(message);
+            if (_groups.TryGetValue((int)messages[i].Group, out var group))
+            {
+                group.Receive(messages[i]);
+            }
         }
     }
 

@@ -56,6 +56,7 @@ public sealed class LogWriter : ILogWriter, IDisposable
                 var started = Stopwatch.GetTimestamp();
                 Write(job);
                 _metrics.Flushed(job.Write.SizeBytes, Stopwatch.GetElapsedTime(started));
+                using var batch = InputBatch.Begin();
                 job.Group.WriteCompleted();
             }
         }

@@ -4,14 +4,16 @@ using System.Diagnostics;
 namespace Broker.Replication;
 
 /// <summary>
-/// The one thread on which all groups of a node live. It sleeps until a group has input, or until the first of them has
-/// a heartbeat, an election or upkeep due. A thread of its own, above normal priority, so that heartbeats leave in time
-/// however busy the thread pool is.
+/// Where all groups of a node live: one thread at a time has the turn to pump them. The loop has a thread of its own,
+/// above normal priority, so that heartbeats leave in time however busy the thread pool is. It sleeps until a group has
+/// input, or until the first of them has a heartbeat, an election or upkeep due. While it sleeps, a thread that gives
+/// input takes the turn itself (<see cref="InputBatch"/>): a node that is not busy answers without a change of threads,
+/// and a busy one, whose loop never sleeps, works as if there were only the loop.
 /// </summary>
 public sealed class ReplicationLoop : IDisposable
 {
-    /// <summary>It looks at every group's clock so often, whatever they said when it last looked.</summary>
-    private const long LongestSleepMs = 1_000;
+    /// <summary>Peers must hear from this node so often, whether or not a group has something to do.</summary>
+    private const long LongestSleepMs = 500;
 
     private readonly IReadOnlyList<ReplicaGroup> _groups;
     private readonly IPeerSender _sender;
@@ -20,7 +22,12 @@ public sealed class ReplicationLoop : IDisposable
     private readonly ConcurrentQueue<ReplicaGroup> _scheduled = new();
     private readonly AutoResetEvent _wake = new(initialState: false);
     private readonly Thread _thread;
+
+    /// <summary>Whoever holds it pumps. Guards all groups and the two times below.</summary>
+    private readonly Lock _turn = new();
+
     private long _dueMs; // when a group wants to be pumped without input
+    private long _sleepsUntilMs; // when the loop's thread looks for what is due
     private volatile bool _sleeping;
     private volatile bool _stopping;
 
@@ -41,7 +48,7 @@ public sealed class ReplicationLoop : IDisposable
 
     public void Start() => _thread.Start();
 
-    /// <summary>Ends the thread after the work at hand; waits for it.</summary>
+    /// <summary>Ends the thread after the work at hand; waits for it, and for who has the turn.</summary>
     public void Dispose()
     {
         _stopping = true;
@@ -51,12 +58,64 @@ public sealed class ReplicationLoop : IDisposable
             _thread.Join();
         }
 
+        lock (_turn)
+        {
+            // From here on nobody pumps: TakeTurn looks at the flag when it has the turn.
+        }
+
         _wake.Dispose();
+    }
+
+    /// <summary>
+    /// Takes a turn on the calling thread, which has just given a group input, while the loop's own thread sleeps: a
+    /// message then costs no change of thread. One group's worth at most; the loop is woken for the rest. What this
+    /// leaves undone is done by whoever has the turn, as it looks at the queue again when its turn ends.
+    /// </summary>
+    internal void TakeTurn()
+    {
+        Interlocked.MemoryBarrier();
+        if (!_sleeping || _turn.IsHeldByCurrentThread || !_turn.TryEnter())
+        {
+            return;
+        }
+
+        var isDueEarlier = false;
+        try
+        {
+            if (!_stopping && _scheduled.TryDequeue(out var group))
+            {
+                Pump(group);
+                isDueEarlier = _dueMs < _sleepsUntilMs;
+            }
+        }
+        catch (Exception exception)
+        {
+            Fail(exception);
+        }
+        finally
+        {
+            _turn.Exit();
+        }
+
+        Interlocked.MemoryBarrier();
+        if (isDueEarlier || !_scheduled.IsEmpty)
+        {
+            Wake();
+        }
     }
 
     private void Schedule(ReplicaGroup group)
     {
         _scheduled.Enqueue(group);
+        if (!InputBatch.TryJoin(this))
+        {
+            Interlocked.MemoryBarrier();
+            Wake();
+        }
+    }
+
+    private void Wake()
+    {
         if (_sleeping)
         {
             _wake.Set();
@@ -65,36 +124,46 @@ public sealed class ReplicationLoop : IDisposable
 
     private void Run()
     {
-        try
+        while (!_stopping)
         {
-            while (!_stopping)
+            lock (_turn)
             {
-                // Input first; but a stream of it does not keep the other groups from what is due.
-                while (NowMs() < _dueMs && _scheduled.TryDequeue(out var group))
+                try
                 {
-                    Pump(group);
+                    PumpAll();
                 }
-
-                if (NowMs() >= _dueMs)
+                catch (Exception exception)
                 {
-                    PumpWhatIsDue();
+                    Fail(exception);
+                    return;
                 }
-
-                _sender.Flush();
-                Sleep();
             }
+
+            Sleep();
         }
-        catch (Exception exception)
+    }
+
+    private void PumpAll()
+    {
+        // Input first; but a stream of it does not keep the other groups from what is due.
+        while (NowMs() < _dueMs && _scheduled.TryDequeue(out var group))
         {
-            ReplicationLog.LoopFailed(_logger, exception.Message, exception);
-            _onFatal(exception);
+            Pump(group);
         }
+
+        if (NowMs() >= _dueMs)
+        {
+            PumpWhatIsDue();
+        }
+
+        _sleepsUntilMs = _dueMs;
     }
 
     private void Pump(ReplicaGroup group)
     {
         group.Pump();
         _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(0, group.DueInMs));
+        _sender.Flush();
     }
 
     private void PumpWhatIsDue()
@@ -109,15 +178,24 @@ public sealed class ReplicationLoop : IDisposable
 
             _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(1, group.DueInMs));
         }
+
+        _sender.Flush();
+    }
+
+    private void Fail(Exception exception)
+    {
+        _stopping = true;
+        ReplicationLog.LoopFailed(_logger, exception.Message, exception);
+        _onFatal(exception);
     }
 
     private void Sleep()
     {
-        // The flag is set before the last look at the queue, and Schedule enqueues before it looks at the flag: one of
-        // the two sees the other. A barrier keeps the flag's write before the queue's read.
+        // The flag is set before the last look at the queue, and who enqueues looks at the flag afterwards: one of the
+        // two sees the other. Barriers keep each one's write before its read.
         _sleeping = true;
         Interlocked.MemoryBarrier();
-        if (_scheduled.IsEmpty && !_stopping && _dueMs - NowMs() is var wait and > 0)
+        if (_scheduled.IsEmpty && !_stopping && _sleepsUntilMs - NowMs() is var wait and > 0)
         {
             _wake.WaitOne((int)wait);
         }

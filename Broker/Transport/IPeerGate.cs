@@ -12,7 +12,8 @@ public interface IPeerGate
     /// <summary>Whether a node may talk to us; otherwise the reason, in words for its operator.</summary>
     bool Admits(PeerHello hello, out string reason);
 
-    void Received(PeerMessage message);
+    /// <summary>What one envelope has brought. The list is the caller's again afterwards.</summary>
+    void Received(IReadOnlyList<PeerMessage> messages);
 
     void Connected(NodeId peer, PeerHello hello);
 

@@ -13,11 +13,9 @@ internal sealed class PeerLink(
     NodeId self, PeerEndpoint peer, IPeerGate gate, BrokerMetrics metrics, ILogger logger, TimeProvider time)
     : IDisposable
 {
-    private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromMilliseconds(500);
-
     /// <summary>
-    /// A stream that is silent for so long (twice the longest pause between envelopes) is given up: its process hangs
-    /// or the network is cut.
+    /// A stream that is silent for so long (twice the longest pause between envelopes, see PeerOutbox) is given up: its
+    /// process hangs or the network is cut.
     /// </summary>
     private static readonly TimeSpan SilenceLimit = TimeSpan.FromSeconds(2);
 
@@ -27,11 +25,16 @@ internal sealed class PeerLink(
     /// </summary>
     private static readonly TimeSpan StallLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// An envelope of at most so many bytes is written by the thread that flushes, the one that pumps the groups: a
+    /// larger one would hold them up.
+    /// </summary>
+    private const int InlineBytes = 4 * 1024;
+
     private readonly PeerOutbox _outgoing = new(time);
     private readonly SemaphoreSlim _oneStream = new(1);
     private CancellationTokenSource? _current;
     private volatile bool _connected;
-    private volatile bool _hasSpoken;
     private long _writeBegan; // a timestamp; 0 while no write is under way
 
     public PeerEndpoint Peer => peer;
@@ -46,7 +49,9 @@ internal sealed class PeerLink(
         }
     }
 
-    /// <summary>The heartbeats of all groups have been said.</summary>
+    /// <summary>
+    /// The heartbeats of all groups have been said. Called twice a second at least, which keeps the stream alive.
+    /// </summary>
     public void Flush() => _outgoing.Flush();
 
     public void Dispose() => _oneStream.Dispose();
@@ -96,7 +101,7 @@ internal sealed class PeerLink(
         gate.Connected(peer.Node, hello);
         try
         {
-            Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token), KeepAliveAsync(ended.Token)];
+            Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token)];
             var first = await Task.WhenAny(pumps);
             await ended.CancelAsync();
             foreach (var pump in pumps)
@@ -122,21 +127,25 @@ internal sealed class PeerLink(
         var (from, to) = ((uint)peer.Node.Value, (uint)self.Value);
         await using var silence = time.CreateTimer(
             _ => ended.Cancel(), null, SilenceLimit, Timeout.InfiniteTimeSpan);
+        var arrived = new List<PeerMessage>();
         while (await reader.MoveNext(ended.Token))
         {
             silence.Change(SilenceLimit, Timeout.InfiniteTimeSpan);
             var envelope = reader.Current;
             foreach (var heartbeat in envelope.Heartbeats)
             {
-                gate.Received(PeerHeartbeats.Unfold(heartbeat, from, to));
+                arrived.Add(PeerHeartbeats.Unfold(heartbeat, from, to));
             }
 
-            foreach (var message in envelope.Messages)
-            {
-                gate.Received(message);
-            }
-
+            arrived.AddRange(envelope.Messages);
+            gate.Received(arrived);
+            arrived.Clear();
             metrics.PeerBytesReceived(PeerOutbox.SizeBytes(envelope));
+            if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
+            {
+                TransportLog.Stalled(logger, peer.Node.Value, peer.Name);
+                return;
+            }
         }
     }
 
@@ -146,30 +155,14 @@ internal sealed class PeerLink(
         {
             var (envelope, bytes) = await _outgoing.TakeAsync(cancellationToken);
             Volatile.Write(ref _writeBegan, time.GetTimestamp());
-            _hasSpoken |= bytes > 0;
+            if (bytes > InlineBytes)
+            {
+                await Task.Yield();
+            }
+
             await writer.WriteAsync(envelope, cancellationToken);
             Volatile.Write(ref _writeBegan, 0);
             metrics.PeerBytesSent(bytes);
-        }
-    }
-
-    private async Task KeepAliveAsync(CancellationToken cancellationToken)
-    {
-        using var timer = new PeriodicTimer(KeepAliveInterval, time);
-        while (await timer.WaitForNextTickAsync(cancellationToken))
-        {
-            // What was said since the last time keeps the stream alive as well.
-            if (!_hasSpoken)
-            {
-                _outgoing.Nudge();
-            }
-
-            _hasSpoken = false;
-            if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
-            {
-                TransportLog.Stalled(logger, peer.Node.Value, peer.Name);
-                return;
-            }
         }
     }
 }

@@ -27,6 +27,9 @@ internal sealed class PeerOutbox(TimeProvider time)
     /// </summary>
     private static readonly TimeSpan AnswerTime = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>After so long without an envelope an empty one leaves: the peer sees that this node lives.</summary>
+    private static readonly TimeSpan KeepAliveTime = TimeSpan.FromMilliseconds(500);
+
     private readonly Lock _gate = new();
     private readonly Queue<PeerMessage> _messages = [];
     private readonly List<PeerHeartbeat> _heartbeats = [];
@@ -34,13 +37,17 @@ internal sealed class PeerOutbox(TimeProvider time)
     /// <summary>Where in the list the newest heartbeat and the newest answer of each group stand.</summary>
     private readonly Dictionary<(uint Group, bool Answer), int> _newest = [];
 
-    private readonly Channel<bool> _ready = Channel.CreateBounded<bool>(1);
+    // Who flushes writes at once, when the stream's writer waits.
+    private readonly Channel<bool> _ready = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { SingleReader = true, AllowSynchronousContinuations = true });
+
     private long _messageBytes;
     private bool _isReady;
     private bool _hasNews; // a heartbeat waits that is no plain answer
     private long _firstHeartbeatAt;
+    private long _takenAt = time.GetTimestamp();
 
-    /// <summary>False: the message is dropped, because too much waits.</summary>
+    /// <summary>Adds to what leaves with the next Flush. False: the message is dropped, too much waits.</summary>
     public bool TryAdd(PeerMessage message)
     {
         var heartbeat = PeerHeartbeats.TryFold(message);
@@ -60,33 +67,31 @@ internal sealed class PeerOutbox(TimeProvider time)
 
             _messages.Enqueue(message);
             _messageBytes += size;
-            Ready();
             return true;
         }
     }
 
     /// <summary>
-    /// Has the heartbeats sent that wait: all groups have said theirs. One with a context, for which a reader waits,
-    /// has left already, and any message takes them along.
+    /// Has sent what waits. Plain answers to heartbeats may wait for company; what else there is takes them along.
+    /// After a pause an empty envelope is sent too. Hold no lock: the stream's writer may go on within this call.
     /// </summary>
     public void Flush()
     {
         lock (_gate)
         {
-            if (_heartbeats.Count > 0 && (_hasNews || time.GetElapsedTime(_firstHeartbeatAt) >= AnswerTime))
+            var isDue = _messages.Count > 0
+                || _hasNews
+                || (_heartbeats.Count > 0 && time.GetElapsedTime(_firstHeartbeatAt) >= AnswerTime)
+                || time.GetElapsedTime(_takenAt) >= KeepAliveTime;
+            if (!isDue || _isReady)
             {
-                Ready();
+                return;
             }
-        }
-    }
 
-    /// <summary>Has an envelope sent even when there is nothing to say.</summary>
-    public void Nudge()
-    {
-        lock (_gate)
-        {
-            Ready();
+            _isReady = true;
         }
+
+        _ready.Writer.TryWrite(true);
     }
 
     public void Clear()
@@ -106,6 +111,7 @@ internal sealed class PeerOutbox(TimeProvider time)
         lock (_gate)
         {
             _isReady = false;
+            _takenAt = time.GetTimestamp();
             var envelope = new PeerEnvelope();
             var bytes = _heartbeats.Count * HeartbeatBytes;
             envelope.Heartbeats.AddRange(_heartbeats);
@@ -115,7 +121,7 @@ internal sealed class PeerOutbox(TimeProvider time)
                 var size = SizeBytes(next);
                 if (envelope.Messages.Count > 0 && bytes + size > EnvelopeBytes)
                 {
-                    Ready();
+                    _isReady = _ready.Writer.TryWrite(true);
                     break;
                 }
 
@@ -169,12 +175,7 @@ internal sealed class PeerOutbox(TimeProvider time)
             return false;
         }
 
-        if (heartbeat.Context != 0)
-        {
-            Ready();
-        }
-
-        _hasNews |= heartbeat is not { Answer: true, Reject: false, Lost: false, LearnerSince: 0 };
+        _hasNews |= heartbeat is not { Answer: true, Context: 0, Reject: false, Lost: false, LearnerSince: 0 };
         return true;
     }
 
@@ -183,14 +184,5 @@ internal sealed class PeerOutbox(TimeProvider time)
         _heartbeats.Clear();
         _newest.Clear();
         _hasNews = false;
-    }
-
-    private void Ready()
-    {
-        if (!_isReady)
-        {
-            _isReady = true;
-            _ready.Writer.TryWrite(true);
-        }
     }
 }

@@ -40,6 +40,7 @@ internal abstract class SimulatedNode
             MaxInFlightBytes = world.Scenario.MaxInFlightBytes,
             MaxUncommittedBytes = world.Scenario.MaxUncommittedBytes,
             HeartbeatInterval = BrokerNode.HeartbeatInterval,
+            ElectionTimeoutMin = BrokerNode.ElectionTimeoutMin,
             PreferredLeader = new NodeId(1),
         };
     }

@@ -67,9 +67,7 @@ public sealed class CallFailureTests
         Assert.True(Sockets.NeverConnected(failure), failure.ToString());
     }
 
-    /// <summary>
-    /// gRPC's own care for connections would refuse the second call: it waits a second between attempts.
-    /// </summary>
+    /// <summary>gRPC's own care for connections would refuse the second call: it pauses between attempts.</summary>
     [Fact]
     public async Task A_server_that_comes_back_is_reached_by_the_next_call()
     {

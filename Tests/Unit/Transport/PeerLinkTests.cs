@@ -49,6 +49,7 @@ public sealed class PeerLinkTests : IDisposable
         await EchoServer.UntilAsync(() => _link.IsConnected, "the stream runs");
         _stream.IsStuck = true;
         _link.Send(PeerOutboxTests.Append(1, 10));
+        _link.Flush();
         await EchoServer.UntilAsync(() => _stream.Writes == 1, "the write begins");
         var steps = 0;
         while (!running.IsCompleted && steps < 60)
@@ -66,14 +67,18 @@ public sealed class PeerLinkTests : IDisposable
     }
 
     [Fact]
-    public async Task An_idle_stream_is_kept_alive_by_empty_envelopes()
+    public async Task A_stream_with_nothing_to_say_is_kept_alive_by_empty_envelopes()
     {
         var running = RunAsync();
         await EchoServer.UntilAsync(() => _link.IsConnected, "the stream runs");
         for (var second = 1; second <= 3; second++)
         {
             var before = _stream.Writes;
-            _time.Advance(TimeSpan.FromMilliseconds(500));
+            _time.Advance(TimeSpan.FromMilliseconds(400));
+            _link.Flush();
+            Assert.Equal(before, _stream.Writes);
+            _time.Advance(TimeSpan.FromMilliseconds(100));
+            _link.Flush();
             await EchoServer.UntilAsync(() => _stream.Writes > before, "an envelope leaves");
         }
 

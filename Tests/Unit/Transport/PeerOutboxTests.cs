@@ -121,6 +121,7 @@ public sealed class PeerOutboxTests
         }
 
         _outbox.TryAdd(Heartbeat(9, 1));
+        _outbox.Flush();
         var first = await _outbox.TakeAsync(Stop);
         var second = await _outbox.TakeAsync(Stop);
         var third = await _outbox.TakeAsync(Stop);
@@ -142,6 +143,7 @@ public sealed class PeerOutboxTests
         }
 
         Assert.InRange(taken, 60, 64);
+        _outbox.Flush();
         await _outbox.TakeAsync(Stop);
         Assert.True(_outbox.TryAdd(Append(1, 1024 * 1024)));
 

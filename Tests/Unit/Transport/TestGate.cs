@@ -38,7 +38,13 @@ internal sealed class TestGate(int node) : IPeerGate
         return reason.Length == 0;
     }
 
-    public void Received(PeerMessage message) => Messages.Enqueue(message);
+    public void Received(IReadOnlyList<PeerMessage> messages)
+    {
+        foreach (var message in messages)
+        {
+            Messages.Enqueue(message);
+        }
+    }
 
     public void Connected(NodeId peer, PeerHello hello) => Interlocked.Increment(ref _connected);
 

@@ -20,11 +20,13 @@ internal sealed class TestNodes : IAsyncDisposable
     private readonly List<CuttableProxy> _proxies = [];
     private readonly List<PeerTransport> _transports = [];
     private readonly List<GrpcChannel> _channels = [];
+    private readonly Timer _beat;
 
     private TestNodes(int count)
     {
         Gates = [.. Enumerable.Range(1, count).Select(node => new TestGate(node))];
         Services = [.. Enumerable.Range(0, count).Select(node => new TappedPeerService(() => _transports[node]))];
+        _beat = new Timer(_ => _transports.ForEach(static transport => transport.Flush()));
     }
 
     /// <summary>Node 1 stands at 0.</summary>
@@ -64,6 +66,8 @@ internal sealed class TestNodes : IAsyncDisposable
     /// <summary>Opens the streams and waits for them.</summary>
     public async Task ConnectAsync()
     {
+        // As the replication loop does; it keeps the streams alive.
+        _beat.Change(TimeSpan.Zero, TimeSpan.FromMilliseconds(100));
         foreach (var transport in _transports)
         {
             transport.Start();
@@ -93,6 +97,7 @@ internal sealed class TestNodes : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await _beat.DisposeAsync();
         foreach (var channel in _channels)
         {
             channel.Dispose();
