@@ -4,6 +4,7 @@ using Broker.Tests.Benchmarks.Peer;
 
 var root = new RootCommand("Measures the broker: a whole cluster by itself, or one load against running brokers.");
 root.Subcommands.Add(ClusterVerb.Create());
+root.Subcommands.Add(FreshVerb.Create());
 root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
