@@ -98,7 +98,10 @@ public sealed partial class ReplicaGroup
     /// </summary>
     public void Pump()
     {
-        Volatile.Write(ref _scheduled, 0);
+        // A full fence between the mark and the first look at the queue: whoever finds the mark still set has put its
+        // input in before, and it is seen here. A plain write could become visible after the look, and the input would
+        // wait for the next deadline.
+        Interlocked.Exchange(ref _scheduled, 0);
         _raft.Tick(NowMs());
         HandleReady(NoEntries);
         while (_inputs.TryDequeue(out var input))
