@@ -35,4 +35,10 @@ public sealed class RaftInitialState
     /// The last position that this replica may have acknowledged, when its log lost its end to damage; none otherwise.
     /// </summary>
     public LogPosition Fence { get; init; }
+
+    /// <summary>
+    /// What the last write before a crash held, when it looks as if it had never returned: damage of it looks alike.
+    /// None otherwise.
+    /// </summary>
+    public LogPosition Doubt { get; init; }
 }

@@ -11,8 +11,7 @@ namespace Broker.Consensus;
 /// although there may be nothing new.</description></item>
 /// <item><term>AppendEntriesResponse</term><description>Accepted: LogIndex is the match index, flushed; RejectHint is
 /// how far the follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous
-/// index, RejectHint and LogTerm the last entry of the follower that may agree; Force: its log, or the end of it, was
-/// lost to damage, so what it acknowledged earlier may be gone. Lost: see there.</description></item>
+/// index, RejectHint and LogTerm the last entry of the follower that may agree. Lost: see there.</description></item>
 /// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A
 /// pre-vote's Term is the term that the candidate would campaign in. Force: see there. Context of a pre-vote: its
 /// round, given back in the answer.</description></item>

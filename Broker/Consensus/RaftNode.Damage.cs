@@ -10,6 +10,9 @@ namespace Broker.Consensus;
 /// what there ever was (the file is gone that knew); so it falls, too, when the log holds all that a leader had when it
 /// heard of this fence: whatever this replica had acknowledged and was committed is among that (Leader Completeness,
 /// Raft thesis 3.6.3).</para>
+/// <para>In doubt: what looks like a write that never returned, and so was never acknowledged, may be one that damage
+/// hit before anything else proved it. Nobody can tell; so for a while after its start the replica leaves the lead to
+/// those that have that write, and then goes on as any other: when nobody has it, the group must not wait for it.</para>
 /// <para>Lost: log or vote are gone altogether. It takes part in nothing until a leader that has heard of the loss has
 /// made it a learner anew. Then it is passive: it appends and acknowledges, and gives no vote until it holds that
 /// configuration and knows it to be committed. By then it holds all that it had acknowledged and that was committed:
@@ -26,6 +29,11 @@ public sealed partial class RaftNode
     private readonly List<ReplicaLoss> _losses = [];
 
     private LogPosition _fence;
+
+    /// <summary>None: it knows what it had.</summary>
+    private LogPosition _doubt;
+
+    private long _doubtEndsMs;
     private bool _fenceChanged;
 
     /// <summary>This replica's fence, drawn anew at each start, so that no answer to an older one is taken for
@@ -52,11 +60,16 @@ public sealed partial class RaftNode
     /// <summary>It has lost its log or its vote, and gives no votes yet.</summary>
     public bool IsPassive => _passiveUntil != LogIndex.None;
 
+    /// <summary>There is nobody else to have it when this replica is the only voter.</summary>
+    private bool IsInDoubt => _doubt != LogPosition.None && _nowMs < _doubtEndsMs && !IsOnlyVoter;
+
     private bool IsLost => _passiveUntil == HardState.Lost.PassiveUntil;
 
     private void RecoverDamage(RaftInitialState initial)
     {
         _fence = initial.Fence;
+        _doubt = initial.Doubt;
+        _doubtEndsMs = _nowMs + (long)_options.DoubtTimeout.TotalMilliseconds;
         _passiveUntil = initial.HardState.PassiveUntil;
         if (IsLost)
         {
@@ -72,13 +85,19 @@ public sealed partial class RaftNode
 
     private void LiftFenceWhenReached()
     {
-        if (!IsFenced || MatchIndex < _log.BaseIndex)
+        if ((!IsFenced && _doubt == LogPosition.None) || MatchIndex < _log.BaseIndex)
         {
             return;
         }
 
+        var match = new LogPosition(MatchIndex, TermAt(MatchIndex));
+        if (match >= _doubt)
+        {
+            _doubt = LogPosition.None;
+        }
+
         var isPastLeadersEnd = _fenceEnd > LogIndex.None && MatchIndex >= _fenceEnd;
-        if (isPastLeadersEnd || new LogPosition(MatchIndex, TermAt(MatchIndex)) >= _fence)
+        if (IsFenced && (isPastLeadersEnd || match >= _fence))
         {
             _fence = LogPosition.None;
             _fenceChanged = true;

@@ -45,7 +45,8 @@ public sealed partial class RaftNode
     /// disk, so that a leader's log begins after what it has committed.
     /// </summary>
     private bool CanCampaign =>
-        (_configuration.IsVoter(Id) || MayStillBeNeeded) && !IsPassive && !IsFenced && FlushedIndex >= _log.BaseIndex;
+        (_configuration.IsVoter(Id) || MayStillBeNeeded)
+        && !IsPassive && !IsFenced && !IsInDoubt && FlushedIndex >= _log.BaseIndex;
 
     /// <summary>
     /// Until the configuration without this voter has committed, it may hold the only log that can win the election;
@@ -295,7 +296,7 @@ public sealed partial class RaftNode
     private bool HasLogToVoteFor(in RaftMessage request) =>
         !IsPassive
         && _log.IsNoNewerThan(request.LogIndex, request.LogTerm)
-        && new LogPosition(request.LogIndex, request.LogTerm) >= _fence;
+        && new LogPosition(request.LogIndex, request.LogTerm) >= (IsInDoubt && _doubt > _fence ? _doubt : _fence);
 
     private void HandleRequestPreVoteResponse(in RaftMessage message)
     {

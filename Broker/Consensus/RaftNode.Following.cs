@@ -125,7 +125,6 @@ public sealed partial class RaftNode
         LogTerm = _log.TermAt(hint),
         Reject = true,
         RejectHint = hint,
-        Force = IsFenced || IsPassive,
     });
 
     /// <summary>After a write: tells the leader of this term how much of its log is now durable here.</summary>

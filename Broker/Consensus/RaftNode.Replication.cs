@@ -311,13 +311,11 @@ public sealed partial class RaftNode
 
         if (message.LogIndex <= follower.MatchIndex)
         {
-            // It acknowledged that entry since: the answer is old. Unless the follower lost the end of its log.
-            if (message.Force)
-            {
-                follower.ForgetMatch(message.RejectHint.Next());
-                _replicationDue = true;
-            }
-
+            // It acknowledged that entry: the answer is old, or the follower has lost the end of its log since, which
+            // it need not have noticed. To ask again tells the two apart and costs a round trip; to take a loss for an
+            // old answer would leave the follower behind for ever.
+            follower.ForgetMatch(message.RejectHint.Next());
+            _replicationDue = true;
             return;
         }
 

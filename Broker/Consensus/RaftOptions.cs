@@ -34,6 +34,14 @@ public sealed record RaftOptions
     public TimeSpan ElectionTimeoutMax { get; init; } = TimeSpan.FromMilliseconds(1000);
 
     /// <summary>
+    /// How long after its start a replica whose last write looks torn waits for one that has that write whole: until
+    /// then it does not campaign and votes for nobody who lacks it. Default 5 s, in which the peers of a cluster that
+    /// was killed as a whole have mostly started, too. Longer helps where they start later, and lets a cluster whose
+    /// power failed in the middle of a write wait as long.
+    /// </summary>
+    public TimeSpan DoubtTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
     /// A follower whose connection to the leader breaks asks for pre-votes after a random part of this. Default 50 ms.
     /// Shorter fails over sooner after a crash, and makes split votes likelier.
     /// </summary>

@@ -82,6 +82,13 @@ public static class Limits
     public const int AppendMessageBytes = 1024 * 1024;
 
     /// <summary>
+    /// After so long without a write, a log's last entries get their proof of having been durable: short, since until
+    /// then a flipped bit in them looks like a write that never returned; long enough that steady publishing never pays
+    /// the two flushes.
+    /// </summary>
+    public const long RaiseFloorAfterMs = 200;
+
+    /// <summary>
     /// How long a leader may be unable to write, or to read what it must, before it hands over: longer than a burst
     /// that fills a disk which something else clears, shorter than most callers' deadlines.
     /// </summary>

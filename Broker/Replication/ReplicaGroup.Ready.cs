@@ -12,6 +12,7 @@ public sealed partial class ReplicaGroup
     private long _gatheringSequence;
     private long _writingSequence;
     private bool _writeInFlight;
+    private long _floorDueMs;
     private LogIndex _handedToWriter; // the highest index that the log, or the write in flight, holds
 
     /// <summary>Takes Raft's Ready. arrived: the entries of the message that was just stepped.</summary>
@@ -118,7 +119,13 @@ public sealed partial class ReplicaGroup
 
     private void SubmitWrite()
     {
-        if (_writeInFlight || (_gatheringSequence == 0 && _gathering.DropThrough is null))
+        if (_writeInFlight)
+        {
+            return;
+        }
+
+        RaiseFloorWhenQuiet();
+        if (_gatheringSequence == 0 && _gathering.DropThrough is null && !_gathering.RaisesFloor)
         {
             return;
         }
@@ -134,11 +141,25 @@ public sealed partial class ReplicaGroup
         _writer.Submit(this, _log, _writing);
     }
 
+    /// <summary>
+    /// Each entry proves that those of the writes before it were durable. The last ones get their proof when nothing
+    /// follows them for a while: then damage of them is told apart from a write that never returned.
+    /// </summary>
+    private void RaiseFloorWhenQuiet()
+    {
+        if (NowMs() >= _floorDueMs)
+        {
+            _floorDueMs = long.MaxValue;
+            _gathering.RaisesFloor = true;
+        }
+    }
+
     private void FinishWrite()
     {
         Invariant.Check(_writeInFlight, "a write completes once");
         var snapshot = _writing.Snapshot;
         var dropped = _writing.DropThrough;
+        _floorDueMs = _writing.Entries.Count > 0 ? NowMs() + Limits.RaiseFloorAfterMs : _floorDueMs;
         _writing.Clear();
         _writeInFlight = false;
         _isDiskFull = false;

@@ -71,9 +71,11 @@ public sealed partial class ReplicaGroup
             Configuration = log.Configuration,
             PreviousConfiguration = log.PreviousConfiguration,
             Fence = log.Fence,
+            Doubt = log.Doubt,
         };
         _raft = new RaftNode(options, initial, SizeBytesOf, random, NowMs());
         _condition = LookAtCondition();
+        _floorDueMs = NowMs() + Limits.RaiseFloorAfterMs;
         _status = MakeStatus();
     }
 
@@ -91,7 +93,8 @@ public sealed partial class ReplicaGroup
     public bool IsDue => DueInMs <= 0;
 
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
-    public long DueInMs => Math.Min(_raft.NextDeadlineMs, _upkeepDueMs) - NowMs();
+    public long DueInMs =>
+        Math.Min(_raft.NextDeadlineMs, _writeInFlight ? _upkeepDueMs : Math.Min(_upkeepDueMs, _floorDueMs)) - NowMs();
 
     /// <summary>
     /// Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.

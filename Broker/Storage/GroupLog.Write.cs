@@ -79,7 +79,7 @@ public sealed partial class GroupLog
     {
         var current = _vote.Current;
         return write.HardState is null && write.Configuration is null && write.PreviousConfiguration is null
-            && write.Fence is null
+            && write.Fence is null && !write.RaisesFloor
             ? current
             : current with
             {
@@ -89,6 +89,7 @@ public sealed partial class GroupLog
                     ? current.PreviousConfiguration
                     : write.PreviousConfiguration,
                 Fence = write.Fence ?? current.Fence,
+                DurableFloor = LastIndex,
             };
     }
 

@@ -53,6 +53,7 @@ public sealed partial class GroupLog : IDisposable
         _runs = recovered.Runs;
         _lastCrc32C = recovered.LastCrc32C;
         _durable = _segments.Last;
+        Doubt = recovered.Doubt;
         _activeFile = _segments.Active is { } active ? _segments.Acquire(active) : null;
     }
 
@@ -91,6 +92,13 @@ public sealed partial class GroupLog : IDisposable
     /// cref="LogPosition.None"/> when nothing is missing.
     /// </summary>
     public LogPosition Fence => _vote.Current.Fence;
+
+    /// <summary>
+    /// The last entry of a write that seems not to have returned before the crash, and was cut off: at least the one
+    /// behind <see cref="LastIndex"/> as it was opened. When a flipped bit is what makes it look so, the entry may have
+    /// been acknowledged. <see cref="LogPosition.None"/> when the log's end was clean.
+    /// </summary>
+    public LogPosition Doubt { get; }
 
     /// <summary>The segments that nothing is appended to any more, in order. A copy, from any thread.</summary>
     public IReadOnlyList<SealedSegment> SealedSegments => _segments.Sealed();

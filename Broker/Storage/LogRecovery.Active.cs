@@ -36,10 +36,10 @@ internal sealed partial class LogRecovery
         var isOurs = header.Nonce == active.Nonce && Follows(header);
         var scan = isOurs ? FrameScan.Run(file, header, Vote) : new FrameScan();
         var segment = new Segment(path, header, scan.Positions) { File = file };
-        if (isOurs && !IsDamaged(scan, segment))
+        if (isOurs && !IsDamaged(scan, segment, out var lastSeen))
         {
             Take(segment, scan.Runs.Current, scan.Crc32C, scan.Crc32C);
-            Mend(segment, state);
+            Mend(segment, state, lastSeen);
             return;
         }
 
@@ -93,8 +93,9 @@ internal sealed partial class LogRecovery
     /// after the floor in its header was flushed; a file that was cut short, unless nothing was ever written behind the
     /// last entry. What the disk cannot read counts as damage.
     /// </summary>
-    private bool IsDamaged(FrameScan scan, Segment segment)
+    private bool IsDamaged(FrameScan scan, Segment segment, out LogPosition lastSeen)
     {
+        lastSeen = LogPosition.None;
         if (scan.Expected <= Vote.DurableFloor || scan.IsUnreadable)
         {
             return true;
@@ -102,6 +103,7 @@ internal sealed partial class LogRecovery
 
         var file = segment.File!;
         var tail = TailCheck.Run(file, segment.Header, segment.TailOffset, scan.Expected, Vote);
+        lastSeen = tail.Last;
         return tail.ProofOffset is not null || tail.IsUnreadable
             || (file.Length < segment.Header.CapacityBytes && !TailCheck.IsUntouched(file, segment.TailOffset));
     }
@@ -110,7 +112,7 @@ internal sealed partial class LogRecovery
     /// Wipes a torn tail, gives the file back what it lost without losing an entry, and makes durable what was found: a
     /// killed process leaves its last writes in the page cache only.
     /// </summary>
-    private void Mend(Segment segment, SegmentFileState state)
+    private void Mend(Segment segment, SegmentFileState state, LogPosition lastSeen)
     {
         var file = segment.File!;
         if (state != SegmentFileState.Sound)
@@ -125,6 +127,9 @@ internal sealed partial class LogRecovery
         if (TailCheck.Clean(file, segment.TailOffset, segment.Header.CapacityBytes))
         {
             StorageLog.TornTailCut(logger, group, segment.Path, segment.TailOffset, segment.Last);
+            var lastTerm = _runs.Current.Count == 0 ? Vote.Base.Term : _runs.Current[^1].Term;
+            var next = new LogPosition(segment.Last.Next(), lastTerm);
+            _doubt = lastSeen > next ? lastSeen : next;
         }
 
         file.Sync();

@@ -25,6 +25,7 @@ internal sealed partial class LogRecovery(
     private VoteFile? _voteFile;
     private LogIndex _expected;
     private Segment? _rescued;
+    private LogPosition _doubt;
 
     /// <summary>What the next segment names as the CRC of the frame before it.</summary>
     private uint _chain;
@@ -59,7 +60,7 @@ internal sealed partial class LogRecovery(
             Finish();
             var segments = new SegmentSet(device, options, Vote.Base.Index.Next(), _segments);
             segments.Publish(_expected.Previous());
-            return new RecoveredLog(group, storeId, _voteFile, segments, _runs, _chain, _rescued);
+            return new RecoveredLog(group, storeId, _voteFile, segments, _runs, _chain, _rescued, _doubt);
         }
         catch
         {

@@ -36,11 +36,17 @@ public sealed class LogWrite
     /// <summary>The first index to remove; null when nothing is removed.</summary>
     public LogIndex? TruncateFrom { get; set; }
 
+    /// <summary>
+    /// The vote file shall say how far the log is durable: the proof that its last entries, which no later frame
+    /// proves, were there.
+    /// </summary>
+    public bool RaisesFloor { get; set; }
+
     /// <summary>Consecutive entries that follow what remains of the log.</summary>
     public List<LogEntry> Entries { get; } = [];
 
     public bool IsEmpty => HardState is null && Configuration is null && PreviousConfiguration is null && Fence is null
-        && Snapshot is null && DropThrough is null && TruncateFrom is null && Entries.Count == 0;
+        && Snapshot is null && DropThrough is null && TruncateFrom is null && !RaisesFloor && Entries.Count == 0;
 
     /// <summary>Bytes of the entries as they lie on disk, without padding.</summary>
     public long SizeBytes
@@ -66,6 +72,7 @@ public sealed class LogWrite
         Snapshot = null;
         DropThrough = null;
         TruncateFrom = null;
+        RaisesFloor = false;
         Entries.Clear();
     }
 }

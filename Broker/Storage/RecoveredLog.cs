@@ -11,6 +11,7 @@ namespace Broker.Storage;
 /// <param name="LastCrc32C">What the next frame names as the one before it.</param>
 /// <param name="Rescued">The intact beginning of a segment that is in quarantine now, with its file open: these entries
 /// follow the log, and are to be appended anew.</param>
+/// <param name="Doubt">What a torn tail held; none when there was none. See <see cref="GroupLog.Doubt"/>.</param>
 internal sealed record RecoveredLog(
     GroupId Group,
     Guid StoreId,
@@ -18,4 +19,5 @@ internal sealed record RecoveredLog(
     SegmentSet Segments,
     TermRuns Runs,
     uint LastCrc32C,
-    Segment? Rescued);
+    Segment? Rescued,
+    LogPosition Doubt);

@@ -73,6 +73,61 @@ public sealed class DamageTests
         Assert.Equal(LogPosition.None, cluster[3].DurableFence);
     }
 
+    /// <summary>A flipped bit in the last write before a kill looks like a write that never returned.</summary>
+    [Theory]
+    [InlineData(Notice.None)]
+    [InlineData(Notice.Doubt)]
+    internal void Replica_that_lost_what_it_acknowledged_unknowingly_is_sent_it_again(Notice notice)
+    {
+        var cluster = ThreeWithTenEntries(out var leader);
+        cluster[3].LoseEnd(keep: 10, notice);
+        cluster.Restart(3);
+
+        cluster.Run(300);
+
+        Assert.Equal(new Term(1), leader.Node.Term);
+        Assert.Equal(leader.Log, cluster[3].DurableLog);
+    }
+
+    [Fact]
+    public void Replica_in_doubt_leaves_the_lead_to_those_that_have_what_it_may_have_lost()
+    {
+        var cluster = ThreeWithTenEntries(out _);
+        var doubtful = cluster[3];
+        doubtful.LoseEnd(keep: 10, Notice.Doubt);
+        doubtful.Restart(0);
+
+        doubtful.Receive(VoteRequest(RaftMessageKind.RequestPreVote, term: 2, last: 10));
+        Assert.True(doubtful.TakeOnly(RaftMessageKind.RequestPreVoteResponse).Reject);
+        doubtful.Receive(VoteRequest(RaftMessageKind.RequestVote, term: 2, last: 10));
+        Assert.True(doubtful.TakeOnly(RaftMessageKind.RequestVoteResponse).Reject);
+        doubtful.Tick(4_999);
+        Assert.Equal(RaftRole.Follower, doubtful.Node.Role);
+        doubtful.Receive(VoteRequest(RaftMessageKind.RequestVote, term: 3, last: 11));
+        Assert.False(doubtful.TakeOnly(RaftMessageKind.RequestVoteResponse).Reject);
+    }
+
+    /// <summary>When the power fails everywhere in the middle of a write, nobody has that write, and all doubt.</summary>
+    [Fact]
+    public void Group_does_not_wait_for_ever_for_a_write_that_nobody_has()
+    {
+        var cluster = ThreeWithTenEntries(out _);
+        for (var node = 1; node <= 3; node++)
+        {
+            cluster[node].LoseEnd(keep: 10, Notice.Doubt);
+        }
+
+        for (var node = 1; node <= 3; node++)
+        {
+            cluster.Restart(node);
+        }
+
+        cluster.Run(4_900);
+        Assert.DoesNotContain(Enumerable.Range(1, 3), node => cluster[node].Node.Role == RaftRole.Leader);
+        cluster.Run(3_000);
+        Assert.Single(Enumerable.Range(1, 3), node => cluster[node].Node.Role == RaftRole.Leader);
+    }
+
     [Fact]
     public void Fence_stands_until_the_log_that_reaches_it_is_flushed()
     {

@@ -10,6 +10,14 @@ internal readonly record struct Item(Term Term, int Value, GroupConfiguration? C
 /// <summary>A message with the entries that it carries; a snapshot carries all that it stands for.</summary>
 internal sealed record Packet(RaftMessage Message, Item[] Items);
 
+/// <summary>How much a replica knows of what its log has lost.</summary>
+internal enum Notice
+{
+    None,
+    Doubt,
+    Proof,
+}
+
 /// <summary>
 /// One node with a disk in memory. Writes finish at once, or, with AutoPersist off, when the test says so. A snapshot
 /// is the list of all entries up to its position, so that log and disk always have index 1 first, and the node alone
@@ -24,6 +32,7 @@ internal sealed class Replica
     private GroupConfiguration? _configuration;
     private GroupConfiguration? _previousConfiguration;
     private LogIndex _base;
+    private LogPosition _doubt;
     private Item[] _arriving = [];
     private LogIndex _arrivingFirst;
 
@@ -111,6 +120,7 @@ internal sealed class Replica
             Configuration = _configuration,
             PreviousConfiguration = _previousConfiguration,
             Fence = DurableFence,
+            Doubt = _doubt,
         };
         Node = new RaftNode(Options, initial, _ => 100, new Random(_seed), nowMs);
         return Node;
@@ -128,11 +138,13 @@ internal sealed class Replica
         DurableFence = LogPosition.None;
     }
 
-    /// <summary>The log is damaged after an index, and cut there: its end becomes the fence.</summary>
-    public void LoseEnd(int keep)
+    /// <summary>The log is damaged after an index, and cut there: its end becomes the fence, if anything proves it.</summary>
+    public void LoseEnd(int keep, Notice notice = Notice.Proof)
     {
         Crash();
-        DurableFence = PositionOnDisk(new LogIndex(_disk.Count));
+        var end = PositionOnDisk(new LogIndex(_disk.Count));
+        DurableFence = notice == Notice.Proof ? end : DurableFence;
+        _doubt = notice == Notice.Doubt ? end : LogPosition.None;
         _disk.RemoveRange(keep, _disk.Count - keep);
     }
 
