@@ -25,7 +25,7 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
 
     public override HardState DurableHardState => _disk.HardState;
 
-    protected override bool IsWriting => _underWay.Count > 0;
+    public override bool IsWriting => _underWay.Count > 0;
 
     private long LocalMs => (long)(World.Scheduler.NowUs * ClockRate / 1000);
 

@@ -89,7 +89,7 @@ internal sealed class Faults(World world)
 
     private void Inject()
     {
-        switch (Random.Next(19))
+        switch (Random.Next(20))
         {
             case 0 or 1:
                 Crash(Victim);
@@ -138,6 +138,9 @@ internal sealed class Faults(World world)
                 break;
             case 17:
                 Remove(AnyNode);
+                break;
+            case 18:
+                LoseLast(AnyNode);
                 break;
             default:
                 Count(Figure.Overload);
@@ -198,6 +201,27 @@ internal sealed class Faults(World world)
             HaveHurt = true;
             world.Network.Forget(node.Id.Value);
             Later(node.Start);
+        }
+    }
+
+    /// <summary>
+    /// A bit of the last entry flips after a crash, and nothing need prove that it was there. It is one copy too many:
+    /// a majority of the others has it, so that nothing depends on what the replica knows of its loss.
+    /// </summary>
+    private void LoseLast(SimulatedNode node)
+    {
+        var last = node.LastIndex;
+        if (!node.IsUp || !IsComplete || world.Scheduler.NowUs < _removalSettledUs
+            || world.Nodes.Any(other => other.IsHurt) || node.DurableAt(last) is not { } entry)
+        {
+            return;
+        }
+
+        var copies = world.Nodes.Count(other => other != node && other.DurableAt(last) is { } copy && copy == entry);
+        if (copies > world.Nodes.Count / 2 && node.TryLoseLast(isProven: false))
+        {
+            HaveHurt = true;
+            node.Start();
         }
     }
 

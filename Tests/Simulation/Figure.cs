@@ -51,6 +51,7 @@ internal enum Figure
     Overload,
     EntriesTruncated,
     BitFlip,
+    LastFrameLost,
     FileCutShort,
     FileDeleted,
     DiskWiped,

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
@@ -17,6 +18,9 @@ internal sealed partial class ReplicaNode
 
     /// <summary>What damage took away and the replica knows to lack, by its fence or as lost.</summary>
     private readonly Dictionary<LogIndex, Entry> _lost = [];
+
+    /// <summary>The last entry of its disk was damaged, which looks like a write that never returned.</summary>
+    private bool _losesLast;
 
     private bool _isKnownGroup;
     private bool _closesLog;
@@ -71,6 +75,49 @@ internal sealed partial class ReplicaNode
         }
 
         return true;
+    }
+
+    public override bool TryLoseLast(bool isProven)
+    {
+        if (!IsUp || IsPaused || _write is not null || _device.Fault is not null || _log!.LastIndex != LastIndex)
+        {
+            return false;
+        }
+
+        var before = LogIndex.Max(_log.SealedThrough, _log.Base.Index);
+        if (before >= LastIndex)
+        {
+            return false;
+        }
+
+        var path = $"{Folder}/{GroupFolder.SegmentName(before.Next())}";
+        Crash();
+        _device.CapacityBytes = long.MaxValue;
+        FlipLastFrame(path);
+        IsHurt = true;
+        _losesLast = !isProven;
+        return true;
+    }
+
+    private void FlipLastFrame(string path)
+    {
+        var bytes = new byte[_device.Length(path)];
+        using (var file = _device.Open(path, create: false))
+        {
+            file.Read(0, bytes);
+        }
+
+        var at = bytes.AsSpan().LastIndexOf(FrameHeader.Magic);
+        while (at % FrameHeader.AlignmentBytes != 0)
+        {
+            at = bytes.AsSpan(0, at).LastIndexOf(FrameHeader.Magic);
+        }
+
+        var bodyBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 8));
+        var offset = at + World.Random.Next(FrameHeader.SizeBytes + bodyBytes);
+        Say($"finds a bit of its last entry {_durable.Count} flipped at {offset}");
+        World.Figures.Count(Figure.LastFrameLost);
+        _device.Flip(path, offset, (byte)(1 << World.Random.Next(8)));
     }
 
     private void Wipe()
@@ -152,6 +199,7 @@ internal sealed partial class ReplicaNode
         if (_scrubbed > 0 && HasEverything())
         {
             Say("has healed");
+            _losesLast = false;
             World.Figures.Count(Figure.NodeHealed);
             IsHurt = false;
             _lost.Clear();

@@ -28,7 +28,7 @@ internal sealed partial class ReplicaNode : ILogWriter
 
     public override HardState DurableHardState => _durableHardState;
 
-    protected override bool IsWriting => IsUp && _write is not null;
+    public override bool IsWriting => IsUp && _write is not null;
 
     public override Entry? DurableAt(LogIndex index) =>
         index.Value >= 1 && index.Value <= _durable.Count ? _durable[(int)index.Value - 1] : null;
@@ -236,8 +236,9 @@ internal sealed partial class ReplicaNode : ILogWriter
     {
         while (_log is null)
         {
-            // What a write left half done is mended now: a second crash while that goes on is the harder one.
-            if (World.Random.Next(_write is null ? 8 : 2) == 0)
+            // What a write left half done is mended now: a second crash while that goes on is the harder one. It would
+            // also wipe out what makes a replica doubt, which is kept in memory alone.
+            if (!_losesLast && World.Random.Next(_write is null ? 8 : 2) == 0)
             {
                 _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 10);
             }

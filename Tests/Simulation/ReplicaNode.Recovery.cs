@@ -26,7 +26,7 @@ internal sealed partial class ReplicaNode
         var keptAtLeast = _write?.TruncateFrom is { } from ? Math.Min(from.Value - 1, _durable.Count) : _durable.Count;
         if (IsHurt && found.Count < keptAtLeast)
         {
-            CheckLossIsKnown(new LogIndex(keptAtLeast));
+            CheckLossIsKnown(new LogIndex(keptAtLeast), isOnlyLast: _losesLast && found.Count == keptAtLeast - 1);
             Lose(found.Count);
             keptAtLeast = found.Count;
         }
@@ -113,13 +113,16 @@ internal sealed partial class ReplicaNode
         }
     }
 
-    /// <summary>A replica that may have acknowledged what its log lacks knows how far that went.</summary>
-    private void CheckLossIsKnown(LogIndex last)
+    /// <summary>
+    /// A replica that may have acknowledged what its log lacks knows how far that went; of the last entry it may have no
+    /// more than a doubt.
+    /// </summary>
+    private void CheckLossIsKnown(LogIndex last, bool isOnlyLast)
     {
         var position = new LogPosition(last, _durable[(int)last.Value - 1].Term);
         World.Check(
-            _log!.HardState.IsLost || _log.Fence >= position,
-            $"node {Id} has lost entries up to {position}, and its fence is {_log.Fence}");
+            _log!.HardState.IsLost || _log.Fence >= position || (isOnlyLast && _log.Doubt.Index >= last),
+            $"node {Id} has lost entries up to {position}, its fence is {_log.Fence}, its doubt {_log.Doubt}");
     }
 
     private void Lose(int kept)

@@ -58,6 +58,9 @@ internal abstract class SimulatedNode
 
     public abstract LogIndex LastIndex { get; }
 
+    /// <summary>A write is under way, or waits for its turn.</summary>
+    public abstract bool IsWriting { get; }
+
     /// <summary>What a reader of its disk would find at this moment.</summary>
     public abstract HardState DurableHardState { get; }
 
@@ -82,8 +85,6 @@ internal abstract class SimulatedNode
     protected int Life { get; private set; }
 
     protected bool IsPaused { get; private set; }
-
-    protected abstract bool IsWriting { get; }
 
     /// <summary>The entry in its log, durable or not; null when it has none there.</summary>
     public abstract Entry? EntryAt(LogIndex index);
@@ -123,6 +124,13 @@ internal abstract class SimulatedNode
 
     /// <summary>Damages files of the disk, of a process that ends; false when this node has none.</summary>
     public virtual bool TryHurt() => false;
+
+    /// <summary>
+    /// Kills the process and flips a bit in the last entry that its log made durable; false when nothing is done. With
+    /// a proof the next start must know that it lacks this entry; without one it may take it for a write that never
+    /// returned.
+    /// </summary>
+    public virtual bool TryLoseLast(bool isProven) => false;
 
     /// <summary>Has this leader remove a member; false when it does not try.</summary>
     public virtual bool TryRemove(NodeId node) => false;

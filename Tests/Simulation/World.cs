@@ -14,7 +14,7 @@ internal sealed class World
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
     /// <summary>Damage is found by the slowest reader, mended, and a lost replica becomes a member anew.</summary>
-    private const long HealWithinUs = 30_000_000;
+    public const long HealWithinUs = 30_000_000;
 
     private const long ReadIntervalMaxUs = 200_000;
     private const int PublisherCount = 4;
@@ -24,6 +24,7 @@ internal sealed class World
     private const long CalmProposeIntervalMaxUs = 100_000;
 
     private readonly List<Publisher> _publishers = [];
+    private readonly LastEntryExam? _exam;
     private long _lastValue;
     private bool _isCalm;
 
@@ -39,6 +40,7 @@ internal sealed class World
         Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => MakeNode(kind, id))];
         if (kind == NodeKind.Replica)
         {
+            _exam = new LastEntryExam(this);
             _publishers.AddRange(Enumerable.Range(1, PublisherCount).Select(id => new Publisher(this, id)));
         }
 
@@ -69,7 +71,7 @@ internal sealed class World
     public bool ClientsAreDone { get; private set; }
 
     /// <summary>Nobody sends anything for a while, so that all logs become equal.</summary>
-    public bool ClientsRest { get; private set; }
+    public bool ClientsRest { get; set; }
 
     public long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
 
@@ -151,6 +153,7 @@ internal sealed class World
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
+        _exam?.Run();
         ClientsAreDone = true;
         RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
         History.CheckNothingLost();
@@ -198,7 +201,7 @@ internal sealed class World
         ScheduleRead();
     });
 
-    private void RunUntilProgress()
+    public void RunUntilProgress()
     {
         _isCalm = true;
         var values = _lastValue;
@@ -256,7 +259,7 @@ internal sealed class World
         RunFor(RestUs);
     }
 
-    private void RunFor(long lengthUs)
+    public void RunFor(long lengthUs)
     {
         for (var endUs = Scheduler.NowUs + lengthUs; Scheduler.NowUs < endUs;)
         {
@@ -264,7 +267,7 @@ internal sealed class World
         }
     }
 
-    private void RunUntil(Func<bool> condition, long withinUs, string what)
+    public void RunUntil(Func<bool> condition, long withinUs, string what)
     {
         for (var deadlineUs = Scheduler.NowUs + withinUs; !condition();)
         {
