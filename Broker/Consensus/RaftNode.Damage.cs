@@ -12,7 +12,8 @@ namespace Broker.Consensus;
 /// Raft thesis 3.6.3).</para>
 /// <para>In doubt: what looks like a write that never returned, and so was never acknowledged, may be one that damage
 /// hit before anything else proved it. Nobody can tell; so for a while after its start the replica leaves the lead to
-/// those that have that write, and then goes on as any other: when nobody has it, the group must not wait for it.</para>
+/// those that have that write, and then goes on as any other: a write that nobody has must not hold the group
+/// up.</para>
 /// <para>Lost: log or vote are gone altogether. It takes part in nothing until a leader that has heard of the loss has
 /// made it a learner anew. Then it is passive: it appends and acknowledges, and gives no vote until it holds that
 /// configuration and knows it to be committed. By then it holds all that it had acknowledged and that was committed:

@@ -114,8 +114,8 @@ internal sealed partial class ReplicaNode
     }
 
     /// <summary>
-    /// A replica that may have acknowledged what its log lacks knows how far that went; of the last entry it may have no
-    /// more than a doubt.
+    /// A replica that may have acknowledged what its log lacks knows how far that went; of the last entry it may have
+    /// no more than a doubt.
     /// </summary>
     private void CheckLossIsKnown(LogIndex last, bool isOnlyLast)
     {

@@ -107,7 +107,7 @@ public sealed class DamageTests
         Assert.False(doubtful.TakeOnly(RaftMessageKind.RequestVoteResponse).Reject);
     }
 
-    /// <summary>When the power fails everywhere in the middle of a write, nobody has that write, and all doubt.</summary>
+    /// <summary>Where the power fails everywhere in the middle of a write, nobody has it, and all doubt.</summary>
     [Fact]
     public void Group_does_not_wait_for_ever_for_a_write_that_nobody_has()
     {

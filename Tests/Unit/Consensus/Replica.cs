@@ -138,7 +138,9 @@ internal sealed class Replica
         DurableFence = LogPosition.None;
     }
 
-    /// <summary>The log is damaged after an index, and cut there: its end becomes the fence, if anything proves it.</summary>
+    /// <summary>
+    /// The log is damaged after an index, and cut there: its end becomes the fence, if anything proves it.
+    /// </summary>
     public void LoseEnd(int keep, Notice notice = Notice.Proof)
     {
         Crash();

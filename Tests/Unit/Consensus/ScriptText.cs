@@ -19,8 +19,7 @@ internal static class ScriptText
                 + (message.EntryCount > 0 ? $" entries {Entries(message.LogIndex.Next(), message.EntryTerms)}" : "")
                 + (message.Context != 0 ? " answer" : ""),
             RaftMessageKind.AppendEntriesResponse when message.Reject =>
-                $"rejects {message.LogIndex} hint {message.RejectHint}/{message.LogTerm}"
-                + (message.Force ? " damaged" : ""),
+                $"rejects {message.LogIndex} hint {message.RejectHint}/{message.LogTerm}",
             RaftMessageKind.InstallSnapshot =>
                 $"at {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}",
             RaftMessageKind.RequestSnapshot => $"beyond {message.LogIndex}",
