@@ -113,6 +113,7 @@ internal sealed class PublishCall : Proposal
             Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence, Count),
         RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
         RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
+        RefusalCode.TooManyProducers => Refusal.TooManyProducers(Request.Topic, Request.Producer.Id),
         RefusalCode.InvalidArgument =>
             Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
         _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),

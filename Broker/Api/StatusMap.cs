@@ -16,7 +16,7 @@ internal static class StatusMap
         RefusalCode.InvalidArgument => StatusCode.InvalidArgument,
         RefusalCode.NotFound => StatusCode.NotFound,
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
-        RefusalCode.ResourceExhausted => StatusCode.ResourceExhausted,
+        RefusalCode.ResourceExhausted or RefusalCode.TooManyProducers => StatusCode.ResourceExhausted,
         RefusalCode.NotLeader or RefusalCode.NoLeader => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition =>

@@ -35,6 +35,13 @@ public sealed record ClusterOptions
     public long SegmentBytes { get; init; } = 64L * 1024 * 1024;
 
     /// <summary>
+    /// An operator's word that this node's old disk is gone for good and never comes back: the empty one takes its
+    /// place, as a replica that has lost everything. It means nothing on a disk that the cluster knows. Setting
+    /// Broker:ReplaceLostDisk; default false.
+    /// </summary>
+    public bool ReplacesLostDisk { get; init; }
+
+    /// <summary>
     /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from
     /// this node's only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
     /// </summary>
@@ -47,6 +54,14 @@ public sealed record ClusterOptions
             ?? throw new StartupException(
                 $"Broker:NodeName is '{name}', but service discovery knows only {names}. "
                 + $"Set services__{name}__grpc__0 to this node's own address, or correct the name.");
+        var size = configuration.GetValue("Broker:ClusterSize", nodes.Count);
+        if (size != nodes.Count)
+        {
+            throw new StartupException(
+                $"Broker:ClusterSize is {size}, but service discovery names {nodes.Count}: {names}. A cluster forms "
+                + "with all its nodes and no others: give every node the addresses of all (services__broker-2__grpc__0).");
+        }
+
         var shards = configuration.GetValue("Broker:DataShards", 3);
         if (shards is < 1 or > 256)
         {
@@ -54,10 +69,11 @@ public sealed record ClusterOptions
         }
 
         var segmentBytes = configuration.GetValue("Broker:SegmentBytes", 64L * 1024 * 1024);
-        if (segmentBytes is < 64 * 1024 or > 1024L * 1024 * 1024)
+        if (segmentBytes is < 64 * 1024 or > Limits.SegmentBytes)
         {
             throw new StartupException(
-                $"Broker:SegmentBytes is {segmentBytes}; it must be from 65536 (64 KiB) to 1073741824 (1 GiB).");
+                $"Broker:SegmentBytes is {segmentBytes}; it must be from 65536 (64 KiB) to {Limits.SegmentBytes} "
+                + "(1 GiB).");
         }
 
         return new ClusterOptions
@@ -68,6 +84,7 @@ public sealed record ClusterOptions
             Nodes = nodes,
             DataShards = shards,
             SegmentBytes = segmentBytes,
+            ReplacesLostDisk = configuration.GetValue("Broker:ReplaceLostDisk", false),
         };
     }
 

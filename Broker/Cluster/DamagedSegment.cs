@@ -4,6 +4,6 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// A sealed segment that must be written anew: its first index and its last position say which entries it had (log
-/// matching, Raft thesis 3.5).
+/// matching, Raft thesis 3.5). Its size bounds what a peer may send for it.
 /// </summary>
-internal readonly record struct DamagedSegment(LogIndex First, LogPosition Last);
+internal readonly record struct DamagedSegment(LogIndex First, LogPosition Last, long SizeBytes);

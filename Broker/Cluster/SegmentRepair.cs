@@ -103,10 +103,11 @@ internal sealed class SegmentRepair(
             peer, group, segment.First, segment.Last.Index, segment.Last.Term, cancellationToken))
         {
             bytes += entry.SizeBytes;
-            if (bytes > Limits.RepairBytes)
+            if (bytes > segment.SizeBytes)
             {
                 throw new RpcException(new Status(
-                    StatusCode.ResourceExhausted, $"More than {Limits.RepairBytes:N0} bytes came for one segment."));
+                    StatusCode.ResourceExhausted,
+                    $"More than the {segment.SizeBytes:N0} bytes came that the segment had."));
             }
 
             entries.Add(entry);

@@ -33,6 +33,11 @@ public enum RefusalCode
 
     /// <summary>The contract has it, this version has not: it is refused, never ignored.</summary>
     Unimplemented,
+
+    /// <summary>
+    /// The topic remembers as many producers as it may, and this one is new to it: nothing was stored.
+    /// </summary>
+    TooManyProducers,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

@@ -45,16 +45,22 @@ public static class Limits
     public const int EntryBytes = (4 * 1024 * 1024) + (64 * 1024);
 
     /// <summary>
-    /// A state machine's snapshot: 100,000 topics take 30 MiB, the rest is for their producers. It is held in memory as
-    /// a whole while it is written, sent and restored, beside the state itself.
+    /// A state machine's snapshot: 100,000 topics take 30 MiB, the rest is for a shard's producers. It is held in
+    /// memory as a whole while it is written, sent and restored, beside the state itself. A state that is larger, as an
+    /// older version may have left it, gets no snapshot: the log stays, and a start replays it.
     /// </summary>
     public const int SnapshotBytes = 512 * 1024 * 1024;
 
     /// <summary>
-    /// Directory or body of a sealed segment's index: twice a full-grown segment. What is larger than that says more
-    /// about where things are than there are things.
+    /// The largest segment that a log may be set to have; its length and offsets are 32-bit numbers in the index.
     /// </summary>
-    public const int SegmentIndexBytes = 128 * 1024 * 1024;
+    public const int SegmentBytes = 1024 * 1024 * 1024;
+
+    /// <summary>
+    /// Directory or body of a sealed segment's index: a batch's place takes less room in it than the batch in the
+    /// segment.
+    /// </summary>
+    public const int SegmentIndexBytes = SegmentBytes;
 
     /// <summary>
     /// Appended but not committed bytes of one group: beyond it publishes are refused, the leader stays.
@@ -115,9 +121,21 @@ public static class Limits
     public const int TailCacheBytesPerGroup = 16 * 1024 * 1024;
 
     /// <summary>
-    /// Producers whose last batches are remembered, per topic; the one that was silent longest is forgotten first.
+    /// A producer's last batches are remembered for so long after the last of them, by the log's time: a day outlives
+    /// every sensible retry. It is never forgotten sooner, or a repeated batch would be stored twice.
     /// </summary>
-    public const int ProducersPerTopic = 1_000;
+    public const long ProducerExpiryMs = 24 * 60 * 60 * 1_000L;
+
+    /// <summary>
+    /// Producers that a topic remembers; beyond it a new one is refused. One that starts anew every second, under
+    /// another id each time, fits in a day.
+    /// </summary>
+    public const int ProducersPerTopic = 100_000;
+
+    /// <summary>
+    /// The same for all topics of a shard: with 16 batches each they take at most 400 MiB of a snapshot.
+    /// </summary>
+    public const int ProducersPerShard = 1_000_000;
 
     /// <summary>
     /// Remembered batches per producer and topic: a client may have so many in flight (Kafka keeps 5).
@@ -174,6 +192,11 @@ public static class Limits
     /// </summary>
     public const int ReadCatchUpMs = 1_000;
 
+    /// <summary>
+    /// Disks that were replaced by others and are remembered: ten for each node that a cluster may have.
+    /// </summary>
+    public const int RetiredStores = 1_000;
+
     /// <summary>Bytes of batches in one answer to a reader.</summary>
     public const int ReadResponseBytes = 1024 * 1024;
 
@@ -217,11 +240,6 @@ public static class Limits
 
     /// <summary>Fetches of entries that a node serves at the same time; each holds a few chunks in memory.</summary>
     public const int FetchesAtOnce = 2;
-
-    /// <summary>
-    /// Entries that are collected to replace one damaged segment: twice the largest segment, as they are held whole.
-    /// </summary>
-    public const int RepairBytes = 128 * 1024 * 1024;
 
     /// <summary>Attempts of a transfer in a row that bring nothing; then whoever wants it decides anew.</summary>
     public const int TransferAttempts = 5;

@@ -31,6 +31,13 @@ public static class Refusal
         $"Topic '{topic}' would be one more than the {Limits.Topics:N0} that a cluster may hold. Nothing was stored; "
         + "use fewer topics, with keys or headers to tell messages apart.");
 
+    public static BrokerException TooManyProducers(string topic, ulong producerId) => Make(
+        RefusalCode.TooManyProducers,
+        $"Producer {producerId} is new to topic '{topic}', and as many others have published within the last "
+        + $"{TimeSpan.FromMilliseconds(Limits.ProducerExpiryMs).TotalHours:N0} hours as are remembered: "
+        + $"{Limits.ProducersPerTopic:N0} for a topic, {Limits.ProducersPerShard:N0} for a shard. Nothing was stored. "
+        + "Keep producer ids across restarts, share one among several senders, or publish without a producer stamp.");
+
     public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
         RefusalCode.ResourceExhausted,
         $"{what} is full. Nothing was stored; send again in {retryAfter.TotalMilliseconds:N0} ms.",
@@ -56,6 +63,10 @@ public static class Refusal
         + "whether there is one; retry.",
         NodeId.None,
         TimeSpan.FromMilliseconds(50));
+
+    /// <summary>The node takes no part in a cluster yet; the obstacle says what for.</summary>
+    public static BrokerException NotFormed(string obstacle) => new(
+        RefusalCode.NoLeader, $"{obstacle} Nothing was stored; retry.", NodeId.None, TimeSpan.FromSeconds(1));
 
     public static BrokerException OutcomeUnknown(GroupId group) => Make(
         RefusalCode.OutcomeUnknown,

@@ -112,6 +112,16 @@ public sealed partial class ReplicaGroup
         var configuration = _appliedConfiguration;
         _isSnapshotting = true;
         _logBytesSinceSnapshot = 0;
+        if (data.WrittenCount > Limits.SnapshotBytes)
+        {
+            FinishSnapshot(
+                position.Index,
+                data.WrittenCount,
+                $"it would have {data.WrittenCount:N0} bytes, and the limit is {Limits.SnapshotBytes:N0}. The log stays "
+                + "as it is, and starts take longer");
+            return;
+        }
+
         _background.Run(this, () =>
         {
             var failure = Attempt(() => _log.Snapshots.Write(position, configuration, data.WrittenSpan));

@@ -59,6 +59,8 @@ internal sealed class ProducerState(ulong id)
     /// </summary>
     public int RememberedCount => _count;
 
+    public long LastTimestampUnixMs => Remembered(_count - 1).TimestampUnixMs;
+
     /// <summary>A remembered batch; 0 is the oldest.</summary>
     public RememberedBatch Remembered(int ordinal) => _ring[(_oldest + ordinal) % _ring.Length];
 

@@ -4,7 +4,7 @@ namespace Broker.Topics;
 
 /// <summary>
 /// The table's part of a snapshot: every producer with all that it may repeat, the one that was silent longest first,
-/// so that a restored table forgets in the same order. A remembered batch begins where the one before it ended.
+/// as it stands in the table. A remembered batch begins where the one before it ended.
 /// <code>
 /// varint producers
 /// producer: u64 id | varint epoch | varint first sequence | varint sequences from there to the oldest remembered batch

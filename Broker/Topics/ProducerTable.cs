@@ -18,6 +18,11 @@ internal sealed partial class ProducerTable(int maxProducers)
 
     public int Count => _producers.Count;
 
+    /// <summary>Whether so many are known that a new one is refused.</summary>
+    public bool IsFull => _producers.Count >= maxProducers;
+
+    public bool Knows(ulong producerId) => _producers.ContainsKey(producerId);
+
     /// <summary>
     /// True: the batch is to be appended, and then remembered by <see cref="Remember"/>. False: it is not, and the
     /// answer says why.
@@ -26,7 +31,7 @@ internal sealed partial class ProducerTable(int maxProducers)
     {
         answer = default;
 
-        // A producer that is unknown (new, or forgotten) may start anywhere, and so may a newer epoch.
+        // A producer that is unknown (new, or long silent) may start anywhere, and so may a newer epoch.
         if (!_producers.TryGetValue(stamp.ProducerId, out var producer) || stamp.Epoch > producer.Epoch)
         {
             return true;
@@ -64,7 +69,6 @@ internal sealed partial class ProducerTable(int maxProducers)
         if (!_producers.TryGetValue(stamp.ProducerId, out var producer))
         {
             producer = new ProducerState(stamp.ProducerId);
-            ForgetOldestWhenFull();
             _producers.Add(stamp.ProducerId, producer);
             producer.BeginEpoch(stamp.Epoch, stamp.Sequence);
         }
@@ -93,16 +97,17 @@ internal sealed partial class ProducerTable(int maxProducers)
         return result;
     }
 
-    private void ForgetOldestWhenFull()
+    /// <summary>Forgets the producers whose last batch came before a time; returns how many.</summary>
+    public int Forget(long beforeUnixMs)
     {
-        if (_producers.Count < maxProducers || _oldest is null)
+        var count = 0;
+        for (; _oldest is { } oldest && oldest.LastTimestampUnixMs < beforeUnixMs; count++)
         {
-            return;
+            Unlink(oldest);
+            _producers.Remove(oldest.Id);
         }
 
-        var forgotten = _oldest;
-        Unlink(forgotten);
-        _producers.Remove(forgotten.Id);
+        return count;
     }
 
     private void LinkNewest(ProducerState producer)

@@ -74,7 +74,7 @@ public sealed partial class TopicStateMachine
     }
 
     public IStateMachine MakeShadow() =>
-        new TopicStateMachine(UnheardBatches.Instance, _maxTopics, _maxProducersPerTopic);
+        new TopicStateMachine(UnheardBatches.Instance, _bounds);
 
     public void DropIndexes(LogIndex through)
     {

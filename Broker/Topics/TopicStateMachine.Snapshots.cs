@@ -61,7 +61,7 @@ public sealed partial class TopicStateMachine
             lastApplied = new LogIndex(reader.TakeVarint(long.MaxValue));
             lastTimestampUnixMs = reader.TakeVarint(long.MaxValue);
             hash = reader.TakeUInt64();
-            for (var left = reader.TakeCount(_maxTopics, LeastTopicBytes); left > 0; left--)
+            for (var left = reader.TakeCount(_bounds.Topics, LeastTopicBytes); left > 0; left--)
             {
                 var topic = ReadTopic(ref reader, topics.Count, lastTimestampUnixMs);
                 reader.Check(topics.TryAdd(topic), "a topic stands in it once");
@@ -75,6 +75,12 @@ public sealed partial class TopicStateMachine
         _hash = new StateHasher(hash);
         _indexedThrough = lastApplied;
         _firstNeededIsStale = true;
+        _producers = 0;
+        foreach (var topic in topics.Numbered)
+        {
+            _producers += topic.Producers?.Count ?? 0;
+        }
+
         Volatile.Write(ref _topics, topics);
         _applied.OnRestored();
     }
@@ -89,7 +95,7 @@ public sealed partial class TopicStateMachine
         var parts = new TopicParts(next - kept, new BatchIndex(next, timestampUnixMs));
         return new TopicState(name, StableHash.Compute(System.Text.Encoding.UTF8.GetBytes(name)), number, parts)
         {
-            Producers = ProducerTable.Read(ref reader, _maxProducersPerTopic, next, timestampUnixMs),
+            Producers = ProducerTable.Read(ref reader, _bounds.ProducersPerTopic, next, timestampUnixMs),
         };
     }
 }

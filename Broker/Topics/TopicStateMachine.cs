@@ -14,8 +14,7 @@ namespace Broker.Topics;
 public sealed partial class TopicStateMachine : IStateMachine
 {
     private readonly IAppliedBatches _applied;
-    private readonly int _maxTopics;
-    private readonly int _maxProducersPerTopic;
+    private readonly TopicBounds _bounds;
 
     // Restoring a snapshot puts another table here; readers that hold a topic of the old one find it as it was.
     private TopicTable _topics = new();
@@ -23,13 +22,13 @@ public sealed partial class TopicStateMachine : IStateMachine
     private long _lastTimestampUnixMs;
     private StateHasher _hash;
 
-    /// <summary>The bounds must be the same on every replica: they decide what is refused.</summary>
-    public TopicStateMachine(
-        IAppliedBatches applied, int maxTopics = Limits.Topics, int maxProducersPerTopic = Limits.ProducersPerTopic)
+    /// <summary>Producers that the topics remember, all together.</summary>
+    private int _producers;
+
+    public TopicStateMachine(IAppliedBatches applied, TopicBounds? bounds = null)
     {
         _applied = applied;
-        _maxTopics = maxTopics;
-        _maxProducersPerTopic = maxProducersPerTopic;
+        _bounds = bounds ?? new TopicBounds();
     }
 
     public ulong StateHash => _hash.Value;
@@ -48,6 +47,7 @@ public sealed partial class TopicStateMachine : IStateMachine
         Invariant.Check(entry.TimestampUnixMs >= _lastTimestampUnixMs, "a group's time never goes back");
         Invariant.Check(results.IsEmpty || results.Length >= entry.Count, "there is a result slot for every command");
         _lastApplied = entry.Index;
+        ForgetSilentProducers(_lastTimestampUnixMs, entry.TimestampUnixMs);
         _lastTimestampUnixMs = entry.TimestampUnixMs;
 
         var ordinal = 0;
@@ -153,8 +153,10 @@ public sealed partial class TopicStateMachine : IStateMachine
         _firstNeeded = LogIndex.Min(_firstNeeded, entry.Index);
         if (!publish.Stamp.IsNone)
         {
-            topic.Producers ??= new ProducerTable(_maxProducersPerTopic);
+            topic.Producers ??= new ProducerTable(_bounds.ProducersPerTopic);
+            var known = topic.Producers.Count;
             topic.Producers.Remember(publish.Stamp, publish.RecordCount, baseOffset, entry.TimestampUnixMs);
+            _producers += topic.Producers.Count - known;
         }
 
         result = new CommandResult
@@ -223,7 +225,7 @@ public sealed partial class TopicStateMachine : IStateMachine
     private bool Admits(in PublishCommand publish, TopicState topic, bool isNew, out CommandResult refusal)
     {
         refusal = default;
-        if (isNew && _topics.Count >= _maxTopics)
+        if (isNew && _topics.Count >= _bounds.Topics)
         {
             refusal.Code = RefusalCode.ResourceExhausted;
             return false;
@@ -241,7 +243,34 @@ public sealed partial class TopicStateMachine : IStateMachine
             return false;
         }
 
-        return topic.Producers is null || topic.Producers.Admits(publish.Stamp, publish.RecordCount, out refusal);
+        var producers = topic.Producers;
+        var isKnown = producers?.Knows(publish.Stamp.ProducerId) == true;
+        if (!isKnown && (producers?.IsFull == true || _producers >= _bounds.Producers))
+        {
+            // To forget another one instead would store its batch twice when it is sent again.
+            refusal.Code = RefusalCode.TooManyProducers;
+            return false;
+        }
+
+        return producers is null || producers.Admits(publish.Stamp, publish.RecordCount, out refusal);
+    }
+
+    /// <summary>
+    /// Looked for where the log's time passes a multiple of the interval: that follows from the entries alone, so that
+    /// every replica forgets the same at the same entry, whatever snapshot it began with.
+    /// </summary>
+    private void ForgetSilentProducers(long beforeUnixMs, long nowUnixMs)
+    {
+        if (beforeUnixMs / _bounds.ProducerSweepMs == nowUnixMs / _bounds.ProducerSweepMs || _producers == 0)
+        {
+            return;
+        }
+
+        foreach (var topic in _topics.Numbered)
+        {
+            _producers -= topic.Producers?.Forget(nowUnixMs - _bounds.ProducerExpiryMs) ?? 0;
+            topic.Producers = topic.Producers is { Count: 0 } ? null : topic.Producers;
+        }
     }
 
     private void AddToHash(LogEntry entry, ulong nameHash, in CommandResult result)

@@ -12,6 +12,8 @@ internal enum Figure
     ClientRefusals,
     DuplicateAnswers,
     FencedProducers,
+    RefusedProducers,
+    StoredAgain,
     Purge,
     SnapshotRestored,
     SnapshotTransfer,

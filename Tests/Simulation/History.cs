@@ -24,7 +24,7 @@ internal sealed class History(World world)
 
     private readonly List<Entry> _log = [];
     private readonly Dictionary<LogIndex, ulong> _states = [];
-    private readonly Dictionary<long, (string Topic, long Offset)> _stored = [];
+    private readonly Dictionary<long, List<(string Topic, long Offset, long TimestampUnixMs)>> _stored = [];
     private readonly Dictionary<string, long> _nextOffsets = [];
     private readonly HashSet<long> _refused = [];
 
@@ -203,18 +203,30 @@ internal sealed class History(World world)
     }
 
     /// <summary>
-    /// A batch is stored: once, at the end of its topic, and not when its publisher was told that nothing is.
+    /// A batch is stored: once, at the end of its topic, and not when its publisher was told that nothing is. One that
+    /// is sent again may be stored again when its producer has been forgotten, which takes its time.
     /// </summary>
-    public void CheckStored(SimulatedNode node, string topic, long offset, int count, long number)
+    public void CheckStored(
+        SimulatedNode node, string topic, long offset, int count, long number, long timestampUnixMs)
     {
         World.Check(!_refused.Contains(number), $"node {node.Id} stores publish {number}, which was refused");
-        if (!_stored.TryAdd(number, (topic, offset)))
+        if (!_stored.TryGetValue(number, out var places))
         {
-            World.Check(
-                _stored[number] == (topic, offset), $"publish {number} is stored at {_stored[number]} and {offset}");
+            _stored[number] = places = [];
+        }
+
+        if (places.Contains((topic, offset, timestampUnixMs)))
+        {
             return;
         }
 
+        World.Check(
+            places.Count == 0
+                || (topic == Crowd.Topic && offset > places[^1].Offset
+                    && timestampUnixMs - places[^1].TimestampUnixMs >= world.Scenario.ProducerExpiryMs),
+            $"publish {number} is stored at {places.LastOrDefault()} and {offset}");
+        places.Add((topic, offset, timestampUnixMs));
+        world.Figures.Count(Figure.StoredAgain, places.Count - 1);
         var expected = _nextOffsets.GetValueOrDefault(topic);
         World.Check(offset == expected, $"node {node.Id} gives {topic} offset {offset} after {expected - 1}");
         _nextOffsets[topic] = expected + count;

@@ -17,7 +17,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         _world = world;
         _node = node;
-        _topics = new TopicStateMachine(this);
+        _topics = new TopicStateMachine(this, new TopicBounds
+        {
+            ProducersPerTopic = Crowd.MostProducers,
+            ProducerExpiryMs = world.Scenario.ProducerExpiryMs,
+        });
     }
 
     public ulong StateHash => _topics.StateHash;
@@ -59,7 +63,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
-        _world.History.CheckStored(_node, topic, baseOffset, count, number);
+        _world.History.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
     }
 
     public void OnRestored()

@@ -57,6 +57,14 @@ internal sealed record Scenario
     /// <summary>How often everything is purged: small logs that are dropped often need snapshots.</summary>
     public required long PurgeIntervalMaxUs { get; init; }
 
+    /// <summary>
+    /// How long topics remember their producers. Where it is short, a crowd of producers publishes in place of the few
+    /// that never stop, and clocks jump far beyond it.
+    /// </summary>
+    public required long ProducerExpiryMs { get; init; }
+
+    public bool HasCrowd => ProducerExpiryMs < 1_000_000;
+
     public bool Purges => PurgeIntervalMaxUs < 1_000_000_000;
 
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
@@ -90,6 +98,7 @@ internal sealed record Scenario
             UnluckyWriteRate = Pick(random, 0, 0.2, 0.7),
             SegmentBytes = Pick(random, 8 * 1024, 16 * 1024, 64 * 1024),
             PurgeIntervalMaxUs = Pick(random, 1_000_000, 3_000_000, 1_000_000_000),
+            ProducerExpiryMs = Pick(random, 1_000_000, 1_000_000, 1_000_000, 5_000),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
         };
     }

@@ -134,6 +134,12 @@ internal sealed class World
         ScheduleClient();
         SchedulePurge();
         ScheduleRead();
+        if (Scenario.HasCrowd && _publishers.Count > 0)
+        {
+            _publishers.Clear();
+            new Crowd(this).Begin();
+        }
+
         _publishers.ForEach(publisher => publisher.Begin());
         Faults.Begin();
         while (Scheduler.Steps < steps)
@@ -183,6 +189,7 @@ internal sealed class World
         if (!ClientsAreDone && !ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
         {
             leader.Purge("load");
+            leader.Purge(Crowd.Topic);
             _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
         }
 

@@ -81,7 +81,8 @@ public sealed class LogRepairTests
         public IReadOnlyList<DamagedSegment> DamagedSegments =>
         [
             .. log.SealedSegments.Where(static segment => segment.IsDamaged).Select(static segment =>
-                new DamagedSegment(segment.First, new LogPosition(segment.Last, SmallLog.Voted.Term))),
+                new DamagedSegment(
+                    segment.First, new LogPosition(segment.Last, SmallLog.Voted.Term), segment.SizeBytes)),
         ];
 
         public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries) =>

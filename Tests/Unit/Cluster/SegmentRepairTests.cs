@@ -105,7 +105,7 @@ public sealed class SegmentRepairTests
             new Random(1),
             NullLogger.Instance);
         Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
-        Assert.InRange(given, 2, (Limits.RepairBytes / Limits.EntryBytes) + 1);
+        Assert.InRange(given, 2, (DamagedLog.SizeBytes / Limits.EntryBytes) + 1);
     }
 
     [Fact]
@@ -185,6 +185,8 @@ public sealed class SegmentRepairTests
 
     private sealed class DamagedLog : IRepairable
     {
+        public const long SizeBytes = 64 * 1024 * 1024;
+
         public Dictionary<LogIndex, LogPosition> Damaged { get; } = [];
 
         public Dictionary<LogIndex, List<long>> Replaced { get; } = [];
@@ -194,7 +196,7 @@ public sealed class SegmentRepairTests
         public GroupId Group => new(4);
 
         public IReadOnlyList<DamagedSegment> DamagedSegments =>
-            [.. Damaged.Select(each => new DamagedSegment(each.Key, each.Value))];
+            [.. Damaged.Select(each => new DamagedSegment(each.Key, each.Value, SizeBytes))];
 
         public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries)
         {

@@ -12,6 +12,9 @@ internal sealed class Entries(long lastIndex = 0)
     private long _index = lastIndex;
     private long _timestampUnixMs = 1_000 + (lastIndex * 10);
 
+    /// <summary>The log's time passes without an entry.</summary>
+    public void Advance(long milliseconds) => _timestampUnixMs += milliseconds;
+
     public LogEntry Of(params byte[][] commands)
     {
         var body = commands.SelectMany(bytes => bytes).ToArray();

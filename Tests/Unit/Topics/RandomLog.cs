@@ -5,7 +5,8 @@ namespace Broker.Tests.Unit.Topics;
 
 /// <summary>
 /// Log entries as clients of every kind would cause them: new batches, repetitions, gaps, newer and older epochs, more
-/// producers and topics than are remembered, purges of what is there and of what is not.
+/// producers and topics than are remembered, producers that are silent for long, purges of what is there and of what is
+/// not.
 /// </summary>
 internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 {
@@ -17,7 +18,13 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
     private readonly List<(string Topic, PublishStamp Stamp, int Records)> _sent = [];
     private readonly Dictionary<(string Topic, ulong Id, uint Epoch), ulong> _next = [];
 
-    public static TopicStateMachine NewMachine() => new(new NoSink(), MaxTopics, MaxProducers);
+    public static TopicStateMachine NewMachine() => new(new NoSink(), new TopicBounds
+    {
+        Topics = MaxTopics,
+        ProducersPerTopic = MaxProducers,
+        Producers = MaxTopics * MaxProducers * 2 / 3,
+        ProducerExpiryMs = 300,
+    });
 
     public List<LogEntry> Take(int entries) => [.. Enumerable.Range(0, entries).Select(_ => Next())];
 

@@ -12,9 +12,13 @@ public sealed class TopicStateMachineTests
     private readonly AppliedLog _applied = new();
     private readonly TopicStateMachine _machine;
 
+    private const long ExpiryMs = 10_000;
+    private static readonly TopicBounds Bounds =
+        new() { Topics = 3, ProducersPerTopic = 2, Producers = 3, ProducerExpiryMs = ExpiryMs };
+
     public TopicStateMachineTests()
     {
-        _machine = new TopicStateMachine(_applied, maxTopics: 3, maxProducersPerTopic: 2);
+        _machine = new TopicStateMachine(_applied, Bounds);
     }
 
     [Fact]
@@ -154,17 +158,42 @@ public sealed class TopicStateMachineTests
     }
 
     [Fact]
-    public void The_producer_that_was_silent_longest_is_forgotten_first()
+    public void Producer_is_never_forgotten_to_make_room_for_another()
     {
         Publish("a", id: 1);
         Publish("a", id: 2);
-        Publish("a", id: 1, sequence: 1);
-        Publish("a", id: 3);
+        Assert.Equal(RefusalCode.TooManyProducers, Publish("a", id: 3).Code);
+        Assert.True(Publish("a", id: 1).Duplicate);
+        Assert.Equal(RefusalCode.None, Publish("a", id: 1, sequence: 1).Code);
+        Assert.Equal(RefusalCode.None, Publish("a").Code);
+    }
 
-        // 2 is forgotten: its old batch is stored again. 1 is known, even though it came first.
-        Assert.True(Publish("a", id: 1, sequence: 0).Duplicate);
-        Assert.False(Publish("a", id: 2).Duplicate);
-        Assert.False(Publish("a", id: 1, sequence: 0).Duplicate);
+    [Fact]
+    public void Producers_of_all_topics_together_are_bounded_too()
+    {
+        Publish("a", id: 1);
+        Publish("a", id: 2);
+        Publish("b", id: 1);
+        Assert.Equal(RefusalCode.TooManyProducers, Publish("b", id: 2).Code);
+        Assert.Equal(RefusalCode.TooManyProducers, Publish("c", id: 1).Code);
+        Assert.False(_machine.TryGetTopic("c", out _));
+        Assert.Equal(RefusalCode.None, Publish("b", id: 1, sequence: 1).Code);
+    }
+
+    [Fact]
+    public void Producer_is_forgotten_when_it_was_silent_for_long_by_the_logs_time()
+    {
+        Publish("a", id: 1);
+        _entries.Advance(ExpiryMs - 100);
+        Publish("a", id: 2);
+        Assert.True(Publish("a", id: 1).Duplicate);
+
+        // A repetition is not a sign of life: what is remembered gets older all the same.
+        _entries.Advance(200);
+        Publish("b");
+        Assert.Equal(RefusalCode.None, Publish("a", id: 3, sequence: 7).Code);
+        Assert.True(Publish("a", id: 2).Duplicate);
+        Assert.Equal(RefusalCode.TooManyProducers, Publish("a", id: 1).Code);
     }
 
     [Fact]
@@ -194,8 +223,8 @@ public sealed class TopicStateMachineTests
             .Select(_ => _entries.Publish(
                 $"t{random.Next(4)}", random.Next(1, 4), (ulong)random.Next(4), 0, (ulong)random.Next(20)))
             .ToList();
-        var one = new TopicStateMachine(new AppliedLog(), 3, 2);
-        var two = new TopicStateMachine(new AppliedLog(), 3, 2);
+        var one = new TopicStateMachine(new AppliedLog(), Bounds);
+        var two = new TopicStateMachine(new AppliedLog(), Bounds);
         var seen = new HashSet<ulong>();
         foreach (var entry in log)
         {
