@@ -13,6 +13,11 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
     public Task<HealthCheckResult> CheckHealthAsync(
         HealthCheckContext context, CancellationToken cancellationToken = default)
     {
+        if (node.Obstacle.Length > 0)
+        {
+            return Task.FromResult(HealthCheckResult.Unhealthy(node.Obstacle));
+        }
+
         var leaderless = node.Groups.Where(group => group.Status.Leader.IsNone).Select(group => group.Id).ToList();
         if (leaderless.Count > 0)
         {

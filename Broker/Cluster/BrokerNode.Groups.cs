@@ -62,7 +62,7 @@ public sealed partial class BrokerNode
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                throw Refusal.NoLeader(id);
+                throw Obstacle.Length > 0 ? Refusal.NotFormed(Obstacle) : Refusal.NoLeader(id);
             }
         }
     }

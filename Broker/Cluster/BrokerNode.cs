@@ -19,6 +19,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly BackgroundWork _work;
     private readonly ReplicationLoop _loop;
     private readonly PeerTransport _transport;
+    private readonly PeerGate _gate;
     private readonly ClusterFormation _formation;
     private readonly LeaderBalancer _balancer;
     private readonly SegmentRepair _repair;
@@ -61,10 +62,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Metadata = new MetadataStateMachine(metadataChanged);
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
-        var register = new PeerRegister();
-        var gate = new PeerGate(options, _store, Metadata, register);
+        var register = new PeerRegister(time);
+        _gate = new PeerGate(options, _store, Metadata, register);
         _transport = new PeerTransport(
-            options.NodeId, options.Nodes, gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
+            options.NodeId, options.Nodes, _gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
@@ -72,8 +73,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
 
-        _store.AddKnownGroups(_groups.Select(static group => group.Id));
-        gate.Attach(_groups, _logs);
+        if (_store.IsFounded)
+        {
+            _store.AddKnownGroups(_groups.Select(static group => group.Id));
+        }
+
+        _gate.Attach(_groups, _logs);
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
@@ -95,6 +100,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
     public Guid? ClusterId => _store.ClusterId;
 
+    /// <summary>Why this node takes no part in a cluster yet, in words for its operator; empty when it does.</summary>
+    public string Obstacle => _formation.Obstacle;
+
     public ReplicaGroup Group(GroupId id) => _groups[id.Value];
 
     /// <summary>The state machine of the shard that holds a topic.</summary>
@@ -109,12 +117,35 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     {
         _writer.Start();
         _work.Start();
-        _loop.Start();
+        if (_store.IsFounded)
+        {
+            TakePart();
+        }
+
         _transport.Start();
         _background.Add(Task.Run(() => _formation.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _balancer.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _repair.RunAsync(_stopping.Token)));
         _background.Add(Task.Run(() => _scrubber.RunAsync(_stopping.Token)));
+    }
+
+    /// <summary>This node is one of those that a new cluster begins with.</summary>
+    internal void Found(IReadOnlyDictionary<NodeId, Guid> peers)
+    {
+        _store.Found(_groups.Select(static group => group.Id), peers);
+        TakePart();
+    }
+
+    /// <summary>
+    /// This node's disk is empty, and its cluster is there: it takes part as one that has lost what it may have
+    /// promised. That is durable in every group before the disk counts as one of the cluster's.
+    /// </summary>
+    internal void Join(Guid clusterId)
+    {
+        _groups.ForEach(static group => group.BeginAsLost());
+        _store.AddKnownGroups(_groups.Select(static group => group.Id));
+        _store.SetClusterId(clusterId);
+        TakePart();
     }
 
     /// <summary>Takes leave of the peers; the node serves what is local until it is disposed of.</summary>
@@ -153,6 +184,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
         _store.Dispose();
         _stopping.Dispose();
+    }
+
+    private void TakePart()
+    {
+        _gate.Open();
+        _loop.Start();
     }
 
     private static GroupFigures Figures(GroupStatus status) => new(

@@ -8,7 +8,8 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Forms the cluster: the metadata group's first leader draws the cluster id, its leaders register the nodes and their
-/// disks, and every node writes the id beside its logs, so that it never joins another cluster by mistake.
+/// disks, and every node writes the id beside its logs, so that it never joins another cluster by mistake. A node with
+/// an empty disk takes no part before that is agreed, see <see cref="Formation"/>.
 /// </summary>
 internal sealed class ClusterFormation(
     BrokerNode node, NodeStore store, PeerRegister register, TimeProvider time, ILogger logger)
@@ -18,10 +19,16 @@ internal sealed class ClusterFormation(
     /// <summary>Once all nodes are known there is nothing to do, until one of them comes with another disk.</summary>
     private static readonly TimeSpan IntervalWhenFormed = TimeSpan.FromSeconds(2);
 
+    private volatile string _obstacle = "";
+
+    /// <summary>Why this node takes no part in a cluster yet; empty when it does.</summary>
+    public string Obstacle => _obstacle;
+
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId);
         using var timer = new PeriodicTimer(Interval, time);
+        await TakePartAsync(timer, cancellationToken);
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
             RememberClusterId();
@@ -40,6 +47,40 @@ internal sealed class ClusterFormation(
     private bool IsFormed =>
         store.ClusterId is not null
         && node.Options.Nodes.All(known => node.Metadata.Current.FindNode(known.Node) is not null);
+
+    /// <summary>Waits until this node may be one of a cluster's, see <see cref="Formation"/>.</summary>
+    private async Task TakePartAsync(PeriodicTimer timer, CancellationToken cancellationToken)
+    {
+        while (!store.IsFounded)
+        {
+            var verdict = Formation.Decide(node.Options, register, time.GetUtcNow());
+            switch (verdict.Step)
+            {
+                case FormationStep.Found:
+                    ClusterLog.Founding(logger, node.Options.Nodes.Count);
+                    node.Found(register.Met.Where(met => met.Key != node.Options.NodeId)
+                        .ToDictionary(static met => met.Key, static met => met.Value.StoreId));
+                    break;
+                case FormationStep.Join:
+                    ClusterLog.Joining(logger, verdict.ClusterId!.Value);
+                    node.Join(verdict.ClusterId.Value);
+                    break;
+                default:
+                    if (_obstacle != verdict.Obstacle)
+                    {
+                        _obstacle = verdict.Obstacle;
+                        ClusterLog.Waiting(logger, _obstacle);
+                    }
+
+                    // The loop that keeps the streams alive begins with the groups.
+                    node.Transport.Flush();
+                    await timer.WaitForNextTickAsync(cancellationToken);
+                    break;
+            }
+        }
+
+        _obstacle = "";
+    }
 
     private void RememberClusterId()
     {
@@ -61,14 +102,9 @@ internal sealed class ClusterFormation(
                 await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
             }
 
-            foreach (var (id, (name, storeId)) in register.Met)
+            foreach (var (id, sight) in register.Met)
             {
-                if (node.Metadata.Current.FindNode(id) is null)
-                {
-                    var command = new ArrayBufferWriter<byte>();
-                    CommandCodec.WriteNodeRegistered(command, new NodeRegistration(id, name, storeId));
-                    await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
-                }
+                await RegisterAsync(new NodeRegistration(id, sight.Name, sight.StoreId), sight, cancellationToken);
             }
         }
         catch (BrokerException refusal)
@@ -76,5 +112,27 @@ internal sealed class ClusterFormation(
             // Leadership moved in between; the next leader, or the next round, does it.
             ClusterLog.MetadataRefused(logger, refusal.Message);
         }
+    }
+
+    private async Task RegisterAsync(NodeRegistration met, PeerSight sight, CancellationToken cancellationToken)
+    {
+        var command = new ArrayBufferWriter<byte>();
+        var cluster = node.Metadata.Current;
+        if (cluster.FindNode(met.Id) is not { } known)
+        {
+            CommandCodec.WriteNodeRegistered(command, met);
+        }
+        else if (known.StoreId != met.StoreId && sight.ReplacesLostDisk
+            && !cluster.RetiredStores.Contains(met.StoreId))
+        {
+            ClusterLog.DiskReplaced(logger, met.Id.Value, met.Name, met.StoreId, known.StoreId);
+            CommandCodec.WriteNodeReplaced(command, met);
+        }
+        else
+        {
+            return;
+        }
+
+        await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
     }
 }

@@ -21,6 +21,25 @@ internal static partial class ClusterLog
         7005, LogLevel.Warning, "A change of the cluster's metadata was refused and is tried again: {Reason}")]
     public static partial void MetadataRefused(ILogger logger, string reason);
 
+    [LoggerMessage(7006, LogLevel.Warning, "This node takes no part yet. {Obstacle}")]
+    public static partial void Waiting(ILogger logger, string obstacle);
+
+    [LoggerMessage(7007, LogLevel.Warning, "A new cluster begins: all its {Count} nodes are here, with empty disks")]
+    public static partial void Founding(ILogger logger, int count);
+
+    [LoggerMessage(
+        7008,
+        LogLevel.Warning,
+        "This node has an empty disk and joins cluster {ClusterId}, as one that has lost its log and its votes")]
+    public static partial void Joining(ILogger logger, Guid clusterId);
+
+    [LoggerMessage(
+        7009,
+        LogLevel.Warning,
+        "By its operator's word node {Node} ({Name}) has the disk {StoreId} now; the one before, {Retired}, is refused "
+        + "from here on")]
+    public static partial void DiskReplaced(ILogger logger, int node, string name, Guid storeId, Guid retired);
+
     [LoggerMessage(
         7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]
     public static partial void SegmentMended(ILogger logger, int group, LogIndex first, LogIndex last, int node);

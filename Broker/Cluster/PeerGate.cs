@@ -20,6 +20,9 @@ internal sealed class PeerGate(
     private Dictionary<int, ReplicaGroup> _groups = [];
     private Dictionary<int, GroupEntries> _entries = [];
 
+    /// <summary>Nothing reaches the groups before the node takes part in its cluster.</summary>
+    private volatile bool _isOpen;
+
     public PeerHello Hello => new()
     {
         ProtocolVersion = ProtocolVersion,
@@ -28,7 +31,11 @@ internal sealed class PeerGate(
         ClusterId = store.ClusterId?.ToString("N") ?? "",
         StoreId = store.StoreId.ToString("N"),
         DataShards = (uint)options.DataShards,
+        ReplacesLostDisk = options.ReplacesLostDisk
+            && metadata.Current.FindNode(options.NodeId)?.StoreId != store.StoreId,
     };
+
+    public void Open() => _isOpen = true;
 
     /// <summary>The groups, and the log of each at the same place.</summary>
     public void Attach(IReadOnlyList<ReplicaGroup> groups, IReadOnlyList<GroupLog> logs)
@@ -47,7 +54,7 @@ internal sealed class PeerGate(
     public void Received(IReadOnlyList<PeerMessage> messages)
     {
         using var batch = InputBatch.Begin();
-        for (var i = 0; i < messages.Count; i++)
+        for (var i = 0; _isOpen && i < messages.Count; i++)
         {
             if (_groups.TryGetValue((int)messages[i].Group, out var group))
             {
@@ -58,27 +65,36 @@ internal sealed class PeerGate(
 
     public void Connected(NodeId peer, PeerHello hello)
     {
-        register.Seen(peer, hello.Name, Guid.ParseExact(hello.StoreId, "N"));
-        foreach (var group in _groups.Values)
+        register.Connected(peer, hello);
+        if (_isOpen)
         {
-            group.PeerReachable(peer);
+            foreach (var group in _groups.Values)
+            {
+                group.PeerReachable(peer);
+            }
         }
     }
 
     public void Disconnected(NodeId peer)
     {
-        foreach (var group in _groups.Values)
+        register.Disconnected(peer);
+        if (_isOpen)
         {
-            group.PeerUnreachable(peer);
+            foreach (var group in _groups.Values)
+            {
+                group.PeerUnreachable(peer);
+            }
         }
     }
+
+    public void RefusedBy(NodeId peer, string reason) => register.RefusedBy(peer, reason);
 
     public Term? TermOf(GroupId group) =>
         _groups.TryGetValue(group.Value, out var replica) ? replica.Status.Term : null;
 
     public void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done)
     {
-        if (_groups.TryGetValue((int)message.Group, out var group))
+        if (_isOpen && _groups.TryGetValue((int)message.Group, out var group))
         {
             group.ReceiveSnapshot(message, data, done);
         }
@@ -121,15 +137,38 @@ internal sealed class PeerGate(
             return $"'{hello.Name}' sent no store id.";
         }
 
-        // The registered disk counts for nodes that this one has not met yet; the pinned one from the first meeting on.
-        var known = metadata.Current.FindNode(node)?.StoreId ?? storeId;
-        if (known == storeId && store.TryPinPeer(node, storeId, out known))
+        return WhyNotWithDisk(node, hello, storeId);
+    }
+
+    /// <summary>
+    /// The pinned disk counts from the first meeting on, the registered one before it and after a replacement.
+    /// </summary>
+    private string WhyNotWithDisk(NodeId node, PeerHello hello, Guid storeId)
+    {
+        var cluster = metadata.Current;
+        if (cluster.RetiredStores.Contains(storeId))
         {
+            return $"'{hello.Name}' comes with a disk ({storeId:N}) that another one has replaced, by its operator's "
+                + "word. Stop it, and start it with the disk that took its place.";
+        }
+
+        var pinned = store.PinnedStore(node);
+        var known = pinned is null || cluster.RetiredStores.Contains(pinned.Value)
+            ? cluster.FindNode(node)?.StoreId
+            : pinned;
+        if (known is null || known == storeId || hello.ReplacesLostDisk)
+        {
+            if (store.IsFounded)
+            {
+                store.PinPeer(node, storeId);
+            }
+
             return "";
         }
 
-        return $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({known:N}). "
-            + "A node that lost its disk has lost its votes and its log, and must not be counted under its old "
-            + "number. Give it its old disk back.";
+        return $"'{hello.Name}' comes with another disk ({storeId:N}) than the one this cluster knows ({known:N}), and "
+            + "it knows nothing of what that one has promised. If the old disk is there, start the node with it. If it "
+            + $"is gone for good, start '{hello.Name}' once with an empty folder and Broker__ReplaceLostDisk=true, and "
+            + "never start the old disk again.";
     }
 }

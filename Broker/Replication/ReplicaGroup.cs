@@ -16,7 +16,8 @@ public sealed partial class ReplicaGroup
 {
     private static readonly IReadOnlyList<LogEntry> NoEntries = [];
 
-    private readonly RaftNode _raft;
+    private readonly Func<RaftNode> _makeRaft;
+    private RaftNode _raft;
     private readonly GroupLog _log;
     private readonly IStateMachine _machine;
     private readonly ILogWriter _writer;
@@ -61,19 +62,8 @@ public sealed partial class ReplicaGroup
         _tail.Reset(log.LastIndex);
         _handedToWriter = log.LastIndex;
         LearnLastTimestamp();
-        var initial = new RaftInitialState
-        {
-            HardState = log.HardState,
-            Base = log.Base,
-            LastIndex = log.LastIndex,
-            TermRuns = log.TermRuns,
-            CommitIndex = _applied,
-            Configuration = log.Configuration,
-            PreviousConfiguration = log.PreviousConfiguration,
-            Fence = log.Fence,
-            Doubt = log.Doubt,
-        };
-        _raft = new RaftNode(options, initial, SizeBytesOf, random, NowMs());
+        _makeRaft = () => MakeRaft(options, random);
+        _raft = _makeRaft();
         _condition = LookAtCondition();
         _floorDueMs = NowMs() + Limits.RaiseFloorAfterMs;
         _status = MakeStatus();
@@ -95,6 +85,19 @@ public sealed partial class ReplicaGroup
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
     public long DueInMs =>
         Math.Min(_raft.NextDeadlineMs, _writeInFlight ? _upkeepDueMs : Math.Min(_upkeepDueMs, _floorDueMs)) - NowMs();
+
+    /// <summary>
+    /// Before the first <see cref="Pump"/>, of a log that is empty because its disk took the place of a lost one: the
+    /// replica may have promised what nobody here knows. Durable when it returns.
+    /// </summary>
+    public void BeginAsLost()
+    {
+        Invariant.Check(_log.LastIndex == LogIndex.None, "a replica that begins as lost has no log");
+        _log.Write(new LogWrite { HardState = HardState.Lost, Configuration = GroupConfiguration.None });
+        _raft = _makeRaft();
+        _condition = LookAtCondition();
+        _status = MakeStatus();
+    }
 
     /// <summary>
     /// Takes in everything that waits, steps Raft, sends, applies, and hands the next write to the log writer.
@@ -137,6 +140,23 @@ public sealed partial class ReplicaGroup
     {
         var signal = Volatile.Read(ref _statusChanged);
         return ReferenceEquals(seen, _status) ? signal.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
+    }
+
+    private RaftNode MakeRaft(RaftOptions options, Random random)
+    {
+        var initial = new RaftInitialState
+        {
+            HardState = _log.HardState,
+            Base = _log.Base,
+            LastIndex = _log.LastIndex,
+            TermRuns = _log.TermRuns,
+            CommitIndex = _applied,
+            Configuration = _log.Configuration,
+            PreviousConfiguration = _log.PreviousConfiguration,
+            Fence = _log.Fence,
+            Doubt = _log.Doubt,
+        };
+        return new RaftNode(options, initial, SizeBytesOf, random, NowMs());
     }
 
     private long NowMs() => (long)_time.GetElapsedTime(0).TotalMilliseconds;

@@ -125,21 +125,60 @@ public sealed class NodeStore : IDisposable
     }
 
     /// <summary>
-    /// Remembers which disk a peer has, durably; the first one wins. False when the peer now shows another disk than
-    /// the pinned one: it has lost its log and its votes, and must not count as the replica that it was.
+    /// Whether this disk takes part in a cluster, or may have: from the first founding or joining on. Before that it
+    /// has promised nothing to anybody.
     /// </summary>
-    public bool TryPinPeer(NodeId peer, Guid storeId, out Guid pinned)
+    public bool IsFounded
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _record.Identity.ClusterId is not null || _record.Groups.Count > 0;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The disk that a peer has, as far as this node knows; null when they have not met. A peer that shows another one
+    /// has lost its log and its votes, and must not count as the replica that it was.
+    /// </summary>
+    public Guid? PinnedStore(NodeId peer)
     {
         lock (_gate)
         {
-            if (!_record.PeerStores.TryGetValue(peer, out pinned))
-            {
-                var peers = new Dictionary<NodeId, Guid>(_record.PeerStores) { [peer] = storeId };
-                Replace(_record with { PeerStores = peers });
-                pinned = storeId;
-            }
+            return _record.PeerStores.TryGetValue(peer, out var pinned) ? pinned : null;
+        }
+    }
 
-            return pinned == storeId;
+    /// <summary>Remembers which disk a peer has, durably, in place of the one before.</summary>
+    public void PinPeer(NodeId peer, Guid storeId)
+    {
+        lock (_gate)
+        {
+            if (!_record.PeerStores.TryGetValue(peer, out var pinned) || pinned != storeId)
+            {
+                Replace(_record with
+                {
+                    PeerStores = new Dictionary<NodeId, Guid>(_record.PeerStores) { [peer] = storeId },
+                });
+            }
+        }
+    }
+
+    /// <summary>
+    /// This disk is one of those that a new cluster begins with, durably, together with the peers that it was founded
+    /// with.
+    /// </summary>
+    public void Found(IEnumerable<GroupId> groups, IReadOnlyDictionary<NodeId, Guid> peers)
+    {
+        lock (_gate)
+        {
+            Replace(_record with
+            {
+                PeerStores = new Dictionary<NodeId, Guid>(peers),
+                Groups = _record.Groups.Union(groups.Select(static group => group.Value)),
+            });
         }
     }
 
@@ -208,7 +247,8 @@ public sealed class NodeStore : IDisposable
             {
                 throw new StorageCorruptException(
                     path, 0, "a node record with a matching checksum, here or in its copy; without it nobody knows "
-                    + "whose disk this is. Give the node an empty data folder: its peers have what was in this one");
+                    + "whose disk this is. Its peers have what was in this folder: give the node an empty one, and "
+                    + "start it once with Broker__ReplaceLostDisk=true");
             }
         }
     }

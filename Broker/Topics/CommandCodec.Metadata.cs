@@ -10,6 +10,7 @@ namespace Broker.Topics;
 /// <code>
 /// cluster created:          cluster id
 /// node registered:          i32 node id | store id | text name
+/// node replaced:            the same, with the new store id
 /// put live subscription:    text name | u16 filters | text filter, for each
 /// delete live subscription: text name
 /// </code>
@@ -27,9 +28,15 @@ public static partial class CommandCodec
         into.Advance(writer.Written);
     }
 
-    public static void WriteNodeRegistered(IBufferWriter<byte> into, NodeRegistration node)
+    public static void WriteNodeRegistered(IBufferWriter<byte> into, NodeRegistration node) =>
+        WriteNode(into, CommandKind.NodeRegistered, node);
+
+    public static void WriteNodeReplaced(IBufferWriter<byte> into, NodeRegistration node) =>
+        WriteNode(into, CommandKind.NodeReplaced, node);
+
+    private static void WriteNode(IBufferWriter<byte> into, CommandKind kind, NodeRegistration node)
     {
-        var writer = Begin(into, CommandKind.NodeRegistered, sizeof(int) + GuidBytes + TextBytes(node.Name));
+        var writer = Begin(into, kind, sizeof(int) + GuidBytes + TextBytes(node.Name));
         writer.PutInt32(node.Id.Value);
         writer.PutGuid(node.StoreId);
         writer.PutText(node.Name);
@@ -65,6 +72,7 @@ public static partial class CommandCodec
         return id;
     }
 
+    /// <summary>Of a command that registers a node or replaces its disk.</summary>
     internal static NodeRegistration ReadNodeRegistered(Command command)
     {
         var reader = new PayloadReader(command.Payload);

@@ -22,4 +22,7 @@ public enum CommandKind : byte
 
     /// <summary>Ends a live subscription (metadata group).</summary>
     DeleteLiveSubscription = 19,
+
+    /// <summary>Another disk takes the place of a node's lost one (metadata group).</summary>
+    NodeReplaced = 20,
 }

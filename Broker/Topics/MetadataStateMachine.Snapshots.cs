@@ -10,19 +10,21 @@ namespace Broker.Topics;
 /// The metadata group's snapshot, written with <see cref="SnapshotWriter"/>. Nothing of it stays in the log: the
 /// snapshot is the whole state.
 /// <code>
-/// 'M' | u8 format 1 | varint last applied index | u64 state hash | u8 has a cluster id (0 or 1) | 16 bytes, if so
+/// 'M' | u8 format 2 | varint last applied index | u64 state hash | u8 has a cluster id (0 or 1) | 16 bytes, if so
 /// varint nodes | for each, by number: varint number | text name | 16 bytes store id
 /// varint live subscriptions | for each, by name: text name | varint filters | text filter, for each
+/// varint retired disks | 16 bytes store id, for each, in rising order        (not in format 1)
 /// </code>
 /// After 5 entries, a hash of 1, no cluster id and no node, subscription "s" with filter "a":
 /// <code>
-/// 4D 01 | 05 | 01 00 00 00 00 00 00 00 | 00 | 00 | 01 | 01 73 | 01 | 01 61
+/// 4D 02 | 05 | 01 00 00 00 00 00 00 00 | 00 | 00 | 01 | 01 73 | 01 | 01 61 | 00
 /// </code>
 /// </summary>
 public sealed partial class MetadataStateMachine
 {
     private const byte SnapshotKind = (byte)'M';
-    private const byte SnapshotFormat = 1;
+    private const byte SnapshotFormat = 2;
+    private const byte FormatWithoutRetiredStores = 1;
     private const int LeastNodeBytes = 1 + 2 + CommandCodec.GuidBytes;
     private const int LeastSubscriptionBytes = 2 + 1 + 2;
 
@@ -67,6 +69,12 @@ public sealed partial class MetadataStateMachine
             }
         }
 
+        writer.PutVarint(state.RetiredStores.Count);
+        foreach (var store in state.RetiredStores)
+        {
+            writer.PutGuid(store);
+        }
+
         writer.Finish();
     }
 
@@ -80,13 +88,18 @@ public sealed partial class MetadataStateMachine
         {
             var reader = new SnapshotReader(snapshot);
             reader.Check(reader.TakeByte() == SnapshotKind, "it is one of the cluster's metadata");
-            reader.Check(reader.TakeByte() == SnapshotFormat, "its format is one that this version knows");
+            var format = reader.TakeByte();
+            reader.Check(
+                format is SnapshotFormat or FormatWithoutRetiredStores, "its format is one that this version knows");
             lastApplied = new LogIndex(reader.TakeVarint(long.MaxValue));
             hash = reader.TakeUInt64();
             var hasId = reader.TakeByte();
             reader.Check(hasId <= 1, "there is one cluster id or none");
             state = new ClusterMetadata(
-                hasId == 1 ? reader.TakeGuid() : null, ReadNodes(ref reader), ReadSubscriptions(ref reader));
+                hasId == 1 ? reader.TakeGuid() : null,
+                ReadNodes(ref reader),
+                ReadSubscriptions(ref reader),
+                format == SnapshotFormat ? ReadRetiredStores(ref reader) : []);
             reader.CheckEnd();
         }
 
@@ -124,6 +137,19 @@ public sealed partial class MetadataStateMachine
         }
 
         return nodes.ToImmutable();
+    }
+
+    private static ImmutableSortedSet<Guid> ReadRetiredStores(ref SnapshotReader reader)
+    {
+        var stores = ImmutableSortedSet.CreateBuilder<Guid>();
+        for (var left = reader.TakeCount(Limits.RetiredStores, CommandCodec.GuidBytes); left > 0; left--)
+        {
+            var store = reader.TakeGuid();
+            reader.Check(stores.Count == 0 || stores.Max < store, "retired disks stand in rising order");
+            stores.Add(store);
+        }
+
+        return stores.ToImmutable();
     }
 
     private static ImmutableSortedDictionary<string, LiveSubscription> ReadSubscriptions(ref SnapshotReader reader)

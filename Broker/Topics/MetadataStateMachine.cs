@@ -64,6 +64,8 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
                 return CreateCluster(CommandCodec.ReadClusterCreated(command), ref state);
             case CommandKind.NodeRegistered:
                 return RegisterNode(CommandCodec.ReadNodeRegistered(command), ref state);
+            case CommandKind.NodeReplaced:
+                return ReplaceNode(CommandCodec.ReadNodeRegistered(command), ref state);
             case CommandKind.PutLiveSubscription:
                 return PutSubscription(CommandCodec.ReadPutLiveSubscription(command), ref state);
             case CommandKind.DeleteLiveSubscription:
@@ -117,6 +119,40 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
         }
 
         state = state with { Nodes = state.Nodes.SetItem(node.Id.Value, node) };
+        return default;
+    }
+
+    // The operator vouches that the old disk is gone: from here on it is refused, wherever it turns up.
+    private CommandResult ReplaceNode(NodeRegistration node, ref ClusterMetadata state)
+    {
+        _hash.Add(node.Id.Value);
+        _hash.Add(node.Name);
+        _hash.Add(node.StoreId);
+        if (state.FindNode(node.Id) is not { } known)
+        {
+            return new CommandResult { Code = RefusalCode.NotFound };
+        }
+
+        if (known.StoreId == node.StoreId)
+        {
+            return new CommandResult { Duplicate = true };
+        }
+
+        if (known.Name != node.Name || state.RetiredStores.Contains(node.StoreId))
+        {
+            return new CommandResult { Code = RefusalCode.FailedPrecondition };
+        }
+
+        if (state.RetiredStores.Count >= Limits.RetiredStores)
+        {
+            return new CommandResult { Code = RefusalCode.ResourceExhausted };
+        }
+
+        state = state with
+        {
+            Nodes = state.Nodes.SetItem(node.Id.Value, node),
+            RetiredStores = state.RetiredStores.Add(known.StoreId),
+        };
         return default;
     }
 

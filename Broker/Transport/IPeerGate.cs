@@ -12,6 +12,9 @@ public interface IPeerGate
     /// <summary>Whether a node may talk to us; otherwise the reason, in words for its operator.</summary>
     bool Admits(PeerHello hello, out string reason);
 
+    /// <summary>A peer does not talk to this node, and says why.</summary>
+    void RefusedBy(NodeId peer, string reason);
+
     /// <summary>What one envelope has brought. The list is the caller's again afterwards.</summary>
     void Received(IReadOnlyList<PeerMessage> messages);
 

@@ -132,6 +132,10 @@ public sealed partial class PeerTransport : IAsyncDisposable
             catch (Exception exception) when (exception is TimeoutException || PeerTransfer.IsBrokenCall(exception))
             {
                 TransportLog.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
+                if (exception is RpcException { StatusCode: StatusCode.FailedPrecondition } refusal)
+                {
+                    _gate.RefusedBy(link.Peer.Node, refusal.Status.Detail);
+                }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -189,6 +193,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
         }
 
         TransportLog.Refused(_logger, hello.NodeId, hello.Name, reason);
+        _gate.RefusedBy(new NodeId((int)hello.NodeId), reason);
         throw new RpcException(new Status(StatusCode.FailedPrecondition, reason));
     }
 }

@@ -32,17 +32,30 @@ public sealed class NodeStoreTests
     }
 
     [Fact]
-    public void First_store_of_a_peer_is_pinned_durably()
+    public void Store_of_a_peer_is_pinned_durably()
     {
         var store = Open();
-        Assert.True(store.TryPinPeer(new NodeId(2), Cluster, out var pinned));
-        Assert.Equal(Cluster, pinned);
+        Assert.Null(store.PinnedStore(new NodeId(2)));
+        store.PinPeer(new NodeId(2), FirstId);
+        store.PinPeer(new NodeId(2), Cluster);
         _device.Crash(SimulatedDeviceCrash.DropUnsynced);
 
         using var reopened = Open();
-        Assert.False(reopened.TryPinPeer(new NodeId(2), FirstId, out pinned));
-        Assert.Equal(Cluster, pinned);
-        Assert.True(reopened.TryPinPeer(new NodeId(2), Cluster, out _));
+        Assert.Equal(Cluster, reopened.PinnedStore(new NodeId(2)));
+    }
+
+    [Fact]
+    public void Founding_is_durable_with_the_peers_and_groups_that_it_was_done_with()
+    {
+        var store = Open();
+        Assert.False(store.IsFounded);
+        store.Found([new GroupId(0), new GroupId(1)], new Dictionary<NodeId, Guid> { [new NodeId(2)] = Cluster });
+        _device.Crash(SimulatedDeviceCrash.DropUnsynced);
+
+        using var reopened = Open();
+        Assert.True(reopened.IsFounded);
+        Assert.True(reopened.IsKnownGroup(new GroupId(1)));
+        Assert.Equal(Cluster, reopened.PinnedStore(new NodeId(2)));
     }
 
     [Theory]
@@ -88,7 +101,7 @@ public sealed class NodeStoreTests
                 var store = NodeStore.Open(device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId);
                 store.SetClusterId(Cluster);
                 isSet = true;
-                store.TryPinPeer(new NodeId(2), FirstId, out _);
+                store.PinPeer(new NodeId(2), FirstId);
                 Assert.InRange(cutAt, 10, 40);
                 return;
             }
@@ -109,7 +122,7 @@ public sealed class NodeStoreTests
     {
         using (var store = Open())
         {
-            store.TryPinPeer(new NodeId(2), Cluster, out _);
+            store.PinPeer(new NodeId(2), Cluster);
             store.AddKnownGroups([new GroupId(0), new GroupId(3)]);
         }
 
@@ -161,7 +174,7 @@ public sealed class NodeStoreTests
             using var store = NodeStore.Open(alone, Folder, "broker-1", new NodeId(1), Shards, Guid.NewGuid);
             Assert.Equal(FirstId, store.StoreId);
             Assert.True(store.IsKnownGroup(new GroupId(3)));
-            Assert.False(store.TryPinPeer(new NodeId(2), FirstId, out _));
+            Assert.Equal(Cluster, store.PinnedStore(new NodeId(2)));
         }
     }
 

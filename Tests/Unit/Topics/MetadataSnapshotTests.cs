@@ -19,7 +19,10 @@ public sealed class MetadataSnapshotTests
     [Fact]
     public void The_documented_example_is_read_and_written_again()
     {
-        var bytes = Convert.FromHexString("4D01" + "05" + "0100000000000000" + "0000" + "01" + "0173" + "01" + "0161");
+        const string State = "05" + "0100000000000000" + "0000" + "01" + "0173" + "01" + "0161";
+        var bytes = Convert.FromHexString("4D02" + State + "00");
+        _machine.Restore(Convert.FromHexString("4D01" + State));
+        Assert.Equal(bytes, Snapshot(_machine));
         _machine.Restore(bytes);
         Assert.Equal(["a"], _machine.Current.LiveSubscriptions["s"].Filters);
         Assert.Equal(1UL, _machine.StateHash);
@@ -111,7 +114,7 @@ public sealed class MetadataSnapshotTests
             .. Enumerable.Range(0, 40).Select(i => _entries.Of(Entries.Metadata(into =>
             {
                 var store = new Guid(random.Next(3), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
-                switch (i == 7 ? -1 : random.Next(4))
+                switch (i == 7 ? -1 : random.Next(5))
                 {
                     case -1:
                         CommandCodec.WriteClusterCreated(into, store);
@@ -121,6 +124,10 @@ public sealed class MetadataSnapshotTests
                         CommandCodec.WriteNodeRegistered(into, node);
                         break;
                     case 1:
+                        var other = new NodeRegistration(new NodeId(random.Next(1, 4)), $"n{random.Next(3)}", store);
+                        CommandCodec.WriteNodeReplaced(into, other);
+                        break;
+                    case 2:
                         CommandCodec.WriteDeleteLiveSubscription(into, $"s{random.Next(5)}");
                         break;
                     default:

@@ -40,6 +40,20 @@ public sealed class MetadataStateMachineTests
     }
 
     [Fact]
+    public void A_lost_disk_is_replaced_by_another_and_never_comes_back()
+    {
+        var (lost, fresh) = (Guid.NewGuid(), Guid.NewGuid());
+        Assert.Equal(RefusalCode.NotFound, Replace(1, "broker-1", fresh).Code);
+        Register(1, "broker-1", lost);
+        Assert.Equal(RefusalCode.FailedPrecondition, Replace(1, "other", fresh).Code);
+        Assert.Equal(RefusalCode.None, Replace(1, "broker-1", fresh).Code);
+        Assert.True(Replace(1, "broker-1", fresh).Duplicate);
+        Assert.Equal(RefusalCode.FailedPrecondition, Replace(1, "broker-1", lost).Code);
+        Assert.Equal(fresh, _machine.Current.FindNode(new NodeId(1))!.StoreId);
+        Assert.Equal([lost], _machine.Current.RetiredStores);
+    }
+
+    [Fact]
     public void Nodes_are_bounded()
     {
         for (var i = 1; i <= Limits.ClusterNodes; i++)
@@ -128,6 +142,11 @@ public sealed class MetadataStateMachineTests
         _machine,
         _entries.Of(Entries.Metadata(
             into => CommandCodec.WriteNodeRegistered(into, new NodeRegistration(new NodeId(id), name, store)))));
+
+    private CommandResult Replace(int id, string name, Guid store) => Entries.Apply(
+        _machine,
+        _entries.Of(Entries.Metadata(
+            into => CommandCodec.WriteNodeReplaced(into, new NodeRegistration(new NodeId(id), name, store)))));
 
     private CommandResult Put(string name, params string[] filters) => Entries.Apply(
         _machine,

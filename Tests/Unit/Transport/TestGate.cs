@@ -10,6 +10,8 @@ internal sealed class TestGate(int node) : IPeerGate
 {
     public ConcurrentQueue<PeerMessage> Messages { get; } = new();
 
+    public ConcurrentQueue<(NodeId Peer, string Reason)> Refusals { get; } = new();
+
     public ConcurrentQueue<(PeerMessage Message, byte[] Data)> Snapshots { get; } = new();
 
     public Dictionary<int, TestEntries> Sources { get; } = [];
@@ -37,6 +39,8 @@ internal sealed class TestGate(int node) : IPeerGate
         reason = WhyNot;
         return reason.Length == 0;
     }
+
+    public void RefusedBy(NodeId peer, string reason) => Refusals.Enqueue((peer, reason));
 
     public void Received(IReadOnlyList<PeerMessage> messages)
     {
