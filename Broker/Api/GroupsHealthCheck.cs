@@ -25,6 +25,14 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
                 HealthCheckResult.Unhealthy($"No leader is known for group {string.Join(", ", leaderless)}."));
         }
 
+        var lost = node.Groups.Where(group => node.CountLostSegments(group.Id) > 0)
+            .Select(group => $"{node.CountLostSegments(group.Id)} of group {group.Id}").ToList();
+        if (lost.Count > 0)
+        {
+            return Task.FromResult(HealthCheckResult.Degraded(
+                $"No replica can read these segments: {string.Join(", ", lost)}. The log says how to go on."));
+        }
+
         var unwell = node.Groups.Where(group => !group.Status.Condition.IsWell)
             .Select(group => $"group {group.Id} {Describe(group.Status.Condition)}").ToList();
         return Task.FromResult(unwell.Count == 0

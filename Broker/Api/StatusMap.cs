@@ -21,6 +21,7 @@ internal static class StatusMap
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition =>
             StatusCode.FailedPrecondition,
+        RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
         _ => StatusCode.Internal,
     };

@@ -13,7 +13,10 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 {
     private readonly Dictionary<GroupId, TopicReader> _readers = node.DataShards.ToDictionary(
         shard => shard.Group,
-        shard => new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries));
+        shard => new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries)
+        {
+            LostThrough = index => node.LostThrough(shard.Group, index),
+        });
 
     public async IAsyncEnumerable<ReadPage> ReadAsync(
         ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)

@@ -111,6 +111,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>The streams to the other nodes, for the endpoint that accepts them.</summary>
     public PeerTransport Transport => _transport;
 
+    /// <summary>The segments of a group that no replica can read.</summary>
+    public int CountLostSegments(GroupId group) => _repair.CountLost(group);
+
+    /// <summary>See <see cref="SegmentRepair.LostThrough"/>.</summary>
+    public LogIndex LostThrough(GroupId group, LogIndex index) => _repair.LostThrough(group, index);
+
     public bool IsConnected(NodeId peer) => _transport.IsConnected(peer);
 
     public void Start()

@@ -1,4 +1,6 @@
+using System.Collections.Immutable;
 using Broker.Domain;
+using Broker.Storage;
 using Grpc.Core;
 
 namespace Broker.Cluster;
@@ -19,6 +21,29 @@ internal sealed class SegmentRepair(
     private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan LookIntervalMax = TimeSpan.FromMinutes(1);
+
+    /// <summary>Segments that no replica can read, each by its group and first entry, with its last.</summary>
+    private volatile ImmutableDictionary<(GroupId Group, LogIndex First), LogIndex> _lost =
+        ImmutableDictionary<(GroupId Group, LogIndex First), LogIndex>.Empty;
+
+    /// <summary>
+    /// The last entry of the segment that holds an entry, when every replica has said that it cannot read that; none
+    /// otherwise. Any thread.
+    /// </summary>
+    public LogIndex LostThrough(GroupId group, LogIndex index)
+    {
+        foreach (var ((owner, first), last) in _lost)
+        {
+            if (owner == group && first <= index && index <= last)
+            {
+                return last;
+            }
+        }
+
+        return LogIndex.None;
+    }
+
+    public int CountLost(GroupId group) => _lost.Keys.Count(segment => segment.Group == group);
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -49,7 +74,9 @@ internal sealed class SegmentRepair(
         var (mended, left) = (0, 0);
         foreach (var log in logs)
         {
-            foreach (var segment in log.DamagedSegments)
+            var damaged = log.DamagedSegments;
+            ForgetLost(log.Group, damaged);
+            foreach (var segment in damaged)
             {
                 var isMended = await TryMendAsync(log, segment, cancellationToken);
                 mended += isMended ? 1 : 0;
@@ -60,10 +87,16 @@ internal sealed class SegmentRepair(
         return (mended, left);
     }
 
+    /// <summary>Who gave a segment up has purged it: it is gone from the log then, and nobody asks for it.</summary>
+    private void ForgetLost(GroupId group, IReadOnlyList<DamagedSegment> damaged) =>
+        _lost = _lost.RemoveRange(_lost.Keys.Where(lost =>
+            lost.Group == group && damaged.All(segment => segment.First != lost.First)).ToArray());
+
     private async Task<bool> TryMendAsync(IRepairable log, DamagedSegment segment, CancellationToken cancellationToken)
     {
         var order = peers.ToArray();
         random.Shuffle(order);
+        var damagedToo = 0;
         foreach (var peer in order)
         {
             try
@@ -72,10 +105,12 @@ internal sealed class SegmentRepair(
                 log.ReplaceSegment(segment.First, entries);
                 ClusterLog.SegmentMended(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value);
+                _lost = _lost.Remove((log.Group, segment.First));
                 return true;
             }
             catch (RpcException refusal) when (!cancellationToken.IsCancellationRequested)
             {
+                damagedToo += refusal.StatusCode == StatusCode.DataLoss ? 1 : 0;
                 ClusterLog.SegmentNotFetched(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value, refusal.Status.Detail);
             }
@@ -85,6 +120,14 @@ internal sealed class SegmentRepair(
                     logger, log.Group.Value, segment.First, segment.Last.Index, failure.Message);
                 return false;
             }
+        }
+
+        if (order.Length > 0 && damagedToo == order.Length && !_lost.ContainsKey((log.Group, segment.First)))
+        {
+            // It is asked for again all the same: an operator may give one replica its file back.
+            _lost = _lost.Add((log.Group, segment.First), segment.Last.Index);
+            ClusterLog.SegmentLost(
+                logger, log.Group.Value, segment.First, segment.Last.Index, GroupFolder.SegmentName(segment.First));
         }
 
         return false;

@@ -15,6 +15,11 @@ public sealed class TopicReader(
     TopicStateMachine topics, TailSignal signal, Func<LogIndex, LogIndex, int, ICollection<LogEntry>, int> readEntries)
 {
     /// <summary>
+    /// The last entry of the segment that holds an entry, when no replica can read that; none otherwise.
+    /// </summary>
+    public Func<LogIndex, LogIndex> LostThrough { get; init; } = static _ => LogIndex.None;
+
+    /// <summary>
     /// Batches from the one that holds <paramref name="offset"/>, or from the first record that is kept when that comes
     /// later: a purge may also overtake a read. Without <paramref name="follow"/> it ends at the offset that was the
     /// topic's next when it began; with it, it waits for more (and for the topic itself) until it is cancelled.
@@ -22,6 +27,7 @@ public sealed class TopicReader(
     /// <exception cref="BrokerException">
     /// InvalidArgument: a negative offset. NotFound: no such topic. OutOfRange: an offset beyond the end.
     /// ResourceExhausted: too many readers follow. FailedPrecondition: this replica cannot give the records now.
+    /// DataLost: none can.
     /// </exception>
     public async IAsyncEnumerable<ReadPage> ReadAsync(
         string topic, long offset, bool follow, [EnumeratorCancellation] CancellationToken cancellationToken)
@@ -94,14 +100,42 @@ public sealed class TopicReader(
             first = view.FirstOffset;
             if (Math.Max(offset, before) >= first)
             {
-                throw Refusal.FailedPrecondition(
-                    $"Offset {Math.Max(offset, first)} of topic '{view.Name}' cannot be read from this replica's log "
-                    + "now; read it from another replica.");
+                throw Unreadable(view, Math.Max(offset, first), end);
             }
         }
 
         return false;
     }
+
+    private BrokerException Unreadable(TopicView view, long offset, long end)
+    {
+        var next = offset;
+        while (next < end)
+        {
+            var batches = new List<BatchLocation>();
+            view.TryLocate(next, end, Limits.ReadResponseBytes, batches, out _);
+            foreach (var batch in batches)
+            {
+                if (LostThrough(batch.LogIndex) == LogIndex.None)
+                {
+                    return next > offset ? Refusal.DataLost(view.Name, offset, next) : ReadElsewhere(view, offset);
+                }
+
+                next = batch.BaseOffset + batch.Count;
+            }
+
+            if (batches.Count == 0)
+            {
+                break;
+            }
+        }
+
+        return next > offset ? Refusal.DataLost(view.Name, offset, next) : ReadElsewhere(view, offset);
+    }
+
+    private static BrokerException ReadElsewhere(TopicView view, long offset) => Refusal.FailedPrecondition(
+        $"Offset {offset} of topic '{view.Name}' cannot be read from this replica's log now; read it from another "
+        + "replica.");
 
     private ReadPage? ReadPage(TopicView view, long offset, long end)
     {

@@ -38,6 +38,9 @@ public enum RefusalCode
     /// The topic remembers as many producers as it may, and this one is new to it: nothing was stored.
     /// </summary>
     TooManyProducers,
+
+    /// <summary>What was asked for is damaged on every replica.</summary>
+    DataLost,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

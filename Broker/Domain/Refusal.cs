@@ -87,6 +87,12 @@ public static class Refusal
         RefusalCode.ProducerFenced,
         $"Producer epoch {actual} is fenced: epoch {current} has published. Nothing was stored; stop this producer.");
 
+    public static BrokerException DataLost(string topic, long offset, long nextOffset) => Make(
+        RefusalCode.DataLost,
+        $"Offsets {offset} to {nextOffset - 1} of topic '{topic}' cannot be read on any replica: the same segment of "
+        + $"the log is damaged on all of them. Go on at offset {nextOffset}; an operator can give one replica its file "
+        + "back from a backup, and the broker's log names it.");
+
     public static BrokerException MembershipRefused(GroupId group, string change, string reason) => Make(
         RefusalCode.FailedPrecondition, $"{change} is not possible in group {group} now: {reason}.");
 

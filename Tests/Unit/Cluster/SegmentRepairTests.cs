@@ -15,6 +15,7 @@ public sealed class SegmentRepairTests
     private readonly DamagedLog _log = new();
     private readonly List<NodeId> _asked = [];
     private readonly HashSet<NodeId> _helpless = [];
+    private readonly HashSet<NodeId> _damagedToo = [];
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
@@ -53,6 +54,48 @@ public sealed class SegmentRepairTests
         Assert.Equal((0, 1), await Repair().MendAllAsync(Stop));
         Assert.Empty(_log.Replaced);
         Assert.Equal([Two, Three], _asked.OrderBy(node => node.Value));
+    }
+
+    [Fact]
+    public async Task What_every_peer_has_damaged_too_is_known_as_lost_until_one_of_them_gets_it_back()
+    {
+        Damage(5, 9);
+        _damagedToo.UnionWith([Two, Three]);
+        var repair = Repair();
+        Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
+        Assert.Equal(new LogIndex(9), repair.LostThrough(new GroupId(4), new LogIndex(7)));
+        Assert.Equal(LogIndex.None, repair.LostThrough(new GroupId(4), new LogIndex(10)));
+        Assert.Equal(LogIndex.None, repair.LostThrough(new GroupId(3), new LogIndex(7)));
+        Assert.Equal(1, repair.CountLost(new GroupId(4)));
+
+        _damagedToo.Remove(Three);
+        Assert.Equal((1, 0), await repair.MendAllAsync(Stop));
+        Assert.Equal(0, repair.CountLost(new GroupId(4)));
+    }
+
+    [Fact]
+    public async Task What_was_lost_and_purged_is_not_called_lost_any_more()
+    {
+        Damage(5, 9);
+        _damagedToo.UnionWith([Two, Three]);
+        var repair = Repair();
+        await repair.MendAllAsync(Stop);
+        Assert.Equal(1, repair.CountLost(new GroupId(4)));
+
+        _log.Damaged.Clear();
+        Assert.Equal((0, 0), await repair.MendAllAsync(Stop));
+        Assert.Equal(0, repair.CountLost(new GroupId(4)));
+    }
+
+    [Fact]
+    public async Task What_a_peer_that_is_away_may_have_is_not_called_lost()
+    {
+        Damage(5, 9);
+        _damagedToo.Add(Two);
+        _helpless.Add(Three);
+        var repair = Repair();
+        Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
+        Assert.Equal(0, repair.CountLost(new GroupId(4)));
     }
 
     [Fact]
@@ -171,6 +214,11 @@ public sealed class SegmentRepairTests
         Assert.Equal((new GroupId(4), new Term(2)), (group, lastTerm));
         _asked.Add(peer);
         await Task.CompletedTask;
+        if (_damagedToo.Contains(peer))
+        {
+            throw new RpcException(new Status(StatusCode.DataLoss, "damaged here, too"));
+        }
+
         if (_helpless.Contains(peer))
         {
             throw new RpcException(new Status(StatusCode.NotFound, "not here"));

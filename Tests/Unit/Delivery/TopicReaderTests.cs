@@ -257,6 +257,29 @@ public sealed class TopicReaderTests
     }
 
     [Fact]
+    public async Task Records_that_no_replica_can_read_are_told_apart_with_the_offset_to_go_on_at()
+    {
+        var reader = new TopicReader(_machine, _signal, ReadEntries)
+        {
+            LostThrough = index => index.Value is 3 or 4 ? new LogIndex(4) : LogIndex.None,
+        };
+        Publish("a", 1);
+        Publish("b", 1);
+        Publish("a", 2);
+        Publish("a", 3);
+        Publish("a", 1);
+        _damaged = new LogIndex(3);
+        await using var pages = reader.ReadAsync("a", 1, follow: false, Stop).GetAsyncEnumerator(Stop);
+        var refusal = await Refused(async () => await pages.MoveNextAsync());
+        Assert.Equal(RefusalCode.DataLost, refusal.Code);
+        Assert.Contains("Offsets 1 to 5", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("Go on at offset 6", refusal.Message, StringComparison.Ordinal);
+
+        await using var behind = reader.ReadAsync("a", 6, follow: false, Stop).GetAsyncEnumerator(Stop);
+        Assert.True(await behind.MoveNextAsync());
+    }
+
+    [Fact]
     public async Task Records_whose_index_file_is_gone_are_refused()
     {
         Publish("a", 1);
