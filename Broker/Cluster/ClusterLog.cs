@@ -52,9 +52,9 @@ internal static partial class ClusterLog
     [LoggerMessage(
         7023,
         LogLevel.Critical,
-        "Group {Group}: no replica can read the segment {First} to {Last}, which is damaged on all of them. Readers are "
-        + "told where to go on behind it. To get it back, stop one node, put the file {File} of a backup into its "
-        + "group's folder, and start it: the others take it from there. To give it up, purge its topics up to behind it")]
+        "Group {Group}: no replica can read the segment {First} to {Last}, which is damaged on all of them. Readers "
+        + "are told where to go on behind it. To get it back, stop one node, put the file {File} of a backup into its "
+        + "group's folder, and start it: the others take it from there. To give it up, purge its topics through it")]
     public static partial void SegmentLost(ILogger logger, int group, LogIndex first, LogIndex last, string file);
 
     [LoggerMessage(

@@ -59,7 +59,8 @@ public sealed record ClusterOptions
         {
             throw new StartupException(
                 $"Broker:ClusterSize is {size}, but service discovery names {nodes.Count}: {names}. A cluster forms "
-                + "with all its nodes and no others: give every node the addresses of all (services__broker-2__grpc__0).");
+                + "with all its nodes and no others: give every node the addresses of all "
+                + "(services__broker-2__grpc__0).");
         }
 
         var shards = configuration.GetValue("Broker:DataShards", 3);

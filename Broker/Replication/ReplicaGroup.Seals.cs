@@ -117,8 +117,8 @@ public sealed partial class ReplicaGroup
             FinishSnapshot(
                 position.Index,
                 data.WrittenCount,
-                $"it would have {data.WrittenCount:N0} bytes, and the limit is {Limits.SnapshotBytes:N0}. The log stays "
-                + "as it is, and starts take longer");
+                $"it would have {data.WrittenCount:N0} bytes, and the limit is {Limits.SnapshotBytes:N0}. The log "
+                + "stays as it is, and starts take longer");
             return;
         }
 
