@@ -88,6 +88,10 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
     }
 
     [Fact]
+    public void Brokers_know_how_many_they_are() => Assert.All(
+        Own.Take(3), name => Assert.Equal("3", published.Services[name].Environment["Broker__ClusterSize"]));
+
+    [Fact]
     public void Services_wait_for_what_they_need_and_all_but_the_job_come_back()
     {
         Assert.All(["publisher", "subscriber"], name => Assert.Equal(
