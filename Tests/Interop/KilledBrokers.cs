@@ -1,0 +1,163 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Broker.Client;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Grpc.Net.Client;
+
+namespace Broker.Tests.Interop;
+
+/// <summary>
+/// Three brokers as processes of their own, numbered from 1, which end as by kill -9, and whose folders can be hurt
+/// meanwhile. There is one group for topics.
+/// </summary>
+internal sealed class KilledBrokers : IAsyncDisposable
+{
+    public const int TopicGroup = 1;
+
+    /// <summary>The node where the brokers want that group to be led: see LeaderBalancer.</summary>
+    public const int TopicLeader = 2;
+
+    public const int Count = 3;
+
+    private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-killed-");
+    private readonly Process?[] _processes = new Process?[Count];
+    private readonly ConcurrentQueue<string>[] _lines = [[], [], []];
+    private readonly int[] _ports = FreePorts();
+    private readonly HttpClient _http = new();
+
+    /// <summary>Where a node keeps what it must not lose.</summary>
+    public string FolderOf(int node) => Path.Combine(_home.FullName, $"{node}");
+
+    /// <summary>A client of these nodes alone.</summary>
+    public BrokerClient Connect(params int[] nodes) => new(new BrokerClientOptions
+    {
+        Addresses = [.. nodes.Select(GrpcOf)],
+        PublishTimeout = TimeSpan.FromMinutes(1),
+        OperationTimeout = TimeSpan.FromMinutes(1),
+    });
+
+    /// <summary>One try, as a client without retries would make it.</summary>
+    public async Task PublishOnceAsync(int node, string topic)
+    {
+        using var channel = GrpcChannel.ForAddress(GrpcOf(node));
+        await new Protocol.V1.Broker.BrokerClient(channel).PublishAsync(
+            new PublishRequest { Topic = topic, Batch = new RecordBatch { Records = { new Record() } } },
+            deadline: DateTime.UtcNow.AddSeconds(8));
+    }
+
+    public void Start(int node, params (string Key, string Value)[] settings)
+    {
+        var start = new ProcessStartInfo("dotnet", [typeof(Limits).Assembly.Location])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            WorkingDirectory = _home.FullName,
+        };
+        start.Environment["ASPNETCORE_URLS"] = $"{HttpOf(node)}";
+        start.Environment["Broker__NodeName"] = $"broker-{node}";
+        start.Environment["Broker__ClusterSize"] = $"{Count}";
+        start.Environment["Broker__DataShards"] = $"{TopicGroup}";
+        start.Environment["Broker__DataDirectory"] = FolderOf(node);
+        start.Environment["Broker__GrpcPort"] = $"{GrpcOf(node).Port}";
+        for (var each = 1; each <= Count; each++)
+        {
+            start.Environment[$"services__broker-{each}__grpc__0"] = $"{GrpcOf(each)}";
+        }
+
+        foreach (var (key, value) in settings)
+        {
+            start.Environment[key] = value;
+        }
+
+        var lines = _lines[node - 1] = [];
+        var process = Process.Start(start)!;
+        process.OutputDataReceived += (_, line) => lines.Enqueue(line.Data ?? "");
+        process.ErrorDataReceived += (_, line) => lines.Enqueue(line.Data ?? "");
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        _processes[node - 1] = process;
+    }
+
+    /// <summary>Starts all three with empty folders; the topic group is led where it stays.</summary>
+    public async Task FormAsync()
+    {
+        for (var node = 1; node <= Count; node++)
+        {
+            Start(node);
+        }
+
+        await BecomesHealthyAsync(1, 2, 3);
+        await using var client = Connect(TopicLeader);
+        await Eventually.HoldsAsync(
+            async () => (await client.DescribeClusterAsync()).Groups.Single(
+                static group => group.Group == TopicGroup).Leader == TopicLeader,
+            () => $"node {TopicLeader} leads the topics",
+            60);
+    }
+
+    public async Task KillAsync(int node)
+    {
+        if (_processes[node - 1] is { } process)
+        {
+            _processes[node - 1] = null;
+            process.Kill();
+            await process.WaitForExitAsync();
+            process.Dispose();
+        }
+    }
+
+    public Task BecomesHealthyAsync(params int[] nodes) => Eventually.HoldsAsync(
+        async () => (await Task.WhenAll(nodes.Select(HealthAsync))).All(static health => health == "Healthy"),
+        () => $"nodes {string.Join(", ", nodes)} are healthy: {string.Join("\n", nodes.SelectMany(LinesOf))}",
+        90);
+
+    /// <summary>Waits until a node says something to its operator, since its last start.</summary>
+    public Task SaysAsync(int node, string words) => Eventually.HoldsAsync(
+        () => Task.FromResult(LinesOf(node).Any(line => line.Contains(words, StringComparison.Ordinal))),
+        () => $"node {node} says '{words}': {string.Join("\n", LinesOf(node))}",
+        60);
+
+    /// <summary>What /health answers; null while nobody answers.</summary>
+    public async Task<string?> HealthAsync(int node)
+    {
+        try
+        {
+            using var answer = await _http.GetAsync(new Uri(HttpOf(node), "/health"));
+            return await answer.Content.ReadAsStringAsync();
+        }
+        catch (HttpRequestException)
+        {
+            return null;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        for (var node = 1; node <= Count; node++)
+        {
+            await KillAsync(node);
+        }
+
+        _http.Dispose();
+        _home.Delete(recursive: true);
+    }
+
+    private IEnumerable<string> LinesOf(int node) => _lines[node - 1];
+
+    private Uri HttpOf(int node) => new($"http://127.0.0.1:{_ports[node - 1]}");
+
+    private Uri GrpcOf(int node) => new($"http://127.0.0.1:{_ports[Count + node - 1]}");
+
+    /// <summary>Ports that were free a moment ago, all different.</summary>
+    private static int[] FreePorts()
+    {
+        var listeners = Enumerable.Range(0, 2 * Count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
+        listeners.ForEach(static listener => listener.Start());
+        int[] ports = [.. listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port)];
+        listeners.ForEach(static listener => listener.Dispose());
+        return ports;
+    }
+}
