@@ -4,7 +4,7 @@ using Broker.Domain;
 namespace Broker.Tests.Simulation;
 
 /// <summary>A node that is only the real RaftNode, over the simplest disk: what fails here is Raft's fault.</summary>
-internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
+internal sealed class CoreNode(SimulatedGroup group, SimulatedMachine machine) : SimulatedNode(group, machine)
 {
     private readonly ModelDisk _disk = new();
     private readonly List<Entry> _log = [];
@@ -141,6 +141,7 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
 
         var sequence = _underWay[^1].Sequence;
         _underWay.Clear();
+        EndFlush();
         WhenRunning(() =>
         {
             Trace(() => $"flushed write {sequence}");
@@ -163,18 +164,18 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
             if (ready.StateChanged)
             {
                 Say($"is {_raft.Role} in term {_raft.Term}, leader {_raft.Leader}");
-                World.NoteState(this);
+                Group.NoteState(this);
             }
 
             var entries = TakeEntries(ready);
             foreach (var message in ready.Messages)
             {
                 Trace(() => $"sends {message}");
-                World.History.CheckRevealed(this, message);
+                Group.History.CheckRevealed(this, message);
                 var carried = message.EntryCount == 0
                     ? []
                     : _log.GetRange((int)message.LogIndex.Value, message.EntryCount).ToArray();
-                World.Network.Send(new Packet(message, carried, null));
+                World.Network.Send(new Packet(GroupId, message, carried, null));
             }
 
             if (ready.PersistSequence != 0)
@@ -194,7 +195,7 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
             Trace(() => $"truncates from {from}");
             for (var index = from; index <= LastIndex; index = index.Next())
             {
-                World.History.CheckTruncated(this, index, Logged(index));
+                Group.History.CheckTruncated(this, index, Logged(index));
             }
 
             _log.RemoveRange((int)from.Value - 1, _log.Count - (int)from.Value + 1);
@@ -226,14 +227,14 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         World.Check(index == LastIndex.Next(), $"node {Id} appends at its end");
         var entry = Entry.After(_log.Count == 0 ? 0 : _log[^1].Chain, term, value, sizeBytes);
         _log.Add(entry);
-        World.History.CheckAppended(this, index, entry);
+        Group.History.CheckAppended(this, index, entry);
     }
 
     private void Write(DiskWrite write)
     {
         for (var i = write.TruncateFrom?.Value ?? long.MaxValue; i <= _disk.Entries.Count; i++)
         {
-            World.History.CheckRemoved(this, new LogIndex(i), _disk.Entries[(int)i - 1]);
+            Group.History.CheckRemoved(this, new LogIndex(i), _disk.Entries[(int)i - 1]);
         }
 
         var before = _disk.HardState;
@@ -247,10 +248,10 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         {
             var index = _appliedIndex.Next();
             var entry = Logged(index);
-            World.History.CheckApplied(this, index, entry, _raft!.Term);
+            Group.History.CheckApplied(this, index, entry, _raft!.Term);
             if (_waiting.Remove((index, entry.Value)))
             {
-                World.History.Acknowledge(this, index, entry, entry.Value);
+                Group.History.Acknowledge(this, index, entry, entry.Value);
             }
         }
     }
@@ -262,7 +263,7 @@ internal sealed class CoreNode(World world, int id) : SimulatedNode(world, id)
         {
             _underWay.AddRange(_writes);
             _writes.Clear();
-            ScheduleFlush();
+            Machine.Disk.Submit(this);
         }
     }
 }

@@ -8,7 +8,7 @@ namespace Broker.Tests.Simulation;
 /// topic never forgets one of them to make room for another, so that a batch is stored again only when its producer was
 /// silent for long; <see cref="History.CheckStored"/> looks.
 /// </summary>
-internal sealed class Crowd(World world)
+internal sealed class Crowd(SimulatedGroup group)
 {
     public const string Topic = "crowd";
 
@@ -19,14 +19,16 @@ internal sealed class Crowd(World world)
 
     private readonly List<(PublishStamp Stamp, long Number)> _sent = [];
 
-    public void Begin() => world.Scheduler.After(world.Random.NextInt64(world.ProposeIntervalMaxUs), () =>
+    private World World => group.World;
+
+    public void Begin() => World.Scheduler.After(World.Random.NextInt64(World.ProposeIntervalMaxUs), () =>
     {
-        if (world.ClientsAreDone)
+        if (World.ClientsAreDone)
         {
             return;
         }
 
-        if (!world.ClientsRest)
+        if (!World.ClientsRest)
         {
             Send();
         }
@@ -36,24 +38,24 @@ internal sealed class Crowd(World world)
 
     private void Send()
     {
-        var leaders = world.Nodes.OfType<ReplicaNode>().Where(node => node.IsLeader).ToArray();
+        var leaders = group.Nodes.OfType<ReplicaNode>().Where(node => node.IsLeader).ToArray();
         if (leaders.Length == 0)
         {
             return;
         }
 
-        if (_sent.Count == 0 || world.Random.Next(3) == 0)
+        if (_sent.Count == 0 || World.Random.Next(3) == 0)
         {
-            _sent.Add((new PublishStamp((ulong)(FirstProducer + _sent.Count), 1, 0), world.NextValue()));
+            _sent.Add((new PublishStamp((ulong)(FirstProducer + _sent.Count), 1, 0), World.NextValue()));
         }
 
-        var (stamp, number) = _sent[_sent.Count - 1 - world.Random.Next(Math.Min(_sent.Count, 2 * MostProducers))];
-        leaders[world.Random.Next(leaders.Length)].Publish(Topic, stamp, count: 1, number, (result, _) =>
+        var (stamp, number) = _sent[_sent.Count - 1 - World.Random.Next(Math.Min(_sent.Count, 2 * MostProducers))];
+        leaders[World.Random.Next(leaders.Length)].Publish(Topic, stamp, count: 1, number, (result, _) =>
         {
             if (result is { } answer)
             {
-                world.Figures.Count(Figure.DuplicateAnswers, answer.Duplicate ? 1 : 0);
-                world.Figures.Count(Figure.RefusedProducers, answer.Code == RefusalCode.TooManyProducers ? 1 : 0);
+                World.Figures.Count(Figure.DuplicateAnswers, answer.Duplicate ? 1 : 0);
+                World.Figures.Count(Figure.RefusedProducers, answer.Code == RefusalCode.TooManyProducers ? 1 : 0);
                 World.Check(
                     answer.Code is RefusalCode.None or RefusalCode.TooManyProducers,
                     $"{Topic}: producer {stamp.ProducerId} is answered {answer.Code}");

@@ -1,3 +1,5 @@
+using Broker.Domain;
+
 namespace Broker.Tests.Simulation;
 
 /// <summary>What goes wrong, and when. Each fault ends by itself; several may be under way at once.</summary>
@@ -14,15 +16,20 @@ internal sealed class Faults(World world)
     /// <summary>Files of some node were damaged.</summary>
     public bool HaveHurt { get; private set; }
 
-    private bool IsComplete => world.Nodes.All(node => node.Members.Voters.Length == world.Nodes.Count);
+    private bool IsComplete => world.Groups.All(
+        group => group.Nodes.All(node => node.Members.Voters.Length == world.Machines.Count));
 
     private Random Random => world.Random;
 
-    private SimulatedNode AnyNode => world.Nodes[Random.Next(world.Nodes.Count)];
+    private SimulatedMachine AnyNode => world.Machines[Random.Next(world.Machines.Count)];
+
+    private SimulatedGroup AnyGroup =>
+        world.Groups.Count == 1 ? world.Groups[0] : world.Groups[Random.Next(world.Groups.Count)];
+
+    private GroupId[] AllGroups => [.. world.Groups.Select(static group => group.Id)];
 
     /// <summary>Faults hit leaders more often than their number would have it.</summary>
-    private SimulatedNode Victim =>
-        Random.Next(2) == 0 ? world.Nodes.FirstOrDefault(node => node.IsLeader) ?? AnyNode : AnyNode;
+    private SimulatedMachine Victim => Random.Next(2) == 0 ? LeaderOf(AnyGroup)?.Machine ?? AnyNode : AnyNode;
 
     public void Begin() => world.Scheduler.After(Random.NextInt64(world.Scenario.FaultIntervalMaxUs), () =>
     {
@@ -36,7 +43,7 @@ internal sealed class Faults(World world)
     public void End()
     {
         _isOver = true;
-        foreach (var node in world.Nodes)
+        foreach (var node in world.Machines)
         {
             node.Resume();
             node.JumpClock(TimeSpan.Zero);
@@ -44,9 +51,15 @@ internal sealed class Faults(World world)
         }
 
         world.Network.Heal();
-        foreach (var node in world.Nodes)
+        HealDisks();
+    }
+
+    public void HealDisks()
+    {
+        Say("heals the disks");
+        foreach (var node in world.Machines)
         {
-            node.HealDisk();
+            node.Disk.Heal();
         }
     }
 
@@ -59,7 +72,7 @@ internal sealed class Faults(World world)
 
         if (Random.Next(2) == 0)
         {
-            Mute(node);
+            Mute(node.Machine);
             return;
         }
 
@@ -67,13 +80,13 @@ internal sealed class Faults(World world)
         {
             if (!_isOver && node.IsLeader)
             {
-                CrashOrIsolate(node);
+                CrashOrIsolate(node.Machine);
             }
         });
     }
 
     /// <summary>A write begins that has several steps, whose order matters.</summary>
-    public void OnDelicateWrite(SimulatedNode node)
+    public void OnDelicateWrite(SimulatedMachine node)
     {
         if (!_isOver && Random.NextDouble() < world.Scenario.UnluckyWriteRate)
         {
@@ -89,7 +102,7 @@ internal sealed class Faults(World world)
 
     private void Inject()
     {
-        switch (Random.Next(20))
+        switch (Random.Next(21))
         {
             case 0 or 1:
                 Crash(Victim);
@@ -142,14 +155,18 @@ internal sealed class Faults(World world)
             case 18:
                 LoseLast(AnyNode);
                 break;
+            case 19:
+                HangDisk(Victim);
+                break;
             default:
                 Count(Figure.Overload);
-                Victim.Propose(100);
+                var group = AnyGroup;
+                group.NodeOf(Victim.Id.Value).Propose(100);
                 break;
         }
     }
 
-    private void CrashOrIsolate(SimulatedNode leader)
+    private void CrashOrIsolate(SimulatedMachine leader)
     {
         if (Random.Next(2) == 0)
         {
@@ -167,7 +184,7 @@ internal sealed class Faults(World world)
     /// A new leader gets out its first few messages with entries and no more, and still hears the answers: its entries
     /// are on some disks, and nobody else knows which (Raft thesis, figure 3.7).
     /// </summary>
-    private void Mute(SimulatedNode leader)
+    private void Mute(SimulatedMachine leader)
     {
         Say($"mutes {leader.Id}");
         Count(Figure.MutedNewLeader);
@@ -176,7 +193,7 @@ internal sealed class Faults(World world)
             Random.NextInt64(500_000, 3_000_000), () => world.Network.Unmute(leader.Id.Value));
     }
 
-    private void Crash(SimulatedNode node)
+    private void Crash(SimulatedMachine node)
     {
         Count(Figure.Crash, node.IsUp ? 1 : 0);
         node.Crash();
@@ -187,16 +204,16 @@ internal sealed class Faults(World world)
     /// Files of a minority are damaged at a time (FAULTS F6, F7): the others hold everything. Two nodes have no
     /// minority.
     /// </summary>
-    private void Hurt(SimulatedNode node)
+    private void Hurt(SimulatedMachine node)
     {
-        var hurt = world.Nodes.Count(other => other != node && other.IsHurt);
+        var hurt = world.Machines.Count(other => other != node && other.IsHurt);
         if (!IsComplete || world.Scheduler.NowUs < _removalSettledUs)
         {
             // With a member less, a minority is smaller, or none; also when the member is about to be removed.
             return;
         }
 
-        if (hurt < (world.Nodes.Count - 1) / 2 && node.TryHurt())
+        if (hurt < (world.Machines.Count - 1) / 2 && node.TryHurt())
         {
             HaveHurt = true;
             world.Network.Forget(node.Id.Value);
@@ -208,17 +225,20 @@ internal sealed class Faults(World world)
     /// A bit of the last entry flips after a crash, and nothing need prove that it was there. It is one copy too many:
     /// a majority of the others has it, so that nothing depends on what the replica knows of its loss.
     /// </summary>
-    private void LoseLast(SimulatedNode node)
+    private void LoseLast(SimulatedMachine node)
     {
-        var last = node.LastIndex;
+        var group = AnyGroup;
+        var replica = group.NodeOf(node.Id.Value);
+        var last = replica.LastIndex;
         if (!node.IsUp || !IsComplete || world.Scheduler.NowUs < _removalSettledUs
-            || world.Nodes.Any(other => other.IsHurt) || node.DurableAt(last) is not { } entry)
+            || world.Machines.Any(static other => other.IsHurt) || replica.DurableAt(last) is not { } entry)
         {
             return;
         }
 
-        var copies = world.Nodes.Count(other => other != node && other.DurableAt(last) is { } copy && copy == entry);
-        if (copies > world.Nodes.Count / 2 && node.TryLoseLast(isProven: false))
+        var copies = group.Nodes.Count(
+            other => other != replica && other.DurableAt(last) is { } copy && copy == entry);
+        if (copies > group.Nodes.Count / 2 && node.TryLoseLast(replica, isProven: false))
         {
             HaveHurt = true;
             node.Start();
@@ -228,17 +248,17 @@ internal sealed class Faults(World world)
     /// <summary>
     /// An operator removes a member, be it the leader. The desired voters have it come back, as a learner first.
     /// </summary>
-    private void Remove(SimulatedNode node)
+    private void Remove(SimulatedMachine node)
     {
-        var leader = world.Nodes.FirstOrDefault(other => other.IsLeader);
+        var leader = LeaderOf(AnyGroup);
 
         // One voter of two would commit alone, as fast as clients send, and the other could never catch up where
         // messages overtake one another.
-        var canShrink = world.Nodes.Count > 2 && IsComplete;
-        if (leader is not null && canShrink && !world.Nodes.Any(other => other.IsHurt) && leader.TryRemove(node.Id))
+        var canShrink = world.Machines.Count > 2 && IsComplete;
+        if (leader is not null && canShrink && !world.Machines.Any(other => other.IsHurt) && leader.TryRemove(node.Id))
         {
             _removalSettledUs = world.Scheduler.NowUs + RemovalSettlesWithinUs;
-            Say($"removes {node.Id} from the group");
+            Say($"removes {node.Id} from group {leader.GroupId}");
             Count(Figure.MemberRemoved);
         }
     }
@@ -246,7 +266,7 @@ internal sealed class Faults(World world)
     private void CrashAll()
     {
         Count(Figure.CrashOfAll);
-        foreach (var node in world.Nodes)
+        foreach (var node in world.Machines)
         {
             Crash(node);
         }
@@ -259,7 +279,7 @@ internal sealed class Faults(World world)
     {
         Count(Figure.CrashOneByOne);
         var delayUs = 0L;
-        foreach (var node in world.Nodes)
+        foreach (var node in world.Machines)
         {
             world.Scheduler.After(delayUs, () =>
             {
@@ -272,20 +292,56 @@ internal sealed class Faults(World world)
         }
     }
 
-    private void FailDisk(SimulatedNode node)
+    private void FailDisk(SimulatedMachine node)
     {
-        node.FailDisk(isFull: Random.Next(2) == 0);
-        Later(node.HealDisk);
+        var groups = SomeGroups();
+        if (Random.Next(2) == 0)
+        {
+            Say($"fills the disk of {node.Id} {Name(groups)}");
+            Count(Figure.FullDisk);
+            node.Disk.Fill(groups);
+        }
+        else
+        {
+            Say($"has the disk of {node.Id} fail {Name(groups)}");
+            node.Disk.Fail(groups);
+        }
+
+        Later(node.Disk.Heal);
     }
 
-    private void Restart(SimulatedNode node)
+    /// <summary>Nothing that is written to it comes to an end: neither the process nor its clients are told why.</summary>
+    private void HangDisk(SimulatedMachine node)
+    {
+        var groups = SomeGroups();
+        Say($"hangs the disk of {node.Id} {Name(groups)}");
+        Count(Figure.HungDisk);
+        node.Disk.Hang(groups);
+        Later(node.Disk.Heal);
+    }
+
+    /// <summary>The files of one group, or those of all.</summary>
+    private GroupId[] SomeGroups()
+    {
+        if (world.Groups.Count == 1 || Random.Next(2) == 0)
+        {
+            return AllGroups;
+        }
+
+        Count(Figure.FaultOfOneGroup);
+        return [AnyGroup.Id];
+    }
+
+    private static string Name(GroupId[] groups) => $"for group {string.Join(' ', groups)}";
+
+    private void Restart(SimulatedMachine node)
     {
         Count(Figure.QuickRestart);
         node.Crash();
         node.Start();
     }
 
-    private void Isolate(SimulatedNode node)
+    private void Isolate(SimulatedMachine node)
     {
         Say($"isolates {node.Id}");
         Count(Figure.IsolatedNode);
@@ -295,12 +351,12 @@ internal sealed class Faults(World world)
 
     private void Split()
     {
-        var left = world.Nodes.Where(_ => Random.Next(2) == 0).ToArray();
+        var left = world.Machines.Where(_ => Random.Next(2) == 0).ToArray();
         Say($"splits off {string.Join(' ', left.Select(node => node.Id))}");
         Count(Figure.Partition);
         foreach (var node in left)
         {
-            foreach (var other in world.Nodes.Except(left))
+            foreach (var other in world.Machines.Except(left))
             {
                 CutBoth(node, other);
             }
@@ -309,7 +365,7 @@ internal sealed class Faults(World world)
         Later(world.Network.Mend);
     }
 
-    private void CutOneWay(SimulatedNode from, SimulatedNode to)
+    private void CutOneWay(SimulatedMachine from, SimulatedMachine to)
     {
         if (from != to)
         {
@@ -320,33 +376,38 @@ internal sealed class Faults(World world)
         }
     }
 
-    private void CutBoth(SimulatedNode left, SimulatedNode right)
+    private void CutBoth(SimulatedMachine left, SimulatedMachine right)
     {
         world.Network.Cut(left.Id.Value, right.Id.Value);
         world.Network.Cut(right.Id.Value, left.Id.Value);
     }
 
-    private void Pause(SimulatedNode node)
+    private void Pause(SimulatedMachine node)
     {
         Count(Figure.Pause);
         node.Pause();
         Later(node.Resume);
     }
 
-    private void SlowDisk(SimulatedNode node)
+    private void SlowDisk(SimulatedMachine node)
     {
-        Say($"slows the disk of {node.Id}");
+        var groups = SomeGroups();
+        Say($"slows the disk of {node.Id} {Name(groups)}");
         Count(Figure.SlowDisk);
-        node.SlowDisk(1 << Random.Next(1, 10));
-        Later(node.HealDisk);
+        node.Disk.Slow(groups, 1 << Random.Next(1, 10));
+        Later(node.Disk.Heal);
     }
 
     /// <summary>By an operator's wish, or by the balancer's.</summary>
-    private void Transfer(SimulatedNode from, SimulatedNode to)
+    private void Transfer(SimulatedMachine from, SimulatedMachine to)
     {
-        Count(Figure.LeadershipTransfer, from.IsLeader && from != to ? 1 : 0);
-        from.Transfer(to.Id);
+        var leader = AnyGroup.NodeOf(from.Id.Value);
+        Count(Figure.LeadershipTransfer, leader.IsLeader && from != to ? 1 : 0);
+        leader.Transfer(to.Id);
     }
+
+    private static SimulatedNode? LeaderOf(SimulatedGroup group) =>
+        group.Nodes.FirstOrDefault(static node => node.IsLeader);
 
     private void Count(Figure figure, int times = 1) => world.Figures.Count(figure, times);
 

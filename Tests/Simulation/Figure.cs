@@ -5,6 +5,7 @@ internal enum Figure
 {
     Steps,
     VirtualSeconds,
+    Groups,
     Elections,
     LeadershipTransfer,
     EntriesCommitted,
@@ -47,6 +48,9 @@ internal enum Figure
     BrokenStream,
     FalseAlarm,
     SlowDisk,
+    FullDisk,
+    HungDisk,
+    FaultOfOneGroup,
     DiskFull,
     DiskError,
     ClockJump,

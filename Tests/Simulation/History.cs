@@ -4,10 +4,10 @@ using Broker.Domain;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// What the whole cluster has done, seen from outside, and what must hold of it at every step (Raft thesis, figure 3.2,
+/// What a whole group has done, seen from outside, and what must hold of it at every step (Raft thesis, figure 3.2,
 /// and this broker's own promises). A node that breaks one of these ends the run.
 /// </summary>
-internal sealed class History(World world)
+internal sealed class History(SimulatedGroup group)
 {
     private readonly Dictionary<Term, NodeId> _leaders = [];
 
@@ -47,7 +47,7 @@ internal sealed class History(World world)
 
     /// <summary>The members of a new cluster.</summary>
     private GroupConfiguration First { get; } =
-        new(LogIndex.None, Enumerable.Range(1, world.Scenario.Nodes).Select(id => new NodeId(id)), []);
+        new(LogIndex.None, Enumerable.Range(1, group.World.Scenario.Nodes).Select(id => new NodeId(id)), []);
 
     public void NoteConfiguration(GroupConfiguration configuration)
     {
@@ -120,7 +120,7 @@ internal sealed class History(World world)
 
         CheckOnMajority(index, entry, node);
         _committed.Add((entry, term));
-        foreach (var leader in world.Nodes.Where(n => n.IsLeader && n.Term > term))
+        foreach (var leader in group.Nodes.Where(n => n.IsLeader && n.Term > term))
         {
             var holds = IsSame(leader.EntryAt(index), entry);
             World.Check(holds, $"leader {leader.Id} of term {leader.Term} lacks entry {index}, committed in {term}");
@@ -157,7 +157,7 @@ internal sealed class History(World world)
     /// </summary>
     public void CheckRemoved(SimulatedNode node, LogIndex index, Entry entry)
     {
-        world.Figures.Count(Figure.EntriesTruncated);
+        group.World.Figures.Count(Figure.EntriesTruncated);
         if (index.Value <= _committed.Count && IsSame(entry, _committed[(int)index.Value - 1].Entry))
         {
             CheckOnMajority(index, entry, null, except: node);
@@ -223,10 +223,10 @@ internal sealed class History(World world)
         World.Check(
             places.Count == 0
                 || (topic == Crowd.Topic && offset > places[^1].Offset
-                    && timestampUnixMs - places[^1].TimestampUnixMs >= world.Scenario.ProducerExpiryMs),
+                    && timestampUnixMs - places[^1].TimestampUnixMs >= group.World.Scenario.ProducerExpiryMs),
             $"publish {number} is stored at {places.LastOrDefault()} and {offset}");
         places.Add((topic, offset, timestampUnixMs));
-        world.Figures.Count(Figure.StoredAgain, places.Count - 1);
+        group.World.Figures.Count(Figure.StoredAgain, places.Count - 1);
         var expected = _nextOffsets.GetValueOrDefault(topic);
         World.Check(offset == expected, $"node {node.Id} gives {topic} offset {offset} after {expected - 1}");
         _nextOffsets[topic] = expected + count;
@@ -277,7 +277,7 @@ internal sealed class History(World world)
     /// <summary>At the end, everywhere: all that was acknowledged is there, in its place.</summary>
     public void CheckNothingLost()
     {
-        foreach (var node in world.Nodes)
+        foreach (var node in group.Nodes)
         {
             _log.Clear();
             node.ReadLog(_log);
@@ -316,7 +316,7 @@ internal sealed class History(World world)
             return;
         }
 
-        if (IsHeldBy(world.Nodes[0].Members))
+        if (IsHeldBy(group.Nodes[0].Members))
         {
             return;
         }
@@ -348,7 +348,7 @@ internal sealed class History(World world)
         var count = 0;
         foreach (var voter in members.Voters)
         {
-            var node = world.NodeOf(voter.Value);
+            var node = group.NodeOf(voter.Value);
             var holds = IsSame(node.DurableAt(index), entry) || IsSame(node.LostAt(index), entry);
             count += node != except && holds ? 1 : 0;
         }

@@ -1,8 +1,8 @@
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// What every cluster must pass when its faults are over: the last acknowledged entry is hit by a flipped bit, on one
-/// replica while the others go on, and on all but one when all are killed. One intact copy is enough.
+/// What every cluster must pass when its faults are over: the last acknowledged entry of a group is hit by a flipped
+/// bit, on one replica while the others go on, and on all but one when all are killed. One intact copy is enough.
 /// </summary>
 internal sealed class LastEntryExam(World world)
 {
@@ -15,69 +15,78 @@ internal sealed class LastEntryExam(World world)
     private const long MomentWithinUs = 10_000_000;
     private const long StartWithinUs = 500_000;
 
+    private SimulatedGroup AnyGroup =>
+        world.Groups.Count == 1 ? world.Groups[0] : world.Groups[world.Random.Next(world.Groups.Count)];
+
     public void Run()
     {
-        LoseOne();
-        LoseAllButOne(isProven: true);
-        LoseAllButOne(isProven: false);
+        LoseOne(AnyGroup);
+        LoseAllButOne(AnyGroup, isProven: true);
+        LoseAllButOne(AnyGroup, isProven: false);
     }
 
-    private void LoseOne()
+    private void LoseOne(SimulatedGroup group)
     {
-        var node = world.Nodes[world.Random.Next(world.Nodes.Count)];
-        if (world.Nodes.Count < 3)
+        var machine = world.Machines[world.Random.Next(world.Machines.Count)];
+        if (world.Machines.Count < 3)
         {
             // There is no majority of others.
             return;
         }
 
+        var replica = group.NodeOf(machine.Id.Value);
         world.RunUntil(
-            () => AllAreEven() && node.TryLoseLast(isProven: false),
+            () => IsEven(group) && machine.TryLoseLast(replica, isProven: false),
             MomentWithinUs,
             "all logs are equal for a moment");
-        world.Scheduler.After(world.Random.NextInt64(StartWithinUs), node.Start);
+        world.Scheduler.After(world.Random.NextInt64(StartWithinUs), machine.Start);
         world.RunUntil(
-            () => node.IsUp && !node.IsHurt,
+            () => replica.IsUp && !replica.IsHurt,
             RepairedWithinUs,
             "a replica that has lost its last entry gets it again at once");
     }
 
+    /// <param name="group">The group whose entry is lost; all machines are killed.</param>
     /// <param name="isProven">Whether the end of the log has its proof; else there is no more than a doubt.</param>
-    private void LoseAllButOne(bool isProven)
+    private void LoseAllButOne(SimulatedGroup group, bool isProven)
     {
-        var intact = world.Nodes[world.Random.Next(world.Nodes.Count)];
-        var others = world.Nodes.Where(node => node != intact).ToArray();
+        var intact = world.Machines[world.Random.Next(world.Machines.Count)];
         if (isProven)
         {
             world.ClientsRest = true;
             world.RunFor(QuietUs);
         }
 
-        world.RunUntil(AllAreEven, MomentWithinUs, "all logs are equal for a moment");
+        world.RunUntil(() => IsEven(group), MomentWithinUs, "all logs are equal for a moment");
         intact.Crash();
-        foreach (var other in others.Where(other => !other.TryLoseLast(isProven)))
+        foreach (var other in world.Machines.Where(other => other != intact))
         {
-            // All that it has is a snapshot.
-            other.Crash();
+            if (!other.TryLoseLast(group.NodeOf(other.Id.Value), isProven))
+            {
+                // All that it has is a snapshot.
+                other.Crash();
+            }
         }
 
-        foreach (var node in world.Nodes)
+        foreach (var machine in world.Machines)
         {
-            world.Scheduler.After(world.Random.NextInt64(StartWithinUs), node.Start);
+            world.Scheduler.After(world.Random.NextInt64(StartWithinUs), machine.Start);
         }
 
         world.ClientsRest = false;
         world.RunUntilProgress();
         world.RunUntil(
-            () => world.Nodes.All(node => !node.IsHurt), World.HealWithinUs, "every replica gets its last entry again");
+            () => world.Machines.All(static machine => !machine.IsHurt),
+            World.HealWithinUs,
+            "every replica gets its last entry again");
     }
 
     /// <summary>All have the same last entry, acknowledged and durable, and nobody writes.</summary>
-    private bool AllAreEven()
+    private static bool IsEven(SimulatedGroup group)
     {
-        var last = world.Nodes[0].LastIndex;
-        return world.Nodes.Any(node => node.IsLeader)
-            && world.Nodes.All(node => node.IsUp && !node.IsWriting && node.AppliedIndex == last
+        var last = group.Nodes[0].LastIndex;
+        return group.Nodes.Any(static node => node.IsLeader)
+            && group.Nodes.All(node => node.IsUp && !node.IsWriting && node.AppliedIndex == last
                 && node.LastIndex == last && node.DurableAt(last) is not null);
     }
 }

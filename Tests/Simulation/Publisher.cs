@@ -18,6 +18,7 @@ internal sealed class Publisher
     /// <summary>More than any run publishes, so that what is missing never comes.</summary>
     private const ulong GapRecords = 1_000_000;
 
+    private readonly SimulatedGroup _group;
     private readonly World _world;
     private readonly int _id;
     private readonly string _topic;
@@ -35,9 +36,10 @@ internal sealed class Publisher
     /// <summary>Counts attempts: an answer to an earlier one is checked and otherwise ignored.</summary>
     private int _attempt;
 
-    public Publisher(World world, int id)
+    public Publisher(SimulatedGroup group, int id)
     {
-        _world = world;
+        _group = group;
+        _world = group.World;
         _id = id;
         _topic = $"publisher.{id}";
         _current = NewBatch();
@@ -107,7 +109,7 @@ internal sealed class Publisher
 
     private ReplicaNode? ChooseLeader()
     {
-        var leaders = _world.Nodes.OfType<ReplicaNode>().Where(node => node.IsLeader).ToArray();
+        var leaders = _group.Nodes.OfType<ReplicaNode>().Where(node => node.IsLeader).ToArray();
         return leaders.Length == 0 ? null : leaders[Random.Next(leaders.Length)];
     }
 
@@ -205,7 +207,7 @@ internal sealed class Publisher
                 var isRefused = answer.Code == RefusalCode.OutOfSequence
                     || (answer.Code == RefusalCode.ProducerFenced && epoch < _epoch);
                 World.Check(isRefused, $"{_topic}: a gap before {stamp} is answered {answer.Code}");
-                _world.History.NoteRefused(number);
+                _group.History.NoteRefused(number);
             }
         });
     }

@@ -9,18 +9,18 @@ namespace Broker.Tests.Simulation;
 /// <summary>The real state machine of a data shard, with every step reported to the history.</summary>
 internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 {
-    private readonly World _world;
+    private readonly History _history;
     private readonly ReplicaNode _node;
     private readonly TopicStateMachine _topics;
 
-    public RecordingMachine(World world, ReplicaNode node)
+    public RecordingMachine(SimulatedGroup group, ReplicaNode node)
     {
-        _world = world;
+        _history = group.History;
         _node = node;
         _topics = new TopicStateMachine(this, new TopicBounds
         {
             ProducersPerTopic = Crowd.MostProducers,
-            ProducerExpiryMs = world.Scenario.ProducerExpiryMs,
+            ProducerExpiryMs = group.World.Scenario.ProducerExpiryMs,
         });
     }
 
@@ -36,7 +36,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         _node.NoteApplied(entry.Index);
         _topics.Apply(entry, results);
-        _world.History.CheckState(_node, entry.Index, StateHash);
+        _history.CheckState(_node, entry.Index, StateHash);
     }
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);
@@ -63,7 +63,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
-        _world.History.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
+        _history.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
     }
 
     public void OnRestored()

@@ -8,7 +8,6 @@ namespace Broker.Tests.Simulation;
 /// <content>Damage of this node's files, and what finds and mends it, on virtual time.</content>
 internal sealed partial class ReplicaNode
 {
-    private const string Folder = "/data/group-1";
     private const string VoteName = "vote";
 
     /// <summary>Far more often than in production, where a pass over all files takes a day.</summary>
@@ -22,8 +21,14 @@ internal sealed partial class ReplicaNode
     /// <summary>The last entry of its disk was damaged, which looks like a write that never returned.</summary>
     private bool _losesLast;
 
+    /// <summary>The file that has it.</summary>
+    private string _lastFile = "";
+
     private bool _isKnownGroup;
-    private bool _closesLog;
+
+    /// <summary>The names of segments that damage may hit, chosen before the process ends.</summary>
+    private HashSet<string> _hurtable = [];
+
     private long _scrubDueUs;
     private long _repairDueUs;
     private bool _isRepairing;
@@ -33,70 +38,66 @@ internal sealed partial class ReplicaNode
 
     public override Entry? LostAt(LogIndex index) => _lost.TryGetValue(index, out var entry) ? entry : null;
 
+    public override bool CanBeHurt => _isKnownGroup;
+
+    public override bool LosesLast => _losesLast;
+
     /// <summary>
     /// The process ends, and some of its files are not what they were when it starts again. The last write before a
     /// power cut has no proof behind it (see Broker/Storage/README.md), so the end of the log is damaged only after an
     /// orderly stop.
     /// </summary>
-    public override bool TryHurt()
+    public override void ChooseDamage(bool isOrderly)
     {
-        if (!_isKnownGroup)
+        _hurtable = [];
+        if (IsUp && _write?.TruncateFrom is null && _write?.Snapshot is null)
         {
-            return false;
+            _hurtable.UnionWith(_log!.SealedSegments.Select(static segment => GroupFolder.SegmentName(segment.First)));
         }
 
-        var canCutAnything = !IsUp || (_write?.TruncateFrom is null && _write?.Snapshot is null);
-        var isClosed = IsUp && _write is null && _device.Fault is null && _device.CapacityBytes == long.MaxValue
-            && World.Random.Next(3) > 0;
-        var sealedNames = IsUp
-            ? _log!.SealedSegments.Select(static segment => GroupFolder.SegmentName(segment.First)).ToHashSet()
-            : [];
-        var active = IsUp ? GroupFolder.SegmentName(_log!.SealedThrough.Next()) : null;
-        _closesLog = isClosed;
-        Crash();
-        _closesLog = false;
-        _device.CapacityBytes = long.MaxValue;
-        _device.Fault = null;
+        if (isOrderly)
+        {
+            _hurtable.Add(GroupFolder.SegmentName(_log!.SealedThrough.Next()));
+        }
+    }
+
+    public override void Hurt()
+    {
         IsHurt = true;
         if (World.Random.Next(8) == 0)
         {
             Wipe();
-            return true;
+            return;
         }
 
         for (var count = World.Random.Next(1, 4); count > 0; count--)
         {
-            var names = _device.List(Folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
-                || (isClosed && name == active) || (canCutAnything && sealedNames.Contains(name))).ToArray();
+            var names = _device.List(_folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
+                || _hurtable.Contains(name)).ToArray();
             if (names.Length > 0)
             {
                 Damage(names[World.Random.Next(names.Length)]);
             }
         }
-
-        return true;
     }
 
-    public override bool TryLoseLast(bool isProven)
+    public override bool TryChooseLast()
     {
-        if (!IsUp || IsPaused || _write is not null || _device.Fault is not null || _log!.LastIndex != LastIndex)
+        if (_write is not null || !Machine.Disk.IsSound || _log!.LastIndex != LastIndex)
         {
             return false;
         }
 
         var before = LogIndex.Max(_log.SealedThrough, _log.Base.Index);
-        if (before >= LastIndex)
-        {
-            return false;
-        }
+        _lastFile = $"{_folder}/{GroupFolder.SegmentName(before.Next())}";
+        return before < LastIndex;
+    }
 
-        var path = $"{Folder}/{GroupFolder.SegmentName(before.Next())}";
-        Crash();
-        _device.CapacityBytes = long.MaxValue;
-        FlipLastFrame(path);
+    public override void LoseLast(bool isProven)
+    {
+        FlipLastFrame(_lastFile);
         IsHurt = true;
         _losesLast = !isProven;
-        return true;
     }
 
     private void FlipLastFrame(string path)
@@ -124,17 +125,17 @@ internal sealed partial class ReplicaNode
     {
         Say("loses all files");
         World.Figures.Count(Figure.DiskWiped);
-        foreach (var name in _device.List(Folder))
+        foreach (var name in _device.List(_folder))
         {
-            _device.Delete($"{Folder}/{name}");
+            _device.Delete($"{_folder}/{name}");
         }
 
-        _device.SyncFolder(Folder);
+        _device.SyncFolder(_folder);
     }
 
     private void Damage(string name)
     {
-        var path = $"{Folder}/{name}";
+        var path = $"{_folder}/{name}";
         var length = _device.Length(path);
         switch (World.Random.Next(name == VoteName ? 8 : 4))
         {
@@ -142,7 +143,7 @@ internal sealed partial class ReplicaNode
                 Say($"loses {name}");
                 World.Figures.Count(Figure.FileDeleted);
                 _device.Delete(path);
-                _device.SyncFolder(Folder);
+                _device.SyncFolder(_folder);
                 break;
             case 1 when length > 0:
                 var shorter = World.Random.NextInt64(length);
@@ -233,11 +234,11 @@ internal sealed partial class ReplicaNode
     private bool HasEverything()
     {
         var condition = _status!.Condition;
-        var committed = World.History.Committed;
+        var committed = Group.History.Committed;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
             && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
             && Members.IsVoter(Id) && _durable.Count >= committed
-            && (committed == 0 || World.History.IsCommitted(new LogIndex(committed), _durable[committed - 1]));
+            && (committed == 0 || Group.History.IsCommitted(new LogIndex(committed), _durable[committed - 1]));
     }
 
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
@@ -250,7 +251,7 @@ internal sealed partial class ReplicaNode
         }
 
         var segment = damaged[World.Random.Next(damaged.Length)];
-        var peers = World.Nodes.OfType<ReplicaNode>().Where(node => node != this && node.IsUp).ToArray();
+        var peers = Group.Nodes.OfType<ReplicaNode>().Where(node => node != this && node.IsUp).ToArray();
         if (peers.Length == 0)
         {
             return;
@@ -337,8 +338,8 @@ internal sealed partial class ReplicaNode
         {
             foreach (var (index, entry) in _lost)
             {
-                var isBack = !World.History.IsCommitted(index, entry)
-                    || (DurableAt(index) is { } durable && World.History.IsCommitted(index, durable));
+                var isBack = !Group.History.IsCommitted(index, entry)
+                    || (DurableAt(index) is { } durable && Group.History.IsCommitted(index, durable));
                 World.Check(isBack, $"node {Id} is whole again, but lacks committed entry {index}");
             }
 

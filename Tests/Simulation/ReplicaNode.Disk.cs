@@ -14,6 +14,7 @@ internal sealed partial class ReplicaNode : ILogWriter
     private static readonly Guid StoreId = new("5ca1ab1e-0000-4000-8000-000000000001");
 
     private readonly SimulatedDevice _device;
+    private readonly string _folder;
     private readonly StorageOptions _storageOptions;
 
     /// <summary>What completed writes have made durable: no crash may take it away.</summary>
@@ -37,35 +38,12 @@ internal sealed partial class ReplicaNode : ILogWriter
     {
         World.Check(_write is null, $"node {Id} has one write at a time");
         _write = write;
-        ScheduleFlush();
+        Machine.Disk.Submit(this);
         if (write.TruncateFrom is not null || write.DropThrough is not null || write.Snapshot is not null
             || (write.HardState is not null && write.Entries.Count > 0))
         {
-            World.Faults.OnDelicateWrite(this);
+            World.Faults.OnDelicateWrite(Machine);
         }
-    }
-
-    /// <summary>The disk fails at its next change: with an error for good, or because it is full for a while.</summary>
-    public override void FailDisk(bool isFull)
-    {
-        if (isFull)
-        {
-            // What is allocated can still be written; what grows cannot.
-            Say("disk is full from now on");
-            _device.CapacityBytes = 0;
-        }
-        else
-        {
-            Say("disk fails from now on");
-            _device.Fault = (_, _) => SimulatedDeviceFault.IoError;
-        }
-    }
-
-    public override void HealDisk()
-    {
-        _device.Fault = null;
-        _device.CapacityBytes = long.MaxValue;
-        base.HealDisk();
     }
 
     protected override void FinishWriting()
@@ -79,6 +57,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         {
             Say("disk is full");
             World.Figures.Count(Figure.DiskFull);
+            WhenRunning(() => _group!.NoteDiskFull());
             ScheduleFlush(DiskFullRetryUs);
             return;
         }
@@ -87,13 +66,14 @@ internal sealed partial class ReplicaNode : ILogWriter
             // The real writer ends the process; whoever watches over it starts it again.
             Say($"ends: {failure.Message}");
             World.Figures.Count(Figure.DiskError);
-            Crash();
-            World.Scheduler.After(World.Random.Next(1_000_000), Start);
+            Machine.Crash();
+            World.Scheduler.After(World.Random.Next(1_000_000), Machine.Start);
             return;
         }
 
         NoteDurable(write);
         _write = null;
+        EndFlush();
         WhenRunning(() => _group!.WriteCompleted());
     }
 
@@ -125,14 +105,14 @@ internal sealed partial class ReplicaNode : ILogWriter
     {
         var last = position.Index;
         World.Check(
-            last <= new LogIndex(World.History.Committed) && World.History.CommittedAt(last).Term == position.Term,
+            last <= new LogIndex(Group.History.Committed) && Group.History.CommittedAt(last).Term == position.Term,
             $"node {Id} installs a snapshot at {position}, which has not committed");
-        World.History.CheckMembersKnown(this, last, _log!.Configuration?.Index ?? LogIndex.None);
+        Group.History.CheckMembersKnown(this, last, _log!.Configuration?.Index ?? LogIndex.None);
         var removed = _durable.ToArray();
         _durable.Clear();
         for (var index = new LogIndex(1); index <= last; index = index.Next())
         {
-            var entry = World.History.CommittedAt(index);
+            var entry = Group.History.CommittedAt(index);
             var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
             _durable.Add(Entry.After(previous, entry.Term, entry.Value, entry.SizeBytes));
         }
@@ -141,7 +121,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         {
             if (i >= _durable.Count || removed[i] != _durable[i])
             {
-                World.History.CheckRemoved(this, new LogIndex(i + 1), removed[i]);
+                Group.History.CheckRemoved(this, new LogIndex(i + 1), removed[i]);
             }
         }
     }
@@ -157,12 +137,12 @@ internal sealed partial class ReplicaNode : ILogWriter
         var identity = Identify(entry);
         var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
         _durable.Add(Entry.After(previous, identity.Term, identity.Value, identity.SizeBytes));
-        World.History.CheckAppended(this, entry.Index, _durable[^1]);
+        Group.History.CheckAppended(this, entry.Index, _durable[^1]);
         if (entry.Kind == EntryKind.Configuration
             && GroupConfiguration.TryDecode(entry.Body.Span, entry.Index, out var members))
         {
-            World.History.NoteConfiguration(members);
-            World.History.NoteMemberEntry(entry.Index, entry.Term);
+            Group.History.NoteConfiguration(members);
+            Group.History.NoteMemberEntry(entry.Index, entry.Term);
         }
     }
 
@@ -173,98 +153,64 @@ internal sealed partial class ReplicaNode : ILogWriter
         {
             for (var i = (int)last.Value; i < _durable.Count; i++)
             {
-                World.History.CheckRemoved(this, new LogIndex(i + 1), _durable[i]);
+                Group.History.CheckRemoved(this, new LogIndex(i + 1), _durable[i]);
             }
 
             _durable.RemoveRange((int)last.Value, _durable.Count - (int)last.Value);
         }
     }
 
-    /// <summary>The process dies, alone or with its machine, between two writes or within one.</summary>
-    private void TearDisk()
+    /// <summary>An orderly stop: the log's end is known from now on.</summary>
+    public override void Close()
     {
-        if (_closesLog && _write is null && _device.Fault is null && _device.CapacityBytes == long.MaxValue)
-        {
-            // An orderly stop: the log's end is known from now on.
-            _log!.Dispose();
-            _log = null;
-            _device.Kill();
-            return;
-        }
+        _log!.Dispose();
+        _log = null;
+    }
 
-        _device.Fault = null;
+    public override void Tear()
+    {
         if (_write is { } write && World.Random.Next(4) > 0)
         {
-            // Most writes are a few operations; one that truncates or begins a segment has many.
-            _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, World.Random.Next(2) == 0 ? 5 : 30);
-            try
-            {
-                _log!.Write(write);
-                Say("crashes after a write that it never learned of");
-            }
-            catch (DiskFullException)
-            {
-                Say("crashes after a write that found no space");
-            }
-            catch (Exception failure) when (failure is SimulatedPowerCutException or StorageException)
-            {
-                Say("crashes within a write");
-                World.Figures.Count(Figure.CrashWithinWrite);
-                World.Figures.Count(Figure.CrashWithinTruncation, write.TruncateFrom is null ? 0 : 1);
-            }
+            TearWrite(_log!, write);
         }
 
         _log = null;
-        LosePower();
     }
 
-    private void LosePower()
+    public override void Open()
     {
-        if (World.Random.Next(3) == 0)
+        // What a write left half done is mended now: a second crash while that goes on is the harder one. It would also
+        // wipe out what makes a replica doubt, which is kept in memory alone.
+        if (!Machine.Replicas.Exists(static replica => replica.LosesLast)
+            && World.Random.Next(_write is null ? 8 : 2) == 0)
         {
-            World.Figures.Count(Figure.Kill);
-            _device.Kill();
-        }
-        else
-        {
-            World.Figures.Count(Figure.PowerLoss);
-            _device.Crash((SimulatedDeviceCrash)World.Random.Next(3));
-        }
-    }
-
-    private void OpenLog()
-    {
-        while (_log is null)
-        {
-            // What a write left half done is mended now: a second crash while that goes on is the harder one. It would
-            // also wipe out what makes a replica doubt, which is kept in memory alone.
-            if (!_losesLast && World.Random.Next(_write is null ? 8 : 2) == 0)
-            {
-                _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 10);
-            }
-
-            try
-            {
-                _log = GroupLog.Open(
-                    _device, Folder, Group, StoreId, _storageOptions, NullLogger.Instance, _isKnownGroup);
-                _isKnownGroup = true;
-            }
-            catch (SimulatedPowerCutException)
-            {
-                Say("crashes while it recovers");
-                World.Figures.Count(Figure.CrashWithinRecovery);
-                LosePower();
-            }
-            catch (IOException failure) when (_device.Fault is not null || _device.CapacityBytes == 0)
-            {
-                Say($"cannot start: {failure.Message}");
-                _device.Fault = null;
-                _device.CapacityBytes = long.MaxValue;
-                LosePower();
-            }
+            _device.PowerCutAt = _device.OperationCount + World.Random.Next(1, 10);
         }
 
+        _log = GroupLog.Open(_device, _folder, GroupId, StoreId, _storageOptions, NullLogger.Instance, _isKnownGroup);
+        _isKnownGroup = true;
         _device.PowerCutAt = null;
         CheckRecovered();
+    }
+
+    private void TearWrite(GroupLog log, LogWrite write)
+    {
+        // Most writes are a few operations; one that truncates or begins a segment has many.
+        _device.PowerCutAt ??= _device.OperationCount + World.Random.Next(1, World.Random.Next(2) == 0 ? 5 : 30);
+        try
+        {
+            log.Write(write);
+            Say("crashes after a write that it never learned of");
+        }
+        catch (DiskFullException)
+        {
+            Say("crashes after a write that found no space");
+        }
+        catch (Exception failure) when (failure is SimulatedPowerCutException or StorageException)
+        {
+            Say("crashes within a write");
+            World.Figures.Count(Figure.CrashWithinWrite);
+            World.Figures.Count(Figure.CrashWithinTruncation, write.TruncateFrom is null ? 0 : 1);
+        }
     }
 }

@@ -11,17 +11,11 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// A node that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a data
+/// A replica that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a data
 /// shard. Only threads, files, sockets and clocks are simulated.
 /// </summary>
 internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgroundWork
 {
-    /// <summary>
-    /// Work in the background comes in long rows: with a disk that is slower still, it would be behind for minutes.
-    /// </summary>
-    private const int MaxBackgroundSlowness = 64;
-
-    private static readonly GroupId Group = new(1);
     private static readonly BrokerMetrics Metrics = new();
 
     private readonly NodeClock _clock;
@@ -32,7 +26,6 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private GroupStatus? _status;
     private LogIndex _checkedIndex;
     private bool _isPumpScheduled;
-    private long _backgroundDoneUs;
     private GroupConfiguration? _lastMembers;
 
     /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
@@ -43,19 +36,17 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>Snapshots that came since the start.</summary>
     private readonly List<(LogIndex Index, byte[] Data)> _received = [];
 
-    public ReplicaNode(World world, int id)
-        : base(world, id)
+    public ReplicaNode(SimulatedGroup group, SimulatedMachine machine)
+        : base(group, machine)
     {
-        _clock = new NodeClock(world.Scheduler, ClockRate);
-        _device = new SimulatedDevice(world.Random.Next())
-        {
-            HasFragileSectors = static path => path.EndsWith("/vote", StringComparison.Ordinal),
-        };
-        var nonces = new Random(world.Random.Next());
+        _clock = new NodeClock(World.Scheduler, ClockRate);
+        _device = machine.Disk.Device;
+        _folder = SimulatedDisk.FolderOf(GroupId);
+        var nonces = new Random(World.Random.Next());
         _storageOptions = new StorageOptions
         {
-            FirstSegmentBytes = Math.Min(16 * 1024, world.Scenario.SegmentBytes),
-            SegmentBytes = world.Scenario.SegmentBytes,
+            FirstSegmentBytes = Math.Min(16 * 1024, World.Scenario.SegmentBytes),
+            SegmentBytes = World.Scenario.SegmentBytes,
             ZeroAheadBytes = 4 * 1024,
             NewNonce = () => (ulong)nonces.NextInt64(),
         };
@@ -109,7 +100,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     }
 
     public override void Read() => WhenRunning(() => _reads.Add(
-        (World.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None))));
+        (Group.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None))));
 
     public override void ReadLog(List<Entry> into)
     {
@@ -148,7 +139,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             {
                 if (refusal is { Code: not RefusalCode.OutcomeUnknown })
                 {
-                    World.History.NoteRefused(number);
+                    Group.History.NoteRefused(number);
                 }
             });
         }
@@ -165,7 +156,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public void Acknowledge(long number)
     {
         var entry = EntryAt(_checkedIndex)!.Value;
-        World.History.Acknowledge(this, _checkedIndex, entry, number);
+        Group.History.Acknowledge(this, _checkedIndex, entry, number);
     }
 
     /// <summary>An operator gives up what a topic holds, so that logs may be dropped.</summary>
@@ -179,7 +170,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             _checkedIndex = _checkedIndex.Next();
             var entry = EntryAt(_checkedIndex);
             World.Check(entry is not null, $"node {Id} can read entry {_checkedIndex}, which it applies");
-            World.History.CheckApplied(this, _checkedIndex, entry.Value, Term);
+            Group.History.CheckApplied(this, _checkedIndex, entry.Value, Term);
         }
     }
 
@@ -206,7 +197,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             $"node {Id} gives up its state at {_checkedIndex} without need");
         Say($"goes on from the snapshot at {index}");
         _checkedIndex = index;
-        World.History.CheckRestored(this, index, machine.StateHash);
+        Group.History.CheckRestored(this, index, machine.StateHash);
     }
 
     public void Send(NodeId to, PeerMessage message)
@@ -215,13 +206,13 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         World.Check(understood is not null, $"node {Id} sends what its peers understand");
         var raft = understood.GetValueOrDefault();
         Trace(() => $"sends {raft}");
-        World.History.CheckRevealed(this, raft);
+        Group.History.CheckRevealed(this, raft);
         foreach (var configuration in raft.Configurations)
         {
-            World.History.NoteConfiguration(configuration);
+            Group.History.NoteConfiguration(configuration);
         }
 
-        World.Network.Send(new Packet(raft, [], message));
+        World.Network.Send(new Packet(GroupId, raft, [], message));
     }
 
     public void SendSnapshot(
@@ -233,7 +224,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         World.Network.SendSnapshot(
             Id.Value,
             to.Value,
-            answer => ((ReplicaNode)World.NodeOf(to.Value)).ReceiveSnapshot(message, copy, answer),
+            answer => ((ReplicaNode)Group.NodeOf(to.Value)).ReceiveSnapshot(message, copy, answer),
             isDone =>
             {
                 if (life == Life)
@@ -243,30 +234,16 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             });
     }
 
-    /// <summary>Later in virtual time, in order, and not at all when the node has died meanwhile.</summary>
-    public void Run(ReplicaGroup group, Action work)
-    {
-        var life = Life;
-        var lengthUs = World.Random.Next(20, 5_000) * Math.Min(Slowness, MaxBackgroundSlowness);
-        _backgroundDoneUs = Math.Max(_backgroundDoneUs, World.Scheduler.NowUs) + lengthUs;
-        World.Scheduler.After(_backgroundDoneUs - World.Scheduler.NowUs, () =>
-        {
-            if (life == Life)
-            {
-                WhenRunning(work);
-            }
-        });
-    }
+    public void Run(ReplicaGroup group, Action work) => Machine.Disk.Run(this, work);
 
     protected override void OnStart()
     {
-        OpenLog();
         _isPumpScheduled = false;
         _group = new ReplicaGroup(
-            Group,
+            GroupId,
             Options,
             _log!,
-            new RecordingMachine(World, this),
+            new RecordingMachine(Group, this),
             writer: this,
             sender: this,
             background: this,
@@ -279,7 +256,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         _status = _group.Status;
         BeginUpkeep();
         _checkedIndex = _status.AppliedIndex;
-        World.History.CheckRestored(this, _checkedIndex, _group.Machine.StateHash);
+        Group.History.CheckRestored(this, _checkedIndex, _group.Machine.StateHash);
         World.Figures.Count(Figure.SnapshotRestored, _checkedIndex == LogIndex.None ? 0 : 1);
         Say($"starts with {_durable.Count} entries, {DurableHardState}");
     }
@@ -292,7 +269,6 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         _received.Clear();
         _group = null;
         _status = null;
-        TearDisk();
     }
 
     protected override void OnTick()
@@ -351,7 +327,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
             World.Check(
                 !change.IsCompletedSuccessfully
-                    || ResultOf(change).Value <= World.History.Committed,
+                    || ResultOf(change).Value <= Group.History.Committed,
                 $"node {Id} says that a change of members has committed");
         }
     }
@@ -403,7 +379,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         if (IsLeader)
         {
             // It counts by the members of its log before it has sent or flushed them.
-            World.History.NoteConfiguration(_status.Condition.Configuration);
+            Group.History.NoteConfiguration(_status.Condition.Configuration);
         }
 
         NoteApplied(_status.AppliedIndex);
@@ -413,7 +389,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)
         {
             Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");
-            World.NoteState(this);
+            Group.NoteState(this);
         }
     }
 }

@@ -7,6 +7,9 @@ internal sealed record Scenario
 {
     public required int Nodes { get; init; }
 
+    /// <summary>Groups, of each of which every node has a replica, all on one disk. Raft alone has one.</summary>
+    public required int Groups { get; init; }
+
     /// <summary>
     /// Streams keep their order and lose messages only when they break, as in production; otherwise anything goes.
     /// </summary>
@@ -100,6 +103,7 @@ internal sealed record Scenario
             PurgeIntervalMaxUs = Pick(random, 1_000_000, 3_000_000, 1_000_000_000),
             ProducerExpiryMs = Pick(random, 1_000_000, 1_000_000, 1_000_000, 5_000),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
+            Groups = Pick(random, 1, 1, 2, 3),
         };
     }
 

@@ -25,6 +25,12 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     /// </summary>
     public long CapacityBytes { get; set; } = long.MaxValue;
 
+    /// <summary>Files that cannot grow, whatever the capacity: as with a quota.</summary>
+    public Func<string, bool> IsFull { get; init; } = static _ => false;
+
+    /// <summary>Hears of every operation, reads too, before it runs; null: nobody does.</summary>
+    public Action<string>? OnTouch { get; set; }
+
     /// <summary>
     /// Files in which a sector that was being written when the power was cut may hold neither its old bytes nor its new
     /// ones. The log relies on a sector being one or the other, as databases do; the vote file does not.
@@ -64,6 +70,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     {
         lock (Gate)
         {
+            OnTouch?.Invoke($"opening {path}");
             ThrowIfDown();
             if (create && !_live.ContainsKey(path))
             {
@@ -178,6 +185,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     {
         lock (Gate)
         {
+            OnTouch?.Invoke("a look at the disk");
             ThrowIfDown();
             check?.Invoke();
             return read();
@@ -186,10 +194,12 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
 
     internal void Begin(SimulatedDeviceOperation operation, string path, long growthBytes)
     {
+        OnTouch?.Invoke($"{operation} of {path}");
         ThrowIfDown();
         OperationCount++;
         var fault = Fault?.Invoke(operation, path) ?? SimulatedDeviceFault.None;
         if (fault == SimulatedDeviceFault.DiskFull
+            || (growthBytes > 0 && IsFull(path))
             || (growthBytes > 0 && _live.Values.Sum(static inode => inode.Length) + growthBytes > CapacityBytes))
         {
             throw new DiskFullException($"Simulated: no space for {operation} of {path}.");

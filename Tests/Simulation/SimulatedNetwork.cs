@@ -117,7 +117,7 @@ internal sealed class SimulatedNetwork(World world)
     /// <summary>Cuts a node off from all others, both ways.</summary>
     public void Isolate(int node)
     {
-        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        foreach (var other in world.Machines.Where(n => n.Id.Value != node))
         {
             Cut(node, other.Id.Value);
             Cut(other.Id.Value, node);
@@ -160,7 +160,7 @@ internal sealed class SimulatedNetwork(World world)
     /// <summary>A node's process ended: its connections break, and its peers mostly notice at once.</summary>
     public void BreakAll(int node)
     {
-        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        foreach (var other in world.Machines.Where(n => n.Id.Value != node))
         {
             Break(node, other.Id.Value);
         }
@@ -168,7 +168,7 @@ internal sealed class SimulatedNetwork(World world)
 
     public void ConnectAll(int node)
     {
-        foreach (var other in world.Nodes.Where(n => n.Id.Value != node))
+        foreach (var other in world.Machines.Where(n => n.Id.Value != node))
         {
             TellReachable(node, other.Id.Value);
         }
@@ -214,7 +214,7 @@ internal sealed class SimulatedNetwork(World world)
             if (world.Random.NextDouble() < Scenario.NoticeRate)
             {
                 world.Scheduler.After(
-                    world.Random.Next(5_000), () => world.NodeOf(node).TellUnreachable(new NodeId(peer)));
+                    world.Random.Next(5_000), () => world.MachineOf(node).TellUnreachable(new NodeId(peer)));
             }
         }
 
@@ -228,8 +228,8 @@ internal sealed class SimulatedNetwork(World world)
     {
         if (!_cut.Contains((left, right)) && !_cut.Contains((right, left)))
         {
-            world.NodeOf(left).TellReachable(new NodeId(right));
-            world.NodeOf(right).TellReachable(new NodeId(left));
+            world.MachineOf(left).TellReachable(new NodeId(right));
+            world.MachineOf(right).TellReachable(new NodeId(left));
         }
     }
 
@@ -280,8 +280,9 @@ internal sealed class SimulatedNetwork(World world)
             var isSameConnection = !Scenario.HasStreams || connection == _connection.GetValueOrDefault(link);
             if (isSameConnection && !_cut.Contains(link) && losses == LossesOf(link.From, link.To))
             {
-                world.NodeOf(link.To).Hear(packet.Message.From);
-                world.NodeOf(link.To).Receive(packet);
+                var receiver = world.Groups[packet.Group.Value - 1].NodeOf(link.To);
+                receiver.Hear(packet.Message.From);
+                receiver.Receive(packet);
             }
         });
     }

@@ -5,8 +5,7 @@ using Broker.Domain;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// One broker of the simulated cluster: a process that starts, crashes, pauses, with a disk of its own pace and a clock
-/// of its own speed. What runs in the process is the subclass's affair.
+/// The replica of one group in a process of the simulated cluster. What it is made of is the subclass's affair.
 /// </summary>
 internal abstract class SimulatedNode
 {
@@ -17,8 +16,6 @@ internal abstract class SimulatedNode
     /// </summary>
     private const long LeaderHearsWithinUs = 2_000_000;
 
-    private readonly Queue<Action> _whilePaused = new();
-
     /// <summary>When a message of each node last arrived, and when this node last did not lead.</summary>
     private readonly long[] _heardUs;
 
@@ -27,27 +24,36 @@ internal abstract class SimulatedNode
     /// <summary>Counts flushes and crashes: a flush that was given up or begun again does not end twice.</summary>
     private int _flush;
 
-    protected SimulatedNode(World world, int id)
+    /// <summary>The writer is at this replica's write.</summary>
+    private bool _isFlushing;
+
+    protected SimulatedNode(SimulatedGroup group, SimulatedMachine machine)
     {
-        World = world;
+        Group = group;
+        Machine = machine;
+        World = group.World;
+        var world = World;
         _heardUs = new long[world.Scenario.Nodes + 1];
-        ClockRate = 1 + (((world.Random.NextDouble() * 2) - 1) * world.Scenario.ClockSkew);
         Options = new RaftOptions
         {
-            Id = new NodeId(id),
+            Id = machine.Id,
             Voters = [.. Enumerable.Range(1, world.Scenario.Nodes).Select(voter => new NodeId(voter))],
             MaxAppendBytes = world.Scenario.MaxAppendBytes,
             MaxInFlightBytes = world.Scenario.MaxInFlightBytes,
             MaxUncommittedBytes = world.Scenario.MaxUncommittedBytes,
             HeartbeatInterval = BrokerNode.HeartbeatInterval,
             ElectionTimeoutMin = BrokerNode.ElectionTimeoutMin,
-            PreferredLeader = new NodeId(1),
+            PreferredLeader = new NodeId(((group.Id.Value - 1) % world.Scenario.Nodes) + 1),
         };
     }
 
     public NodeId Id => Options.Id;
 
-    public bool IsUp { get; private set; }
+    public GroupId GroupId => Group.Id;
+
+    public SimulatedMachine Machine { get; }
+
+    public bool IsUp => Machine.IsUp;
 
     public abstract bool IsLeader { get; }
 
@@ -72,19 +78,24 @@ internal abstract class SimulatedNode
     /// <summary>The members of the group, as this node knows them.</summary>
     public virtual GroupConfiguration Members => new(LogIndex.None, Options.Voters, []);
 
+    /// <summary>It has files that can be damaged.</summary>
+    public virtual bool CanBeHurt => false;
+
+    /// <summary>The last entry of its disk was damaged, and it may have no more than a doubt of that.</summary>
+    public virtual bool LosesLast => false;
+
     protected World World { get; }
+
+    protected SimulatedGroup Group { get; }
 
     protected RaftOptions Options { get; }
 
-    protected double ClockRate { get; }
+    protected double ClockRate => Machine.ClockRate;
 
-    /// <summary>A flush takes so many times as long as usual.</summary>
-    protected int Slowness { get; private set; } = 1;
+    /// <summary>Of the process, see <see cref="SimulatedMachine.Life"/>.</summary>
+    protected int Life => Machine.Life;
 
-    /// <summary>Counts starts and crashes: what an earlier life had scheduled does not happen.</summary>
-    protected int Life { get; private set; }
-
-    protected bool IsPaused { get; private set; }
+    protected bool IsPaused => Machine.IsPaused;
 
     /// <summary>The entry in its log, durable or not; null when it has none there.</summary>
     public abstract Entry? EntryAt(LogIndex index);
@@ -115,22 +126,44 @@ internal abstract class SimulatedNode
     {
     }
 
-    /// <summary>
-    /// The disk fails for good, or is full until it is healed; a node with a plain disk knows no such thing.
-    /// </summary>
-    public virtual void FailDisk(bool isFull)
+    /// <summary>Its files shall be damaged when the process has ended, maybe in good order.</summary>
+    public virtual void ChooseDamage(bool isOrderly)
     {
     }
 
-    /// <summary>Damages files of the disk, of a process that ends; false when this node has none.</summary>
-    public virtual bool TryHurt() => false;
+    /// <summary>Damages what was chosen.</summary>
+    public virtual void Hurt()
+    {
+    }
+
+    /// <summary>Opens its files and looks at what is there; may meet another crash.</summary>
+    public virtual void Open()
+    {
+    }
+
+    /// <summary>Closes its files in good order.</summary>
+    public virtual void Close()
+    {
+    }
+
+    /// <summary>The process dies within the write that is under way, if there is one.</summary>
+    public virtual void Tear()
+    {
+    }
 
     /// <summary>
-    /// Kills the process and flips a bit in the last entry that its log made durable; false when nothing is done. With
-    /// a proof the next start must know that it lacks this entry; without one it may take it for a write that never
-    /// returned.
+    /// The last entry that its log made durable shall be damaged when the process has ended; false when there is none
+    /// that can be.
     /// </summary>
-    public virtual bool TryLoseLast(bool isProven) => false;
+    public virtual bool TryChooseLast() => false;
+
+    /// <summary>
+    /// Flips a bit in it. With a proof the next start must know that it lacks this entry; without one it may take it
+    /// for a write that never returned.
+    /// </summary>
+    public virtual void LoseLast(bool isProven)
+    {
+    }
 
     /// <summary>Has this leader remove a member; false when it does not try.</summary>
     public virtual bool TryRemove(NodeId node) => false;
@@ -151,65 +184,40 @@ internal abstract class SimulatedNode
     /// </summary>
     public void Hear(NodeId from) => WhenRunning(() => _heardUs[from.Value] = World.Scheduler.NowUs);
 
-    public void Start()
-    {
-        if (!IsUp)
-        {
-            Life++;
-            IsUp = true;
-            OnStart();
-            World.Network.ConnectAll(Id.Value);
-            ScheduleTick(Life);
-        }
-    }
+    /// <summary>The process starts; the files are open.</summary>
+    public void Start() => OnStart();
 
+    /// <summary>The process ends.</summary>
     public void Crash()
     {
-        if (IsUp)
-        {
-            Say("crashes");
-            Life++;
-            _flush++;
-            Slowness = 1;
-            IsUp = false;
-            IsPaused = false;
-            _whilePaused.Clear();
-            OnCrash();
-            World.Network.BreakAll(Id.Value);
-        }
+        _flush++;
+        _isFlushing = false;
+        OnCrash();
     }
 
-    /// <summary>As SIGSTOP: the process does nothing, the network and the disk go on.</summary>
-    public void Pause()
+    public void Tick()
     {
-        if (IsUp && !IsPaused)
-        {
-            Say("pauses");
-            IsPaused = true;
-        }
+        OnTick();
+        CheckHearsMajority();
     }
 
-    public void Resume()
+    /// <summary>The writer has come to this replica's write.</summary>
+    public void BeginFlush()
     {
-        if (IsPaused)
+        _isFlushing = true;
+        if (!Machine.Disk.IsHung(GroupId))
         {
-            Say("resumes");
-            IsPaused = false;
-            while (!IsPaused && _whilePaused.TryDequeue(out var action))
-            {
-                action();
-            }
+            ScheduleFlush();
         }
     }
 
-    /// <summary>The disk stalls; the flush that is under way keeps its pace.</summary>
-    public void SlowDisk(int slowness) => Slowness = slowness;
+    /// <summary>What is being flushed comes to no end.</summary>
+    public void StopFlush() => _flush++;
 
     /// <summary>The disk has its usual pace again, for the flush that is under way too.</summary>
-    public virtual void HealDisk()
+    public void ResumeFlush()
     {
-        Slowness = 1;
-        if (IsWriting)
+        if (_isFlushing)
         {
             ScheduleFlush();
         }
@@ -224,23 +232,20 @@ internal abstract class SimulatedNode
     protected abstract void FinishWriting();
 
     /// <summary>Does it now, or when the process is resumed, or never when it crashes before.</summary>
-    protected void WhenRunning(Action action)
+    protected void WhenRunning(Action action) => Machine.WhenRunning(action);
+
+    /// <summary>The writer goes on to the next write.</summary>
+    protected void EndFlush()
     {
-        if (IsPaused)
-        {
-            _whilePaused.Enqueue(() => WhenRunning(action));
-        }
-        else if (IsUp)
-        {
-            action();
-        }
+        _isFlushing = false;
+        Machine.Disk.EndWrite();
     }
 
     protected void ScheduleFlush(long extraUs = 0)
     {
         var flush = ++_flush;
         var maxUs = World.Network.IsHealed ? HealthyFlushMaxUs : World.Scenario.FlushMaxUs;
-        var delayUs = World.Random.NextInt64(World.Scenario.FlushMinUs, maxUs) * Slowness;
+        var delayUs = World.Random.NextInt64(World.Scenario.FlushMinUs, maxUs) * Machine.Disk.SlownessOf(GroupId);
         World.Scheduler.After(delayUs + extraUs, () =>
         {
             if (flush == _flush)
@@ -256,7 +261,7 @@ internal abstract class SimulatedNode
     {
         if (World.Trace.IsOn)
         {
-            World.Trace.Write($"n{Id}", what());
+            World.Trace.Write(World.Groups.Count == 1 ? $"n{Id}" : $"n{Id}g{GroupId}", what());
         }
     }
 
@@ -282,18 +287,4 @@ internal abstract class SimulatedNode
         var holds = _ledNotUs > sinceUs || heard > voters.Length / 2;
         World.Check(holds, $"node {Id} goes on leading, although it hears only {heard} nodes with itself");
     }
-
-    private void ScheduleTick(int life) => World.Scheduler.After(1_000 + World.Random.Next(9_000), () =>
-    {
-        if (life == Life)
-        {
-            if (!IsPaused)
-            {
-                OnTick();
-                CheckHearsMajority();
-            }
-
-            ScheduleTick(life);
-        }
-    });
 }

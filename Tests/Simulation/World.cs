@@ -10,23 +10,19 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed class World
 {
-    /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
-    private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
-
     /// <summary>Damage is found by the slowest reader, mended, and a lost replica becomes a member anew.</summary>
     public const long HealWithinUs = 30_000_000;
 
-    private const long ReadIntervalMaxUs = 200_000;
-    private const int PublisherCount = 4;
+    /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
+    private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
+
     private const long CalmUs = 3_000_000;
     private const long LonelyUs = 2_000_000;
     private const long RestUs = 500_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
 
-    private readonly List<Publisher> _publishers = [];
     private readonly LastEntryExam? _exam;
     private long _lastValue;
-    private bool _isCalm;
 
     public World(int seed, NodeKind kind, TextWriter? liveTrace, int keepTraceLines)
     {
@@ -35,15 +31,11 @@ internal sealed class World
         Trace = new Trace(Scheduler, liveTrace, keepTraceLines);
         Scenario = Scenario.Draw(Random);
         Network = new SimulatedNetwork(this);
-        History = new History(this);
         Faults = new Faults(this);
-        Nodes = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => MakeNode(kind, id))];
-        if (kind == NodeKind.Replica)
-        {
-            _exam = new LastEntryExam(this);
-            _publishers.AddRange(Enumerable.Range(1, PublisherCount).Select(id => new Publisher(this, id)));
-        }
-
+        Machines = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedMachine(this, id))];
+        var groups = kind == NodeKind.Core ? 1 : Scenario.Groups;
+        Groups = [.. Enumerable.Range(1, groups).Select(id => new SimulatedGroup(this, kind, id))];
+        _exam = kind == NodeKind.Replica ? new LastEntryExam(this) : null;
         if (Trace.IsOn)
         {
             Trace.Write("seed", $"{seed}: {Scenario}");
@@ -60,20 +52,27 @@ internal sealed class World
 
     public SimulatedNetwork Network { get; }
 
-    public History History { get; }
-
     public Figures Figures { get; } = new();
 
     public Faults Faults { get; }
 
-    public IReadOnlyList<SimulatedNode> Nodes { get; } = [];
+    public IReadOnlyList<SimulatedMachine> Machines { get; }
+
+    public IReadOnlyList<SimulatedGroup> Groups { get; } = [];
+
+    /// <summary>The faults are over.</summary>
+    public bool IsCalm { get; private set; }
 
     public bool ClientsAreDone { get; private set; }
 
     /// <summary>Nobody sends anything for a while, so that all logs become equal.</summary>
     public bool ClientsRest { get; set; }
 
-    public long ProposeIntervalMaxUs => _isCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
+    private IEnumerable<SimulatedNode> Replicas => Groups.SelectMany(static group => group.Nodes);
+
+    private int Elections => Groups.Sum(static group => group.History.Elections);
+
+    public long ProposeIntervalMaxUs => IsCalm ? CalmProposeIntervalMaxUs : Scenario.ProposeIntervalMaxUs;
 
     public static void Check([DoesNotReturnIf(false)] bool holds, string what)
     {
@@ -93,19 +92,9 @@ internal sealed class World
         }
     }
 
-    public SimulatedNode NodeOf(int id) => Nodes[id - 1];
+    public SimulatedMachine MachineOf(int id) => Machines[id - 1];
 
     public long NextValue() => ++_lastValue;
-
-    /// <summary>A node's role, term or leader has changed.</summary>
-    public void NoteState(SimulatedNode node)
-    {
-        if (node.IsLeader)
-        {
-            History.CheckLeader(node);
-            Faults.OnLeader(node);
-        }
-    }
 
     /// <summary>Runs the seed to its end; throws what went wrong.</summary>
     public void Run(long steps)
@@ -118,29 +107,25 @@ internal sealed class World
         {
             Figures.Count(Figure.Steps, Scheduler.Steps);
             Figures.Count(Figure.VirtualSeconds, Scheduler.NowUs / 1_000_000);
-            Figures.Count(Figure.Elections, History.Elections);
-            Figures.Count(Figure.EntriesCommitted, History.Committed);
-            Figures.Count(Figure.RecordsAcknowledged, History.Acknowledged);
+            Figures.Count(Figure.Groups, Groups.Count);
+            Figures.Count(Figure.Elections, Elections);
+            Figures.Count(Figure.EntriesCommitted, Groups.Sum(static group => (long)group.History.Committed));
+            Figures.Count(Figure.RecordsAcknowledged, Groups.Sum(static group => (long)group.History.Acknowledged));
         }
     }
 
     private void RunToEnd(long steps)
     {
-        foreach (var node in Nodes)
+        foreach (var machine in Machines)
         {
-            Scheduler.After(Random.Next(50_000), node.Start);
+            Scheduler.After(Random.Next(50_000), machine.Start);
         }
 
-        ScheduleClient();
-        SchedulePurge();
-        ScheduleRead();
-        if (Scenario.HasCrowd && _publishers.Count > 0)
+        foreach (var group in Groups)
         {
-            _publishers.Clear();
-            new Crowd(this).Begin();
+            group.Begin();
         }
 
-        _publishers.ForEach(publisher => publisher.Begin());
         Faults.Begin();
         while (Scheduler.Steps < steps)
         {
@@ -153,69 +138,48 @@ internal sealed class World
             Trace.Write("all", "faults are over");
         }
 
+        IsCalm = true;
         RunUntilProgress();
         RunUntil(
-            () => Nodes.All(node => !node.IsHurt && node.Members.IsVoter(node.Id)),
+            () => Replicas.All(static replica => !replica.IsHurt && replica.Members.IsVoter(replica.Id)),
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
         _exam?.Run();
         ClientsAreDone = true;
-        RunUntil(() => Nodes.All(node => node.AppliedIndex == Nodes[0].LastIndex), 5_000_000, "all apply everything");
-        History.CheckNothingLost();
+        RunUntil(
+            () => Groups.All(static group => AllApply(group, group.Nodes[0].LastIndex)),
+            5_000_000,
+            "all apply everything");
+        foreach (var group in Groups)
+        {
+            group.History.CheckNothingLost();
+        }
     }
-
-    private SimulatedNode MakeNode(NodeKind kind, int id) =>
-        kind == NodeKind.Core ? new CoreNode(this, id) : new ReplicaNode(this, id);
 
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
-    private void ScheduleClient() => Scheduler.After(Random.NextInt64(ProposeIntervalMaxUs), () =>
-    {
-        // A client may also hold on to a leader that was replaced and does not know it.
-        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
-        if (leaders.Length > 0 && !ClientsAreDone && !ClientsRest)
-        {
-            var count = _isCalm || Random.Next(10) > 0 ? 1 : Random.Next(1, 40);
-            leaders[Random.Next(leaders.Length)].Propose(count);
-        }
+    private static bool AllApply(SimulatedGroup group, LogIndex index) =>
+        group.Nodes.All(node => node.AppliedIndex >= index);
 
-        ScheduleClient();
-    });
-
-    /// <summary>All topics at once: only what no topic holds any more is dropped from the logs.</summary>
-    private void SchedulePurge() => Scheduler.After(Random.NextInt64(Scenario.PurgeIntervalMaxUs), () =>
-    {
-        if (!ClientsAreDone && !ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
-        {
-            leader.Purge("load");
-            leader.Purge(Crowd.Topic);
-            _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
-        }
-
-        SchedulePurge();
-    });
-
-    /// <summary>Of whoever believes to lead, maybe since long before.</summary>
-    private void ScheduleRead() => Scheduler.After(Random.NextInt64(ReadIntervalMaxUs), () =>
-    {
-        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
-        if (leaders.Length > 0)
-        {
-            leaders[Random.Next(leaders.Length)].Read();
-        }
-
-        ScheduleRead();
-    });
-
+    /// <summary>Every group acknowledges something that was published from now on, and all apply it.</summary>
     public void RunUntilProgress()
     {
-        _isCalm = true;
         var values = _lastValue;
-        var index = LogIndex.None;
-        History.OnAcknowledged = (at, number) => index = index.Value == 0 && number > values ? at : index;
+        var indexes = new Dictionary<SimulatedGroup, LogIndex>();
+        foreach (var group in Groups)
+        {
+            group.History.OnAcknowledged = (at, number) =>
+            {
+                if (number > values)
+                {
+                    indexes.TryAdd(group, at);
+                }
+            };
+        }
+
         RunUntil(
-            () => index.Value > 0 && Nodes.All(node => node.AppliedIndex >= index),
+            () => Groups.All(group => indexes.TryGetValue(group, out var index) && AllApply(group, index)),
             ProgressWithinUs,
             "progress within ten election timeouts after the last fault");
     }
@@ -224,25 +188,28 @@ internal sealed class World
     {
         // A follower that was told too late may have a campaign under way; from then on nothing may change.
         RunFor(2_000_000);
-        var elections = History.Elections;
+        var elections = Elections;
         RunFor(CalmUs);
         IsolateOneFollower();
-        Check(_publishers.TrueForAll(publisher => publisher.Stored > 0), "every publisher has published");
+        Check(Groups.All(static group => group.HasStored), "every publisher has published");
 
         // A leader whose snapshot at the base was damaged hands over when a follower needs it.
-        var changes = Faults.HaveHurt ? 1 : 0;
-        Check(History.Elections <= elections + changes, "a healthy cluster keeps its leader");
-        Check(Nodes.Select(node => node.Term).Distinct().Count() == 1, "a healthy cluster agrees on its term");
+        var changes = Faults.HaveHurt ? Groups.Count : 0;
+        Check(Elections <= elections + changes, "a healthy cluster keeps its leader");
+        Check(
+            Groups.All(static group => group.Nodes.Select(static node => node.Term).Distinct().Count() == 1),
+            "a healthy cluster agrees on its term");
     }
 
     /// <summary>
     /// A replica that loses contact alone cannot depose a leader (Raft thesis 4.2.3, 9.6), not even when its log is as
-    /// good as any: nobody publishes meanwhile.
+    /// good as any: nobody publishes meanwhile. Only one that leads no other group can be cut off so.
     /// </summary>
     private void IsolateOneFollower()
     {
-        var followers = Nodes.Where(node => !node.IsLeader).ToArray();
-        if (Nodes.Count == 2 || followers.Length == Nodes.Count)
+        var followers = Machines.Where(static machine => !machine.LeadsAny).ToArray();
+        var leaders = Machines.Where(static machine => machine.LeadsAny).ToArray();
+        if (Machines.Count == 2 || followers.Length == 0 || leaders.Length == 0)
         {
             return;
         }
@@ -256,7 +223,7 @@ internal sealed class World
         }
         else
         {
-            Network.Cut(Nodes.First(node => node.IsLeader).Id.Value, follower);
+            Network.Cut(leaders[Random.Next(leaders.Length)].Id.Value, follower);
         }
 
         RunFor(LonelyUs);

@@ -1,0 +1,109 @@
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>One Raft group of the simulated cluster: a replica on each machine, its clients, and what became of it.</summary>
+internal sealed class SimulatedGroup
+{
+    private const long ReadIntervalMaxUs = 200_000;
+    private const int PublisherCount = 4;
+
+    private readonly List<Publisher> _publishers = [];
+    private readonly Crowd? _crowd;
+
+    public SimulatedGroup(World world, NodeKind kind, int id)
+    {
+        World = world;
+        Id = new GroupId(id);
+        History = new History(this);
+        Nodes = [.. world.Machines.Select(machine => MakeNode(kind, machine))];
+        for (var i = 0; i < Nodes.Count; i++)
+        {
+            world.Machines[i].Replicas.Add(Nodes[i]);
+        }
+
+        if (kind == NodeKind.Replica && world.Scenario.HasCrowd)
+        {
+            _crowd = new Crowd(this);
+        }
+        else if (kind == NodeKind.Replica)
+        {
+            _publishers.AddRange(Enumerable.Range(1, PublisherCount).Select(number => new Publisher(this, number)));
+        }
+    }
+
+    public World World { get; }
+
+    public GroupId Id { get; }
+
+    public History History { get; }
+
+    /// <summary>Its replicas, by machine.</summary>
+    public IReadOnlyList<SimulatedNode> Nodes { get; }
+
+    public bool HasStored => _publishers.TrueForAll(static publisher => publisher.Stored > 0);
+
+    private Random Random => World.Random;
+
+    public SimulatedNode NodeOf(int id) => Nodes[id - 1];
+
+    /// <summary>A replica's role, term or leader has changed.</summary>
+    public void NoteState(SimulatedNode node)
+    {
+        if (node.IsLeader)
+        {
+            History.CheckLeader(node);
+            World.Faults.OnLeader(node);
+        }
+    }
+
+    public void Begin()
+    {
+        ScheduleClient();
+        SchedulePurge();
+        ScheduleRead();
+        _crowd?.Begin();
+        _publishers.ForEach(static publisher => publisher.Begin());
+    }
+
+    private SimulatedNode MakeNode(NodeKind kind, SimulatedMachine machine) =>
+        kind == NodeKind.Core ? new CoreNode(this, machine) : new ReplicaNode(this, machine);
+
+    private void ScheduleClient() => World.Scheduler.After(Random.NextInt64(World.ProposeIntervalMaxUs), () =>
+    {
+        // A client may also hold on to a leader that was replaced and does not know it.
+        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
+        if (leaders.Length > 0 && !World.ClientsAreDone && !World.ClientsRest)
+        {
+            var count = World.IsCalm || Random.Next(10) > 0 ? 1 : Random.Next(1, 40);
+            leaders[Random.Next(leaders.Length)].Propose(count);
+        }
+
+        ScheduleClient();
+    });
+
+    /// <summary>All topics at once: only what no topic holds any more is dropped from the logs.</summary>
+    private void SchedulePurge() => World.Scheduler.After(Random.NextInt64(World.Scenario.PurgeIntervalMaxUs), () =>
+    {
+        if (!World.ClientsAreDone && !World.ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
+        {
+            leader.Purge("load");
+            leader.Purge(Crowd.Topic);
+            _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+        }
+
+        SchedulePurge();
+    });
+
+    /// <summary>Of whoever believes to lead, maybe since long before.</summary>
+    private void ScheduleRead() => World.Scheduler.After(Random.NextInt64(ReadIntervalMaxUs), () =>
+    {
+        var leaders = Nodes.Where(node => node.IsLeader).ToArray();
+        if (leaders.Length > 0)
+        {
+            leaders[Random.Next(leaders.Length)].Read();
+        }
+
+        ScheduleRead();
+    });
+}

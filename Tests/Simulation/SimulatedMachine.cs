@@ -1,0 +1,180 @@
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// One broker of the simulated cluster: a process that starts, crashes and pauses, with a disk of its own and a clock of
+/// its own speed. It holds one replica of each group, as the real process does.
+/// </summary>
+internal sealed class SimulatedMachine
+{
+    private readonly World _world;
+    private readonly Queue<Action> _whilePaused = new();
+
+    public SimulatedMachine(World world, int id)
+    {
+        _world = world;
+        Id = new NodeId(id);
+        ClockRate = 1 + (((world.Random.NextDouble() * 2) - 1) * world.Scenario.ClockSkew);
+        Disk = new SimulatedDisk(world, this);
+    }
+
+    public NodeId Id { get; }
+
+    public double ClockRate { get; }
+
+    public SimulatedDisk Disk { get; }
+
+    /// <summary>One of each group, in their order.</summary>
+    public List<SimulatedNode> Replicas { get; } = [];
+
+    public bool IsUp { get; private set; }
+
+    public bool IsPaused { get; private set; }
+
+    /// <summary>Counts starts and crashes: what an earlier life had scheduled does not happen.</summary>
+    public int Life { get; private set; }
+
+    public bool LeadsAny => Replicas.Exists(static replica => replica.IsLeader);
+
+    /// <summary>A replica of it is hurt: it is one of the minority that may be so.</summary>
+    public bool IsHurt => Replicas.Exists(static replica => replica.IsHurt);
+
+    public void Start()
+    {
+        if (!IsUp)
+        {
+            Life++;
+            Disk.Open(Replicas);
+            IsUp = true;
+            Replicas.ForEach(static replica => replica.Start());
+            _world.Network.ConnectAll(Id.Value);
+            ScheduleTick(Life);
+        }
+    }
+
+    /// <summary>The process ends: with its machine, by kill -9, or in good order, which leaves its disk closed.</summary>
+    public void Crash(bool isOrderly = false)
+    {
+        if (IsUp)
+        {
+            Say("crashes");
+            Life++;
+            IsUp = false;
+            IsPaused = false;
+            _whilePaused.Clear();
+            Replicas.ForEach(static replica => replica.Crash());
+            Disk.Crash(Replicas, isOrderly);
+            _world.Network.BreakAll(Id.Value);
+        }
+    }
+
+    /// <summary>As SIGSTOP: the process does nothing, the network and the disk go on.</summary>
+    public void Pause()
+    {
+        if (IsUp && !IsPaused)
+        {
+            Say("pauses");
+            IsPaused = true;
+        }
+    }
+
+    public void Resume()
+    {
+        if (IsPaused)
+        {
+            Say("resumes");
+            IsPaused = false;
+            while (!IsPaused && _whilePaused.TryDequeue(out var action))
+            {
+                action();
+            }
+        }
+    }
+
+    /// <summary>Does it now, or when the process is resumed, or never when it crashes before.</summary>
+    public void WhenRunning(Action action)
+    {
+        if (IsPaused)
+        {
+            _whilePaused.Enqueue(() => WhenRunning(action));
+        }
+        else if (IsUp)
+        {
+            action();
+        }
+    }
+
+    /// <summary>Damages files of a group, or of all groups, of a process that ends; false when there are none.</summary>
+    public bool TryHurt()
+    {
+        if (!Replicas.TrueForAll(static replica => replica.CanBeHurt))
+        {
+            return false;
+        }
+
+        var isOrderly = IsUp && Disk.IsSound && !Replicas.Exists(static replica => replica.IsWriting)
+            && _world.Random.Next(3) > 0;
+        var victims = Replicas.Count > 1 && _world.Random.Next(3) > 0
+            ? [Replicas[_world.Random.Next(Replicas.Count)]]
+            : Replicas.ToArray();
+        foreach (var victim in victims)
+        {
+            victim.ChooseDamage(isOrderly);
+        }
+
+        Crash(isOrderly);
+        Disk.Heal();
+        foreach (var victim in victims)
+        {
+            victim.Hurt();
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// The process ends, and a bit of the last entry of one of its replicas has flipped; false when nothing is done. See
+    /// <see cref="SimulatedNode.LoseLast"/>.
+    /// </summary>
+    public bool TryLoseLast(SimulatedNode replica, bool isProven)
+    {
+        if (!IsUp || IsPaused || !replica.TryChooseLast())
+        {
+            return false;
+        }
+
+        Crash();
+        Disk.Heal();
+        replica.LoseLast(isProven);
+        return true;
+    }
+
+    public void TellUnreachable(NodeId peer) => Replicas.ForEach(replica => replica.TellUnreachable(peer));
+
+    public void TellReachable(NodeId peer) => Replicas.ForEach(replica => replica.TellReachable(peer));
+
+    public void JumpClock(TimeSpan jump) => Replicas.ForEach(replica => replica.JumpClock(jump));
+
+    public void Say(string what)
+    {
+        if (_world.Trace.IsOn)
+        {
+            _world.Trace.Write($"n{Id}", what);
+        }
+    }
+
+    /// <summary>One loop looks at all groups.</summary>
+    private void ScheduleTick(int life) => _world.Scheduler.After(1_000 + _world.Random.Next(9_000), () =>
+    {
+        for (var i = 0; i < Replicas.Count && life == Life && !IsPaused; i++)
+        {
+            Replicas[i].Tick();
+        }
+
+        if (life == Life)
+        {
+            ScheduleTick(life);
+        }
+    });
+}
