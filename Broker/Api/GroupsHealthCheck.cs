@@ -5,39 +5,43 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Broker.Api;
 
 /// <summary>
-/// Unhealthy while a group knows no leader: a publish to its topics would not be taken. Degraded while a replica of
-/// this node is not well, which mends itself or waits for space on the disk.
+/// Unhealthy while a group knows no leader, or is led here and cannot store anything: a publish to its topics would not
+/// be taken. Degraded while a replica of this node is not well, or a task of the node fails.
 /// </summary>
 internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
 {
     public Task<HealthCheckResult> CheckHealthAsync(
-        HealthCheckContext context, CancellationToken cancellationToken = default)
-    {
-        if (node.Obstacle.Length > 0)
-        {
-            return Task.FromResult(HealthCheckResult.Unhealthy(node.Obstacle));
-        }
+        HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(node.Obstacle.Length > 0
+            ? HealthCheckResult.Unhealthy(node.Obstacle)
+            : Judge([.. node.Groups.Select(static group => group.Status)], [.. node.FailingTasks, .. LostSegments()]));
 
-        var leaderless = node.Groups.Where(group => group.Status.Leader.IsNone).Select(group => group.Id).ToList();
+    internal static HealthCheckResult Judge(IReadOnlyList<GroupStatus> groups, IReadOnlyList<string> failing)
+    {
+        var unwell = groups.Where(static group => !group.Condition.IsWell)
+            .Select(static group => $"group {group.Group} {Describe(group.Condition)}").Concat(failing).ToList();
+        var words = unwell.Count == 0 ? "" : $"Not well here: {string.Join("; ", unwell)}.";
+        var leaderless = groups.Where(static group => group.Leader.IsNone).Select(static group => group.Group).ToList();
         if (leaderless.Count > 0)
         {
-            return Task.FromResult(
-                HealthCheckResult.Unhealthy($"No leader is known for group {string.Join(", ", leaderless)}."));
+            return HealthCheckResult.Unhealthy(
+                $"No leader is known for group {string.Join(", ", leaderless)}. {words}".TrimEnd());
         }
 
-        var lost = node.Groups.Where(group => node.CountLostSegments(group.Id) > 0)
-            .Select(group => $"{node.CountLostSegments(group.Id)} of group {group.Id}").ToList();
-        if (lost.Count > 0)
+        return groups.Any(static group => group.Condition.IsStuck) ? HealthCheckResult.Unhealthy(words)
+            : unwell.Count > 0 ? HealthCheckResult.Degraded(words)
+            : HealthCheckResult.Healthy();
+    }
+
+    private IEnumerable<string> LostSegments()
+    {
+        foreach (var group in node.Groups)
         {
-            return Task.FromResult(HealthCheckResult.Degraded(
-                $"No replica can read these segments: {string.Join(", ", lost)}. The log says how to go on."));
+            if (node.CountLostSegments(group.Id) is var lost and > 0)
+            {
+                yield return $"no replica can read {lost} segments of group {group.Id} (the log says how to go on)";
+            }
         }
-
-        var unwell = node.Groups.Where(group => !group.Status.Condition.IsWell)
-            .Select(group => $"group {group.Id} {Describe(group.Status.Condition)}").ToList();
-        return Task.FromResult(unwell.Count == 0
-            ? HealthCheckResult.Healthy()
-            : HealthCheckResult.Degraded($"Not well here: {string.Join("; ", unwell)}."));
     }
 
     private static string Describe(GroupCondition condition)
@@ -49,7 +53,13 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
         Add(condition.DamagedSegments > 0, $"has {condition.DamagedSegments} damaged segments to repair");
         Add(condition.DamagedIndexes > 0, $"makes {condition.DamagedIndexes} damaged index files anew");
         Add(condition.IsApplyBlocked, "cannot read the next entry to apply");
+        Add(condition.IsStuck, "refuses publishes, as too few nodes can write");
         Add(condition.IsDiskFull, "waits for space on the disk");
+        Add(
+            condition.IsWriteStalled && !condition.IsDiskFull,
+            "waits for the disk, which has not done a write in time");
+        Add(condition.IsBackgroundStalled, "waits for the disk with what lies beside its log");
+        Add(condition.IsBehind, "does not catch up with its leader");
         return string.Join(", ", words);
 
         void Add(bool holds, string word)

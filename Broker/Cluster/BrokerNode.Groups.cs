@@ -62,7 +62,9 @@ public sealed partial class BrokerNode
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                throw Obstacle.Length > 0 ? Refusal.NotFormed(Obstacle) : Refusal.NoLeader(id);
+                throw Obstacle.Length > 0 ? Refusal.NotFormed(Obstacle)
+                    : group.Status.Condition.IsDiskFull ? Refusal.CannotWrite(id, isFull: true)
+                    : Refusal.NoLeader(id);
             }
         }
     }

@@ -24,8 +24,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly LeaderBalancer _balancer;
     private readonly SegmentRepair _repair;
     private readonly Scrubber _scrubber;
-    private readonly CancellationTokenSource _stopping = new();
-    private readonly List<Task> _background = [];
+    private readonly NodeTasks _tasks;
     private readonly ILogger _logger;
     private bool _disposed;
 
@@ -56,6 +55,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             options.Nodes.Count,
             options.DataDirectory,
             options.DataShards);
+        _tasks = new NodeTasks(time, _logger, onFatal);
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
@@ -108,6 +108,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>The state machine of the shard that holds a topic.</summary>
     public TopicStateMachine TopicsOf(GroupId group) => _dataShards[group.Value - 1].Machine;
 
+    /// <summary>What the node does beside its groups, and has failed of late; in words, mostly nothing.</summary>
+    public IReadOnlyList<string> FailingTasks => _tasks.Failing;
+
     /// <summary>The streams to the other nodes, for the endpoint that accepts them.</summary>
     public PeerTransport Transport => _transport;
 
@@ -129,10 +132,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         }
 
         _transport.Start();
-        _background.Add(Task.Run(() => _formation.RunAsync(_stopping.Token)));
-        _background.Add(Task.Run(() => _balancer.RunAsync(_stopping.Token)));
-        _background.Add(Task.Run(() => _repair.RunAsync(_stopping.Token)));
-        _background.Add(Task.Run(() => _scrubber.RunAsync(_stopping.Token)));
+        _tasks.Start("formation of the cluster", _formation.RunAsync);
+        _tasks.Start("balance of leaders", _balancer.RunAsync);
+        _tasks.Start("repair of segments", _repair.RunAsync);
+        _tasks.Start("check of files at rest", _scrubber.RunAsync);
     }
 
     /// <summary>This node is one of those that a new cluster begins with.</summary>
@@ -173,23 +176,20 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         }
 
         _disposed = true;
-        await _stopping.CancelAsync();
-        foreach (var task in _background)
-        {
-            await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-
+        await _tasks.DisposeAsync();
         await _transport.DisposeAsync();
         _loop.Dispose();
-        _work.Dispose();
-        _writer.Dispose();
-        foreach (var log in _logs)
+        if (_work.Stop() & _writer.Stop())
         {
-            log.Dispose();
+            _logs.ForEach(static log => log.Dispose());
+        }
+        else
+        {
+            // They are in use still. What a log says at its end only makes the next start surer of it.
+            ClusterLog.DiskHangs(_logger);
         }
 
         _store.Dispose();
-        _stopping.Dispose();
     }
 
     private void TakePart()
@@ -210,5 +210,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         status.Condition.SnapshotIndex.Value,
         status.Condition.DamagedSegments,
         status.Condition.IsFenced,
-        status.Condition.IsLost || status.Condition.IsPassive);
+        status.Condition.IsLost || status.Condition.IsPassive,
+        status.Condition.IsDiskFull,
+        status.Condition.IsWriteStalled || status.Condition.IsBackgroundStalled,
+        status.Condition.IsApplyBlocked,
+        status.Condition.IsBehind,
+        status.Condition.IsStuck);
 }

@@ -41,6 +41,14 @@ internal static partial class ClusterLog
     public static partial void DiskReplaced(ILogger logger, int node, string name, Guid storeId, Guid retired);
 
     [LoggerMessage(
+        7010, LogLevel.Error, "The disk does not answer: the logs are left open, and recovered at the next start")]
+    public static partial void DiskHangs(ILogger logger);
+
+    [LoggerMessage(7011, LogLevel.Error, "The node's {Task} failed and is begun again in {Delay}: {Reason}")]
+    public static partial void TaskFailed(
+        ILogger logger, string task, string reason, TimeSpan delay, Exception exception);
+
+    [LoggerMessage(
         7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]
     public static partial void SegmentMended(ILogger logger, int group, LogIndex first, LogIndex last, int node);
 

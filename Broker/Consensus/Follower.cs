@@ -50,6 +50,9 @@ internal sealed class Follower(NodeId id, bool isVoter, LogIndex nextIndex, long
 
     public long InFlightBytes { get; private set; }
 
+    /// <summary>It said of itself that it cannot write or apply.</summary>
+    public bool IsHampered { get; set; }
+
     public long LastContactMs { get; set; } = nowMs;
 
     /// <summary>The latest round of reads that it confirmed.</summary>

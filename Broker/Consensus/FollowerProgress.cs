@@ -12,6 +12,7 @@ namespace Broker.Consensus;
 /// <param name="IsLost">It reported the loss of its log, and takes part again only after a change that makes it a
 /// learner anew: a voter is removed and then added, a learner is added again.</param>
 /// <param name="IsCaughtUp">It answers, and holds all that had committed when the last heartbeat left.</param>
+/// <param name="IsHampered">It said that it cannot write or apply at the moment.</param>
 public readonly record struct FollowerProgress(
     NodeId NodeId, LogIndex MatchIndex, LogIndex NextIndex, bool RecentlyActive, bool IsLearner, bool IsLost,
-    bool IsCaughtUp);
+    bool IsCaughtUp, bool IsHampered);

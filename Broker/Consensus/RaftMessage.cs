@@ -21,8 +21,8 @@ namespace Broker.Consensus;
 /// acknowledged. Context: to a voter, the round of reads that its answer confirms, 0 for none; with LearnerSince, the
 /// loss or the fence that this ends.</description></item>
 /// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Context:
-/// the heartbeat's, or the number of the fence that the sender tells of. Reject without Lost: the answer to a leader of
-/// an older term, of which only Term counts.</description></item>
+/// the heartbeat's, or the number of the fence that the sender tells of. Force: the sender is hampered, and no heir.
+/// Reject without Lost: the answer to a leader of an older term, of which only Term counts.</description></item>
 /// <item><term>InstallSnapshot</term><description>LogIndex, LogTerm: the snapshot's position, the leader's base.
 /// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
 /// <item><term>RequestSnapshot</term><description>LogIndex: what the follower has applied; only a snapshot of a later
@@ -54,8 +54,8 @@ public readonly record struct RaftMessage
     public LogIndex RejectHint { get; init; }
 
     /// <summary>
-    /// A vote request of a leadership transfer: voters do not protect the leader that they hear from (Raft thesis
-    /// 4.2.3).
+    /// Of a vote request: it comes of a leadership transfer, so that voters do not protect the leader that they hear
+    /// from (Raft thesis 4.2.3). Of answers, see there.
     /// </summary>
     public bool Force { get; init; }
 

@@ -28,6 +28,9 @@ public sealed partial class RaftNode
     /// <summary>The campaign under way was ordered by the leader that hands over (Raft thesis 3.10).</summary>
     private bool _isTransferCampaign;
 
+    /// <summary>Being hampered, it has left others the time to be elected since it last heard a leader.</summary>
+    private bool _hasStoodBack;
+
     /// <summary>
     /// A leader that this replica hears from is protected: neither pre-votes nor votes are given against it, so that a
     /// replica that lost contact alone cannot depose it (Raft thesis 4.2.3).
@@ -155,6 +158,7 @@ public sealed partial class RaftNode
         {
             _leaderContactMs = _nowMs;
             _brokenLeader = NodeId.None;
+            _hasStoodBack = false;
         }
 
         // A candidate that cannot win must not keep putting off those that can, so a mere newer term leaves a waiting
@@ -185,7 +189,14 @@ public sealed partial class RaftNode
     /// <summary>An election timeout has passed.</summary>
     private void Campaign()
     {
-        if (!CanCampaign)
+        if (IsHampered && !_hasStoodBack)
+        {
+            // Others go first; when nobody comes, one that at least tells callers what is wrong is better than none.
+            _hasStoodBack = true;
+            Leader = NodeId.None;
+            _electionDeadlineMs = _nowMs + RandomMs(2 * _electionMaxMs, 3 * _electionMaxMs);
+        }
+        else if (!CanCampaign)
         {
             // It waits for somebody to lead, and tells its callers that it knows nobody.
             Leader = NodeId.None;

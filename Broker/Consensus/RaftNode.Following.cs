@@ -15,7 +15,7 @@ public sealed partial class RaftNode
     /// <summary>What the leader of this term was last told.</summary>
     private LogIndex _acknowledgedIndex;
 
-    /// <summary>The highest commit index that any leader has told.</summary>
+    /// <summary>The highest commit index that any leader has told of a log that this one agreed with.</summary>
     private LogIndex _leaderCommitIndex;
 
     private LogIndex MatchIndex => LogIndex.Min(FlushedIndex, _verifiedIndex);
@@ -29,6 +29,8 @@ public sealed partial class RaftNode
             ReportLoss(RaftMessageKind.AppendEntriesResponse);
             return;
         }
+
+        LeaderCommitIndex = LogIndex.Max(LeaderCommitIndex, message.CommitIndex);
 
         // Entries below the base are gone, and committed: every leader's log agrees with them.
         if (message.LogIndex >= _log.BaseIndex && !_log.Contains(message.LogIndex, message.LogTerm))
@@ -187,6 +189,7 @@ public sealed partial class RaftNode
             Term = Term,
             LogIndex = MatchIndex,
             Context = context,
+            Force = IsHampered,
         });
     }
 

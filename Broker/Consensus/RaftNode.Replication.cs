@@ -22,7 +22,8 @@ public sealed partial class RaftNode
     /// <summary>The followers as this leader knows them; empty on others. A copy.</summary>
     public IReadOnlyList<FollowerProgress> Followers =>
         [.. _followers.Select(f => new FollowerProgress(
-            f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f), !f.IsVoter, AwaitsChange(f), IsCaughtUp(f)))];
+            f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f), !f.IsVoter, AwaitsChange(f), IsCaughtUp(f),
+            f.IsHampered))];
 
     private long LeaderDeadlineMs
     {
@@ -351,6 +352,7 @@ public sealed partial class RaftNode
             return;
         }
 
+        follower.IsHampered = message.Force;
         var isLossOver = EndLossWhenAccepted(follower, message.Context);
         if (follower.Loss is not null)
         {

@@ -12,7 +12,7 @@ public sealed partial class RaftNode
     /// <summary>
     /// Begins to hand leadership over: new proposals are refused, the target is caught up, then told to campaign. Given
     /// up after the shortest election timeout. False, and nothing begun: this replica does not lead, hands over
-    /// already, or the target is not a follower that answers.
+    /// already, or the target is not a follower that answers and is well.
     /// </summary>
     /// <param name="target">Who takes over.</param>
     /// <param name="catchesUp">False: the target campaigns at once, with the log that it has, because this leader
@@ -26,7 +26,7 @@ public sealed partial class RaftNode
         }
 
         var follower = FindFollower(target);
-        if (follower is not { IsVoter: true, Loss: null } || !IsRecentlyActive(follower))
+        if (follower is not { IsVoter: true, Loss: null, IsHampered: false } || !IsRecentlyActive(follower))
         {
             return false;
         }
@@ -69,7 +69,7 @@ public sealed partial class RaftNode
     private void HandleTimeoutNow(in RaftMessage message)
     {
         // The order counts from the leader of this very term only: a late one finds a new leader, or none.
-        if (Role == RaftRole.Follower && Leader == message.From && CanCampaign)
+        if (Role == RaftRole.Follower && Leader == message.From && CanCampaign && !IsHampered)
         {
             _isTransferCampaign = true;
             BecomeCandidate();

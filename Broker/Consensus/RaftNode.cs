@@ -96,6 +96,15 @@ public sealed partial class RaftNode
 
     public LogIndex CommitIndex => _commitIndex;
 
+    /// <summary>The highest commit index that a leader has told with entries, be they taken or not.</summary>
+    public LogIndex LeaderCommitIndex { get; private set; }
+
+    /// <summary>
+    /// Set by the caller while this replica cannot write, or cannot apply what is committed. It tells its leader, who
+    /// then does not hand over to it, and lets others go first in an election. Nothing that must hold depends on it.
+    /// </summary>
+    public bool IsHampered { get; set; }
+
     /// <summary>The earliest time at which <see cref="Tick"/> has something to do.</summary>
     public long NextDeadlineMs => Role == RaftRole.Leader ? LeaderDeadlineMs : _electionDeadlineMs;
 

@@ -102,16 +102,18 @@ public sealed class BrokerMetrics : IDisposable
         Observe(
             "broker.storage.damaged.segments", "{segment}", "Segments that wait for repair from a peer", group =>
             group.DamagedSegments);
-        Observe(
-            "broker.consensus.fenced",
-            "{replica}",
-            "1 while this replica may not lead, because the end of its log was damaged",
-            group => group.IsFenced ? 1 : 0);
-        Observe(
-            "broker.consensus.lost",
-            "{replica}",
-            "1 while this replica, which lost its log or its votes, is not a full member again",
-            group => group.IsLost ? 1 : 0);
+        ObserveTrouble("broker.consensus.fenced", "may not lead, because the end of its log was damaged", group =>
+            group.IsFenced);
+        ObserveTrouble(
+            "broker.consensus.lost", "which lost its log or its votes, is not a full member again", group =>
+                group.IsLost);
+        ObserveTrouble("broker.consensus.behind", "does not catch up with its leader", group => group.IsBehind);
+        ObserveTrouble("broker.consensus.stuck", "leads and refuses publishes, as too few nodes can write", group =>
+            group.IsStuck);
+        ObserveTrouble("broker.storage.full", "finds the disk full", group => group.IsDiskFull);
+        ObserveTrouble("broker.storage.stalled", "waits for a disk that does not answer", group => group.IsDiskStalled);
+        ObserveTrouble("broker.replication.blocked", "cannot read the next entry to apply", group =>
+            group.IsApplyBlocked);
     }
 
     /// <summary>A publish that this node led was given its offsets.</summary>
@@ -171,6 +173,9 @@ public sealed class BrokerMetrics : IDisposable
 
     private Histogram<double> Duration(string name, string description) =>
         _meter.CreateHistogram(name, "s", description, tags: null, DurationBuckets);
+
+    private void ObserveTrouble(string name, string what, Func<GroupFigures, bool> holds) =>
+        Observe(name, "{replica}", $"1 while this replica {what}", group => holds(group) ? 1 : 0);
 
     private void Observe(string name, string unit, string description, Func<GroupFigures, long> figure) =>
         _meter.CreateObservableGauge(

@@ -15,4 +15,9 @@ public readonly record struct GroupFigures(
     long SnapshotIndex = 0,
     int DamagedSegments = 0,
     bool IsFenced = false,
-    bool IsLost = false);
+    bool IsLost = false,
+    bool IsDiskFull = false,
+    bool IsDiskStalled = false,
+    bool IsApplyBlocked = false,
+    bool IsBehind = false,
+    bool IsStuck = false);

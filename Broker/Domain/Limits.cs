@@ -95,10 +95,39 @@ public static class Limits
     public const long RaiseFloorAfterMs = 200;
 
     /// <summary>
-    /// How long a leader may be unable to write, or to read what it must, before it hands over: longer than a burst
-    /// that fills a disk which something else clears, shorter than most callers' deadlines.
+    /// How long a leader may be unable to read what it must before it hands over: longer than most repairs take,
+    /// shorter than most callers' deadlines.
     /// </summary>
     public const long HandOverAfterMs = 5_000;
+
+    /// <summary>
+    /// How long a write of a group may take before another replica leads, if one can write: the longest election
+    /// timeout, as a leader that cannot write is worth no more than one that is silent.
+    /// </summary>
+    public const long WriteStallMs = 1_000;
+
+    /// <summary>
+    /// How long a write waits for the writer before a thread of its own begins with it: many times what a flush takes,
+    /// and short beside an election.
+    /// </summary>
+    public const long WriteExpediteMs = 50;
+
+    /// <summary>How long a full disk is left alone before a write is tried again.</summary>
+    public const long DiskFullRetryMs = 1_000;
+
+    /// <summary>
+    /// The same for what is read and written beside the log, for which nobody waits; and after which time it is told
+    /// that nothing comes to an end.
+    /// </summary>
+    public const long BackgroundExpediteMs = 1_000;
+
+    public const long BackgroundStallMs = 10_000;
+
+    /// <summary>How long a replica stands still behind its leader before that is told: above any election.</summary>
+    public const long BehindAfterMs = 10_000;
+
+    /// <summary>What a stop waits for a thread that the disk may hold: less than most supervisors wait.</summary>
+    public const int StopWithinMs = 5_000;
 
     /// <summary>
     /// How far behind the committed entries a replica may be that is given leadership for the sake of balance: what it

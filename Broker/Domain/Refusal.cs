@@ -68,10 +68,20 @@ public static class Refusal
     public static BrokerException NotFormed(string obstacle) => new(
         RefusalCode.NoLeader, $"{obstacle} Nothing was stored; retry.", NodeId.None, TimeSpan.FromSeconds(1));
 
+    /// <param name="group">The group that cannot commit anything.</param>
+    /// <param name="isFull">Whether it is known that a disk is full; others may hang.</param>
+    public static BrokerException CannotWrite(GroupId group, bool isFull) => new(
+        RefusalCode.ResourceExhausted,
+        $"Too few nodes of group {group} can write: disks {(isFull ? "are full" : "are full, or do not answer")}. "
+        + "Nothing was stored; look after the brokers' disks (the health of each says what is wrong with its own), then send "
+        + "again.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(Limits.DiskFullRetryMs));
+
     public static BrokerException OutcomeUnknown(GroupId group) => Make(
         RefusalCode.OutcomeUnknown,
-        $"Leadership of group {group} moved while the batch was under way: it may be stored or not. Send it again with "
-        + "the same "
+        $"Leadership of group {group} moved, or its disk failed it, while the batch was under way: it may be stored or "
+        + "not. Send it again with the same "
         + "producer stamp; a batch that is stored already is answered with its offset.");
 
     public static BrokerException OutOfSequence(string topic, ulong expected, ulong actual, int count) => Make(

@@ -1,52 +1,33 @@
 namespace Broker.Replication;
 
 /// <summary>
-/// One thread below normal priority for the files that nobody waits for. A group has at most one read per follower, one
-/// read for apply, and one snapshot or index under way at a time, so the queue is bounded by the number of groups.
+/// Mostly one thread below normal priority for the files that nobody waits for. A group has at most one read per
+/// follower, one read for apply, and one snapshot or index under way at a time, so the queue is bounded by the number
+/// of groups.
 /// </summary>
-public sealed class BackgroundWork : IBackgroundWork, IDisposable
+public sealed class BackgroundWork : IBackgroundWork
 {
-    private readonly WorkQueue<Action> _jobs = new();
-    private readonly ILogger _logger;
-    private readonly Action<Exception> _onFatal;
-    private readonly Thread _thread;
+    private readonly GroupThreads<Action> _threads;
 
-    public BackgroundWork(ILogger logger, Action<Exception> onFatal)
-    {
-        _logger = logger;
-        _onFatal = onFatal;
-        _thread = new Thread(Run) { Name = "background", IsBackground = true, Priority = ThreadPriority.BelowNormal };
-    }
+    public BackgroundWork(ILogger logger, Action<Exception> onFatal) => _threads = new GroupThreads<Action>(
+        "background",
+        ThreadPriority.BelowNormal,
+        static work => work(),
+        exception =>
+        {
+            ReplicationLog.BackgroundFailed(logger, exception.Message, exception);
+            onFatal(exception);
+        });
 
-    public void Start() => _thread.Start();
+    public void Start() => _threads.Start();
 
-    public void Run(ReplicaGroup group, Action work) => _jobs.Add(work);
+    public void Run(ReplicaGroup group, Action work) => _threads.Add(group, work);
+
+    public void Expedite(ReplicaGroup group) => _threads.Expedite(group);
 
     /// <summary>
-    /// Ends the thread after the work at hand. What waits is given up, found missing at the next start, and done then.
+    /// Ends after the work at hand; what waits is given up, found missing at the next start, and done then. False: one
+    /// hangs.
     /// </summary>
-    public void Dispose()
-    {
-        _jobs.Close();
-        if (_thread.IsAlive)
-        {
-            _thread.Join();
-        }
-    }
-
-    private void Run()
-    {
-        try
-        {
-            while (_jobs.TryTake(out var job))
-            {
-                job();
-            }
-        }
-        catch (Exception exception)
-        {
-            ReplicationLog.BackgroundFailed(_logger, exception.Message, exception);
-            _onFatal(exception);
-        }
-    }
+    public bool Stop() => _threads.Stop();
 }

@@ -11,6 +11,10 @@ namespace Broker.Replication;
 /// <param name="IsPassive">It neither votes nor leads until it has caught up as a new member.</param>
 /// <param name="IsApplyBlocked">An entry that is to be applied cannot be read.</param>
 /// <param name="IsDiskFull">The log waits for space.</param>
+/// <param name="IsWriteStalled">A write of the log takes longer than a leader may be silent.</param>
+/// <param name="IsBackgroundStalled">For long nothing beside the log was read or written that is to be.</param>
+/// <param name="IsBehind">It has stood still for long behind what its leader has committed.</param>
+/// <param name="IsStuck">It leads and refuses publishes, as too few nodes can write.</param>
 /// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
 /// <param name="DamagedIndexes">Index files of segments that are being made anew.</param>
 public sealed record GroupCondition(
@@ -22,10 +26,15 @@ public sealed record GroupCondition(
     bool IsPassive,
     bool IsApplyBlocked,
     bool IsDiskFull,
+    bool IsWriteStalled,
+    bool IsBackgroundStalled,
+    bool IsBehind,
+    bool IsStuck,
     int DamagedSegments,
     int DamagedIndexes)
 {
     /// <summary>Nothing is wrong with this replica.</summary>
-    public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull)
+    public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull || IsWriteStalled
+            || IsBackgroundStalled || IsBehind || IsStuck)
         && DamagedSegments + DamagedIndexes == 0;
 }

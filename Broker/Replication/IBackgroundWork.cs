@@ -8,4 +8,7 @@ public interface IBackgroundWork
     /// the order in which they were given. Work hands its result to its group as other threads do. Never blocks.
     /// </summary>
     void Run(ReplicaGroup group, Action work);
+
+    /// <summary>As for the log writer: this group's work shall wait for that of other groups no more.</summary>
+    void Expedite(ReplicaGroup group);
 }

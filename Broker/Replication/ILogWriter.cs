@@ -6,8 +6,15 @@ namespace Broker.Replication;
 public interface ILogWriter
 {
     /// <summary>
-    /// Executes write against log, later, on another thread (or at another virtual time), then has
-    /// <see cref="ReplicaGroup.WriteCompleted"/> called on the loop. The group leaves write alone until then.
+    /// Executes write against log, later, on another thread (or at another virtual time), then calls
+    /// <see cref="ReplicaGroup.WriteCompleted"/>, or <see cref="ReplicaGroup.WriteFoundNoSpace"/>. The group leaves
+    /// write alone until then.
     /// </summary>
     void Submit(ReplicaGroup group, GroupLog log, LogWrite write);
+
+    /// <summary>
+    /// What this group has submitted has waited for long: if it is not begun, because the disk hangs under the writes
+    /// of other groups, it shall not wait for them any more.
+    /// </summary>
+    void Expedite(ReplicaGroup group);
 }

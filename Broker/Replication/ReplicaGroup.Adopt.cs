@@ -60,7 +60,7 @@ public sealed partial class ReplicaGroup
         _installing = new Install(snapshot, KeepsLog: true) { Done = done };
         _readAhead.Clear();
         ReplicationLog.Adopting(_logger, Id.Value, snapshot.Position.Index.Value, snapshot.Data.Length);
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             var failure = Attempt(() => _log.Snapshots.Write(
                 snapshot.Position, snapshot.Configuration, snapshot.Data.Span));
@@ -83,7 +83,7 @@ public sealed partial class ReplicaGroup
         else
         {
             // The leader's next one has taken the place of the whole log meanwhile.
-            _background.Run(this, () => _log.Snapshots.DeleteBelow(_raft.BaseIndex));
+            RunInBackground(() => _log.Snapshots.DeleteBelow(_raft.BaseIndex));
         }
 
         FinishInstall(snapshot);

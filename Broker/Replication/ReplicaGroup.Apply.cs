@@ -81,7 +81,7 @@ public sealed partial class ReplicaGroup
         }
 
         _isReadingAhead = true;
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             var entries = new List<LogEntry>();
             var isRead = TryRead(from, to, Limits.ReadAheadBytes, entries);

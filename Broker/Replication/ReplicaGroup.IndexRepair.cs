@@ -71,7 +71,7 @@ public sealed partial class ReplicaGroup
         ReplicationLog.RebuildingIndex(_logger, Id.Value, rebuild.Segment.First.Value, rebuild.Segment.Last.Value);
         LogIndex[] snapshots = [.. _snapshots.Where(index => index < rebuild.Segment.First)];
         var beginning = _raft.BaseIndex;
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             if (TryBegin(rebuild, snapshots, beginning))
             {
@@ -138,7 +138,7 @@ public sealed partial class ReplicaGroup
 
         if (rebuild.Applied < last)
         {
-            _background.Run(this, () => StepRebuild(rebuild));
+            RunInBackground(() => StepRebuild(rebuild));
             return;
         }
 
@@ -186,7 +186,7 @@ public sealed partial class ReplicaGroup
 
         if (!_directoryCrc32Cs.ContainsKey(first))
         {
-            _background.Run(this, () => Attempt(() => _log.Indexes.Delete(first)));
+            RunInBackground(() => Attempt(() => _log.Indexes.Delete(first)));
         }
     }
 }

@@ -24,6 +24,12 @@ public sealed partial class ReplicaGroup
             return;
         }
 
+        if (_isStuck)
+        {
+            proposal.Fail(Refusal.CannotWrite(Id, _isDiskFull));
+            return;
+        }
+
         var bytes = Interlocked.Add(ref _waitingBytes, proposal.SizeBytes);
         var count = Interlocked.Increment(ref _waitingCount);
         if (count > Limits.WaitingProposalsPerGroup || bytes > Limits.WaitingProposalBytesPerGroup)
@@ -40,9 +46,6 @@ public sealed partial class ReplicaGroup
 
     /// <summary>A message from another node arrived.</summary>
     public void Receive(PeerMessage message) => Hand(new GroupInput(GroupInputKind.Message, Message: message));
-
-    /// <summary>The log writer has made the submitted write durable.</summary>
-    public void WriteCompleted() => Hand(new GroupInput(GroupInputKind.WriteCompleted));
 
     public void PeerReachable(NodeId peer) => Hand(new GroupInput(GroupInputKind.PeerReachable, Peer: peer));
 
@@ -121,5 +124,7 @@ public sealed partial class ReplicaGroup
     }
 
     private BrokerException RefuseAsFollower(NodeId leader) =>
-        leader.IsNone ? Refusal.NoLeader(Id) : Refusal.NotLeader(Id, leader);
+        !leader.IsNone ? Refusal.NotLeader(Id, leader)
+        : _isDiskFull ? Refusal.CannotWrite(Id, isFull: true)
+        : Refusal.NoLeader(Id);
 }

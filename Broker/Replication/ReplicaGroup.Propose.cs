@@ -35,7 +35,7 @@ public sealed partial class ReplicaGroup
         }
 
         while (_waiting.Count > 0 && _applied >= _timeUnknownThrough
-            && (!_writeInFlight || Volatile.Read(ref _waitingBytes) >= GatherBytes))
+            && (!_writeInFlight || Volatile.Read(ref _waitingBytes) >= GatherBytes || IsNobodyTried))
         {
             if (!TryProposeOneEntry())
             {
@@ -45,6 +45,11 @@ public sealed partial class ReplicaGroup
 
         HandleReady(NoEntries);
     }
+
+    /// <summary>
+    /// The write that does not end is none that the others have to make too: an entry shows whether they can write.
+    /// </summary>
+    private bool IsNobodyTried => _isWriteStalled && _raft.LastIndex == _raft.FlushedIndex;
 
     private bool TryProposeOneEntry()
     {

@@ -11,8 +11,6 @@ public sealed partial class ReplicaGroup
     private LogWrite _writing = new();
     private long _gatheringSequence;
     private long _writingSequence;
-    private bool _writeInFlight;
-    private long _floorDueMs;
     private LogIndex _handedToWriter; // the highest index that the log, or the write in flight, holds
 
     /// <summary>Takes Raft's Ready. arrived: the entries of the message that was just stepped.</summary>
@@ -115,73 +113,5 @@ public sealed partial class ReplicaGroup
             _gathering.TruncateFrom = _gathering.TruncateFrom is { } earlier ? LogIndex.Min(earlier, from) : from;
             _handedToWriter = from.Previous();
         }
-    }
-
-    private void SubmitWrite()
-    {
-        if (_writeInFlight)
-        {
-            return;
-        }
-
-        RaiseFloorWhenQuiet();
-        if (_gatheringSequence == 0 && _gathering.DropThrough is null && !_gathering.RaisesFloor)
-        {
-            return;
-        }
-
-        (_gathering, _writing) = (_writing, _gathering);
-        (_writingSequence, _gatheringSequence) = (_gatheringSequence, 0);
-        _writeInFlight = true;
-        if (_writing.Entries.Count > 0)
-        {
-            _handedToWriter = _writing.Entries[^1].Index;
-        }
-
-        _writer.Submit(this, _log, _writing);
-    }
-
-    /// <summary>
-    /// Each entry proves that those of the writes before it were durable. The last ones get their proof when nothing
-    /// follows them for a while: then damage of them is told apart from a write that never returned.
-    /// </summary>
-    private void RaiseFloorWhenQuiet()
-    {
-        if (NowMs() >= _floorDueMs)
-        {
-            _floorDueMs = long.MaxValue;
-            _gathering.RaisesFloor = true;
-        }
-    }
-
-    private void FinishWrite()
-    {
-        Invariant.Check(_writeInFlight, "a write completes once");
-        var snapshot = _writing.Snapshot;
-        var dropped = _writing.DropThrough;
-        _floorDueMs = _writing.Entries.Count > 0 ? NowMs() + Limits.RaiseFloorAfterMs : _floorDueMs;
-        _writing.Clear();
-        _writeInFlight = false;
-        _isDiskFull = false;
-        if (_installing is null)
-        {
-            LookForSeals();
-            PassSeal();
-        }
-
-        if (snapshot is not null)
-        {
-            FinishInstall(snapshot);
-        }
-
-        _raft.Persisted(_writingSequence);
-        TraceFlushed(_raft.FlushedIndex);
-        if (dropped is { } through)
-        {
-            FinishDrop(through);
-        }
-
-        // What is blocked from being applied can be read from disk again; memory stays bounded meanwhile.
-        _tail.Evict(IsApplyBlocked ? _raft.FlushedIndex : LogIndex.Min(_applied, _raft.FlushedIndex));
     }
 }

@@ -122,7 +122,7 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             var failure = Attempt(() => _log.Snapshots.Write(position, configuration, data.WrittenSpan));
             Resume(() => FinishSnapshot(position.Index, data.WrittenCount, failure));
@@ -142,7 +142,7 @@ public sealed partial class ReplicaGroup
         if (index <= _raft.BaseIndex)
         {
             // Another one has come from the leader meanwhile, and with it a newer base.
-            _background.Run(this, () => _log.Snapshots.DeleteBelow(_raft.BaseIndex));
+            RunInBackground(() => _log.Snapshots.DeleteBelow(_raft.BaseIndex));
             return;
         }
 
@@ -175,7 +175,7 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             var directory = new ArrayBufferWriter<byte>();
             var body = new ArrayBufferWriter<byte>();
@@ -207,7 +207,7 @@ public sealed partial class ReplicaGroup
             // The state was replaced meanwhile. The file stays when the segment does: the next start can use it.
             if (segment.Last <= _raft.BaseIndex)
             {
-                _background.Run(this, () => _log.Indexes.Delete(segment.First));
+                RunInBackground(() => _log.Indexes.Delete(segment.First));
             }
 
             return;

@@ -104,7 +104,7 @@ public sealed partial class ReplicaGroup
     {
         lane.IsReading = true;
         var messages = lane.TakeAll();
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             var read = ReadForSending(messages, out var isDamaged);
             Resume(() => FinishReading(lane, messages, read, isDamaged));

@@ -151,7 +151,7 @@ public sealed partial class ReplicaGroup
     private void SendSnapshot(RaftMessage message)
     {
         _snapshotReads++;
-        _background.Run(this, () =>
+        RunInBackground(() =>
         {
             StateSnapshot? snapshot = null;
             var failure = Attempt(() => _log.Snapshots.TryRead(message.LogIndex, out snapshot));

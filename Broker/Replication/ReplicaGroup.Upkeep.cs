@@ -10,16 +10,17 @@ public sealed partial class ReplicaGroup
 
     private long _upkeepDueMs;
     private long? _hamperedSinceMs;
-    private bool _isDiskFull;
-
     /// <summary>A follower needs the snapshot at the base, and this replica cannot read it.</summary>
     private bool _isBaseUnreadable;
 
     private bool _conditionIsStale;
-    private GroupCondition _condition;
+    private bool _isBehind;
 
-    /// <summary>The log writer found the disk full; it goes on trying. Any thread.</summary>
-    public void NoteDiskFull() => Resume(() => _isDiskFull = true);
+    /// <summary>What was known to be committed when that last grew, or was all that the leader had committed.</summary>
+    private LogIndex _committedThrough;
+
+    private long _progressMs;
+    private GroupCondition _condition;
 
     private void LookAfter()
     {
@@ -36,13 +37,16 @@ public sealed partial class ReplicaGroup
         ConsiderAskingForSnapshot(now);
         ApproachDesiredVoters();
         ConsiderHandingOver(now);
+        LookWhetherStuck(now);
+        LookAfterBackground(now);
+        LookAtProgress(now);
         HandleReady(NoEntries);
         _conditionIsStale = true;
     }
 
     /// <summary>
-    /// A leader that cannot write, or cannot apply, or cannot help a follower, holds the whole group up: another
-    /// replica that is well leads better. It is tried again while the trouble lasts. When what even the heir lacks
+    /// A leader that cannot apply, or cannot help a follower, holds the whole group up: another replica that is well
+    /// leads better. It is tried again while the trouble lasts. When what even the heir lacks
     /// cannot be read, it has not committed, and nobody but this leader has it: the group goes on without it.
     /// </summary>
     private void ConsiderHandingOver(long now)
@@ -56,7 +60,7 @@ public sealed partial class ReplicaGroup
         }
 
         var followers = _raft.Followers;
-        if (!(_isDiskFull || IsApplyBlocked || _isBaseUnreadable || followers.Any(LacksUnreadable)))
+        if (!(IsApplyBlocked || _isBaseUnreadable || followers.Any(LacksUnreadable)))
         {
             _hamperedSinceMs = null;
             return;
@@ -82,8 +86,7 @@ public sealed partial class ReplicaGroup
         if (!heir.IsNone && _raft.TryTransferLeadership(heir, catchesUp))
         {
             _hamperedSinceMs = now;
-            ReplicationLog.HandingOver(
-                _logger, Id.Value, heir.Value, _isDiskFull ? "its disk is full" : "a part of its log cannot be read");
+            ReplicationLog.HandingOver(_logger, Id.Value, heir.Value, "a part of its log cannot be read");
         }
     }
 
@@ -102,11 +105,11 @@ public sealed partial class ReplicaGroup
     }
 
     private static bool IsFit(FollowerProgress follower) =>
-        follower is { RecentlyActive: true, IsLearner: false, IsLost: false };
+        follower is { RecentlyActive: true, IsLearner: false, IsLost: false, IsHampered: false };
 
     /// <summary>
-    /// Hands leadership to a node when it has the log up to about where the others are: a node that is not up to it
-    /// would only stop publishes until the attempt is given up.
+    /// Hands leadership to a node when it can write and apply, and has the log up to about where the others are: a node
+    /// that is not up to it would only stop publishes until the attempt is given up.
     /// </summary>
     private void TransferWhenFit(NodeId to)
     {
@@ -119,6 +122,18 @@ public sealed partial class ReplicaGroup
                 return;
             }
         }
+    }
+
+    /// <summary>Whether it has stood still for long behind what its leader has committed.</summary>
+    private void LookAtProgress(long now)
+    {
+        if (_raft.CommitIndex > _committedThrough || _raft.CommitIndex >= _raft.LeaderCommitIndex)
+        {
+            _committedThrough = _raft.CommitIndex;
+            _progressMs = now;
+        }
+
+        _isBehind = now - _progressMs >= Limits.BehindAfterMs;
     }
 
     private GroupCondition LookAtCondition()
@@ -138,6 +153,10 @@ public sealed partial class ReplicaGroup
             _raft.IsPassive,
             IsApplyBlocked,
             _isDiskFull,
+            _isWriteStalled,
+            _isBackgroundStalled,
+            _isBehind,
+            _isStuck,
             damaged,
             CountDamagedIndexes());
     }
@@ -158,6 +177,16 @@ public sealed partial class ReplicaGroup
         }
 
         _condition = now;
+        if (now.IsBehind && !before.IsBehind)
+        {
+            ReplicationLog.Behind(_logger, Id.Value, _raft.CommitIndex.Value, _raft.LeaderCommitIndex.Value);
+        }
+
+        if (now.IsApplyBlocked && !before.IsApplyBlocked)
+        {
+            ReplicationLog.ApplyBlocked(_logger, Id.Value, _applied.Next().Value);
+        }
+
         if (before.DamagedSegments != _condition.DamagedSegments || before.IsFenced != _condition.IsFenced
             || before.IsLost != _condition.IsLost || before.IsPassive != _condition.IsPassive)
         {

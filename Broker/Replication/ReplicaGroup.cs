@@ -83,8 +83,8 @@ public sealed partial class ReplicaGroup
     public bool IsDue => DueInMs <= 0;
 
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
-    public long DueInMs =>
-        Math.Min(_raft.NextDeadlineMs, _writeInFlight ? _upkeepDueMs : Math.Min(_upkeepDueMs, _floorDueMs)) - NowMs();
+    public long DueInMs => Math.Min(
+        Math.Min(_raft.NextDeadlineMs, _upkeepDueMs), _writeInFlight ? _writeLookMs : _floorDueMs) - NowMs();
 
     /// <summary>
     /// Before the first <see cref="Pump"/>, of a log that is empty because its disk took the place of a lost one: the
@@ -108,6 +108,7 @@ public sealed partial class ReplicaGroup
         // input in before, and it is seen here. A plain write could become visible after the look, and the input would
         // wait for the next deadline.
         Interlocked.Exchange(ref _scheduled, 0);
+        _raft.IsHampered = IsHampered;
         _raft.Tick(NowMs());
         HandleReady(NoEntries);
         while (_inputs.TryDequeue(out var input))
@@ -121,6 +122,8 @@ public sealed partial class ReplicaGroup
         ApplyCommitted();
         SettleChange();
         SubmitWrite();
+        LookAfterWrite();
+        HandleReady(NoEntries);
         PublishStatus();
     }
 
@@ -162,10 +165,20 @@ public sealed partial class ReplicaGroup
     private long NowMs() => (long)_time.GetElapsedTime(0).TotalMilliseconds;
 
     /// <summary>
-    /// The log does not know what the writer may be dropping at this moment: each entry of that fills a message alone.
+    /// What the writer may be dropping at this moment, and what the log knows only from disk, which the loop does not
+    /// wait for, counts as a whole message. When such an entry is read, to be sent, the sizes of those around it become
+    /// known.
     /// </summary>
-    private int SizeBytesOf(LogIndex index) => _tail.TryGet(index)?.SizeBytes
-        ?? (index <= _dropping ? Limits.AppendMessageBytes : _log.SizeBytesOf(index));
+    private int SizeBytesOf(LogIndex index)
+    {
+        if (_tail.TryGet(index) is { } entry)
+        {
+            return entry.SizeBytes;
+        }
+
+        var isDropped = index <= _dropping;
+        return !isDropped && _log.TrySizeBytesOf(index, out var sizeBytes) ? sizeBytes : Limits.AppendMessageBytes;
+    }
 
     /// <summary>The time of the last entry: that of the next one must not precede it.</summary>
     private void LearnLastTimestamp()

@@ -28,8 +28,9 @@ internal static partial class ReplicationLog
     [LoggerMessage(
         1106,
         LogLevel.Error,
-        "The disk is full: publishes wait, and are refused beyond their limits; reads go on. {Reason}")]
-    public static partial void DiskFull(ILogger logger, string reason, Exception exception);
+        "Group {Group} finds the disk full, and tries again every second; reads go on, another node leads if it can "
+        + "write. {Reason}")]
+    public static partial void DiskFull(ILogger logger, int group, string reason);
 
     [LoggerMessage(1107, LogLevel.Critical, "The background thread stops: {Reason}. The process ends")]
     public static partial void BackgroundFailed(ILogger logger, string reason, Exception exception);
@@ -125,6 +126,30 @@ internal static partial class ReplicationLog
         LogLevel.Warning,
         "Group {Group} cannot read its log behind {Index}, and asks the leader for a snapshot of a later state")]
     public static partial void AskingForSnapshot(ILogger logger, int group, long index);
+
+    [LoggerMessage(
+        1128,
+        LogLevel.Error,
+        "Group {Group}: the disk has not done a write for {ElapsedMs} ms; another node leads if it can write")]
+    public static partial void WriteStalled(ILogger logger, int group, long elapsedMs);
+
+    [LoggerMessage(1129, LogLevel.Information, "Group {Group} writes again; the last write took {ElapsedMs} ms")]
+    public static partial void WritesAgain(ILogger logger, int group, long elapsedMs);
+
+    [LoggerMessage(
+        1130,
+        LogLevel.Warning,
+        "Group {Group}: nothing beside the log has been read or written for {ElapsedMs} ms, although it should be")]
+    public static partial void BackgroundStalled(ILogger logger, int group, long elapsedMs);
+
+    [LoggerMessage(
+        1131,
+        LogLevel.Warning,
+        "Group {Group} does not catch up: it holds what committed through {Index}, its leader had committed {Commit}")]
+    public static partial void Behind(ILogger logger, int group, long index, long commit);
+
+    [LoggerMessage(1132, LogLevel.Warning, "Group {Group} cannot apply entry {Index}: it cannot be read")]
+    public static partial void ApplyBlocked(ILogger logger, int group, long index);
 
     [LoggerMessage(
         1127,

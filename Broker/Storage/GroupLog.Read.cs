@@ -63,29 +63,13 @@ public sealed partial class GroupLog
     }
 
     /// <summary>
-    /// Bytes of an entry of the log on disk, from any thread, without reading it. Of an entry whose segment and
-    /// positions file are both damaged: what the entries of its segment have on average.
+    /// Bytes of an entry of the log on disk, from any thread, without waiting for the disk: false when they are not
+    /// known without it. Reading an entry makes known the sizes of all entries of its segment, for a while.
     /// </summary>
-    public int SizeBytesOf(LogIndex index)
+    public bool TrySizeBytesOf(LogIndex index, out int sizeBytes)
     {
         ThrowIfUnusable();
-        while (true)
-        {
-            if (_segments.TrySizeBytesOf(index, out var sizeBytes, out var unloaded))
-            {
-                return sizeBytes;
-            }
-
-            try
-            {
-                LoadPositions(unloaded);
-            }
-            catch (StorageCorruptException)
-            {
-                // Marked and logged already; the size only serves to fill messages.
-                return (int)((unloaded.TailOffset - SegmentHeader.SizeBytes) / unloaded.Count);
-            }
-        }
+        return _segments.TrySizeBytesOf(index, out sizeBytes);
     }
 
     private bool TryPin(LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run)

@@ -57,6 +57,7 @@ internal sealed partial class SegmentSet
             var count = _segments.IndexOf(kept) + 1;
             var removed = _segments.GetRange(count, _segments.Count - count);
             _segments.RemoveRange(count, removed.Count);
+            _sealed = Describe(_segments);
             removed.ForEach(Remove);
             return removed;
         }
@@ -83,6 +84,7 @@ internal sealed partial class SegmentSet
         {
             _cuts++;
             segment.Unseal((int)Math.Min(segment.Count, from - segment.First));
+            _sealed = Describe(_segments);
         }
     }
 
@@ -94,6 +96,7 @@ internal sealed partial class SegmentSet
             Volatile.Write(ref _first, last.Value + 1);
             var removed = _segments.TakeWhile(segment => segment.IsSealed && segment.Last <= last).ToList();
             _segments.RemoveRange(0, removed.Count);
+            _sealed = Describe(_segments);
             removed.ForEach(Remove);
             return removed;
         }
@@ -109,6 +112,7 @@ internal sealed partial class SegmentSet
             Volatile.Write(ref _first, first.Value);
             var removed = _segments.ToList();
             _segments.Clear();
+            _sealed = [];
             removed.ForEach(Remove);
             return removed;
         }
@@ -131,6 +135,7 @@ internal sealed partial class SegmentSet
             takeName();
             _cuts++;
             _segments[at] = replacement;
+            _sealed = Describe(_segments);
             Remove(old);
             TrimCaches();
             return true;

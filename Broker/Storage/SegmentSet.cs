@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using Broker.Domain;
 
 namespace Broker.Storage;
@@ -13,6 +12,7 @@ internal sealed partial class SegmentSet(
 {
     private readonly Lock _gate = new();
     private readonly List<Segment> _segments = [.. segments];
+    private volatile SealedSegment[] _sealed = Describe(segments);
     private FramePositions? _spare;
     private long _first = first.Value;
     private long _last = first.Value - 1;
@@ -27,17 +27,7 @@ internal sealed partial class SegmentSet(
     public LogIndex Last => new(Volatile.Read(ref _last));
 
     /// <summary>The last entry of the newest sealed segment; none when there is no such segment.</summary>
-    public LogIndex SealedThrough
-    {
-        get
-        {
-            lock (_gate)
-            {
-                var sealedCount = _segments.Count - (Active is null ? 0 : 1);
-                return sealedCount == 0 ? LogIndex.None : _segments[sealedCount - 1].Last;
-            }
-        }
-    }
+    public LogIndex SealedThrough => _sealed is [.., var newest] ? newest.Last : LogIndex.None;
 
     /// <summary>The segment that is appended to; null before it is made. For the writer.</summary>
     public Segment? Active => _segments.Count == 0 || _segments[^1].IsSealed ? null : _segments[^1];
@@ -59,6 +49,7 @@ internal sealed partial class SegmentSet(
             }
 
             _segments.Add(segment);
+            _sealed = Describe(_segments);
             TrimCaches();
         }
     }
@@ -98,23 +89,8 @@ internal sealed partial class SegmentSet(
         }
     }
 
-    public IReadOnlyList<SealedSegment> Sealed()
-    {
-        lock (_gate)
-        {
-            var found = new List<SealedSegment>(_segments.Count);
-            foreach (var segment in _segments)
-            {
-                if (segment.IsSealed)
-                {
-                    found.Add(new SealedSegment(
-                        segment.First, segment.Last, segment.TailOffset, segment.IsDamaged));
-                }
-            }
-
-            return found;
-        }
-    }
+    /// <summary>The sealed segments. Never waits for the lock, under which files are opened.</summary>
+    public IReadOnlyList<SealedSegment> Sealed() => _sealed;
 
     /// <summary>True when this is news.</summary>
     public bool TryMarkDamaged(Segment segment)
@@ -123,6 +99,7 @@ internal sealed partial class SegmentSet(
         {
             var isNews = !segment.IsDamaged && !segment.IsRemoved;
             segment.IsDamaged = true;
+            _sealed = Describe(_segments);
             return isNews;
         }
     }
@@ -183,18 +160,30 @@ internal sealed partial class SegmentSet(
         }
     }
 
-    /// <summary>Bytes of an entry without padding; false when the positions of its segment are not in memory.</summary>
-    public bool TrySizeBytesOf(LogIndex index, out int sizeBytes, [NotNullWhen(false)] out Segment? unloaded)
+    /// <summary>
+    /// Bytes of an entry without padding; false when the positions of its segment are not in memory, or when somebody
+    /// who may be opening a file has the lock.
+    /// </summary>
+    public bool TrySizeBytesOf(LogIndex index, out int sizeBytes)
     {
-        lock (_gate)
+        sizeBytes = 0;
+        if (!_gate.TryEnter())
+        {
+            return false;
+        }
+
+        try
         {
             ArgumentOutOfRangeException.ThrowIfLessThan(index.Value, _first);
             ArgumentOutOfRangeException.ThrowIfGreaterThan(index.Value, _last);
             var segment = _segments[Find(index)];
             segment.LastUse = ++_uses;
-            unloaded = segment.Positions is null ? segment : null;
             sizeBytes = segment.Positions?[(int)(index - segment.First)].SizeBytes ?? 0;
-            return unloaded is null;
+            return segment.Positions is not null;
+        }
+        finally
+        {
+            _gate.Exit();
         }
     }
 
@@ -220,6 +209,12 @@ internal sealed partial class SegmentSet(
             _segments.ForEach(Remove);
         }
     }
+
+    private static SealedSegment[] Describe(IEnumerable<Segment> segments) =>
+    [
+        .. segments.Where(static segment => segment.IsSealed).Select(static segment =>
+            new SealedSegment(segment.First, segment.Last, segment.TailOffset, segment.IsDamaged)),
+    ];
 
     private static int CountWithin(FramePositions positions, int ordinal, int end, long maxBytes, bool takeFirst)
     {

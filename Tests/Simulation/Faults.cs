@@ -1,9 +1,7 @@
-using Broker.Domain;
-
 namespace Broker.Tests.Simulation;
 
 /// <summary>What goes wrong, and when. Each fault ends by itself; several may be under way at once.</summary>
-internal sealed class Faults(World world)
+internal sealed partial class Faults(World world)
 {
     /// <summary>A leader that was told to remove a member has it in its log by then, or never will.</summary>
     private const long RemovalSettlesWithinUs = 2_000_000;
@@ -25,8 +23,6 @@ internal sealed class Faults(World world)
 
     private SimulatedGroup AnyGroup =>
         world.Groups.Count == 1 ? world.Groups[0] : world.Groups[Random.Next(world.Groups.Count)];
-
-    private GroupId[] AllGroups => [.. world.Groups.Select(static group => group.Id)];
 
     /// <summary>Faults hit leaders more often than their number would have it.</summary>
     private SimulatedMachine Victim => Random.Next(2) == 0 ? LeaderOf(AnyGroup)?.Machine ?? AnyNode : AnyNode;
@@ -52,15 +48,6 @@ internal sealed class Faults(World world)
 
         world.Network.Heal();
         HealDisks();
-    }
-
-    public void HealDisks()
-    {
-        Say("heals the disks");
-        foreach (var node in world.Machines)
-        {
-            node.Disk.Heal();
-        }
     }
 
     public void OnLeader(SimulatedNode node)
@@ -292,48 +279,6 @@ internal sealed class Faults(World world)
         }
     }
 
-    private void FailDisk(SimulatedMachine node)
-    {
-        var groups = SomeGroups();
-        if (Random.Next(2) == 0)
-        {
-            Say($"fills the disk of {node.Id} {Name(groups)}");
-            Count(Figure.FullDisk);
-            node.Disk.Fill(groups);
-        }
-        else
-        {
-            Say($"has the disk of {node.Id} fail {Name(groups)}");
-            node.Disk.Fail(groups);
-        }
-
-        Later(node.Disk.Heal);
-    }
-
-    /// <summary>Nothing that is written to it comes to an end: neither the process nor its clients are told why.</summary>
-    private void HangDisk(SimulatedMachine node)
-    {
-        var groups = SomeGroups();
-        Say($"hangs the disk of {node.Id} {Name(groups)}");
-        Count(Figure.HungDisk);
-        node.Disk.Hang(groups);
-        Later(node.Disk.Heal);
-    }
-
-    /// <summary>The files of one group, or those of all.</summary>
-    private GroupId[] SomeGroups()
-    {
-        if (world.Groups.Count == 1 || Random.Next(2) == 0)
-        {
-            return AllGroups;
-        }
-
-        Count(Figure.FaultOfOneGroup);
-        return [AnyGroup.Id];
-    }
-
-    private static string Name(GroupId[] groups) => $"for group {string.Join(' ', groups)}";
-
     private void Restart(SimulatedMachine node)
     {
         Count(Figure.QuickRestart);
@@ -387,15 +332,6 @@ internal sealed class Faults(World world)
         Count(Figure.Pause);
         node.Pause();
         Later(node.Resume);
-    }
-
-    private void SlowDisk(SimulatedMachine node)
-    {
-        var groups = SomeGroups();
-        Say($"slows the disk of {node.Id} {Name(groups)}");
-        Count(Figure.SlowDisk);
-        node.Disk.Slow(groups, 1 << Random.Next(1, 10));
-        Later(node.Disk.Heal);
     }
 
     /// <summary>By an operator's wish, or by the balancer's.</summary>

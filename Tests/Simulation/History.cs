@@ -43,6 +43,9 @@ internal sealed class History(SimulatedGroup group)
     /// <summary>The highest entry that any client was told of.</summary>
     public LogIndex LastAcknowledged { get; private set; }
 
+    /// <summary>How many publishes were refused because of a full disk.</summary>
+    public int ToldOfFullDisk { get; private set; }
+
     public Action<LogIndex, long>? OnAcknowledged { get; set; }
 
     /// <summary>The members of a new cluster.</summary>
@@ -230,6 +233,13 @@ internal sealed class History(SimulatedGroup group)
         var expected = _nextOffsets.GetValueOrDefault(topic);
         World.Check(offset == expected, $"node {node.Id} gives {topic} offset {offset} after {expected - 1}");
         _nextOffsets[topic] = expected + count;
+    }
+
+    /// <summary>A client is told that its publish is not taken, or what became of it is not known.</summary>
+    public void NoteRefusal(BrokerException refusal)
+    {
+        group.World.Figures.Count(Figure.ClientRefusals);
+        ToldOfFullDisk += refusal.Message.Contains("disks are full", StringComparison.Ordinal) ? 1 : 0;
     }
 
     public void NoteRefused(long number)

@@ -52,7 +52,7 @@ internal sealed class PublishProposal(
 
     public override void Fail(BrokerException refusal)
     {
-        node.CountRefusal();
+        node.NoteRefusal(refusal);
         Answer(() => answer(null, refusal));
     }
 

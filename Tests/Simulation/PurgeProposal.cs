@@ -23,5 +23,5 @@ internal sealed class PurgeProposal : Proposal
 
     public override void Complete(in CommandResult result) => _node.CountPurge();
 
-    public override void Fail(BrokerException refusal) => _node.CountRefusal();
+    public override void Fail(BrokerException refusal) => _node.NoteRefusal(refusal);
 }

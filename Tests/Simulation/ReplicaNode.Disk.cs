@@ -8,9 +8,6 @@ namespace Broker.Tests.Simulation;
 /// <content>The log writer of this node, on virtual time, and what a crash does to its disk.</content>
 internal sealed partial class ReplicaNode : ILogWriter
 {
-    /// <summary>As the real writer: a full disk is left alone for so long.</summary>
-    private const long DiskFullRetryUs = 1_000_000;
-
     private static readonly Guid StoreId = new("5ca1ab1e-0000-4000-8000-000000000001");
 
     private readonly SimulatedDevice _device;
@@ -31,12 +28,15 @@ internal sealed partial class ReplicaNode : ILogWriter
 
     public override bool IsWriting => IsUp && _write is not null;
 
+    public override bool IsStalled =>
+        _status?.Condition is { IsWriteStalled: true } or { IsBackgroundStalled: true };
+
     public override Entry? DurableAt(LogIndex index) =>
         index.Value >= 1 && index.Value <= _durable.Count ? _durable[(int)index.Value - 1] : null;
 
     public void Submit(ReplicaGroup group, GroupLog log, LogWrite write)
     {
-        World.Check(_write is null, $"node {Id} has one write at a time");
+        World.Check(_write is null || _write == write, $"node {Id} has one write at a time");
         _write = write;
         Machine.Disk.Submit(this);
         if (write.TruncateFrom is not null || write.DropThrough is not null || write.Snapshot is not null
@@ -53,12 +53,12 @@ internal sealed partial class ReplicaNode : ILogWriter
         {
             _log!.Write(write);
         }
-        catch (DiskFullException)
+        catch (DiskFullException full)
         {
             Say("disk is full");
             World.Figures.Count(Figure.DiskFull);
-            WhenRunning(() => _group!.NoteDiskFull());
-            ScheduleFlush(DiskFullRetryUs);
+            EndFlush();
+            WhenRunning(() => _group!.WriteFoundNoSpace(full.Message));
             return;
         }
         catch (StorageException failure)

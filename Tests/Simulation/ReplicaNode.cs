@@ -11,8 +11,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// A replica that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a data
-/// shard. Only threads, files, sockets and clocks are simulated.
+/// A replica that is a real ReplicaGroup over a real GroupLog on a simulated disk, with the real state machine of a
+/// data shard. Only threads, files, sockets and clocks are simulated.
 /// </summary>
 internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgroundWork
 {
@@ -72,6 +72,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             return DurableAt(index);
         }
 
+        // This look at the disk is the simulation's own.
+        var isLoopAtWork = Machine.Disk.IsLoopAtWork;
+        Machine.Disk.IsLoopAtWork = false;
         try
         {
             _read.Clear();
@@ -81,6 +84,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         {
             // It is part of the log and waits for repair.
             return DurableAt(index);
+        }
+        finally
+        {
+            Machine.Disk.IsLoopAtWork = isLoopAtWork;
         }
     }
 
@@ -151,7 +158,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     public void CountPurge() => World.Figures.Count(Figure.Purge);
 
-    public void CountRefusal() => World.Figures.Count(Figure.ClientRefusals);
+    public void NoteRefusal(BrokerException refusal) => Group.History.NoteRefusal(refusal);
 
     public void Acknowledge(long number)
     {
@@ -235,6 +242,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     }
 
     public void Run(ReplicaGroup group, Action work) => Machine.Disk.Run(this, work);
+
+    public void Expedite(ReplicaGroup group) => Machine.Disk.Expedite(this);
 
     protected override void OnStart()
     {
@@ -373,7 +382,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     private void Pump()
     {
+        Machine.Disk.IsLoopAtWork = true;
         _group!.Pump();
+        Machine.Disk.IsLoopAtWork = false;
         var before = _status!;
         _status = _group.Status;
         if (IsLeader)
@@ -384,6 +395,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
+        World.Figures.Count(
+            Figure.WriteStalled, _status.Condition.IsWriteStalled && !before.Condition.IsWriteStalled ? 1 : 0);
         CheckReads();
         CheckChanges();
         if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)

@@ -28,8 +28,8 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     /// <summary>Files that cannot grow, whatever the capacity: as with a quota.</summary>
     public Func<string, bool> IsFull { get; init; } = static _ => false;
 
-    /// <summary>Hears of every operation, reads too, before it runs; null: nobody does.</summary>
-    public Action<string>? OnTouch { get; set; }
+    /// <summary>Hears of every operation, reads too, before it runs, and what it is about; null: nobody does.</summary>
+    public Action<string>? OnTouch { get; init; }
 
     /// <summary>
     /// Files in which a sector that was being written when the power was cut may hold neither its old bytes nor its new
@@ -70,7 +70,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     {
         lock (Gate)
         {
-            OnTouch?.Invoke($"opening {path}");
+            OnTouch?.Invoke(path);
             ThrowIfDown();
             if (create && !_live.ContainsKey(path))
             {
@@ -185,7 +185,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     {
         lock (Gate)
         {
-            OnTouch?.Invoke("a look at the disk");
+            OnTouch?.Invoke("the disk");
             ThrowIfDown();
             check?.Invoke();
             return read();
@@ -194,7 +194,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
 
     internal void Begin(SimulatedDeviceOperation operation, string path, long growthBytes)
     {
-        OnTouch?.Invoke($"{operation} of {path}");
+        OnTouch?.Invoke(path);
         ThrowIfDown();
         OperationCount++;
         var fault = Fault?.Invoke(operation, path) ?? SimulatedDeviceFault.None;

@@ -14,7 +14,7 @@ internal sealed class SimulatedDeviceFile(SimulatedDevice device, string path, S
     {
         lock (device.Gate)
         {
-            device.OnTouch?.Invoke($"reading {path}");
+            device.OnTouch?.Invoke(path);
             CheckUsable();
             return inode.Read(offset, into);
         }

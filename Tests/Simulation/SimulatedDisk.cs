@@ -30,11 +30,16 @@ internal sealed class SimulatedDisk
     /// <summary>What waits for the background thread, oldest first.</summary>
     private readonly List<(SimulatedNode Replica, Action Work)> _toDo = [];
 
-    private bool _isWriterBusy;
-    private bool _isBackgroundBusy;
+    /// <summary>Replicas for which the background does something.</summary>
+    private readonly HashSet<SimulatedNode> _busy = [];
 
-    /// <summary>What the background thread does, while the disk hangs under it.</summary>
-    private (SimulatedNode Replica, Action Work)? _stuck;
+    /// <summary>What threads of the background do while the disk hangs under them.</summary>
+    private readonly List<(SimulatedNode Replica, Action Work)> _stuck = [];
+
+    /// <summary>Threads that have nothing to do, see GroupThreads: never more than one.</summary>
+    private bool _isWriterIdle = true;
+
+    private bool _isBackgroundIdle = true;
 
     public SimulatedDisk(World world, SimulatedMachine machine)
     {
@@ -44,10 +49,14 @@ internal sealed class SimulatedDisk
         {
             HasFragileSectors = static path => path.EndsWith("/vote", StringComparison.Ordinal),
             IsFull = path => _full.Any(group => IsOf(group, path)),
+            OnTouch = what => World.Check(!IsLoopAtWork, $"node {machine.Id}: the loop waits for {what}"),
         };
     }
 
     public SimulatedDevice Device { get; }
+
+    /// <summary>The loop, which looks after all groups, never waits for a disk.</summary>
+    public bool IsLoopAtWork { get; set; }
 
     /// <summary>Nothing is wrong with it.</summary>
     public bool IsSound => Device.Fault is null && _full.Count == 0 && _hung.Count == 0;
@@ -102,32 +111,54 @@ internal sealed class SimulatedDisk
             replica.ResumeFlush();
         }
 
-        if (_stuck is { } stuck)
+        var stuck = _stuck.ToArray();
+        _stuck.Clear();
+        foreach (var job in stuck)
         {
-            _stuck = null;
-            Do(stuck);
+            Do(job);
         }
     }
 
-    /// <summary>A replica has something to write: it is begun when the writer has come to it.</summary>
+    /// <summary>A replica has something to write: it is begun when a thread of the writer has come to it.</summary>
     public void Submit(SimulatedNode replica)
     {
         _toWrite.Add(replica);
-        StartWriting();
+        if (_isWriterIdle)
+        {
+            BeginWrite();
+        }
     }
 
     /// <summary>The write that was begun for a replica has ended.</summary>
     public void EndWrite()
     {
-        _isWriterBusy = false;
-        StartWriting();
+        _isWriterIdle = true;
+        BeginWrite();
     }
 
     /// <summary>Later in virtual time, in order, and not at all when the process has died meanwhile.</summary>
     public void Run(SimulatedNode replica, Action work)
     {
         _toDo.Add((replica, work));
-        StartWorking();
+        if (_isBackgroundIdle)
+        {
+            BeginWork();
+        }
+    }
+
+    /// <summary>What a replica has waiting is begun by one more thread, when no other is free.</summary>
+    public void Expedite(SimulatedNode replica)
+    {
+        if (!_isWriterIdle && _toWrite.Contains(replica))
+        {
+            _world.Figures.Count(Figure.WriteExpedited);
+            BeginWrite();
+        }
+
+        if (!_isBackgroundIdle && !_busy.Contains(replica))
+        {
+            BeginWork();
+        }
     }
 
     /// <summary>Opens what the replicas have on the disk; another crash within that has all begin anew.</summary>
@@ -164,8 +195,10 @@ internal sealed class SimulatedDisk
         _hung.Clear();
         _toWrite.Clear();
         _toDo.Clear();
-        _stuck = null;
-        _isWriterBusy = _isBackgroundBusy = false;
+        _stuck.Clear();
+        _busy.Clear();
+        _isWriterIdle = _isBackgroundIdle = true;
+        IsLoopAtWork = false;
         if (isOrderly)
         {
             // The logs' ends are known from now on.
@@ -208,27 +241,28 @@ internal sealed class SimulatedDisk
         }
     }
 
-    /// <summary>As the real writer: one thread, one write at a time.</summary>
-    private void StartWriting()
+    private void BeginWrite()
     {
-        if (!_isWriterBusy && _toWrite.Count > 0)
+        if (_toWrite.Count > 0)
         {
             var next = _toWrite[0];
             _toWrite.RemoveAt(0);
-            _isWriterBusy = true;
+            _isWriterIdle = false;
             next.BeginFlush();
         }
     }
 
-    /// <summary>As the real one: one thread, one thing at a time.</summary>
-    private void StartWorking()
+    /// <summary>The works of one replica are done one after the other.</summary>
+    private void BeginWork()
     {
-        if (!_isBackgroundBusy && _toDo.Count > 0)
+        var next = _toDo.FindIndex(job => !_busy.Contains(job.Replica));
+        if (next >= 0)
         {
-            var next = _toDo[0];
-            _toDo.RemoveAt(0);
-            _isBackgroundBusy = true;
-            Do(next);
+            var job = _toDo[next];
+            _toDo.RemoveAt(next);
+            _isBackgroundIdle = false;
+            _busy.Add(job.Replica);
+            Do(job);
         }
     }
 
@@ -245,13 +279,14 @@ internal sealed class SimulatedDisk
 
             if (IsHung(job.Replica.GroupId))
             {
-                _stuck = job;
+                _stuck.Add(job);
                 return;
             }
 
-            _isBackgroundBusy = false;
+            _busy.Remove(job.Replica);
+            _isBackgroundIdle = true;
             _machine.WhenRunning(job.Work);
-            StartWorking();
+            BeginWork();
         });
     }
 }

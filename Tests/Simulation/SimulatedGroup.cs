@@ -2,7 +2,7 @@ using Broker.Domain;
 
 namespace Broker.Tests.Simulation;
 
-/// <summary>One Raft group of the simulated cluster: a replica on each machine, its clients, and what became of it.</summary>
+/// <summary>One Raft group: a replica on each machine, its clients, and what became of it.</summary>
 internal sealed class SimulatedGroup
 {
     private const long ReadIntervalMaxUs = 200_000;

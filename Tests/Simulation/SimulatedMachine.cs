@@ -3,8 +3,8 @@ using Broker.Domain;
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// One broker of the simulated cluster: a process that starts, crashes and pauses, with a disk of its own and a clock of
-/// its own speed. It holds one replica of each group, as the real process does.
+/// One broker of the simulated cluster: a process that starts, crashes and pauses, with a disk of its own and a clock
+/// of its own speed. It holds one replica of each group, as the real process does.
 /// </summary>
 internal sealed class SimulatedMachine
 {
@@ -53,7 +53,7 @@ internal sealed class SimulatedMachine
         }
     }
 
-    /// <summary>The process ends: with its machine, by kill -9, or in good order, which leaves its disk closed.</summary>
+    /// <summary>The process ends: with its machine, by kill -9, or in good order, its logs closed.</summary>
     public void Crash(bool isOrderly = false)
     {
         if (IsUp)
@@ -105,7 +105,7 @@ internal sealed class SimulatedMachine
         }
     }
 
-    /// <summary>Damages files of a group, or of all groups, of a process that ends; false when there are none.</summary>
+    /// <summary>Damages files of a group, or of all, of a process that ends; false when there are none.</summary>
     public bool TryHurt()
     {
         if (!Replicas.TrueForAll(static replica => replica.CanBeHurt))

@@ -78,6 +78,9 @@ internal abstract class SimulatedNode
     /// <summary>The members of the group, as this node knows them.</summary>
     public virtual GroupConfiguration Members => new(LogIndex.None, Options.Voters, []);
 
+    /// <summary>It says that what it has for the disk takes far too long.</summary>
+    public virtual bool IsStalled => false;
+
     /// <summary>It has files that can be damaged.</summary>
     public virtual bool CanBeHurt => false;
 
@@ -241,12 +244,12 @@ internal abstract class SimulatedNode
         Machine.Disk.EndWrite();
     }
 
-    protected void ScheduleFlush(long extraUs = 0)
+    private void ScheduleFlush()
     {
         var flush = ++_flush;
         var maxUs = World.Network.IsHealed ? HealthyFlushMaxUs : World.Scenario.FlushMaxUs;
         var delayUs = World.Random.NextInt64(World.Scenario.FlushMinUs, maxUs) * Machine.Disk.SlownessOf(GroupId);
-        World.Scheduler.After(delayUs + extraUs, () =>
+        World.Scheduler.After(delayUs, () =>
         {
             if (flush == _flush)
             {

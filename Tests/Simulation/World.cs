@@ -17,6 +17,15 @@ internal sealed class World
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
     private const long CalmUs = 3_000_000;
+
+    /// <summary>How long a group may stand still when a disk breaks, by the slowest clock.</summary>
+    private const long StandstillUs = 3_000_000 * 12 / 10;
+
+    private const long BrokenDiskUs = 12_000_000;
+
+    /// <summary>What has been allocated is written to first.</summary>
+    private const long AllFullUs = 60_000_000;
+
     private const long LonelyUs = 2_000_000;
     private const long RestUs = 500_000;
     private const long CalmProposeIntervalMaxUs = 100_000;
@@ -146,9 +155,16 @@ internal sealed class World
             "every damage heals and all are members after the last fault");
         RunCalm();
         _exam?.Run();
+        if (Groups[0].Nodes[0] is ReplicaNode)
+        {
+            BreakOneDisk();
+            FillAllDisks();
+        }
+
         ClientsAreDone = true;
         RunUntil(
-            () => Groups.All(static group => AllApply(group, group.Nodes[0].LastIndex)),
+            () => Groups.All(static group =>
+                group.Nodes.All(node => node.AppliedIndex == group.Nodes[0].LastIndex)),
             5_000_000,
             "all apply everything");
         foreach (var group in Groups)
@@ -163,7 +179,10 @@ internal sealed class World
         group.Nodes.All(node => node.AppliedIndex >= index);
 
     /// <summary>Every group acknowledges something that was published from now on, and all apply it.</summary>
-    public void RunUntilProgress()
+    public void RunUntilProgress() =>
+        RunUntilProgress(ProgressWithinUs, "progress within ten election timeouts after the last fault");
+
+    private void RunUntilProgress(long withinUs, string what)
     {
         var values = _lastValue;
         var indexes = new Dictionary<SimulatedGroup, LogIndex>();
@@ -180,8 +199,8 @@ internal sealed class World
 
         RunUntil(
             () => Groups.All(group => indexes.TryGetValue(group, out var index) && AllApply(group, index)),
-            ProgressWithinUs,
-            "progress within ten election timeouts after the last fault");
+            withinUs,
+            what);
     }
 
     private void RunCalm()
@@ -231,6 +250,75 @@ internal sealed class World
         RunFor(RestUs);
         ClientsRest = false;
         RunFor(RestUs);
+    }
+
+    /// <summary>
+    /// The disk of one node breaks, for the files of one group or for all, and nothing else is wrong: no group may
+    /// stand still for long, and a group whose files are well does not wait for those of others.
+    /// </summary>
+    private void BreakOneDisk()
+    {
+        if (Machines.Count == 2)
+        {
+            // Neither of the two can do without the other.
+            return;
+        }
+
+        var (machine, broken) = Faults.BreakOneDisk();
+        var others = machine.Replicas.Where(replica => !broken.Contains(replica.GroupId)).ToArray();
+        var lastUs = Groups.ToDictionary(static group => group, _ => Scheduler.NowUs);
+        foreach (var group in Groups)
+        {
+            group.History.OnAcknowledged = (_, _) => lastUs[group] = Scheduler.NowUs;
+        }
+
+        for (var endUs = Scheduler.NowUs + BrokenDiskUs; Scheduler.NowUs < endUs;)
+        {
+            Step();
+            foreach (var group in Groups)
+            {
+                Check(
+                    Scheduler.NowUs - lastUs[group] < StandstillUs,
+                    $"group {group.Id} stands still although only one disk is broken");
+            }
+
+            foreach (var other in others)
+            {
+                Check(!other.IsStalled, $"node {machine.Id} stalls group {other.GroupId}, whose files are well");
+            }
+        }
+
+        Mend();
+    }
+
+    /// <summary>
+    /// All disks are full: who publishes hears that, and not that nobody leads; and leadership, which nobody could use
+    /// better, stays.
+    /// </summary>
+    private void FillAllDisks()
+    {
+        Faults.FillAllDisks();
+        RunUntilToldOfFullDisks(AllFullUs, "clients hear of full disks");
+        RunFor(StandstillUs);
+        var elections = Elections;
+        RunUntilToldOfFullDisks(StandstillUs, "clients go on hearing of full disks");
+        RunFor(StandstillUs);
+
+        Check(Elections == elections, "leadership stays where no disk has space");
+        Mend();
+    }
+
+    /// <summary>Clients of every group hear it from now on, whatever they have heard before.</summary>
+    private void RunUntilToldOfFullDisks(long withinUs, string what)
+    {
+        var told = Groups.Select(static group => group.History.ToldOfFullDisk).ToArray();
+        RunUntil(() => Groups.Zip(told).All(static pair => pair.First.History.ToldOfFullDisk > pair.Second), withinUs, what);
+    }
+
+    private void Mend()
+    {
+        Faults.HealDisks();
+        RunUntilProgress(ProgressWithinUs, "progress within ten election timeouts after the disk is mended");
     }
 
     public void RunFor(long lengthUs)

@@ -192,30 +192,6 @@ public sealed class DamageTests
     }
 
     [Fact]
-    public void A_leader_whose_disk_stays_full_hands_over()
-    {
-        var group = new TestGroup(3);
-        group.Publish(20);
-        group.RunUntilEven();
-        var leader = group.RunUntilLed();
-        leader.Device.CapacityBytes = 0;
-        for (var i = 0; i < 40; i++)
-        {
-            leader.Group.Propose(new CommandProposal(Topics.Entries.PublishCommand(TestGroup.Topic, new byte[500])));
-        }
-
-        group.RunUntil(
-            () => group.Replicas.Any(replica => replica != leader && replica.Status.Role == RaftRole.Leader),
-            "another one leads",
-            seconds: 15);
-        Assert.True(leader.Status.Condition.IsDiskFull, "its disk is full");
-        leader.Device.CapacityBytes = long.MaxValue;
-        group.Publish(3);
-        group.RunUntilEven();
-        Assert.True(leader.Status.Condition.IsWell);
-    }
-
-    [Fact]
     public void A_leader_that_cannot_read_what_has_not_committed_lets_another_one_lead()
     {
         var group = new TestGroup(3);

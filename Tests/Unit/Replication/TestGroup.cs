@@ -153,6 +153,8 @@ internal sealed class TestGroup
                 Assert.Equal(RefusalCode.None, result.Code);
                 return result;
             }
+
+            Step();
         }
     }
 

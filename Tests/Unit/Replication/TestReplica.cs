@@ -30,17 +30,28 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
     private ReplicaGroup? _group;
     private CountingMachine? _machine;
     private GroupLog? _log;
+    private SimulatedDevice? _device;
+    private bool _isLoopAtWork;
     private bool _isKnown;
     private int _starts;
 
     public NodeId Id { get; } = new(number);
 
-    public SimulatedDevice Device { get; } = new(number);
+    public SimulatedDevice Device => _device ??= new SimulatedDevice(number)
+    {
+        OnTouch = path => Assert.False(_isLoopAtWork, $"the loop of {number} never waits for the disk, as for {path}"),
+    };
 
     public bool IsUp => _group is not null;
 
     /// <summary>Reads and writes beside the log do not get their turn.</summary>
     public bool HoldsBackground { get; set; }
+
+    /// <summary>The disk hangs under what is written to the log.</summary>
+    public bool HoldsWrites { get; set; }
+
+    /// <summary>How often the group asked that something be done sooner.</summary>
+    public int Expedited { get; private set; }
 
     public List<PeerMessage> Sent { get; } = [];
 
@@ -121,18 +132,25 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
             return;
         }
 
-        Group.Pump();
+        Pump();
         while (!HoldsBackground && _background.TryDequeue(out var work))
         {
             work();
         }
 
-        if (_write is { } write)
+        if (_write is { } write && !HoldsWrites)
         {
             TryWrite(write);
         }
 
+        Pump();
+    }
+
+    private void Pump()
+    {
+        _isLoopAtWork = true;
         Group.Pump();
+        _isLoopAtWork = false;
     }
 
     /// <summary>Reads all files at rest, as the node's scrubber does over time.</summary>
@@ -174,6 +192,8 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         _write = write;
     }
 
+    public void Expedite(ReplicaGroup group) => Expedited++;
+
     public void Run(ReplicaGroup group, Action work) => _background.Enqueue(work);
 
     public void Send(NodeId to, PeerMessage message)
@@ -201,9 +221,10 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         {
             Log.Write(write);
         }
-        catch (DiskFullException)
+        catch (DiskFullException full)
         {
-            Group.NoteDiskFull();
+            _write = null;
+            Group.WriteFoundNoSpace(full.Message);
             return;
         }
 

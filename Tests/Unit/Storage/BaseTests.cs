@@ -26,7 +26,7 @@ public sealed class BaseTests
             Check(log, through);
             var into = new List<LogEntry>();
             Assert.Equal(0, log.Read(through, log.LastIndex, 1000, into));
-            Assert.Throws<ArgumentOutOfRangeException>(() => log.SizeBytesOf(through));
+            Assert.Throws<ArgumentOutOfRangeException>(() => log.TrySizeBytesOf(through, out _));
         }
 
         Assert.DoesNotContain(

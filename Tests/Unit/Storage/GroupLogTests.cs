@@ -36,7 +36,8 @@ public sealed class GroupLogTests
         using var reopened = _fixture.Open();
         LogFixture.AssertSame(written, LogFixture.ReadAll(reopened));
         Assert.Equal([new TermRun(new(1), new(1)), new TermRun(new(3), new(2))], reopened.TermRuns);
-        Assert.Equal(64 + 1000, reopened.SizeBytesOf(new LogIndex(3)));
+        Assert.True(reopened.TrySizeBytesOf(new LogIndex(3), out var sizeBytes), "the active segment is known");
+        Assert.Equal(64 + 1000, sizeBytes);
     }
 
     [Fact]
@@ -168,7 +169,7 @@ public sealed class GroupLogTests
         Assert.Equal(Enumerable.Range(5, 51).Select(i => (long)i), into.Select(entry => entry.Index.Value));
         Assert.Equal(3, log.Read(new LogIndex(98), new LogIndex(1000), int.MaxValue, into));
         Assert.Throws<ArgumentOutOfRangeException>(() => log.Read(new LogIndex(0), new LogIndex(1), 1, into));
-        Assert.Throws<ArgumentOutOfRangeException>(() => log.SizeBytesOf(new LogIndex(101)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => log.TrySizeBytesOf(new LogIndex(101), out _));
     }
 
     [Fact]
