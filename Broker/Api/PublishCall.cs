@@ -17,11 +17,13 @@ internal interface IPublishSink
 /// <summary>
 /// One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.
 /// </summary>
-internal sealed class PublishCall : Proposal
+internal sealed class PublishCall : Proposal, IForwardedCall
 {
     private readonly IPublishSink _sink;
     private readonly LeaderDirectory _leaders;
     private readonly BrokerMetrics _metrics;
+    private ForwardedCalls? _holder;
+    private int _isAnswered;
 
     public PublishCall(
         ulong correlation,
@@ -61,6 +63,17 @@ internal sealed class PublishCall : Proposal
         CommandCodec.WritePublish(destination, Request.Topic, stamp, Count, Request.Batch.Span);
     }
 
+    /// <summary>Is counted among what this node holds for others until it is answered; false: it was refused.</summary>
+    public bool TryBeHeldBy(ForwardedCalls holder)
+    {
+        if (_holder is null && holder.TryEnter(this))
+        {
+            _holder = holder;
+        }
+
+        return _holder is not null;
+    }
+
     public override void Complete(in CommandResult result)
     {
         if (result.Code != RefusalCode.None)
@@ -87,9 +100,8 @@ internal sealed class PublishCall : Proposal
     public override void Fail(BrokerException refusal)
     {
         _metrics.Refused(refusal.Code);
-        _sink.Answered(new PublishResult
+        Tell(new PublishResult
         {
-            Correlation = Correlation,
             Status = (uint)StatusMap.ToStatusCode(refusal.Code),
             Message = refusal.Message,
             RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
@@ -98,14 +110,20 @@ internal sealed class PublishCall : Proposal
     }
 
     /// <summary>The leader, on another node, has answered.</summary>
-    public void Forwarded(PublishResult response)
-    {
-        response.Correlation = Correlation;
-        _sink.Answered(response);
-    }
+    public void Forwarded(PublishResult response) => Tell(response);
 
-    private void Answer(PublishResponse response) =>
-        _sink.Answered(new PublishResult { Correlation = Correlation, Response = response });
+    private void Answer(PublishResponse response) => Tell(new PublishResult { Response = response });
+
+    /// <summary>The first answer counts: a leader that was given up may still send one.</summary>
+    private void Tell(PublishResult answer)
+    {
+        if (Interlocked.Exchange(ref _isAnswered, 1) == 0)
+        {
+            _holder?.Leave(this);
+            answer.Correlation = Correlation;
+            _sink.Answered(answer);
+        }
+    }
 
     private BrokerException Describe(in CommandResult result) => result.Code switch
     {

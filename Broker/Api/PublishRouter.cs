@@ -57,7 +57,8 @@ internal sealed class PublishRouter
             return;
         }
 
-        if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded)))
+        if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded))
+            && _forwarder.TryHold(call))
         {
             waiting.Add(call, forwarded, cancellationToken);
         }
@@ -113,7 +114,11 @@ internal sealed class PublishRouter
             return false;
         }
 
-        _forwarder.Forward(status.Leader, call);
+        if (_forwarder.TryHold(call))
+        {
+            _forwarder.Forward(status.Leader, call);
+        }
+
         return true;
     }
 }

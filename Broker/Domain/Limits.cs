@@ -239,6 +239,12 @@ public static class Limits
     /// </summary>
     public const int PublishesPerMessage = PublishesInFlightPerStream;
 
+    /// <summary>
+    /// Bytes of publishes that a node holds for the leaders on other nodes, or until there is one: what two of them
+    /// take in (<see cref="WaitingProposalBytesPerGroup"/>). Beyond it publishes are refused with a time to come back.
+    /// </summary>
+    public const long ForwardedBytes = 64 * 1024 * 1024;
+
     /// <summary>Messages that wait for one peer's stream; beyond it they are dropped, and Raft sends again.</summary>
     public const int MessagesPerPeerQueue = 4_096;
 

@@ -48,7 +48,7 @@ public sealed class PublishRouterTests : IAsyncLifetime
             _metrics,
             NullLoggerFactory.Instance,
             static failure => Assert.Fail(failure.ToString()));
-        _forwarder = new LeaderForwarder(_node, NullLogger<LeaderForwarder>.Instance);
+        _forwarder = new LeaderForwarder(_node, TimeProvider.System, NullLogger<LeaderForwarder>.Instance);
         _router = new PublishRouter(_node, new LeaderDirectory(_node), _forwarder, _metrics);
         return ValueTask.CompletedTask;
     }
