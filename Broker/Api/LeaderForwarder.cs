@@ -19,7 +19,7 @@ internal sealed class LeaderForwarder(BrokerNode node, TimeProvider time, ILogge
         (group, seen, cancellationToken) => node.Group(group).WaitForChangeAsync(seen, cancellationToken),
         time);
 
-    /// <summary>Counts a publish that this node does not lead; false when it was refused, as too much is held.</summary>
+    /// <summary>Counts a publish that this node does not lead; false: it was refused, as too much is held.</summary>
     public bool TryHold(PublishCall call) => call.TryBeHeldBy(_calls);
 
     /// <summary>Sends a publish that is held.</summary>

@@ -312,7 +312,8 @@ internal sealed class World
     private void RunUntilToldOfFullDisks(long withinUs, string what)
     {
         var told = Groups.Select(static group => group.History.ToldOfFullDisk).ToArray();
-        RunUntil(() => Groups.Zip(told).All(static pair => pair.First.History.ToldOfFullDisk > pair.Second), withinUs, what);
+        RunUntil(
+            () => Groups.Zip(told).All(static pair => pair.First.History.ToldOfFullDisk > pair.Second), withinUs, what);
     }
 
     private void Mend()

@@ -17,7 +17,7 @@ public sealed class ForwardedCallsTests : IAsyncDisposable
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile GroupStatus _status = StatusOf(new NodeId(1));
 
-    public ForwardedCallsTests() => _calls = new ForwardedCalls(1_000, group => Look(group), WaitForChangeAsync, _clock);
+    public ForwardedCallsTests() => _calls = new ForwardedCalls(1_000, Look, WaitForChangeAsync, _clock);
 
     public ValueTask DisposeAsync() => _calls.DisposeAsync();
 

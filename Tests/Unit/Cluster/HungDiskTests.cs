@@ -33,7 +33,8 @@ public sealed class HungDiskTests
         {
             var through = cluster.LeaderOf(other)!.Group(other).Status.LastIndex;
             await EchoServer.UntilAsync(
-                () => node.Group(other).Status.CommitIndex >= through, $"node {node.Options.NodeId} writes for {other}");
+                () => node.Group(other).Status.CommitIndex >= through,
+                $"node {node.Options.NodeId} writes for group {other}");
             Assert.False(node.Group(other).Status.Condition.IsWriteStalled, $"group {other} does not wait");
         }
 
@@ -41,7 +42,8 @@ public sealed class HungDiskTests
         device.Mend();
         await PublishToAllAsync(cluster);
         await EchoServer.UntilAsync(
-            () => cluster.Nodes.TrueForAll(static each => each.Groups.All(static group => group.Status.Condition.IsWell)),
+            () => cluster.Nodes.TrueForAll(
+                static each => each.Groups.All(static group => group.Status.Condition.IsWell)),
             "all are well when the disk is mended");
     }
 
