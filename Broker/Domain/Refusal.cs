@@ -73,8 +73,8 @@ public static class Refusal
     public static BrokerException CannotWrite(GroupId group, bool isFull) => new(
         RefusalCode.ResourceExhausted,
         $"Too few nodes of group {group} can write: disks {(isFull ? "are full" : "are full, or do not answer")}. "
-        + "Nothing was stored; look after the brokers' disks (the health of each says what is wrong with its own), then "
-        + "send again.",
+        + "Nothing was stored; look after the brokers' disks (the health of each says what is wrong with its own), "
+        + "then send again.",
         NodeId.None,
         TimeSpan.FromMilliseconds(Limits.DiskFullRetryMs));
 

@@ -10,6 +10,7 @@ public sealed partial class ReplicaGroup
 
     private long _upkeepDueMs;
     private long? _hamperedSinceMs;
+
     /// <summary>A follower needs the snapshot at the base, and this replica cannot read it.</summary>
     private bool _isBaseUnreadable;
 

@@ -15,7 +15,7 @@ internal sealed partial class Faults(World world)
     public bool HaveHurt { get; private set; }
 
     private bool IsComplete => world.Groups.All(
-        group => group.Nodes.All(node => node.Members.Voters.Length == world.Machines.Count));
+        group => group.Nodes.All(node => node.LeastVoters == world.Machines.Count));
 
     private Random Random => world.Random;
 

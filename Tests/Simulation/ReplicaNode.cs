@@ -28,6 +28,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private bool _isPumpScheduled;
     private GroupConfiguration? _lastMembers;
 
+    /// <summary>See <see cref="LeastVoters"/>: as the last crash left it, or may have left it.</summary>
+    private int _leastVotersOnDisk;
+
     /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
     private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _reads = [];
 
@@ -93,6 +96,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     /// <summary>While it is down, what it last knew.</summary>
     public override GroupConfiguration Members => _status?.Condition.Configuration ?? _lastMembers ?? base.Members;
+
+    public override int LeastVoters => IsHurt
+        ? base.LeastVoters
+        : Math.Min(base.LeastVoters, _log is null ? _leastVotersOnDisk : VotersOnDisk());
 
     public override bool TryRemove(NodeId node)
     {
@@ -273,6 +280,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     protected override void OnCrash()
     {
         _lastMembers = Members;
+        _leastVotersOnDisk = VotersOnDisk();
         _reads.Clear();
         _changes.Clear();
         _received.Clear();
@@ -288,6 +296,13 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         }
 
         LookAfterDisk();
+    }
+
+    /// <summary>With and without the write that is under way.</summary>
+    private int VotersOnDisk()
+    {
+        var before = (_log!.Configuration ?? base.Members).Voters.Length;
+        return _write?.Configuration is { } written ? Math.Min(before, written.Voters.Length) : before;
     }
 
     private void CheckReads()

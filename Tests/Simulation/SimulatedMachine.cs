@@ -134,8 +134,8 @@ internal sealed class SimulatedMachine
     }
 
     /// <summary>
-    /// The process ends, and a bit of the last entry of one of its replicas has flipped; false when nothing is done. See
-    /// <see cref="SimulatedNode.LoseLast"/>.
+    /// The process ends, and a bit of the last entry of one of its replicas has flipped (see
+    /// <see cref="SimulatedNode.LoseLast"/>); false when nothing is done.
     /// </summary>
     public bool TryLoseLast(SimulatedNode replica, bool isProven)
     {

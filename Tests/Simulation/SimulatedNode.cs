@@ -78,6 +78,12 @@ internal abstract class SimulatedNode
     /// <summary>The members of the group, as this node knows them.</summary>
     public virtual GroupConfiguration Members => new(LogIndex.None, Options.Voters, []);
 
+    /// <summary>
+    /// The voters of the smallest group that it may take to be its own, now or after a crash: what it has in memory may
+    /// not have reached the disk.
+    /// </summary>
+    public virtual int LeastVoters => Members.Voters.Length;
+
     /// <summary>It says that what it has for the disk takes far too long.</summary>
     public virtual bool IsStalled => false;
 

@@ -298,22 +298,39 @@ internal sealed class World
     private void FillAllDisks()
     {
         Faults.FillAllDisks();
-        RunUntilToldOfFullDisks(AllFullUs, "clients hear of full disks");
-        RunFor(StandstillUs);
+        RunUntilNothingIsStored();
         var elections = Elections;
-        RunUntilToldOfFullDisks(StandstillUs, "clients go on hearing of full disks");
+        RunUntilToldOfFullDisks("clients hear of full disks");
         RunFor(StandstillUs);
+        RunUntilToldOfFullDisks("clients go on hearing of full disks");
 
         Check(Elections == elections, "leadership stays where no disk has space");
         Mend();
     }
 
+    /// <summary>Some disks have more allocated space than others, and their nodes go on for longer.</summary>
+    private void RunUntilNothingIsStored()
+    {
+        var lastUs = Groups.ToDictionary(static group => group, _ => Scheduler.NowUs);
+        foreach (var group in Groups)
+        {
+            group.History.OnAcknowledged = (_, _) => lastUs[group] = Scheduler.NowUs;
+        }
+
+        RunUntil(
+            () => lastUs.Values.All(last => Scheduler.NowUs - last > StandstillUs),
+            AllFullUs,
+            "full disks take nothing any more");
+    }
+
     /// <summary>Clients of every group hear it from now on, whatever they have heard before.</summary>
-    private void RunUntilToldOfFullDisks(long withinUs, string what)
+    private void RunUntilToldOfFullDisks(string what)
     {
         var told = Groups.Select(static group => group.History.ToldOfFullDisk).ToArray();
         RunUntil(
-            () => Groups.Zip(told).All(static pair => pair.First.History.ToldOfFullDisk > pair.Second), withinUs, what);
+            () => Groups.Zip(told).All(static pair => pair.First.History.ToldOfFullDisk > pair.Second),
+            StandstillUs,
+            what);
     }
 
     private void Mend()
