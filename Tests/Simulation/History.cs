@@ -321,8 +321,13 @@ internal sealed class History(SimulatedGroup group)
         {
             var (count, size) = CountCopies(committer.Members, index, entry, except);
             var isOfNewer = count <= size / 2 && _configurations.Count > 0 && IsHeldBy(_configurations[^1]);
+
+            // It may have been committed before the change of members began, and be applied after that.
+            var isOfOlder = index < committer.Members.Index
+                && IsHeldBy(_configurations.FindLast(older => older.Index < committer.Members.Index) ?? First);
             World.Check(
-                count > size / 2 || isOfNewer, $"entry {index} is committed, but of {size} disks it is on {count}");
+                count > size / 2 || isOfNewer || isOfOlder,
+                $"entry {index} is committed, but of {size} disks it is on {count}");
             return;
         }
 
