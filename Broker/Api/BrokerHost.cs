@@ -33,8 +33,8 @@ internal static class BrokerHost
         builder.AddServiceDefaults(beginsTraces: false);
         builder.Services.AddStopGrace();
 
-        // The thread that a socket wakes reads the frames as well, and who flushes sends: one change of threads less each
-        // way. Calls still run on the thread pool, and nothing here blocks.
+        // The thread that a socket wakes reads the frames as well, and who flushes sends: one change of threads less
+        // each way. Calls still run on the thread pool, and nothing here blocks.
         builder.Services.Configure<SocketTransportOptions>(
             static options => options.UnsafePreferInlineScheduling = true);
         builder.AddGrpcEndpoint("Broker:GrpcPort");
