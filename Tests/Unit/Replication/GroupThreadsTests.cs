@@ -73,14 +73,14 @@ public sealed class GroupThreadsTests : IDisposable
     }
 
     [Fact]
-    public void What_is_added_while_the_thread_sleeps_wakes_it_and_comes_in_order()
+    public async Task What_is_added_while_the_thread_sleeps_wakes_it_and_comes_in_order()
     {
         for (var i = 0; i < 1_000; i++)
         {
             Say((i % 3) + 1, $"{i}");
             if (i % 100 == 0)
             {
-                Thread.Sleep(1);
+                await Task.Delay(1, TestContext.Current.CancellationToken);
             }
         }
 
