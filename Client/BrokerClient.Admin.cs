@@ -48,7 +48,7 @@ public sealed partial class BrokerClient
         var response = await CallAnyAsync(
             "Listing topics", (c, o) => c.Admin.ListTopicsAsync(request, o), cancellationToken);
         return new TopicPage(
-            [.. response.Topics.Select(t => new TopicInfo(t.Name, (int)t.Group, t.FirstOffset, t.NextOffset))],
+            [.. response.Topics.Select(ToInfo)],
             response.NextPageToken);
     }
 
@@ -157,7 +157,8 @@ public sealed partial class BrokerClient
     private async Task<TResponse> CallAnyAsync<TResponse>(
         string what,
         Func<BrokerConnection, CallOptions, AsyncUnaryCall<TResponse>> method,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        Action<RpcException>? onRetry = null)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         var begun = _time.GetTimestamp();
@@ -183,6 +184,7 @@ public sealed partial class BrokerClient
                     throw ClientErrors.CallFailed(what, tries, connection.Address, error, gaveUp: MayRetry(error));
                 }
 
+                onRetry?.Invoke(error);
                 ClientLog.CallFailed(_logger, what, connection.Address, $"{error.StatusCode}: {error.Status.Detail}");
                 connection.Failed(hangs: error.StatusCode == StatusCode.DeadlineExceeded);
                 if (tries >= _connections.All.Count)

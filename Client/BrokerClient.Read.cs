@@ -16,8 +16,9 @@ public sealed partial class BrokerClient
     /// <param name="cancellationToken">Ends the read.</param>
     /// <returns>The records.</returns>
     /// <exception cref="BrokerClientException">
-    /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). OutOfRange: FromOffset lies beyond
-    /// the end (never with Follow). Unavailable: no broker answered for OperationTimeout (never with Follow).
+    /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). TopicDeleted: it was deleted while
+    /// it was read. OutOfRange: FromOffset lies beyond the end (never with Follow). Unavailable: no broker answered for
+    /// OperationTimeout (never with Follow).
     /// </exception>
     public async IAsyncEnumerable<BrokerRecord> ReadAsync(
         string topic,
@@ -34,7 +35,9 @@ public sealed partial class BrokerClient
         options ??= new ReadOptions();
         var read = new TopicRead(topic, options.Follow, options.MaxRecords, _options, _time, _logger)
         {
-            NextOffset = options.FromOffset ?? (options.FromEnd ? await EndOfAsync(topic, cancellationToken) : 0),
+            NextOffset = options.FromOffset
+                ?? (options is { FromEnd: true, FromTime: null } ? await EndOfAsync(topic, cancellationToken) : 0),
+            FromTime = options.FromOffset is null ? options.FromTime : null,
         };
         while (!read.IsDone)
         {
@@ -44,6 +47,7 @@ public sealed partial class BrokerClient
                 is { } response)
             {
                 var before = read.Records;
+                read.Began(response.TopicId);
                 foreach (var batch in response.Batches)
                 {
                     var records = new RecordCursor(topic, batch, read.NextOffset);

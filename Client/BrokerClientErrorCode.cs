@@ -35,4 +35,18 @@ public enum BrokerClientErrorCode
 
     /// <summary>The brokers do not let this client do that.</summary>
     PermissionDenied,
+
+    /// <summary>There is a topic of that name which has other settings.</summary>
+    AlreadyExists,
+
+    /// <summary>
+    /// Another offset is the topic's next one: somebody else has published, or not yet. Nothing was stored. Read on,
+    /// and decide again.
+    /// </summary>
+    UnexpectedOffset,
+
+    /// <summary>
+    /// The topic was deleted while it was read. One of its name is another one, whose offsets begin at 0.
+    /// </summary>
+    TopicDeleted,
 }

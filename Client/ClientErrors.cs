@@ -20,12 +20,12 @@ internal static class ClientErrors
                 BrokerClientErrorCode.Unavailable);
 
     public static BrokerClientException PublishRefused(
-        string topic, PublishBatch batch, StatusCode status, bool ownStamp)
+        string topic, PublishBatch batch, StatusCode status, string reason, bool ownStamp)
     {
         var refused = $"{What(topic, batch)} was refused after {Tries(batch)}. {Last(batch)}.";
         return status == StatusCode.FailedPrecondition && ownStamp
-            ? new($"{refused} {SendAgain}", BrokerClientErrorCode.OutcomeUnknown)
-            : new(refused, CodeOf(status));
+            ? new($"{refused} {SendAgain}", BrokerClientErrorCode.OutcomeUnknown, reason: reason)
+            : new(refused, CodeOf(status, reason), reason: reason);
     }
 
     public static BrokerClientException EarlierBatchFailed(string topic, PublishBatch batch)
@@ -62,16 +62,43 @@ internal static class ClientErrors
         string what, int tries, Uri address, RpcException last, bool gaveUp)
     {
         var count = tries == 1 ? "1 try" : $"{tries} tries";
+        var reason = ReasonOf(last);
         var hint = gaveUp ? " Check that the brokers are up and that Addresses names them." : string.Empty;
         return new(
             $"{what} failed after {count}. {address} answered {last.StatusCode}: {last.Status.Detail.TrimEnd('.')}."
             + hint,
-            CodeOf(last.StatusCode),
-            last);
+            CodeOf(last.StatusCode, reason),
+            last,
+            reason);
     }
 
-    public static BrokerClientErrorCode CodeOf(StatusCode status) => status switch
+    public static BrokerClientException ConditionUnclear(string topic, long expectedOffset, RpcException last) => new(
+        $"A message for offset {expectedOffset} of topic '{topic}' was sent, the first try got no answer, and now that "
+        + "offset is taken: by this message or by another one. Read the topic there to find out.",
+        BrokerClientErrorCode.OutcomeUnknown,
+        last,
+        ReasonOf(last));
+
+    /// <summary>The reason in the details of an error; empty: it has none.</summary>
+    public static string ReasonOf(RpcException error)
     {
+        try
+        {
+            return error.GetRpcStatus()?.GetDetail<Google.Rpc.ErrorInfo>()?.Reason ?? "";
+        }
+        catch (Exception malformed) when (
+            malformed is Google.Protobuf.InvalidProtocolBufferException or ArgumentException)
+        {
+            // Whoever answered is no broker of ours; the status says what there is to say.
+            return "";
+        }
+    }
+
+    public static BrokerClientErrorCode CodeOf(StatusCode status, string reason = "") => status switch
+    {
+        StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
+        StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
+        StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
         StatusCode.InvalidArgument => BrokerClientErrorCode.InvalidArgument,
         StatusCode.NotFound => BrokerClientErrorCode.NotFound,
         StatusCode.OutOfRange => BrokerClientErrorCode.OutOfRange,
@@ -83,6 +110,11 @@ internal static class ClientErrors
             BrokerClientErrorCode.Unavailable,
         _ => BrokerClientErrorCode.Unknown,
     };
+
+    /// <summary>Names from the contract's list, broker.v1.Reason.</summary>
+    public const string TopicDeleted = "TOPIC_DELETED";
+
+    public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
 
     private const string SendAgain =
         "To be sure that it is stored once whatever happens, "

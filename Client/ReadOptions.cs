@@ -9,8 +9,14 @@ public sealed record ReadOptions
     public long? FromOffset { get; init; }
 
     /// <summary>
-    /// Begin after what is committed now. Makes sense with <see cref="Follow"/>. Ignored with FromOffset. Default
-    /// false.
+    /// Begin with the first batch that the broker took at this time or later, to the millisecond. A time after the last
+    /// batch: the end. Ignored with FromOffset. Default null.
+    /// </summary>
+    public DateTimeOffset? FromTime { get; init; }
+
+    /// <summary>
+    /// Begin after what is committed now. Makes sense with <see cref="Follow"/>. Ignored with FromOffset and FromTime.
+    /// Default false.
     /// </summary>
     public bool FromEnd { get; init; }
 

@@ -32,12 +32,13 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
         return await answer.ResponseAsync;
     }
 
-    /// <summary>The next offset of a topic as its leader has applied it; null: it has no such topic.</summary>
-    public async Task<long?> EndOfAsync(NodeId leader, string topic, CancellationToken cancellationToken)
+    /// <summary>A topic as its leader has applied it; null: it has no such topic.</summary>
+    public async Task<TopicDescription?> FindTopicAsync(
+        NodeId leader, string topic, CancellationToken cancellationToken)
     {
         using var call = ClientOf(leader).ListTopicsAsync(
             new ListTopicsRequest { Filter = topic }, cancellationToken: cancellationToken);
-        return (await call.ResponseAsync).Topics.FirstOrDefault()?.NextOffset;
+        return (await call.ResponseAsync).Topics.FirstOrDefault();
     }
 
     private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.GetOrAdd(

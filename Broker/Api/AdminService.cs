@@ -2,10 +2,10 @@ using System.Buffers;
 using System.Text;
 using Broker.Client;
 using Broker.Cluster;
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Replication;
-using Broker.Topics;
 using Grpc.Core;
 
 namespace Broker.Api;
@@ -14,59 +14,10 @@ namespace Broker.Api;
 /// The service broker.v1.Admin. Questions are answered from this node; a change goes to the leader of the group that it
 /// concerns.
 /// </summary>
-internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : Admin.AdminBase
+internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp)
+    : Admin.AdminBase
 {
     private const int NameBytes = 255;
-
-    public override Task<ListTopicsResponse> ListTopics(ListTopicsRequest request, ServerCallContext context)
-    {
-        var filter = ParseFilter(request.Filter.Length == 0 ? ">" : request.Filter);
-        var size = PageSize(request.PageSize, Limits.DefaultTopicsPerPage, Limits.TopicsPerPage);
-
-        // One more than wanted shows whether there is a next page. Names are the tokens: any node knows where to go on.
-        var topics = node.DataShards
-            .SelectMany(
-                shard => shard.Machine.ListTopics(filter, request.PageToken, size + 1),
-                (shard, topic) => (shard.Group, Topic: topic))
-            .OrderBy(found => found.Topic.Name, StringComparer.Ordinal)
-            .Take(size + 1)
-            .ToList();
-        var response = new ListTopicsResponse();
-        foreach (var (group, topic) in topics.Take(size))
-        {
-            response.Topics.Add(new TopicDescription
-            {
-                Name = topic.Name,
-                Group = (uint)group.Value,
-                NextOffset = topic.NextOffset,
-                FirstOffset = topic.FirstOffset,
-            });
-        }
-
-        response.NextPageToken = topics.Count > size ? response.Topics[^1].Name : "";
-        return Task.FromResult(response);
-    }
-
-    public override async Task<PurgeTopicResponse> PurgeTopic(PurgeTopicRequest request, ServerCallContext context)
-    {
-        CheckPurge(request);
-        var command = new ArrayBufferWriter<byte>();
-        CommandCodec.WritePurgeTopic(command, request.Name, request.BeforeOffset ?? -1);
-        return await ChangeAsync(
-            node.Shards.GroupOf(request.Name),
-            command.WrittenMemory,
-            static (client, message, options) => client.PurgeTopicAsync(message, options),
-            request,
-            result => result.Code switch
-            {
-                RefusalCode.None => new PurgeTopicResponse { FirstOffsets = { result.BaseOffset } },
-                RefusalCode.NotFound => throw Refusal.NotFound($"There is no topic '{request.Name}'."),
-                _ => throw Refusal.OutOfRange(
-                    $"Offset {request.BeforeOffset} of topic '{request.Name}' is beyond its end; its next offset is "
-                    + $"{result.BaseOffset}. Nothing was purged."),
-            },
-            context);
-    }
 
     public override Task<DescribeClusterResponse> DescribeCluster(
         DescribeClusterRequest request, ServerCallContext context)
@@ -125,7 +76,7 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
         }
 
         var command = new ArrayBufferWriter<byte>();
-        CommandCodec.WritePutLiveSubscription(command, request.Name, request.Filters);
+        ClusterCommands.WritePutLiveSubscription(command, request.Name, request.Filters);
         return await ChangeAsync(
             GroupId.Metadata,
             command.WrittenMemory,
@@ -140,7 +91,7 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
     {
         CheckName(request.Name);
         var command = new ArrayBufferWriter<byte>();
-        CommandCodec.WriteDeleteLiveSubscription(command, request.Name);
+        ClusterCommands.WriteDeleteLiveSubscription(command, request.Name);
         return await ChangeAsync(
             GroupId.Metadata,
             command.WrittenMemory,
@@ -205,26 +156,6 @@ internal sealed class AdminService(BrokerNode node, AdminForwarder forwarder) : 
             : throw Refusal.Exhausted(
                 $"The cluster holds {Limits.LiveSubscriptions:N0} live subscriptions already. "
                 + "Delete one that nobody uses.");
-
-    private static void CheckPurge(PurgeTopicRequest request)
-    {
-        if (!TopicName.Validate(request.Name, out var reason))
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(reason));
-        }
-
-        if (request.BeforeOffset < 0)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"Offset {request.BeforeOffset} is negative; offsets begin at 0."));
-        }
-
-        if (request.Partition > 0)
-        {
-            throw StatusMap.ToRpcException(Refusal.NotFound(
-                $"Topic '{request.Name}' has no partition {request.Partition}; its only one is 0."));
-        }
-    }
 
     private static void CheckName(string name)
     {

@@ -22,7 +22,7 @@ internal sealed class BrokerService(
         }
 
         var answer = await sink.Task.WaitAsync(context.CancellationToken);
-        return answer.Status == 0 ? answer.Response : throw PublishAnswers.ToRpcException(answer);
+        return answer.Status == 0 ? answer.Response : throw StatusMap.ToRpcException(answer);
     }
 
     public override async Task PublishStream(
@@ -101,7 +101,12 @@ internal sealed class BrokerService(
 
     private static ReadResponse ToResponse(ReadPage page)
     {
-        var response = new ReadResponse { NextOffset = page.NextOffset, HighWatermark = page.HighWatermark };
+        var response = new ReadResponse
+        {
+            NextOffset = page.NextOffset,
+            HighWatermark = page.HighWatermark,
+            TopicId = page.Topic.Value,
+        };
         foreach (var batch in page.Batches)
         {
             response.Batches.Add(new StoredBatch
@@ -132,8 +137,7 @@ internal sealed class BrokerService(
     private CancellationTokenSource EndsWith(ServerCallContext context) =>
         CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
 
-    private static RpcException Stopping() =>
-        new(new Status(StatusCode.Unavailable, "This node stops. Go on at another one."));
+    private static RpcException Stopping() => StatusMap.ToRpcException(Refusal.Stopping());
 
     private static bool IsForwarded(ServerCallContext context) =>
         context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Threading.Channels;
 using Broker.Domain;
 using Broker.Protocol.Wire;
@@ -13,28 +12,16 @@ namespace Broker.Api;
 /// </summary>
 internal sealed class PublishAnswers(int limit) : IPublishSink, IDisposable
 {
+    /// <summary>What <see cref="_open"/> is while one publish is under way.</summary>
+    private const int OneAlone = 2;
+
     private readonly SemaphoreSlim _slots = new(limit);
 
     // Bounded by the slots. The thread that applies an entry answers by itself what is alone under way.
     private readonly Channel<PublishResult> _answers = Channel.CreateUnbounded<PublishResult>(
         new UnboundedChannelOptions { SingleReader = true, AllowSynchronousContinuations = true });
 
-    /// <summary>What <see cref="_open"/> is while one publish is under way.</summary>
-    private const int OneAlone = 2;
-
     private int _open = 1; // publishes without an answer, and one for the reader of requests
-
-    public static RpcException ToRpcException(PublishResult refusal)
-    {
-        var trailers = new Metadata();
-        if (refusal.RetryAfterMs > 0)
-        {
-            trailers.Add(
-                StatusMap.RetryAfterTrailer, refusal.RetryAfterMs.ToString(CultureInfo.InvariantCulture));
-        }
-
-        return new RpcException(new Status((StatusCode)refusal.Status, refusal.Message), trailers);
-    }
 
     public async Task ReserveAsync(CancellationToken cancellationToken)
     {

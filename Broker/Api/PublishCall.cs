@@ -38,7 +38,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         Request = request;
         Group = group;
         Count = count;
-        SizeBytes = CommandCodec.PublishSizeBytes(request.Topic, request.Batch.Length);
+        SizeBytes = TopicCommands.PublishSizeBytes(request.Topic, request.Batch.Length, request.ExpectedOffset);
         _sink = sink;
         _leaders = leaders;
         _metrics = metrics;
@@ -60,7 +60,8 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         var stamp = Request.Producer is { } producer
             ? new PublishStamp(producer.Id, producer.Epoch, producer.Sequence)
             : PublishStamp.None;
-        CommandCodec.WritePublish(destination, Request.Topic, stamp, Count, Request.Batch.Span);
+        TopicCommands.WritePublish(
+            destination, Request.Topic, stamp, Count, Request.Batch.Span, Request.ExpectedOffset);
     }
 
     /// <summary>Is counted among what this node holds for others until it is answered; false: it was refused.</summary>
@@ -94,6 +95,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
             Duplicate = result.Duplicate,
             TimestampUnixMs = result.TimestampUnixMs,
             Leader = _leaders.Self,
+            TopicId = new TopicId(Group, result.Topic).Value,
         });
     }
 
@@ -103,6 +105,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         Tell(new PublishResult
         {
             Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+            Reason = StatusMap.ToReason(refusal.Code),
             Message = refusal.Message,
             RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
             Leader = _leaders.Of(Group),
@@ -131,6 +134,9 @@ internal sealed class PublishCall : Proposal, IForwardedCall
             Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence, Count),
         RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
         RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
+        RefusalCode.UnexpectedOffset =>
+            Refusal.UnexpectedOffset(Request.Topic, Request.ExpectedOffset ?? 0, (long)result.Expected),
+        RefusalCode.MessageTooLarge => Refusal.MessageTooLarge(Request.Topic, (long)result.Expected),
         RefusalCode.TooManyProducers => Refusal.TooManyProducers(Request.Topic, Request.Producer.Id),
         RefusalCode.InvalidArgument =>
             Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),

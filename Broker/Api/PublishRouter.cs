@@ -52,6 +52,7 @@ internal sealed class PublishRouter
             {
                 Correlation = correlation,
                 Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+                Reason = StatusMap.ToReason(refusal.Code),
                 Message = refusal.Message,
             });
             return;
@@ -80,6 +81,12 @@ internal sealed class PublishRouter
         {
             throw Refusal.InvalidArgument(
                 "producer.id is 0; choose a random number, or leave producer out for a publish without retries.");
+        }
+
+        if (request.ExpectedOffset < 0)
+        {
+            throw Refusal.InvalidArgument(
+                $"expected_offset is {request.ExpectedOffset}; offsets begin at 0. Leave it out for no condition.");
         }
 
         UnimplementedFields.Refuse(request);

@@ -2,6 +2,8 @@ using Broker.Cluster;
 using Broker.Consensus;
 using Broker.Delivery;
 using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Topics;
 using Grpc.Core;
 
 namespace Broker.Api;
@@ -18,25 +20,36 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
     /// <exception cref="BrokerException">
     /// FailedPrecondition: this replica lags too far behind. NoLeader: nobody can say whether there is such a topic.
     /// </exception>
-    public async Task WaitAsync(GroupId group, string topic, long offset, CancellationToken cancellationToken)
+    public Task WaitAsync(GroupId group, string topic, long offset, CancellationToken cancellationToken) =>
+        Has(group, topic, null, offset + 1)
+            ? Task.CompletedTask
+            : WaitForLeadersAsync(group, topic, offset, cancellationToken);
+
+    /// <summary>Ends when this node has as much of the topic as its leader had when it was asked.</summary>
+    /// <exception cref="BrokerException">As above.</exception>
+    public Task WaitForEndAsync(GroupId group, string topic, CancellationToken cancellationToken) =>
+        WaitForLeadersAsync(group, topic, long.MaxValue - 1, cancellationToken);
+
+    private async Task WaitForLeadersAsync(
+        GroupId group, string topic, long offset, CancellationToken cancellationToken)
     {
-        if (Has(group, topic, offset + 1) || node.Group(group).Status.Role == RaftRole.Leader)
+        if (node.Group(group).Status.Role == RaftRole.Leader)
         {
             return;
         }
 
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         patience.CancelAfter(Patience);
-        long? end;
+        TopicDescription? found;
         try
         {
             var leader = await node.WaitForLeaderAsync(group, patience.Token);
-            end = leader == node.Options.NodeId ? null : await leaders.EndOfAsync(leader, topic, patience.Token);
+            found = leader == node.Options.NodeId ? null : await leaders.FindTopicAsync(leader, topic, patience.Token);
         }
         catch (Exception e) when (e is RpcException or BrokerException or OperationCanceledException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (Has(group, topic, offset))
+            if (Has(group, topic, null, offset))
             {
                 return;  // The offset is the next one here: whoever reads on from the end is not to wait for a leader.
             }
@@ -44,20 +57,26 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
             throw Refusal.CannotTell(topic, offset, group);
         }
 
-        if (end is { } known)
+        if (found is not null)
         {
-            await WaitForAsync(group, topic, Math.Min(known, offset + 1), patience.Token, cancellationToken);
+            var end = Math.Min(found.NextOffset, offset + 1);
+            await WaitForAsync(group, topic, new TopicId(found.TopicId), end, patience.Token, cancellationToken);
         }
     }
 
     private async Task WaitForAsync(
-        GroupId group, string topic, long end, CancellationToken patience, CancellationToken cancellationToken)
+        GroupId group,
+        string topic,
+        TopicId id,
+        long end,
+        CancellationToken patience,
+        CancellationToken cancellationToken)
     {
         // The place is taken before the look, so nothing falls between the look and the wait.
         using var waiter = tail.Register(topic);
         try
         {
-            while (!Has(group, topic, end))
+            while (!Has(group, topic, id, end))
             {
                 await waiter.WaitAsync(patience);
             }
@@ -69,6 +88,14 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
         }
     }
 
-    private bool Has(GroupId group, string topic, long end) =>
-        node.TopicsOf(group).TryGetTopic(topic, out var view) && view.NextOffset >= end;
+    private bool Has(GroupId group, string topic, TopicId? id, long end)
+    {
+        if (!node.TopicsOf(group).TryGetTopic(topic, out var view))
+        {
+            return false;
+        }
+
+        // One of another number is older, and this replica lags; or it is newer, and the leader's is deleted by now.
+        return id is { } wanted && view.Number != wanted.Number ? view.Number > wanted.Number : view.NextOffset >= end;
+    }
 }

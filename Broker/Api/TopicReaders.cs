@@ -15,6 +15,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         shard => shard.Group,
         shard => new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries)
         {
+            Group = shard.Group,
             LostThrough = index => node.LostThrough(shard.Group, index),
         });
 
@@ -28,8 +29,22 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
         UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
-        var start = StartOf(request, node.TopicsOf(group));
-        if (!request.Follow && start >= 0 && !(request.HasPosition && request.Position == StartPosition.End))
+        var topics = node.TopicsOf(group);
+        var id = new TopicId(request.TopicId);
+        if (!id.IsNone)
+        {
+            await CheckIdAsync(group, topics, request.Topic, id, cancellationToken);
+        }
+
+        if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs)
+        {
+            // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
+            await catchUp.WaitForEndAsync(group, request.Topic, cancellationToken);
+        }
+
+        var start = StartOf(request, topics);
+        if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
+            && !(request.HasPosition && request.Position == StartPosition.End))
         {
             await catchUp.WaitAsync(group, request.Topic, start, cancellationToken);
         }
@@ -49,12 +64,58 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         }
     }
 
+    /// <summary>
+    /// Numbers rise: a topic with a lower one than this replica's is deleted, one with a higher one is still to come
+    /// here.
+    /// </summary>
+    private async ValueTask CheckIdAsync(
+        GroupId group, TopicStateMachine topics, string topic, TopicId id, CancellationToken cancellationToken)
+    {
+        if (!id.IsOf(group))
+        {
+            throw Refusal.InvalidArgument(
+                $"topic_id is {id.Value}, which no topic named '{topic}' can have; take it from an answer to a publish "
+                + "or a read of this topic, or leave it out.");
+        }
+
+        if (topics.TryGetTopic(topic, out var known) && known.Number == id.Number)
+        {
+            return;
+        }
+
+        await catchUp.WaitForEndAsync(group, topic, cancellationToken);
+        if (!topics.TryGetTopic(topic, out known) || known.Number != id.Number)
+        {
+            throw Refusal.TopicDeleted(topic);
+        }
+    }
+
     private static long StartOf(ReadRequest request, TopicStateMachine topics) => request.StartCase switch
     {
         ReadRequest.StartOneofCase.Offset => request.Offset,
         ReadRequest.StartOneofCase.Position => OffsetOf(request, topics),
+        ReadRequest.StartOneofCase.TimeUnixMs => OffsetAt(request, topics),
         _ => 0,
     };
+
+    private static long OffsetAt(ReadRequest request, TopicStateMachine topics)
+    {
+        if (request.TimeUnixMs < 0)
+        {
+            throw Refusal.InvalidArgument(
+                $"time_unix_ms is {request.TimeUnixMs}; a time is in milliseconds since 1970 and not negative.");
+        }
+
+        if (!topics.TryGetTopic(request.Topic, out var topic))
+        {
+            return 0;
+        }
+
+        return topic.TryFindTime(request.TimeUnixMs, out var offset)
+            ? offset
+            : throw Refusal.FailedPrecondition(
+                $"This replica cannot say now where topic '{request.Topic}' was at that time; read from another one.");
+    }
 
     private static long OffsetOf(ReadRequest request, TopicStateMachine topics) => request.Position switch
     {

@@ -1,5 +1,6 @@
 using Broker.Domain;
 using Broker.Protocol.Wire;
+using TopicConfig = Broker.Protocol.V1.TopicConfig;
 
 namespace Broker.Api;
 
@@ -11,19 +12,39 @@ namespace Broker.Api;
 internal static class UnimplementedFields
 {
     private const string Partitions = "a topic of several partitions";
+    private const string Compaction = "a topic that keeps the last record of each key";
 
     /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
     public static void Refuse(PublishRequest request)
     {
-        if (request.ExpectedOffset is not null)
-        {
-            throw Refusal.Unimplemented("expected_offset", "optimistic concurrency");
-        }
-
         // Partition 0 is the only one that a topic has, so whoever asks for it is served.
         if (request.Partition is > 0)
         {
             throw Refusal.Unimplemented("partition", Partitions);
+        }
+    }
+
+    /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
+    public static void Refuse(TopicConfig? config)
+    {
+        if (config?.Partitions is > 1)
+        {
+            throw Refusal.Unimplemented("config.partitions", Partitions);
+        }
+
+        if (config?.Compact is true)
+        {
+            throw Refusal.Unimplemented("config.compact", Compaction);
+        }
+
+        if (config?.CompactAfterMs is > 0)
+        {
+            throw Refusal.Unimplemented("config.compact_after_ms", Compaction);
+        }
+
+        if (config?.DeleteMarkerMs is not null)
+        {
+            throw Refusal.Unimplemented("config.delete_marker_ms", Compaction);
         }
     }
 
@@ -33,11 +54,6 @@ internal static class UnimplementedFields
         if (request.Partition != 0)
         {
             throw Refusal.Unimplemented("partition", Partitions);
-        }
-
-        if (request.HasTimeUnixMs)
-        {
-            throw Refusal.Unimplemented("time_unix_ms", "a read from a time");
         }
 
         if (request.HasPosition && request.Position == StartPosition.LastPerKey)

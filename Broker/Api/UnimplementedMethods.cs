@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Reflection;
+using Broker.Protocol.Wire;
+using Google.Protobuf;
 using Grpc.AspNetCore.Server;
 using Grpc.Core;
 
@@ -45,6 +47,8 @@ internal static class UnimplementedMethods
         http.Response.ContentType = ContentType;
         http.Response.Headers["grpc-status"] = Status;
         http.Response.Headers["grpc-message"] = sentence;
+        http.Response.Headers[MetadataExtensions.StatusDetailsTrailerName] = Convert.ToBase64String(
+            StatusMap.Details(StatusCode.Unimplemented, sentence, Reason.NotInThisVersion).ToByteArray());
         return Task.CompletedTask;
     }
 }

@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;

@@ -1,8 +1,8 @@
 using System.Buffers;
+using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Storage;
-using Broker.Topics;
 
 namespace Broker.Cluster;
 
@@ -98,7 +98,7 @@ internal sealed class ClusterFormation(
             if (node.Metadata.Current.ClusterId is null)
             {
                 var command = new ArrayBufferWriter<byte>();
-                CommandCodec.WriteClusterCreated(command, Guid.NewGuid());
+                ClusterCommands.WriteClusterCreated(command, Guid.NewGuid());
                 await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
             }
 
@@ -120,13 +120,13 @@ internal sealed class ClusterFormation(
         var cluster = node.Metadata.Current;
         if (cluster.FindNode(met.Id) is not { } known)
         {
-            CommandCodec.WriteNodeRegistered(command, met);
+            ClusterCommands.WriteNodeRegistered(command, met);
         }
         else if (known.StoreId != met.StoreId && sight.ReplacesLostDisk
             && !cluster.RetiredStores.Contains(met.StoreId))
         {
             ClusterLog.DiskReplaced(logger, met.Id.Value, met.Name, met.StoreId, known.StoreId);
-            CommandCodec.WriteNodeReplaced(command, met);
+            ClusterCommands.WriteNodeReplaced(command, met);
         }
         else
         {

@@ -1,8 +1,8 @@
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Replication;
 using Broker.Storage;
-using Broker.Topics;
 using Broker.Transport;
 
 namespace Broker.Cluster;

@@ -2,7 +2,7 @@ using Broker.Domain;
 using Broker.Protocol.V1;
 using Google.Protobuf;
 using StackExchange.Redis;
-using LiveSubscription = Broker.Topics.LiveSubscription;
+using LiveSubscription = Broker.ClusterState.LiveSubscription;
 
 namespace Broker.Delivery;
 

@@ -1,3 +1,5 @@
+using Broker.Topics;
+
 namespace Broker.Delivery;
 
 /// <summary>One answer to a reader.</summary>
@@ -6,4 +8,6 @@ namespace Broker.Delivery;
 /// </param>
 /// <param name="NextOffset">The first offset after them.</param>
 /// <param name="HighWatermark">The offset that the topic's next record will get.</param>
-public sealed record ReadPage(IReadOnlyList<CommittedBatch> Batches, long NextOffset, long HighWatermark);
+/// <param name="Topic">The topic of that name which they belong to.</param>
+public sealed record ReadPage(
+    IReadOnlyList<CommittedBatch> Batches, long NextOffset, long HighWatermark, TopicId Topic);

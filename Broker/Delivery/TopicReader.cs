@@ -14,6 +14,9 @@ namespace Broker.Delivery;
 public sealed class TopicReader(
     TopicStateMachine topics, TailSignal signal, Func<LogIndex, LogIndex, int, ICollection<LogEntry>, int> readEntries)
 {
+    /// <summary>The shard's group, which is a part of its topics' ids.</summary>
+    public GroupId Group { get; init; }
+
     /// <summary>
     /// The last entry of the segment that holds an entry, when no replica can read that; none otherwise.
     /// </summary>
@@ -25,8 +28,9 @@ public sealed class TopicReader(
     /// topic's next when it began; with it, it waits for more (and for the topic itself) until it is cancelled.
     /// </summary>
     /// <exception cref="BrokerException">
-    /// InvalidArgument: a negative offset. NotFound: no such topic. OutOfRange: an offset beyond the end.
-    /// ResourceExhausted: too many readers follow. FailedPrecondition: this replica cannot give the records now.
+    /// InvalidArgument: a negative offset. NotFound: no such topic. TopicDeleted: it was deleted while it was followed.
+    /// OutOfRange: an offset beyond the end. Overloaded: too many readers follow. FailedPrecondition: this replica
+    /// cannot give the records now.
     /// DataLost: none can.
     /// </exception>
     public async IAsyncEnumerable<ReadPage> ReadAsync(
@@ -52,10 +56,18 @@ public sealed class TopicReader(
 
         // The place is taken before the first look at the topic, so nothing falls between the look and the wait.
         using var waiter = signal.Register(topic);
+        int? number = null;
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (topics.TryGetTopic(topic, out var view) && TryReadPage(view, offset, view.NextOffset, out var page))
+            var isThere = topics.TryGetTopic(topic, out var view);
+            if (number is { } known && (!isThere || view.Number != known))
+            {
+                throw Refusal.TopicDeleted(topic);
+            }
+
+            number = isThere ? view.Number : null;
+            if (isThere && TryReadPage(view, offset, view.NextOffset, out var page))
             {
                 offset = page.NextOffset;
                 yield return page;
@@ -166,7 +178,11 @@ public sealed class TopicReader(
         }
 
         batches[0] = WithoutPurged(batches[0], firstOffset);
-        return new ReadPage(batches, batches[^1].BaseOffset + batches[^1].Count, view.NextOffset);
+        return new ReadPage(
+            batches,
+            batches[^1].BaseOffset + batches[^1].Count,
+            view.NextOffset,
+            new TopicId(Group, view.Number));
     }
 
     private bool TryReadEntries(LogIndex first, LogIndex last, int maxBytes, List<LogEntry> entries)

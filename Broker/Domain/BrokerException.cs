@@ -8,7 +8,7 @@ public enum RefusalCode
     NotFound,
     OutOfRange,
 
-    /// <summary>A limit or overload: nothing was stored, retry later.</summary>
+    /// <summary>A limit: nothing was stored.</summary>
     ResourceExhausted,
 
     /// <summary>This replica does not lead the group: nothing was stored.</summary>
@@ -41,6 +41,24 @@ public enum RefusalCode
 
     /// <summary>What was asked for is damaged on every replica.</summary>
     DataLost,
+
+    /// <summary>What is to be made is there already, and is another one.</summary>
+    AlreadyExists,
+
+    /// <summary>The publish asked for another offset than the next one: nothing was stored.</summary>
+    UnexpectedOffset,
+
+    /// <summary>The topic was deleted; one of its name may be there that is another one.</summary>
+    TopicDeleted,
+
+    /// <summary>The node stops: nothing more is done here.</summary>
+    Stopping,
+
+    /// <summary>A queue is full at the moment: nothing was stored, retry later.</summary>
+    Overloaded,
+
+    /// <summary>A record is larger than its topic takes: nothing was stored.</summary>
+    MessageTooLarge,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

@@ -11,6 +11,26 @@ public static class Refusal
 
     public static BrokerException FailedPrecondition(string message) => Make(RefusalCode.FailedPrecondition, message);
 
+    public static BrokerException TopicDeleted(string topic) => Make(
+        RefusalCode.TopicDeleted,
+        $"Topic '{topic}' was deleted while it was read. Offsets of a topic that is made under its name begin at 0: "
+        + "forget those that you remember before you read it.");
+
+    public static BrokerException Stopping() =>
+        Make(RefusalCode.Stopping, "This node stops. Go on at another one.");
+
+    public static BrokerException AlreadyExists(string message) => Make(RefusalCode.AlreadyExists, message);
+
+    public static BrokerException UnexpectedOffset(string topic, long expected, long next) => Make(
+        RefusalCode.UnexpectedOffset,
+        $"expected_offset is {expected}, but the next offset of topic '{topic}' is {next}: somebody else has published "
+        + "meanwhile, or not yet. Nothing was stored; read on, decide again, and publish with the new offset.");
+
+    public static BrokerException MessageTooLarge(string topic, long limitBytes) => Make(
+        RefusalCode.MessageTooLarge,
+        $"A record of the batch is larger than the {limitBytes:N0} bytes that topic '{topic}' takes "
+        + "(max_message_bytes). Nothing was stored; send less, or change the topic's settings.");
+
     /// <summary>For a field that the contract has and this version does not honour.</summary>
     public static BrokerException Unimplemented(string field, string whatItIs) => Make(
         RefusalCode.Unimplemented,
@@ -39,7 +59,7 @@ public static class Refusal
         + "Keep producer ids across restarts, share one among several senders, or publish without a producer stamp.");
 
     public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
-        RefusalCode.ResourceExhausted,
+        RefusalCode.Overloaded,
         $"{what} is full. Nothing was stored; send again in {retryAfter.TotalMilliseconds:N0} ms.",
         NodeId.None,
         retryAfter);
@@ -71,7 +91,7 @@ public static class Refusal
     /// <param name="group">The group that cannot commit anything.</param>
     /// <param name="isFull">Whether it is known that a disk is full; others may hang.</param>
     public static BrokerException CannotWrite(GroupId group, bool isFull) => new(
-        RefusalCode.ResourceExhausted,
+        RefusalCode.Overloaded,
         $"Too few nodes of group {group} can write: disks {(isFull ? "are full" : "are full, or do not answer")}. "
         + "Nothing was stored; look after the brokers' disks (the health of each says what is wrong with its own), "
         + "then send again.",

@@ -23,6 +23,9 @@ public record struct CommandResult
     /// <summary>Time of the entry that stored the batch. 0: a duplicate whose time is no longer remembered.</summary>
     public long TimestampUnixMs { get; set; }
 
+    /// <summary>The number of the topic in its shard, for a command on one that is there.</summary>
+    public int Topic { get; set; }
+
     /// <summary>
     /// On OutOfSequence the producer's next sequence, on ProducerFenced its current epoch; 0 otherwise.
     /// </summary>

@@ -43,6 +43,12 @@ public interface IStateMachine
     /// </summary>
     int FindTraces(LogEntry entry, Span<TracedPublish> into) => 0;
 
+    /// <summary>
+    /// Asked now and then on the leader: a command that it should propose by itself, because time has passed; false:
+    /// nothing is due. The next question comes when that command was applied.
+    /// </summary>
+    bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => false;
+
     /// <summary>Writes the state after the last applied entry; the same state gives the same bytes.</summary>
     void WriteSnapshot(IBufferWriter<byte> into);
 

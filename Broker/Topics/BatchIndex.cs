@@ -24,6 +24,7 @@ internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
 
     private BatchLocation[][] _chunks = [];
     private int _count;
+    private long _sizeBytes;
 
     /// <summary>The first offset that a batch here may hold; what lies before it is looked up elsewhere.</summary>
     public long StartOffset { get; } = startOffset;
@@ -37,6 +38,9 @@ internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
     /// <summary>Time of the last batch, here or before; 0: there is none.</summary>
     public long LastTimestampUnixMs =>
         Count is > 0 and var count ? Slot(count - 1).TimestampUnixMs : startTimestampUnixMs;
+
+    /// <summary>Encoded bytes of all batches here, as any thread may ask.</summary>
+    public long SizeBytes => Volatile.Read(ref _sizeBytes);
 
     public BatchLocation this[int ordinal]
     {
@@ -56,6 +60,7 @@ internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
             batch.BaseOffset == (ordinal == 0 ? StartOffset : Slot(ordinal - 1).EndOffset),
             "a topic's offsets have no gaps");
         ChunkFor(ordinal)[ordinal & (ChunkBatches - 1)] = batch;
+        Volatile.Write(ref _sizeBytes, _sizeBytes + batch.Length);
         Volatile.Write(ref _count, ordinal + 1);
     }
 
@@ -100,6 +105,27 @@ internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
         {
             var middle = low + ((high - low) / 2);
             if (Slot(middle).LogIndex < index)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+
+    /// <summary>The ordinal of the first batch of that time or a later one; the count when there is none.</summary>
+    public int FindTime(long timestampUnixMs)
+    {
+        var low = 0;
+        var high = Count;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (Slot(middle).TimestampUnixMs < timestampUnixMs)
             {
                 low = middle + 1;
             }

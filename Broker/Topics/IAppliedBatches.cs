@@ -13,6 +13,12 @@ public interface IAppliedBatches
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length);
 
     /// <summary>
+    /// A topic was made, or deleted with all that it held; the next batch of that name belongs to a new one. Must not
+    /// block and must not throw.
+    /// </summary>
+    void OnTopicChanged(string topic);
+
+    /// <summary>
     /// A snapshot took the place of the whole state: topics may have batches that were never reported. Must not block
     /// and must not throw.
     /// </summary>

@@ -1,4 +1,5 @@
 using Broker.Domain;
+using Broker.State;
 
 namespace Broker.Topics;
 

@@ -6,6 +6,9 @@ public readonly ref struct PublishCommand
     /// <summary>The topic's name in UTF-8.</summary>
     public required ReadOnlySpan<byte> Topic { get; init; }
 
+    /// <summary>The offset that the first record must get; -1: any.</summary>
+    public required long ExpectedOffset { get; init; }
+
     public required PublishStamp Stamp { get; init; }
 
     public required int RecordCount { get; init; }

@@ -3,6 +3,7 @@ using System.Text;
 using Broker.Client.Tracing;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.State;
 
 namespace Broker.Topics;
 
@@ -19,7 +20,7 @@ internal static class PublishTraces
         Span<ActivityContext> contexts = room;
         var found = 0;
         var recordsLeft = Limits.RecordsLookedAtForTraces;
-        foreach (var command in CommandCodec.Read(body))
+        foreach (var command in new CommandSequence(body))
         {
             if (found == contexts.Length || recordsLeft == 0)
             {
@@ -31,7 +32,7 @@ internal static class PublishTraces
                 continue;
             }
 
-            var publish = CommandCodec.ReadPublish(command);
+            var publish = TopicCommands.ReadPublish(command);
             var added = TraceHeader.Find(publish.Batch, ref recordsLeft, contexts[found..]);
             for (var i = 0; i < added; i++, found++)
             {

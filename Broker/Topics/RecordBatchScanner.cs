@@ -77,6 +77,47 @@ public static class RecordBatchScanner
             : new BatchScan(0, RefusalCode.InvalidArgument, "The batch has no records; send at least one.");
     }
 
+    /// <summary>The bytes of the largest value in a batch that the scan has accepted.</summary>
+    public static int LargestValue(ReadOnlySpan<byte> batch)
+    {
+        var largest = 0;
+        var reader = new WireReader(batch);
+        while (!reader.IsAtEnd)
+        {
+            var isField = reader.TryTakeTag(out var field, out var type);
+            if (field == BatchRecords && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var record))
+            {
+                largest = Math.Max(largest, ValueBytes(record));
+            }
+            else
+            {
+                Invariant.Check(isField && reader.TrySkip(type), "a stored batch is well formed");
+            }
+        }
+
+        return largest;
+    }
+
+    private static int ValueBytes(ReadOnlySpan<byte> record)
+    {
+        var valueBytes = 0;
+        var reader = new WireReader(record);
+        while (!reader.IsAtEnd)
+        {
+            var isField = reader.TryTakeTag(out var field, out var type);
+            if (field == RecordValue && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var value))
+            {
+                valueBytes = value.Length;
+            }
+            else
+            {
+                Invariant.Check(isField && reader.TrySkip(type), "a stored record is well formed");
+            }
+        }
+
+        return valueBytes;
+    }
+
     /// <summary>
     /// Where the bytes after so many records begin, in a batch that the scan has accepted and that has more of them.
     /// What follows is a batch, too: an encoded list is its elements, one after the other.

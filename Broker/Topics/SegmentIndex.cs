@@ -8,16 +8,18 @@ namespace Broker.Topics;
 /// A sealed segment's index: which topics have batches in it, and where. The directory is read when a node starts, the
 /// body when somebody reads from there. All numbers are little-endian.
 /// <code>
-/// directory: u8 format 1 | 3 bytes zero | u32 topics
-///   topic, by number: u32 number | u32 batches | i64 base offset | i64 end offset
+/// directory: u8 format 2 | 3 bytes zero | u32 topics
+///   topic, by number: u32 number | u32 batches | i64 base offset | i64 end offset | i64 bytes of its batches
+///                     | i64 timestamp of the last one
 /// body, slots of 32 bytes: topics as in the directory, each with its batches in offset order
 ///   slot: i64 base offset | i64 timestamp | u32 records | u32 entry, from the segment's first one on
 ///         | u32 position in the entry's body | u32 length
 /// </code>
 /// Topic 3 has one batch with records 7 and 8 in the segment's entry 2:
 /// <code>
-/// directory: 01 00 00 00 | 01 00 00 00
+/// directory: 02 00 00 00 | 01 00 00 00
 ///   03 00 00 00 | 01 00 00 00 | 07 00 00 00 00 00 00 00 | 09 00 00 00 00 00 00 00
+///   04 00 00 00 00 00 00 00 | E8 03 00 00 00 00 00 00
 /// body: 07 00 00 00 00 00 00 00 | E8 03 00 00 00 00 00 00 | 02 00 00 00 | 02 00 00 00 | 1F 00 00 00 | 04 00 00 00
 /// </code>
 /// </summary>
@@ -25,9 +27,9 @@ internal static class SegmentIndex
 {
     public const int SlotBytes = 32;
 
-    private const uint Format = 1;
+    private const uint Format = 2;
     private const int HeaderBytes = 8;
-    private const int TopicBytes = 24;
+    private const int TopicBytes = 40;
     private const int PieceBytes = 4096;
     private const int PieceSlots = PieceBytes / SlotBytes;
 
@@ -66,12 +68,17 @@ internal static class SegmentIndex
             BinaryPrimitives.WriteInt32LittleEndian(entry[4..], to - from);
             BinaryPrimitives.WriteInt64LittleEndian(entry[8..], memory[from].BaseOffset);
             BinaryPrimitives.WriteInt64LittleEndian(entry[16..], memory[to - 1].EndOffset);
-            directory.Advance(TopicBytes);
+            BinaryPrimitives.WriteInt64LittleEndian(entry[32..], memory[to - 1].TimestampUnixMs);
+            var sizeBytes = 0L;
             for (var ordinal = from; ordinal < to; ordinal++)
             {
                 WriteSlot(body.GetSpan(SlotBytes), memory[ordinal], first);
                 body.Advance(SlotBytes);
+                sizeBytes += memory[ordinal].Length;
             }
+
+            BinaryPrimitives.WriteInt64LittleEndian(entry[24..], sizeBytes);
+            directory.Advance(TopicBytes);
         }
     }
 
@@ -98,13 +105,18 @@ internal static class SegmentIndex
             var count = BinaryPrimitives.ReadInt32LittleEndian(directory[4..]);
             var baseOffset = BinaryPrimitives.ReadInt64LittleEndian(directory[8..]);
             var endOffset = BinaryPrimitives.ReadInt64LittleEndian(directory[16..]);
+            var sizeBytes = BinaryPrimitives.ReadInt64LittleEndian(directory[24..]);
+            var timestampUnixMs = BinaryPrimitives.ReadInt64LittleEndian(directory[32..]);
             if (number <= (runs.Count == 0 ? -1 : runs[^1].Topic) || count <= 0 || slot + count > int.MaxValue
-                || baseOffset < 0 || endOffset < baseOffset || endOffset - baseOffset < count)
+                || baseOffset < 0 || endOffset < baseOffset || endOffset - baseOffset < count
+                || sizeBytes < 0 || timestampUnixMs < 0)
             {
                 throw new InvalidDataException($"The index of segment {first} says of topic {number} what cannot be.");
             }
 
-            runs.Add((number, new IndexedRun(first, baseOffset, endOffset, (int)slot, count)));
+            runs.Add((
+                number,
+                new IndexedRun(first, baseOffset, endOffset, (int)slot, count, sizeBytes, timestampUnixMs)));
             slot += count;
         }
 
@@ -154,6 +166,44 @@ internal static class SegmentIndex
         }
 
         return search.IsDone || search.Next == run.EndOffset;
+    }
+
+    /// <summary>
+    /// The offset of the first batch of a run with that time or a later one; the run has one. False: the body cannot be
+    /// read, or contradicts the directory.
+    /// </summary>
+    public static bool TryFindTime(
+        ReadIndexBody? readBody, in IndexedRun run, long timestampUnixMs, out long baseOffset)
+    {
+        Span<byte> slot = stackalloc byte[SlotBytes];
+        baseOffset = run.EndOffset;
+        var (low, high) = (run.FirstSlot, run.FirstSlot + run.Count - 1);
+        while (low <= high)
+        {
+            var middle = low + ((high - low) / 2);
+            if (readBody?.Invoke(run.SegmentFirst, (long)middle * SlotBytes, slot) != true)
+            {
+                return false;
+            }
+
+            var batch = ReadSlot(slot, run.SegmentFirst);
+            if (batch.BaseOffset < run.BaseOffset || batch.EndOffset > run.EndOffset)
+            {
+                return false;
+            }
+
+            if (batch.TimestampUnixMs >= timestampUnixMs)
+            {
+                baseOffset = batch.BaseOffset;
+                high = middle - 1;
+            }
+            else
+            {
+                low = middle + 1;
+            }
+        }
+
+        return baseOffset < run.EndOffset;
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using System.Text;
 using Broker.Domain;
+using Broker.State;
 
 namespace Broker.Topics;
 

@@ -48,6 +48,44 @@ internal sealed class TopicParts(long firstOffset, BatchIndex memory)
         }
     }
 
+    /// <summary>
+    /// Encoded bytes of the batches that can be read; those of a batch or a run of which only a part is kept, too.
+    /// </summary>
+    public long SizeBytes
+    {
+        get
+        {
+            var bytes = Memory.SizeBytes;
+            foreach (ref readonly var run in Runs)
+            {
+                bytes += run.SizeBytes;
+            }
+
+            return bytes;
+        }
+    }
+
+    /// <summary>
+    /// The first offset that settings keep. What lies in an index file goes as a whole, when all of it is too old or
+    /// too much; what lies in memory batch by batch; the number of records is kept to exactly.
+    /// </summary>
+    public long FirstKept(TopicSettings settings, long nowUnixMs)
+    {
+        var next = Memory.NextOffset;
+        var first = FirstOffset;
+        if (settings.MaxRecords > 0)
+        {
+            first = Math.Max(first, next - settings.MaxRecords);
+        }
+
+        if (settings.MaxAgeMs > 0)
+        {
+            first = Math.Max(first, FirstSince(nowUnixMs - settings.MaxAgeMs));
+        }
+
+        return settings.MaxBytes > 0 ? Math.Max(first, FirstWithin(settings.MaxBytes)) : first;
+    }
+
     public bool TryFindRun(long offset, out IndexedRun run)
     {
         var ordinal = FirstRunAfter(offset);
@@ -63,7 +101,8 @@ internal sealed class TopicParts(long firstOffset, BatchIndex memory)
     {
         if (run.EndOffset > Memory.NextOffset
             || !IsBatchBound(run.BaseOffset)
-            || !IsBatchBound(run.EndOffset))
+            || !IsBatchBound(run.EndOffset)
+            || !IsAsInMemory(run))
         {
             return false;
         }
@@ -125,10 +164,80 @@ internal sealed class TopicParts(long firstOffset, BatchIndex memory)
             : new TopicParts(FirstOffset, Memory, _runs[dropped.._runCount], _runCount - dropped);
     }
 
+    /// <summary>The ordinal of the first run whose last batch is of that time or a later one.</summary>
+    public int FirstRunSince(long timestampUnixMs)
+    {
+        var ordinal = 0;
+        while (ordinal < _runCount && _runs[ordinal].LastTimestampUnixMs < timestampUnixMs)
+        {
+            ordinal++;
+        }
+
+        return ordinal;
+    }
+
+    private long FirstSince(long timestampUnixMs)
+    {
+        var ordinal = FirstRunSince(timestampUnixMs);
+        if (ordinal < _runCount)
+        {
+            return _runs[ordinal].BaseOffset;
+        }
+
+        // Where neither a run nor memory has a batch, nobody knows how old it was: it stays.
+        if (CoveredTo(FirstOffset) < Memory.StartOffset)
+        {
+            return FirstOffset;
+        }
+
+        var kept = Memory.FindTime(timestampUnixMs);
+        return kept < Memory.Count ? Memory[kept].BaseOffset : Memory.NextOffset;
+    }
+
+    private long FirstWithin(long maxBytes)
+    {
+        var excess = SizeBytes - maxBytes;
+        foreach (ref readonly var run in Runs)
+        {
+            if (run.SizeBytes > excess)
+            {
+                return run.BaseOffset;
+            }
+
+            excess -= run.SizeBytes;
+        }
+
+        var ordinal = 0;
+        for (; ordinal < Memory.Count && Memory[ordinal].Length <= excess; ordinal++)
+        {
+            excess -= Memory[ordinal].Length;
+        }
+
+        return ordinal < Memory.Count ? Memory[ordinal].BaseOffset : Memory.NextOffset;
+    }
+
     private bool IsBatchBound(long offset)
     {
         var ordinal = Memory.Find(offset);
         return ordinal < 0 || Memory[ordinal].BaseOffset == offset;
+    }
+
+    /// <summary>Whether a run says what memory says, where that holds all of its batches.</summary>
+    private bool IsAsInMemory(in IndexedRun run)
+    {
+        var (first, last) = (Memory.Find(run.BaseOffset), Memory.Find(run.EndOffset - 1));
+        if (first < 0 || last < 0)
+        {
+            return true;
+        }
+
+        var sizeBytes = 0L;
+        for (var ordinal = first; ordinal <= last; ordinal++)
+        {
+            sizeBytes += Memory[ordinal].Length;
+        }
+
+        return sizeBytes == run.SizeBytes && Memory[last].TimestampUnixMs == run.LastTimestampUnixMs;
     }
 
     /// <summary>Where the runs that begin with an offset, without a gap, end.</summary>

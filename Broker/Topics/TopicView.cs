@@ -23,8 +23,40 @@ public readonly struct TopicView
     /// <summary>The offset that the next record will get.</summary>
     public long NextOffset => _state.Parts.Memory.NextOffset;
 
+    /// <summary>
+    /// Its number in its shard, from 0: a topic that is made under the name of a deleted one has another.
+    /// </summary>
+    public int Number => _state.Number;
+
+    /// <summary>What it keeps and takes.</summary>
+    public TopicSettings Settings => _state.Settings;
+
+    /// <summary>Encoded bytes of the batches that can be read.</summary>
+    public long SizeBytes => _state.Parts.SizeBytes;
+
     /// <summary>Time of the last batch.</summary>
     public long LastTimestampUnixMs => _state.Parts.Memory.LastTimestampUnixMs;
+
+    /// <summary>
+    /// The offset of the first kept record of that time or a later one; the next offset when there is none. False: this
+    /// replica cannot say where it is.
+    /// </summary>
+    public bool TryFindTime(long timestampUnixMs, out long offset)
+    {
+        var parts = _state.Parts;
+        var ordinal = parts.FirstRunSince(timestampUnixMs);
+        if (ordinal < parts.Runs.Length)
+        {
+            var isFound = SegmentIndex.TryFindTime(_readIndexBody, parts.Runs[ordinal], timestampUnixMs, out offset);
+            offset = Math.Max(offset, parts.FirstOffset);
+            return isFound;
+        }
+
+        var memory = parts.Memory;
+        var (found, count) = (memory.FindTime(timestampUnixMs), memory.Count);
+        offset = Math.Max(parts.FirstOffset, found < count ? memory[found].BaseOffset : memory.NextOffset);
+        return true;
+    }
 
     /// <summary>
     /// Adds the batches from the one that holds an offset (the first one that is kept, when that comes later) up to an

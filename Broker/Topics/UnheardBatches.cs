@@ -13,6 +13,11 @@ internal sealed class UnheardBatches : IAppliedBatches
         // Readers were told when the entry was applied for the first time.
     }
 
+    public void OnTopicChanged(string topic)
+    {
+        // As above.
+    }
+
     public void OnRestored()
     {
         // Nobody reads from this machine.

@@ -12,9 +12,13 @@ internal sealed class TopicRead(
     private int _failures;
     private HashSet<BrokerConnection>? _doNotHaveIt;
     private BrokerConnection? _last;
+    private ulong _topicId;
 
     /// <summary>The first offset that has not been handed out.</summary>
     public long NextOffset { get; set; }
+
+    /// <summary>Where to begin instead, until the first answer has told the offset.</summary>
+    public DateTimeOffset? FromTime { get; set; }
 
     /// <summary>Records handed out.</summary>
     public int Records { get; private set; }
@@ -33,13 +37,35 @@ internal sealed class TopicRead(
     public BrokerConnection Choose(BrokerConnections connections) =>
         _last = _doNotHaveIt is null && _failures == 0 ? connections.Choose(topic) : NextOther(connections);
 
-    public Wire.ReadRequest Request() => new()
+    /// <summary>
+    /// An answer has come: from now on offsets count, and only in the topic that it came from.
+    /// </summary>
+    public void Began(ulong topicId)
     {
-        Topic = topic,
-        Offset = NextOffset,
-        Follow = follow,
-        MaxRecords = maxRecords > 0 ? (uint)(maxRecords - Records) : 0,
-    };
+        FromTime = null;
+        _topicId = topicId;
+    }
+
+    public Wire.ReadRequest Request()
+    {
+        var request = new Wire.ReadRequest
+        {
+            Topic = topic,
+            Follow = follow,
+            MaxRecords = maxRecords > 0 ? (uint)(maxRecords - Records) : 0,
+            TopicId = _topicId,
+        };
+        if (FromTime is { } time)
+        {
+            request.TimeUnixMs = Math.Max(0, time.ToUnixTimeMilliseconds());
+        }
+        else
+        {
+            request.Offset = NextOffset;
+        }
+
+        return request;
+    }
 
     /// <summary>
     /// The next response; null when this stream has ended: then the read is done, or goes on elsewhere.
@@ -90,6 +116,8 @@ internal sealed class TopicRead(
         _failures++;
         switch (error.StatusCode)
         {
+            case StatusCode.NotFound when ClientErrors.ReasonOf(error) == ClientErrors.TopicDeleted:
+                throw Failure(error, from, gaveUp: false);
             case StatusCode.NotFound or StatusCode.OutOfRange:
                 // A replica that lags says so as well: only when none has it, it is not there.
                 (_doNotHaveIt ??= []).Add(from);

@@ -58,7 +58,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
         if (_error is { } error)
         {
             // One exception object must not be thrown to many callers: each throw rewrites its stack trace.
-            throw new BrokerClientException(error.Message, error.Code, error.InnerException);
+            throw new BrokerClientException(error.Message, error.Code, error.InnerException, error.Reason);
         }
 
         var offset = _baseOffset < 0 ? -1 : _baseOffset + token;

@@ -110,6 +110,9 @@ internal sealed partial class TopicProducer
                 LeaveUnlessItLeads(answer, from);
                 RetryLater(now, TimeSpan.Zero, atOnce: false);
                 break;
+            case StatusCode.FailedPrecondition when !IsAboutSequence(answer.Reason):
+                Fail(batch, Refused(batch, answer), ref work);
+                break;
             case StatusCode.FailedPrecondition when batch.SentBehindOthers:
                 // It left a gap because the batch before it was not stored: it follows that one's next try.
                 _pipelining = false;
@@ -120,10 +123,21 @@ internal sealed partial class TopicProducer
                 RetryLater(now, TimeSpan.Zero, atOnce: false);
                 break;
             default:
-                Fail(batch, ClientErrors.PublishRefused(Topic, batch, code, OwnsSequence), ref work);
+                Fail(batch, Refused(batch, answer), ref work);
                 break;
         }
     }
+
+    /// <summary>A broker that gives no reasons means the sequence.</summary>
+    private static bool IsAboutSequence(Wire.Reason reason) =>
+        reason is Wire.Reason.Unspecified or Wire.Reason.OutOfSequence or Wire.Reason.ProducerFenced;
+
+    private BrokerClientException Refused(PublishBatch batch, Wire.PublishResult answer) => ClientErrors.PublishRefused(
+        Topic,
+        batch,
+        (StatusCode)answer.Status,
+        ReasonNames.Of(answer.Reason),
+        OwnsSequence && IsAboutSequence(answer.Reason));
 
     private void LeaveUnlessItLeads(Wire.PublishResult answer, BrokerConnection from)
     {

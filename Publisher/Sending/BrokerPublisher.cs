@@ -23,15 +23,18 @@ internal sealed class BrokerPublisher(BrokerClient client) : IBrokerPublisher
         }
         catch (BrokerClientException e)
         {
-            throw new BrokerRefusedException(Judge(e.Code), e.Message, e);
+            throw new BrokerRefusedException(Judge(e), e.Message, e);
         }
     }
 
     // ResourceExhausted is overload here: sizes were checked against the brokers' limits before the message was stored.
-    private static BrokerRefusal Judge(BrokerClientErrorCode code) => code switch
+    // Of preconditions only those on the sequence are the lane's to mend; what else a broker cannot do now, it can do
+    // later.
+    private static BrokerRefusal Judge(BrokerClientException refusal) => refusal.Code switch
     {
         BrokerClientErrorCode.InvalidArgument => BrokerRefusal.Permanent,
-        BrokerClientErrorCode.FailedPrecondition => BrokerRefusal.OutOfSequence,
+        BrokerClientErrorCode.FailedPrecondition
+            when refusal.Reason is "" or "OUT_OF_SEQUENCE" or "PRODUCER_FENCED" => BrokerRefusal.OutOfSequence,
         _ => BrokerRefusal.Transient,
     };
 }

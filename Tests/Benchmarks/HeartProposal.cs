@@ -11,7 +11,7 @@ namespace Broker.Tests.Benchmarks;
 /// </summary>
 internal sealed class HeartProposal(HeartLoad load, ReplicaGroup group, byte[] batch, int records) : Proposal
 {
-    private readonly int _sizeBytes = CommandCodec.PublishSizeBytes(HeartLoad.Topic, batch.Length);
+    private readonly int _sizeBytes = TopicCommands.PublishSizeBytes(HeartLoad.Topic, batch.Length);
     private long _sentAt;
 
     public override int SizeBytes => _sizeBytes;
@@ -23,7 +23,7 @@ internal sealed class HeartProposal(HeartLoad load, ReplicaGroup group, byte[] b
     }
 
     public override void Encode(Span<byte> destination) =>
-        CommandCodec.WritePublish(destination, HeartLoad.Topic, PublishStamp.None, records, batch);
+        TopicCommands.WritePublish(destination, HeartLoad.Topic, PublishStamp.None, records, batch);
 
     public override void Complete(in CommandResult result)
     {

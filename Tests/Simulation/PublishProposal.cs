@@ -25,7 +25,7 @@ internal sealed class PublishProposal(
 
     public bool IsAnswered { get; private set; }
 
-    public override int SizeBytes => CommandCodec.PublishSizeBytes(topic, BatchBytes);
+    public override int SizeBytes => TopicCommands.PublishSizeBytes(topic, BatchBytes);
 
     private static int RecordBytes => RecordHeader.Length + sizeof(long);
 
@@ -40,7 +40,7 @@ internal sealed class PublishProposal(
             BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
         }
 
-        CommandCodec.WritePublish(destination, topic, stamp, count, batch);
+        TopicCommands.WritePublish(destination, topic, stamp, count, batch);
     }
 
     public override void Complete(in CommandResult result)

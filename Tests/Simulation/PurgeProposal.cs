@@ -14,7 +14,7 @@ internal sealed class PurgeProposal : Proposal
     public PurgeProposal(ReplicaNode node, string topic)
     {
         _node = node;
-        CommandCodec.WritePurgeTopic(_command, topic, beforeOffset: -1);
+        TopicCommands.WritePurgeTopic(_command, topic, beforeOffset: -1);
     }
 
     public override int SizeBytes => _command.WrittenCount;

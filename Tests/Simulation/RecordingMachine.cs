@@ -66,6 +66,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         _history.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
     }
 
+    public void OnTopicChanged(string topic)
+    {
+        // Nobody waits for it.
+    }
+
     public void OnRestored()
     {
         // What a snapshot brings was checked when another replica applied it; the state hash goes on from there.

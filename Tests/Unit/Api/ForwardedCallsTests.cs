@@ -28,7 +28,7 @@ public sealed class ForwardedCallsTests : IAsyncDisposable
         Assert.True(_calls.TryEnter(first), "there is room");
         Assert.False(_calls.TryEnter(second), "there is no room");
         Assert.Equal(600, _calls.Bytes);
-        Assert.Equal(RefusalCode.ResourceExhausted, second.Refusal?.Code);
+        Assert.Equal(RefusalCode.Overloaded, second.Refusal?.Code);
         Assert.True(second.Refusal!.RetryAfter > TimeSpan.Zero, "it says when to come back");
         _calls.Leave(first);
         Assert.Equal(0, _calls.Bytes);

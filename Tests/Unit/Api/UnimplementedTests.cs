@@ -78,16 +78,18 @@ public sealed class UnimplementedTests
     }
 
     [Theory]
-    [InlineData("broker.v1.PublishRequest", 2)]
-    [InlineData("broker.v1.ReadRequest", 2)]
+    [InlineData("broker.v1.PublishRequest", 1)]
+    [InlineData("broker.v1.ReadRequest", 1)]
     [InlineData("broker.v1.Record", 2)]
+    [InlineData("broker.v1.TopicConfig", 4)]
     public void A_field_is_refused_if_and_only_if_the_contract_says_so(string message, int refused)
     {
         var marked = Marked(ProtoFile.Kind.Field)
             .Where(name => name.StartsWith($"{message}.", StringComparison.Ordinal))
             .ToHashSet();
         Assert.Equal(refused, marked.Count);
-        var type = BrokerReflection.Descriptor.MessageTypes.Single(each => each.FullName == message);
+        var type = BrokerReflection.Descriptor.MessageTypes.Concat(AdminReflection.Descriptor.MessageTypes)
+            .Single(each => each.FullName == message);
         foreach (var field in type.Fields.InDeclarationOrder())
         {
             var request = type.Parser.ParseFrom(ByteString.Empty);
@@ -114,8 +116,8 @@ public sealed class UnimplementedTests
         Assert.Null(RefusalOf(new PublishRequest { Partition = 0 }));
 
     [Fact]
-    public void The_empty_topic_may_not_be_expected_in_vain() =>
-        Assert.Contains("expected_offset", RefusalOf(new PublishRequest { ExpectedOffset = 0 })!);
+    public void What_every_topic_has_may_be_asked_for() =>
+        Assert.Null(RefusalOf(new TopicConfig { Partitions = 1, Compact = false, CompactAfterMs = 0 }));
 
     private static async Task<EchoServer> StartAsync() => await EchoServer.StartAsync(map: app =>
     {
@@ -169,7 +171,7 @@ public sealed class UnimplementedTests
             FieldType.Bool => true,
             FieldType.Bytes => ByteString.CopyFromUtf8("x"),
             FieldType.String => "x",
-            FieldType.UInt32 => 1U,
+            FieldType.UInt32 => 2U,
             FieldType.UInt64 => 1UL,
             _ => 1L,
         });
@@ -185,7 +187,11 @@ public sealed class UnimplementedTests
 
         try
         {
-            if (request is PublishRequest)
+            if (request is TopicConfig config)
+            {
+                UnimplementedFields.Refuse(config);
+            }
+            else if (request is PublishRequest)
             {
                 UnimplementedFields.Refuse(Wire.PublishRequest.Parser.ParseFrom(request.ToByteArray()));
             }

@@ -1,11 +1,11 @@
 using System.Buffers;
 using Broker.Cluster;
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Storage;
 using Broker.Tests.Simulation;
 using Broker.Tests.Unit.Replication;
 using Broker.Tests.Unit.Topics;
-using Broker.Topics;
 using Broker.Transport;
 using Xunit;
 
@@ -279,15 +279,15 @@ public sealed class FormationTests
             foreach (var (id, sight) in leader.Register!.Met)
             {
                 var node = new NodeRegistration(id, sight.Name, sight.StoreId);
-                Commit(into => CommandCodec.WriteNodeRegistered(into, node));
+                Commit(into => ClusterCommands.WriteNodeRegistered(into, node));
                 if (sight.ReplacesLostDisk)
                 {
-                    Commit(into => CommandCodec.WriteNodeReplaced(into, node));
+                    Commit(into => ClusterCommands.WriteNodeReplaced(into, node));
                 }
             }
 
             var self = new NodeRegistration(new NodeId(leader.Number), leader.Options.NodeName, leader.Store!.StoreId);
-            Commit(into => CommandCodec.WriteNodeRegistered(into, self));
+            Commit(into => ClusterCommands.WriteNodeRegistered(into, self));
             return;
         }
     }

@@ -5,7 +5,7 @@ using Broker.Protocol.V1;
 using Microsoft.Extensions.Logging;
 using StackExchange.Redis;
 using Xunit;
-using LiveSubscription = Broker.Topics.LiveSubscription;
+using LiveSubscription = Broker.ClusterState.LiveSubscription;
 
 namespace Broker.Tests.Unit.Delivery;
 

@@ -47,7 +47,7 @@ public sealed class TailSignalTests
     {
         var waiters = Enumerable.Range(0, 3).Select(i => _signal.Register($"t{i % 2}")).ToList();
         var refusal = Assert.Throws<BrokerException>(() => _signal.Register("t0"));
-        Assert.Equal(RefusalCode.ResourceExhausted, refusal.Code);
+        Assert.Equal(RefusalCode.Overloaded, refusal.Code);
         waiters[0].Dispose();
         waiters[0].Dispose();
         Assert.Equal(2, _signal.Count);

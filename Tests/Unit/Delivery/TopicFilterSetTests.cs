@@ -1,6 +1,6 @@
 using Broker.Client;
+using Broker.ClusterState;
 using Broker.Delivery;
-using Broker.Topics;
 using Xunit;
 
 namespace Broker.Tests.Unit.Delivery;

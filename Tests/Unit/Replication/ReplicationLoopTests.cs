@@ -144,7 +144,7 @@ public sealed class ReplicationLoopTests : IAsyncLifetime
 
         public Task Done => _done.Task;
 
-        public override int SizeBytes => CommandCodec.PublishSizeBytes(Topic, Batch.Length);
+        public override int SizeBytes => TopicCommands.PublishSizeBytes(Topic, Batch.Length);
 
         public override void Encode(Span<byte> destination)
         {
@@ -153,7 +153,7 @@ public sealed class ReplicationLoopTests : IAsyncLifetime
                 Interlocked.Increment(ref _overlaps);
             }
 
-            CommandCodec.WritePublish(destination, Topic, PublishStamp.None, 1, Batch);
+            TopicCommands.WritePublish(destination, Topic, PublishStamp.None, 1, Batch);
             Thread = Environment.CurrentManagedThreadId;
             Volatile.Write(ref _pumping, 0);
         }

@@ -53,7 +53,7 @@ public sealed class StallTests
         Assert.Equal(leader, group.Leader);
         Assert.All(underWay, proposal => Assert.True(proposal.IsAnswered, "nobody waits for ever"));
         var refused = Assert.Single(Offer(leader, 1)).Refusal;
-        Assert.Equal(RefusalCode.ResourceExhausted, refused?.Code);
+        Assert.Equal(RefusalCode.Overloaded, refused?.Code);
         Assert.Contains(isFull ? "disks are full." : "do not answer", refused!.Message, StringComparison.Ordinal);
         Assert.True(leader.Status.Condition.IsStuck, "it says that it refuses publishes");
 
@@ -83,7 +83,7 @@ public sealed class StallTests
         Offer(leader, 40);
         group.Run(TimeSpan.FromSeconds(6));
         Assert.Equal(leader, group.Leader);
-        Assert.Equal(RefusalCode.ResourceExhausted, Assert.Single(Offer(leader, 1)).Refusal?.Code);
+        Assert.Equal(RefusalCode.Overloaded, Assert.Single(Offer(leader, 1)).Refusal?.Code);
     }
 
     [Fact]

@@ -137,7 +137,7 @@ internal sealed class TestGroup
     public void Purge(long before = -1, string topic = Topic)
     {
         var command = new ArrayBufferWriter<byte>();
-        CommandCodec.WritePurgeTopic(command, topic, before);
+        TopicCommands.WritePurgeTopic(command, topic, before);
         Propose(command.WrittenSpan.ToArray());
     }
 

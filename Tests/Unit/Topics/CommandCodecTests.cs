@@ -1,4 +1,6 @@
+using Broker.ClusterState;
 using Broker.Domain;
+using Broker.State;
 using Broker.Topics;
 using Xunit;
 
@@ -24,7 +26,7 @@ public sealed class CommandCodecTests
     {
         var store = Guid.Parse("00112233-4455-6677-8899-aabbccddeeff");
         var bytes = Entries.Metadata(
-            into => CommandCodec.WriteNodeRegistered(into, new NodeRegistration(new NodeId(2), "b", store)));
+            into => ClusterCommands.WriteNodeRegistered(into, new NodeRegistration(new NodeId(2), "b", store)));
         Assert.Equal(
             "18000000" + "11" + "02000000" + "00112233445566778899AABBCCDDEEFF" + "010062", Convert.ToHexString(bytes));
     }
@@ -41,10 +43,10 @@ public sealed class CommandCodecTests
                 .ToArray();
 
             var ordinal = 0;
-            foreach (var command in CommandCodec.Read(body))
+            foreach (var command in new CommandSequence(body))
             {
                 var expected = wanted[ordinal++];
-                var actual = CommandCodec.ReadPublish(command);
+                var actual = TopicCommands.ReadPublish(command);
                 Assert.Equal(expected.Topic, System.Text.Encoding.UTF8.GetString(actual.Topic));
                 Assert.Equal(expected.Stamp, actual.Stamp);
                 Assert.Equal(expected.Records, actual.RecordCount);
@@ -105,9 +107,9 @@ public sealed class CommandCodecTests
     private static int ReadAll(ReadOnlySpan<byte> body)
     {
         var records = 0;
-        foreach (var command in CommandCodec.Read(body))
+        foreach (var command in new CommandSequence(body))
         {
-            records += CommandCodec.ReadPublish(command).RecordCount & 1;
+            records += TopicCommands.ReadPublish(command).RecordCount & 1;
         }
 
         return records;

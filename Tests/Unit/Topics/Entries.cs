@@ -33,10 +33,11 @@ internal sealed class Entries(long lastIndex = 0)
     public LogEntry Publish(string topic, int records = 1, ulong id = 0, uint epoch = 0, ulong sequence = 0) =>
         Of(PublishCommand(topic, Batch(records), records, new PublishStamp(id, epoch, sequence)));
 
-    public static byte[] PublishCommand(string topic, byte[] batch, int records = 1, PublishStamp stamp = default)
+    public static byte[] PublishCommand(
+        string topic, byte[] batch, int records = 1, PublishStamp stamp = default, long? expectedOffset = null)
     {
-        var bytes = new byte[CommandCodec.PublishSizeBytes(topic, batch.Length)];
-        var written = CommandCodec.WritePublish(bytes, topic, stamp, records, batch);
+        var bytes = new byte[TopicCommands.PublishSizeBytes(topic, batch.Length, expectedOffset)];
+        var written = TopicCommands.WritePublish(bytes, topic, stamp, records, batch, expectedOffset);
         Assert.Equal(bytes.Length, written);
         return bytes;
     }
@@ -44,7 +45,7 @@ internal sealed class Entries(long lastIndex = 0)
     public LogEntry Purge(string topic, long beforeOffset = -1) => Of(PurgeCommand(topic, beforeOffset));
 
     public static byte[] PurgeCommand(string topic, long beforeOffset) =>
-        Metadata(into => CommandCodec.WritePurgeTopic(into, topic, beforeOffset));
+        Metadata(into => TopicCommands.WritePurgeTopic(into, topic, beforeOffset));
 
     public static byte[] Metadata(Action<IBufferWriter<byte>> write)
     {

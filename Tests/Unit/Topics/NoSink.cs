@@ -12,6 +12,11 @@ internal sealed class NoSink : IAppliedBatches
         // Nobody listens.
     }
 
+    public void OnTopicChanged(string topic)
+    {
+        // Nobody waits for it.
+    }
+
     public void OnRestored()
     {
         // Nobody listens.

@@ -33,8 +33,18 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(12))
+        switch (_random.Next(16))
         {
+            case 12:
+                return Entries.Metadata(into => TopicCommands.WriteCreateTopic(into, topic, Settings()));
+            case 13:
+                return Entries.Metadata(into => TopicCommands.WriteUpdateTopic(
+                    into, topic, (TopicSettingParts)_random.Next(16), Settings()));
+            case 14 when _random.Next(3) == 0:
+                return Entries.Metadata(into => TopicCommands.WriteDeleteTopic(into, topic));
+            case 15:
+                return Entries.PublishCommand(
+                    topic, Entries.Batch(2), 2, expectedOffset: _random.Next(2) == 0 ? 0 : _random.Next(60));
             case 0:
                 return Entries.PurgeCommand(topic, _random.Next(3) == 0 ? -1 : _random.Next(60));
             case 1 or 2:
@@ -47,6 +57,14 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
                 return PublishNew(topic);
         }
     }
+
+    private TopicSettings Settings() => new()
+    {
+        MaxAgeMs = _random.Next(3) * 100,
+        MaxBytes = _random.Next(3) * 20,
+        MaxRecords = _random.Next(3),
+        MaxMessageBytes = _random.Next(2) == 0 ? Limits.RecordBytes : 1,
+    };
 
     private byte[] PublishNew(string topic)
     {

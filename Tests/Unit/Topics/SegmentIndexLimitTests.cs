@@ -12,7 +12,7 @@ public sealed class SegmentIndexLimitTests
     [Fact]
     public void Index_of_the_largest_segment_fits_whatever_is_published()
     {
-        var leastBytes = CommandCodec.PublishSizeBytes("a", batchBytes: 2);
+        var leastBytes = TopicCommands.PublishSizeBytes("a", batchBytes: 2);
         Assert.True(leastBytes >= SegmentIndex.SlotBytes, $"{leastBytes} bytes in the log, and as many in the index");
         Assert.True(
             Limits.SegmentBytes / (long)leastBytes * SegmentIndex.SlotBytes <= Limits.SegmentIndexBytes,

@@ -1,3 +1,4 @@
+using Broker.State;
 using Broker.Topics;
 using Xunit;
 

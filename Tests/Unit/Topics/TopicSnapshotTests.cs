@@ -18,7 +18,8 @@ public sealed class TopicSnapshotTests
         machine.Apply(entries.Purge("a", 1), []);
         var hash = Convert.ToHexString(BitConverter.GetBytes(machine.StateHash));
         Assert.Equal(
-            "5401" + "03" + "8608" + hash + "01" + "0161" + "03" + "02" + "FC07"
+            "5404" + "03" + "8608" + hash + "01" + "0102" + "01" + "01" + "00" + "0161" + "00000080804000"
+            + "03" + "02" + "FC07"
             + "01" + "0700000000000000" + "01" + "03" + "00" + "01" + "01" + "02" + "FC07",
             Convert.ToHexString(Snapshot(machine)));
     }
@@ -26,7 +27,13 @@ public sealed class TopicSnapshotTests
     [Fact]
     public void The_documented_example_is_read_and_written_again()
     {
-        var bytes = Convert.FromHexString("5401" + "05" + "E807" + "0100000000000000" + "01" + "0161" + "0705840700");
+        const string Moment = "05" + "E807" + "0100000000000000";
+        var bytes = Convert.FromHexString(
+            "5404" + Moment + "01" + "0102" + "04" + "01" + "03" + "0161" + "00000080804000" + "0705840700");
+        Assert.Equal(
+            Convert.FromHexString(
+                "5404" + Moment + "01" + "0102" + "01" + "01" + "00" + "0161" + "00000080804000" + "0705840700"),
+            Snapshot(Restored(Convert.FromHexString("5401" + Moment + "01" + "0161" + "0705840700"))));
         var machine = Restored(bytes);
         Assert.True(machine.TryGetTopic("a", out var topic));
         Assert.Equal((2L, 7L, 900L), (topic.FirstOffset, topic.NextOffset, topic.LastTimestampUnixMs));
@@ -164,11 +171,16 @@ public sealed class TopicSnapshotTests
     [InlineData("54010000" + "0000000000000000" + "FFFFFFFF07")]
     [InlineData("54010000" + "0000000000000000" + "8000")]
     [InlineData("54010000" + "0000000000000000" + "01" + "01FF" + "01000000")]
-    [InlineData("54010000" + "0000000000000000" + "01" + "0161" + "00000000")]
     [InlineData("54010000" + "0000000000000000" + "01" + "0161" + "01020000")]
     [InlineData("54010000" + "0000000000000000" + "01" + "0161" + "01000100")]
     [InlineData("54010000" + "0000000000000000" + "02" + "0161" + "01000000" + "0161" + "01000000")]
     [InlineData("5401FFFFFFFFFFFFFFFFFF02")]
+    [InlineData("54040000" + "0000000000000000" + "02" + "0102" + "0000" + "0102" + "0000")]
+    [InlineData("54040000" + "0000000000000000" + "01" + "0202" + "0000")]
+    [InlineData("54040000" + "0000000000000000" + "01" + "0109" + "0000")]
+    [InlineData("54040000" + "0000000000000000" + "01" + "0102" + "0000" + "00")]
+    [InlineData("54040000" + "0000000000000000" + "01" + "0102" + "010101" + "0161" + "00000080804000" + "00000000")]
+    [InlineData("54040000" + "0000000000000000" + "01" + "0102" + "010100" + "0161" + "00000081804000" + "00000000")]
     public void What_cannot_be_is_refused(string hex) =>
         Assert.Throws<InvalidDataException>(() => Restored(Convert.FromHexString(hex)));
 
@@ -230,6 +242,11 @@ public sealed class TopicSnapshotTests
         public void OnAppended(
             string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length) =>
             Assert.Fail("Nothing was applied.");
+
+        public void OnTopicChanged(string topic)
+        {
+            // Nobody waits for it.
+        }
 
         public void OnRestored() => Restored++;
     }

@@ -1,4 +1,4 @@
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>
 /// FNV-1a with 64 bits, finished with MurmurHash3's fmix64 because FNV's low bits alone spread short names badly. The

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>Puts fields into a span that the caller has measured.</summary>
 internal ref struct PayloadWriter(Span<byte> into)
@@ -23,7 +23,7 @@ internal ref struct PayloadWriter(Span<byte> into)
 
     public void PutUInt64(ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Take(sizeof(ulong)), value);
 
-    public void PutGuid(Guid value) => value.TryWriteBytes(Take(CommandCodec.GuidBytes), bigEndian: true, out _);
+    public void PutGuid(Guid value) => value.TryWriteBytes(Take(CommandSequence.GuidBytes), bigEndian: true, out _);
 
     public void PutText(string text)
     {

@@ -1,7 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>
 /// A running hash of everything that a state machine did, in order: replicas that did the same have the same value. It

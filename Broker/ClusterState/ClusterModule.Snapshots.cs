@@ -1,49 +1,33 @@
-using System.Buffers;
 using System.Collections.Immutable;
 using Broker.Client;
 using Broker.Domain;
-using Broker.Replication;
+using Broker.State;
 
-namespace Broker.Topics;
+namespace Broker.ClusterState;
 
 /// <summary>
-/// The metadata group's snapshot, written with <see cref="SnapshotWriter"/>. Nothing of it stays in the log: the
-/// snapshot is the whole state.
+/// The cluster's section of a snapshot. Nothing of it stays in the log: the section is the whole state.
 /// <code>
-/// 'M' | u8 format 2 | varint last applied index | u64 state hash | u8 has a cluster id (0 or 1) | 16 bytes, if so
+/// u8 has a cluster id (0 or 1) | 16 bytes, if so
 /// varint nodes | for each, by number: varint number | text name | 16 bytes store id
 /// varint live subscriptions | for each, by name: text name | varint filters | text filter, for each
 /// varint retired disks | 16 bytes store id, for each, in rising order        (not in format 1)
 /// </code>
-/// After 5 entries, a hash of 1, no cluster id and no node, subscription "s" with filter "a":
+/// No cluster id and no node, subscription "s" with filter "a":
 /// <code>
-/// 4D 02 | 05 | 01 00 00 00 00 00 00 00 | 00 | 00 | 01 | 01 73 | 01 | 01 61 | 00
+/// 00 | 00 | 01 | 01 73 | 01 | 01 61 | 00
 /// </code>
 /// </summary>
-public sealed partial class MetadataStateMachine
+public sealed partial class ClusterModule
 {
-    private const byte SnapshotKind = (byte)'M';
-    private const byte SnapshotFormat = 2;
-    private const byte FormatWithoutRetiredStores = 1;
-    private const int LeastNodeBytes = 1 + 2 + CommandCodec.GuidBytes;
+    private const byte WithoutRetiredStores = 1;
+    private const byte WithRetiredStores = 2;
+    private const int LeastNodeBytes = 1 + 2 + CommandSequence.GuidBytes;
     private const int LeastSubscriptionBytes = 2 + 1 + 2;
 
-    public bool KeepsIndexes => false;
-
-    /// <summary>Times mean nothing to this machine, so that none may be too early.</summary>
-    public long LastTimestampUnixMs => 0;
-
-    /// <summary>Nothing is ever read from this group's log again.</summary>
-    public LogIndex FirstNeeded => new(long.MaxValue);
-
-    public void WriteSnapshot(IBufferWriter<byte> into)
+    internal override void Write(ref SnapshotWriter writer)
     {
         var state = _current;
-        var writer = new SnapshotWriter(into);
-        writer.PutByte(SnapshotKind);
-        writer.PutByte(SnapshotFormat);
-        writer.PutVarint(_lastApplied.Value);
-        writer.PutUInt64(_hash.Value);
         writer.PutByte(state.ClusterId is null ? (byte)0 : (byte)1);
         if (state.ClusterId is { } id)
         {
@@ -74,54 +58,23 @@ public sealed partial class MetadataStateMachine
         {
             writer.PutGuid(store);
         }
-
-        writer.Finish();
     }
 
-    /// <summary>As the interface says; then calls the constructor's <c>changed</c>.</summary>
-    public void Restore(ReadOnlySpan<byte> snapshot)
+    internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
     {
-        var state = ClusterMetadata.Empty;
-        var lastApplied = LogIndex.None;
-        var hash = 0UL;
-        if (!snapshot.IsEmpty)
-        {
-            var reader = new SnapshotReader(snapshot);
-            reader.Check(reader.TakeByte() == SnapshotKind, "it is one of the cluster's metadata");
-            var format = reader.TakeByte();
-            reader.Check(
-                format is SnapshotFormat or FormatWithoutRetiredStores, "its format is one that this version knows");
-            lastApplied = new LogIndex(reader.TakeVarint(long.MaxValue));
-            hash = reader.TakeUInt64();
-            var hasId = reader.TakeByte();
-            reader.Check(hasId <= 1, "there is one cluster id or none");
-            state = new ClusterMetadata(
-                hasId == 1 ? reader.TakeGuid() : null,
-                ReadNodes(ref reader),
-                ReadSubscriptions(ref reader),
-                format == SnapshotFormat ? ReadRetiredStores(ref reader) : []);
-            reader.CheckEnd();
-        }
-
-        _lastApplied = lastApplied;
-        _hash = new StateHasher(hash);
-        Volatile.Write(ref _current, state);
-        changed?.Invoke(state);
+        reader.Check(
+            format is WithRetiredStores or WithoutRetiredStores, "the cluster's section has a format that is known");
+        var hasId = reader.TakeByte();
+        reader.Check(hasId <= 1, "there is one cluster id or none");
+        var state = new ClusterMetadata(
+            hasId == 1 ? reader.TakeGuid() : null,
+            ReadNodes(ref reader),
+            ReadSubscriptions(ref reader),
+            format == WithRetiredStores ? ReadRetiredStores(ref reader) : []);
+        return () => Show(state);
     }
 
-    public IStateMachine MakeShadow() => new MetadataStateMachine(static _ => { });
-
-    public bool TryWriteIndex(
-        LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body) => false;
-
-    public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
-        throw new InvalidDataException("The cluster's metadata keeps no index of its log.");
-
-    /// <summary>There are none.</summary>
-    public void DropIndexes(LogIndex through)
-    {
-        // Nothing in the log is looked up after it was applied.
-    }
+    internal override void Clear() => Show(ClusterMetadata.Empty);
 
     private static ImmutableSortedDictionary<int, NodeRegistration> ReadNodes(ref SnapshotReader reader)
     {
@@ -142,7 +95,7 @@ public sealed partial class MetadataStateMachine
     private static ImmutableSortedSet<Guid> ReadRetiredStores(ref SnapshotReader reader)
     {
         var stores = ImmutableSortedSet.CreateBuilder<Guid>();
-        for (var left = reader.TakeCount(Limits.RetiredStores, CommandCodec.GuidBytes); left > 0; left--)
+        for (var left = reader.TakeCount(Limits.RetiredStores, CommandSequence.GuidBytes); left > 0; left--)
         {
             var store = reader.TakeGuid();
             reader.Check(stores.Count == 0 || stores.Max < store, "retired disks stand in rising order");

@@ -3,7 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Unicode;
 
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>
 /// Takes a snapshot's fields off bytes that may be anything: they come from a disk or from a peer. What <see
@@ -21,7 +21,7 @@ internal ref struct SnapshotReader(ReadOnlySpan<byte> snapshot)
 
     public ulong TakeUInt64() => BinaryPrimitives.ReadUInt64LittleEndian(TakeBytes(sizeof(ulong)));
 
-    public Guid TakeGuid() => new(TakeBytes(CommandCodec.GuidBytes), bigEndian: true);
+    public Guid TakeGuid() => new(TakeBytes(CommandSequence.GuidBytes), bigEndian: true);
 
     public ulong TakeVarint()
     {

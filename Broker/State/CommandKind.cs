@@ -1,4 +1,4 @@
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>
 /// What a command in a log entry asks of the state machine. The numbers are on disk: never reuse one.
@@ -10,6 +10,21 @@ public enum CommandKind : byte
 
     /// <summary>Removes a topic's records before an offset (data shards).</summary>
     PurgeTopic = 2,
+
+    /// <summary>Makes a topic with settings of its own (data shards).</summary>
+    CreateTopic = 3,
+
+    /// <summary>Changes some of a topic's settings (data shards).</summary>
+    UpdateTopic = 4,
+
+    /// <summary>Removes a topic and all that it holds (data shards).</summary>
+    DeleteTopic = 5,
+
+    /// <summary>Stores a record batch if it gets a given offset (data shards).</summary>
+    PublishAtOffset = 6,
+
+    /// <summary>Removes what a topic's settings do not keep any longer (data shards).</summary>
+    TrimTopic = 7,
 
     /// <summary>Gives the cluster its id (metadata group).</summary>
     ClusterCreated = 16,

@@ -2,84 +2,78 @@ using System.Text;
 using Broker.Client;
 using Broker.Domain;
 using Broker.Replication;
+using Broker.State;
 
-namespace Broker.Topics;
+namespace Broker.ClusterState;
 
 /// <summary>
-/// The state of group 0: the cluster's id, its nodes, its live subscriptions. Everything follows from the committed
-/// entries. One thread applies; others read <see cref="Current"/>, a picture that never changes under them.
+/// The cluster's id, its nodes, its live subscriptions: what group 0 holds. The thread that applies changes them;
+/// others read <see cref="Current"/>, a picture that never changes under them.
 /// </summary>
-public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? changed = null) : IStateMachine
+/// <param name="changed">
+/// Called after an entry or a snapshot that made something different, on the thread that applies: it must not block and
+/// must not throw. Null: nobody wants to know.
+/// </param>
+public sealed partial class ClusterModule(Action<ClusterMetadata>? changed = null) : StateModule
 {
     private ClusterMetadata _current = ClusterMetadata.Empty;
-    private LogIndex _lastApplied;
-    private StateHasher _hash;
+
+    // What the commands of the entry have come to so far.
+    private ClusterMetadata _next = ClusterMetadata.Empty;
 
     /// <summary>The state after the last applied entry.</summary>
     public ClusterMetadata Current => Volatile.Read(ref _current);
 
-    public ulong StateHash => _hash.Value;
+    internal override StateSection Section => StateSection.Cluster;
 
-    /// <summary>
-    /// Applies an entry; afterwards calls the constructor's <c>changed</c>, once and only when something is different,
-    /// on this thread: it must not block and must not throw.
-    /// </summary>
-    public void Apply(LogEntry entry, Span<CommandResult> results)
+    internal override byte SectionFormat => WithRetiredStores;
+
+    internal override ReadOnlySpan<CommandKind> Commands =>
+    [
+        CommandKind.ClusterCreated,
+        CommandKind.NodeRegistered,
+        CommandKind.NodeReplaced,
+        CommandKind.PutLiveSubscription,
+        CommandKind.DeleteLiveSubscription,
+    ];
+
+    internal override CommandResult Apply(in ApplyStep step, in Command command)
     {
-        Invariant.Check(entry.Kind == EntryKind.Commands, "only entries of commands are applied");
-        Invariant.Check(entry.Index > _lastApplied, "entries are applied in log order, each once");
-        Invariant.Check(results.IsEmpty || results.Length >= entry.Count, "there is a result slot for every command");
-        _lastApplied = entry.Index;
-
-        var state = _current;
-        var ordinal = 0;
-        foreach (var command in CommandCodec.Read(entry.Body))
+        ref var hash = ref step.Hash;
+        var result = command.Kind switch
         {
-            var result = ApplyCommand(command, ref state);
-            result.TimestampUnixMs = entry.TimestampUnixMs;
-            _hash.Add(((ulong)result.Code << 1) | (result.Duplicate ? 1UL : 0UL));
-            Invariant.Check(ordinal < entry.Count, "an entry has as many commands as its header says");
-            if (!results.IsEmpty)
-            {
-                results[ordinal] = result;
-            }
+            CommandKind.ClusterCreated =>
+                CreateCluster(ClusterCommands.ReadClusterCreated(command), ref hash, ref _next),
+            CommandKind.NodeRegistered =>
+                RegisterNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref _next),
+            CommandKind.NodeReplaced => ReplaceNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref _next),
+            CommandKind.PutLiveSubscription =>
+                PutSubscription(ClusterCommands.ReadPutLiveSubscription(command), ref hash, ref _next),
+            _ => DeleteSubscription(ClusterCommands.ReadDeleteLiveSubscription(command), ref hash, ref _next),
+        };
+        result.TimestampUnixMs = step.Entry.TimestampUnixMs;
+        return result;
+    }
 
-            ordinal++;
-        }
-
-        Invariant.Check(ordinal == entry.Count, "an entry has as many commands as its header says");
-        if (!ReferenceEquals(state, _current))
+    internal override void EndEntry()
+    {
+        if (!ReferenceEquals(_next, _current))
         {
-            Volatile.Write(ref _current, state);
-            changed?.Invoke(state);
+            Show(_next);
         }
     }
 
-    private CommandResult ApplyCommand(Command command, ref ClusterMetadata state)
+    private void Show(ClusterMetadata state)
     {
-        _hash.Add((ulong)command.Kind);
-        switch (command.Kind)
-        {
-            case CommandKind.ClusterCreated:
-                return CreateCluster(CommandCodec.ReadClusterCreated(command), ref state);
-            case CommandKind.NodeRegistered:
-                return RegisterNode(CommandCodec.ReadNodeRegistered(command), ref state);
-            case CommandKind.NodeReplaced:
-                return ReplaceNode(CommandCodec.ReadNodeRegistered(command), ref state);
-            case CommandKind.PutLiveSubscription:
-                return PutSubscription(CommandCodec.ReadPutLiveSubscription(command), ref state);
-            case CommandKind.DeleteLiveSubscription:
-                return DeleteSubscription(CommandCodec.ReadDeleteLiveSubscription(command), ref state);
-            default:
-                Invariant.Check(false, "the metadata group holds metadata commands");
-                return default;
-        }
+        _next = state;
+        Volatile.Write(ref _current, state);
+        changed?.Invoke(state);
     }
 
     // Two leaders in a row may both have proposed an id: the first in the log is the cluster's, on every replica.
-    private CommandResult CreateCluster(Guid id, ref ClusterMetadata state)
+    private static CommandResult CreateCluster(Guid id, ref StateHasher hash, ref ClusterMetadata state)
     {
-        _hash.Add(id);
+        hash.Add(id);
         if (state.ClusterId is not null)
         {
             return new CommandResult { Duplicate = true };
@@ -91,11 +85,11 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
 
     // A node number stands for a disk: one that comes back with another disk has forgotten its votes and its log, and
     // must not pass for the old one (Raft thesis 11.7.2 counts on stable storage).
-    private CommandResult RegisterNode(NodeRegistration node, ref ClusterMetadata state)
+    private static CommandResult RegisterNode(NodeRegistration node, ref StateHasher hash, ref ClusterMetadata state)
     {
-        _hash.Add(node.Id.Value);
-        _hash.Add(node.Name);
-        _hash.Add(node.StoreId);
+        hash.Add(node.Id.Value);
+        hash.Add(node.Name);
+        hash.Add(node.StoreId);
         if (node.Id.Value <= 0 || !IsName(node.Name))
         {
             return new CommandResult { Code = RefusalCode.InvalidArgument };
@@ -123,11 +117,11 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
     }
 
     // The operator vouches that the old disk is gone: from here on it is refused, wherever it turns up.
-    private CommandResult ReplaceNode(NodeRegistration node, ref ClusterMetadata state)
+    private static CommandResult ReplaceNode(NodeRegistration node, ref StateHasher hash, ref ClusterMetadata state)
     {
-        _hash.Add(node.Id.Value);
-        _hash.Add(node.Name);
-        _hash.Add(node.StoreId);
+        hash.Add(node.Id.Value);
+        hash.Add(node.Name);
+        hash.Add(node.StoreId);
         if (state.FindNode(node.Id) is not { } known)
         {
             return new CommandResult { Code = RefusalCode.NotFound };
@@ -156,12 +150,13 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
         return default;
     }
 
-    private CommandResult PutSubscription(LiveSubscription subscription, ref ClusterMetadata state)
+    private static CommandResult PutSubscription(
+        LiveSubscription subscription, ref StateHasher hash, ref ClusterMetadata state)
     {
-        _hash.Add(subscription.Name);
+        hash.Add(subscription.Name);
         foreach (var filter in subscription.Filters)
         {
-            _hash.Add(filter);
+            hash.Add(filter);
         }
 
         // Api refuses these before they are proposed, with words; here only the state is protected.
@@ -188,9 +183,9 @@ public sealed partial class MetadataStateMachine(Action<ClusterMetadata>? change
         return default;
     }
 
-    private CommandResult DeleteSubscription(string name, ref ClusterMetadata state)
+    private static CommandResult DeleteSubscription(string name, ref StateHasher hash, ref ClusterMetadata state)
     {
-        _hash.Add(name);
+        hash.Add(name);
         if (!state.LiveSubscriptions.ContainsKey(name))
         {
             return new CommandResult { Duplicate = true };

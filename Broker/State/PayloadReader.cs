@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Broker.Domain;
 
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>Takes fields off a command's payload; a field that is not there is a broken invariant.</summary>
 internal ref struct PayloadReader(ReadOnlySpan<byte> payload)
@@ -31,7 +31,7 @@ internal ref struct PayloadReader(ReadOnlySpan<byte> payload)
 
     public ulong TakeUInt64() => BinaryPrimitives.ReadUInt64LittleEndian(TakeBytes(sizeof(ulong)));
 
-    public Guid TakeGuid() => new(TakeBytes(CommandCodec.GuidBytes), bigEndian: true);
+    public Guid TakeGuid() => new(TakeBytes(CommandSequence.GuidBytes), bigEndian: true);
 
     /// <summary>A text is its length in bytes (u16) and its UTF-8.</summary>
     public string TakeText() => Encoding.UTF8.GetString(TakeBytes(TakeUInt16()));

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using Broker.Domain;
 
-namespace Broker.Topics;
+namespace Broker.ClusterState;
 
 /// <summary>
 /// The metadata group's state after some applied entry. Immutable: a reader on any thread keeps a whole picture.

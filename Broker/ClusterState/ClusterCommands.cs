@@ -2,11 +2,13 @@ using System.Buffers;
 using System.Collections.Immutable;
 using System.Text;
 using Broker.Domain;
+using Broker.State;
 
-namespace Broker.Topics;
+namespace Broker.ClusterState;
 
 /// <summary>
-/// The metadata commands' payloads. A text is a u16 length and UTF-8; a Guid is 16 bytes, big-endian.
+/// The payloads of the commands on the cluster itself; <see cref="CommandSequence"/> has what stands around them. A
+/// text is a u16 length and UTF-8; a Guid is 16 bytes, big-endian.
 /// <code>
 /// cluster created:          cluster id
 /// node registered:          i32 node id | store id | text name
@@ -19,11 +21,11 @@ namespace Broker.Topics;
 /// 18 00 00 00 | 11 | 02 00 00 00 | 00 11 22 33 44 55 66 77 88 99 AA BB CC DD EE FF | 01 00 62
 /// </code>
 /// </summary>
-public static partial class CommandCodec
+public static class ClusterCommands
 {
     public static void WriteClusterCreated(IBufferWriter<byte> into, Guid clusterId)
     {
-        var writer = Begin(into, CommandKind.ClusterCreated, GuidBytes);
+        var writer = CommandSequence.Begin(into, CommandKind.ClusterCreated, CommandSequence.GuidBytes);
         writer.PutGuid(clusterId);
         into.Advance(writer.Written);
     }
@@ -36,7 +38,7 @@ public static partial class CommandCodec
 
     private static void WriteNode(IBufferWriter<byte> into, CommandKind kind, NodeRegistration node)
     {
-        var writer = Begin(into, kind, sizeof(int) + GuidBytes + TextBytes(node.Name));
+        var writer = CommandSequence.Begin(into, kind, sizeof(int) + CommandSequence.GuidBytes + TextBytes(node.Name));
         writer.PutInt32(node.Id.Value);
         writer.PutGuid(node.StoreId);
         writer.PutText(node.Name);
@@ -46,7 +48,7 @@ public static partial class CommandCodec
     public static void WritePutLiveSubscription(IBufferWriter<byte> into, string name, IReadOnlyList<string> filters)
     {
         var payloadBytes = TextBytes(name) + sizeof(ushort) + filters.Sum(TextBytes);
-        var writer = Begin(into, CommandKind.PutLiveSubscription, payloadBytes);
+        var writer = CommandSequence.Begin(into, CommandKind.PutLiveSubscription, payloadBytes);
         writer.PutText(name);
         writer.PutUInt16(checked((ushort)filters.Count));
         foreach (var filter in filters)
@@ -59,7 +61,7 @@ public static partial class CommandCodec
 
     public static void WriteDeleteLiveSubscription(IBufferWriter<byte> into, string name)
     {
-        var writer = Begin(into, CommandKind.DeleteLiveSubscription, TextBytes(name));
+        var writer = CommandSequence.Begin(into, CommandKind.DeleteLiveSubscription, TextBytes(name));
         writer.PutText(name);
         into.Advance(writer.Written);
     }
@@ -106,11 +108,4 @@ public static partial class CommandCodec
     }
 
     private static int TextBytes(string text) => sizeof(ushort) + Encoding.UTF8.GetByteCount(text);
-
-    private static PayloadWriter Begin(IBufferWriter<byte> into, CommandKind kind, int payloadBytes)
-    {
-        var writer = new PayloadWriter(into.GetSpan(HeaderBytes + payloadBytes));
-        writer.PutHeader(kind, payloadBytes);
-        return writer;
-    }
 }

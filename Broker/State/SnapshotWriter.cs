@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 
-namespace Broker.Topics;
+namespace Broker.State;
 
 /// <summary>
 /// Puts a snapshot's fields into a buffer writer, some kilobytes at a time. Numbers of a fixed size are little-endian;
@@ -22,7 +22,7 @@ internal ref struct SnapshotWriter(IBufferWriter<byte> into)
 
     public void PutUInt64(ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Take(sizeof(ulong)), value);
 
-    public void PutGuid(Guid value) => value.TryWriteBytes(Take(CommandCodec.GuidBytes), bigEndian: true, out _);
+    public void PutGuid(Guid value) => value.TryWriteBytes(Take(CommandSequence.GuidBytes), bigEndian: true, out _);
 
     public void PutVarint(long value) => PutVarint(checked((ulong)value));
 

@@ -1,6 +1,6 @@
 using System.Collections.Immutable;
 
-namespace Broker.Topics;
+namespace Broker.ClusterState;
 
 /// <summary>A subscriber's wish to get matching batches live on Redis.</summary>
 public sealed record LiveSubscription(string Name, ImmutableArray<string> Filters);

@@ -1,9 +1,10 @@
 using System.Buffers;
+using Broker.ClusterState;
 using Broker.Domain;
-using Broker.Topics;
+using Broker.Tests.Unit.Topics;
 using Xunit;
 
-namespace Broker.Tests.Unit.Topics;
+namespace Broker.Tests.Unit.ClusterState;
 
 public sealed class MetadataSnapshotTests
 {
@@ -19,10 +20,15 @@ public sealed class MetadataSnapshotTests
     [Fact]
     public void The_documented_example_is_read_and_written_again()
     {
-        const string State = "05" + "0100000000000000" + "0000" + "01" + "0173" + "01" + "0161";
-        var bytes = Convert.FromHexString("4D02" + State + "00");
-        _machine.Restore(Convert.FromHexString("4D01" + State));
-        Assert.Equal(bytes, Snapshot(_machine));
+        const string Hash = "0100000000000000";
+        const string Section = "0000" + "01" + "0173" + "01" + "0161";
+        var bytes = Convert.FromHexString("4D04" + "05" + "00" + Hash + "01" + "0202" + Section + "00");
+        foreach (var former in new[] { "4D01" + "05" + Hash + Section, "4D02" + "05" + Hash + Section + "00" })
+        {
+            _machine.Restore(Convert.FromHexString(former));
+            Assert.Equal(bytes, Snapshot(_machine));
+        }
+
         _machine.Restore(bytes);
         Assert.Equal(["a"], _machine.Current.LiveSubscriptions["s"].Filters);
         Assert.Equal(1UL, _machine.StateHash);
@@ -117,22 +123,22 @@ public sealed class MetadataSnapshotTests
                 switch (i == 7 ? -1 : random.Next(5))
                 {
                     case -1:
-                        CommandCodec.WriteClusterCreated(into, store);
+                        ClusterCommands.WriteClusterCreated(into, store);
                         break;
                     case 0:
                         var node = new NodeRegistration(new NodeId(random.Next(1, 4)), $"n{random.Next(3)}", store);
-                        CommandCodec.WriteNodeRegistered(into, node);
+                        ClusterCommands.WriteNodeRegistered(into, node);
                         break;
                     case 1:
                         var other = new NodeRegistration(new NodeId(random.Next(1, 4)), $"n{random.Next(3)}", store);
-                        CommandCodec.WriteNodeReplaced(into, other);
+                        ClusterCommands.WriteNodeReplaced(into, other);
                         break;
                     case 2:
-                        CommandCodec.WriteDeleteLiveSubscription(into, $"s{random.Next(5)}");
+                        ClusterCommands.WriteDeleteLiveSubscription(into, $"s{random.Next(5)}");
                         break;
                     default:
                         string[] filters = [$"a{random.Next(3)}.*", "é.>"];
-                        CommandCodec.WritePutLiveSubscription(into, $"s{random.Next(5)}", filters);
+                        ClusterCommands.WritePutLiveSubscription(into, $"s{random.Next(5)}", filters);
                         break;
                 }
             }))),

@@ -1,11 +1,11 @@
 using System.Buffers;
 using Broker.Domain;
-using Broker.Replication;
+using Broker.State;
 
 namespace Broker.Topics;
 
 /// <summary>Sealed segments' index files, which say where batches are, so that memory need not.</summary>
-public sealed partial class TopicStateMachine
+public sealed partial class TopicModule
 {
     private ReadIndexBody? _readIndexBody;
 
@@ -14,9 +14,7 @@ public sealed partial class TopicStateMachine
     private LogIndex _firstNeeded = new(long.MaxValue);
     private bool _firstNeededIsStale;
 
-    public bool KeepsIndexes => true;
-
-    public LogIndex FirstNeeded
+    internal override LogIndex FirstNeeded
     {
         get
         {
@@ -38,7 +36,7 @@ public sealed partial class TopicStateMachine
     /// <summary>Says how index files are read; before the first read. Without it there are none.</summary>
     public void AttachIndexes(ReadIndexBody readIndexBody) => Volatile.Write(ref _readIndexBody, readIndexBody);
 
-    public bool TryWriteIndex(
+    bool IIndexedModule.TryWriteIndex(
         LogIndex first, LogIndex last, IBufferWriter<byte> directory, IBufferWriter<byte> body)
     {
         if (last <= _indexedThrough)
@@ -50,13 +48,12 @@ public sealed partial class TopicStateMachine
         return true;
     }
 
-    public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory)
+    void IIndexedModule.UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory)
     {
         var runs = SegmentIndex.ReadDirectory(first, directory.Span);
-        var topics = _topics.Numbered;
         foreach (var (number, run) in runs)
         {
-            if (number >= topics.Count || !topics[number].Parts.Fits(run))
+            if (number >= _topics.NextNumber || _topics.Find(number)?.Parts.Fits(run) == false)
             {
                 throw new InvalidDataException(
                     $"The index of segment {first} names offsets {run.BaseOffset} to {run.EndOffset} of topic "
@@ -66,17 +63,18 @@ public sealed partial class TopicStateMachine
 
         foreach (var (number, run) in runs)
         {
-            topics[number].Parts = topics[number].Parts.With(run);
+            // One that is not there any more was deleted since.
+            if (_topics.Find(number) is { } topic)
+            {
+                topic.Parts = topic.Parts.With(run);
+            }
         }
 
         _indexedThrough = LogIndex.Max(_indexedThrough, last);
         _firstNeededIsStale = true;
     }
 
-    public IStateMachine MakeShadow() =>
-        new TopicStateMachine(UnheardBatches.Instance, _bounds);
-
-    public void DropIndexes(LogIndex through)
+    void IIndexedModule.DropIndexes(LogIndex through)
     {
         foreach (var topic in _topics.Numbered)
         {

@@ -1,9 +1,10 @@
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Replication;
-using Broker.Topics;
+using Broker.Tests.Unit.Topics;
 using Xunit;
 
-namespace Broker.Tests.Unit.Topics;
+namespace Broker.Tests.Unit.ClusterState;
 
 public sealed class MetadataStateMachineTests
 {
@@ -107,8 +108,8 @@ public sealed class MetadataStateMachineTests
     public void An_entry_with_many_commands_changes_the_picture_once()
     {
         var entry = _entries.Of(
-            Entries.Metadata(into => CommandCodec.WriteClusterCreated(into, Guid.NewGuid())),
-            Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["a"])));
+            Entries.Metadata(into => ClusterCommands.WriteClusterCreated(into, Guid.NewGuid())),
+            Entries.Metadata(into => ClusterCommands.WritePutLiveSubscription(into, "s", ["a"])));
         Entries.Apply(_machine, entry);
         Assert.Single(_changes);
         Assert.Same(_changes[0], _machine.Current);
@@ -119,9 +120,9 @@ public sealed class MetadataStateMachineTests
     {
         var other = new MetadataStateMachine();
         var third = new MetadataStateMachine();
-        var entry = _entries.Of(Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["a"])));
+        var entry = _entries.Of(Entries.Metadata(into => ClusterCommands.WritePutLiveSubscription(into, "s", ["a"])));
         var different = new Entries().Of(
-            Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, "s", ["b"])));
+            Entries.Metadata(into => ClusterCommands.WritePutLiveSubscription(into, "s", ["b"])));
         _machine.Apply(entry, []);
         other.Apply(entry, []);
         third.Apply(different, []);
@@ -136,23 +137,23 @@ public sealed class MetadataStateMachineTests
     }
 
     private CommandResult Create(Guid id) =>
-        Entries.Apply(_machine, _entries.Of(Entries.Metadata(into => CommandCodec.WriteClusterCreated(into, id))));
+        Entries.Apply(_machine, _entries.Of(Entries.Metadata(into => ClusterCommands.WriteClusterCreated(into, id))));
 
     private CommandResult Register(int id, string name, Guid store) => Entries.Apply(
         _machine,
         _entries.Of(Entries.Metadata(
-            into => CommandCodec.WriteNodeRegistered(into, new NodeRegistration(new NodeId(id), name, store)))));
+            into => ClusterCommands.WriteNodeRegistered(into, new NodeRegistration(new NodeId(id), name, store)))));
 
     private CommandResult Replace(int id, string name, Guid store) => Entries.Apply(
         _machine,
         _entries.Of(Entries.Metadata(
-            into => CommandCodec.WriteNodeReplaced(into, new NodeRegistration(new NodeId(id), name, store)))));
+            into => ClusterCommands.WriteNodeReplaced(into, new NodeRegistration(new NodeId(id), name, store)))));
 
     private CommandResult Put(string name, params string[] filters) => Entries.Apply(
         _machine,
-        _entries.Of(Entries.Metadata(into => CommandCodec.WritePutLiveSubscription(into, name, filters))));
+        _entries.Of(Entries.Metadata(into => ClusterCommands.WritePutLiveSubscription(into, name, filters))));
 
     private CommandResult Delete(string name) => Entries.Apply(
         _machine,
-        _entries.Of(Entries.Metadata(into => CommandCodec.WriteDeleteLiveSubscription(into, name))));
+        _entries.Of(Entries.Metadata(into => ClusterCommands.WriteDeleteLiveSubscription(into, name))));
 }

@@ -1,0 +1,69 @@
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.Topics;
+
+namespace Broker.Api;
+
+/// <summary>From the contract's TopicConfig to the state's TopicSettings, and back.</summary>
+internal static class TopicConfigs
+{
+    /// <summary>The settings, and which of them the config sets; the others have their defaults.</summary>
+    /// <exception cref="Grpc.Core.RpcException">
+    /// InvalidArgument: a value that cannot be. Unimplemented: one that this version does not have.
+    /// </exception>
+    public static (TopicSettings Settings, TopicSettingParts Parts) Read(TopicConfig? config)
+    {
+        try
+        {
+            UnimplementedFields.Refuse(config);
+            if (config?.Partitions is 0)
+            {
+                throw Refusal.InvalidArgument("config.partitions is 0; a topic has 1 partition. Leave it out.");
+            }
+
+            if (config?.MaxMessageBytes is 0 or > Limits.RecordBytes)
+            {
+                throw Refusal.InvalidArgument(
+                    $"config.max_message_bytes is {config.MaxMessageBytes:N0}; it is 1 to {Limits.RecordBytes:N0}.");
+            }
+
+            var settings = new TopicSettings
+            {
+                MaxAgeMs = Number("max_age_ms", config?.MaxAgeMs),
+                MaxBytes = Number("max_bytes", config?.MaxBytes),
+                MaxRecords = Number("max_records", config?.MaxRecords),
+                MaxMessageBytes = (int?)config?.MaxMessageBytes ?? TopicSettings.Default.MaxMessageBytes,
+            };
+            return (settings, PartsOf(config));
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
+    }
+
+    /// <summary>With every field set that this version has.</summary>
+    public static TopicConfig Write(TopicSettings settings) => new()
+    {
+        Partitions = 1,
+        MaxAgeMs = (ulong)settings.MaxAgeMs,
+        MaxBytes = (ulong)settings.MaxBytes,
+        MaxRecords = (ulong)settings.MaxRecords,
+        Compact = false,
+        MaxMessageBytes = (uint)settings.MaxMessageBytes,
+    };
+
+    private static TopicSettingParts PartsOf(TopicConfig? config)
+    {
+        var parts = TopicSettingParts.None;
+        parts |= config?.MaxAgeMs is null ? 0 : TopicSettingParts.MaxAge;
+        parts |= config?.MaxBytes is null ? 0 : TopicSettingParts.MaxBytes;
+        parts |= config?.MaxRecords is null ? 0 : TopicSettingParts.MaxRecords;
+        parts |= config?.MaxMessageBytes is null ? 0 : TopicSettingParts.MaxMessageBytes;
+        return parts;
+    }
+
+    private static long Number(string field, ulong? value) => value is null or <= long.MaxValue
+        ? (long)(value ?? 0)
+        : throw Refusal.InvalidArgument($"config.{field} is {value}; it is at most {long.MaxValue}. 0 is no limit.");
+}

@@ -1,0 +1,134 @@
+using System.Buffers;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.State;
+
+namespace Broker.Topics;
+
+/// <summary>Topics that are made, changed and removed by request, and what their settings do not keep.</summary>
+public sealed partial class TopicModule
+{
+    /// <summary>
+    /// Topics that one question after a duty looks at: about 0.3 ms of the loop. With more of them that have limits the
+    /// next question goes on where this one has stopped.
+    /// </summary>
+    private const int TopicsPerLook = 4_096;
+
+    // Those whose settings remove something, in no order.
+    private readonly List<TopicState> _limited = [];
+    private int _nextLimited;
+
+    private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create)
+    {
+        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        step.Hash.Add(StableHash.Compute(create.Topic));
+        create.Settings.AddTo(ref step.Hash);
+        if (_topics.TryGet(create.Topic, out var topic))
+        {
+            result.Duplicate = topic.Settings == create.Settings;
+            result.Code = result.Duplicate ? RefusalCode.None : RefusalCode.AlreadyExists;
+        }
+        else if (_topics.Count >= _bounds.Topics)
+        {
+            result.Code = RefusalCode.ResourceExhausted;
+        }
+        else
+        {
+            topic = NewTopic(create.Topic, create.Settings);
+            var isAdded = _topics.TryAdd(topic);
+            Invariant.Check(isAdded, "a new topic is not there yet");
+            NoteSettings(topic, TopicSettings.Default);
+            _applied.OnTopicChanged(topic.Name);
+        }
+
+        return result;
+    }
+
+    private CommandResult ApplyUpdate(in ApplyStep step, in TopicSettingsCommand update)
+    {
+        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        step.Hash.Add(StableHash.Compute(update.Topic));
+        if (!_topics.TryGet(update.Topic, out var topic))
+        {
+            result.Code = RefusalCode.NotFound;
+            return result;
+        }
+
+        var before = topic.Settings;
+        topic.Settings = update.Settings.Over(before, update.Parts);
+        topic.SettingsVersion++;
+        topic.Settings.AddTo(ref step.Hash);
+        NoteSettings(topic, before);
+        return result;
+    }
+
+    /// <summary>
+    /// All that the topic had goes: offsets begin at 0 again under that name, and no producer is remembered.
+    /// </summary>
+    private CommandResult ApplyDelete(in ApplyStep step, ReadOnlySpan<byte> name)
+    {
+        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        step.Hash.Add(StableHash.Compute(name));
+        if (!_topics.TryGet(name, out var topic))
+        {
+            result.Code = RefusalCode.NotFound;
+            return result;
+        }
+
+        _topics.Remove(topic);
+        _limited.Remove(topic);
+        _producers -= topic.Producers?.Count ?? 0;
+        _firstNeededIsStale = true;
+        _applied.OnTopicChanged(topic.Name);
+        return result;
+    }
+
+    private CommandResult ApplyTrim(in ApplyStep step, in TrimTopicCommand trim)
+    {
+        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+
+        // It may be deleted since the leader looked at it, or have settings by which more is kept. What was stored
+        // since then is younger than what is trimmed.
+        if (_topics.Find(trim.Number) is { } topic && topic.SettingsVersion == trim.SettingsVersion)
+        {
+            var next = topic.Parts.Memory.NextOffset;
+            Invariant.Check(trim.BeforeOffset <= next, "what is trimmed was stored before");
+            PurgeBefore(topic, trim.BeforeOffset);
+            result.BaseOffset = topic.Parts.FirstOffset;
+        }
+
+        return result;
+    }
+
+    private void NoteSettings(TopicState topic, TopicSettings before)
+    {
+        if (before.HasRetention != topic.Settings.HasRetention)
+        {
+            if (before.HasRetention)
+            {
+                _limited.Remove(topic);
+            }
+            else
+            {
+                _limited.Add(topic);
+            }
+        }
+    }
+
+    internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
+    {
+        for (var left = Math.Min(_limited.Count, TopicsPerLook); left > 0; left--)
+        {
+            _nextLimited = _nextLimited < _limited.Count ? _nextLimited : 0;
+            var topic = _limited[_nextLimited++];
+            var first = topic.Parts.FirstKept(topic.Settings, nowUnixMs);
+            if (first > topic.Parts.FirstOffset)
+            {
+                TopicCommands.WriteTrimTopic(command, topic.Number, topic.SettingsVersion, first);
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,287 @@
+using Broker.Client;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.State;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// The topics of one data shard: where their batches are in the log, and which producers sent them. Memory holds the
+/// locations of batches that no index file covers; snapshots hold none.
+/// Everything follows from the committed entries (times too), so all replicas agree. One thread applies; readers on
+/// other threads see a batch as soon as its Apply step is done and never a part of one (see <see cref="BatchIndex"/>).
+/// </summary>
+public sealed partial class TopicModule : StateModule, IIndexedModule
+{
+    private readonly IAppliedBatches _applied;
+    private readonly TopicBounds _bounds;
+
+    // Restoring a snapshot puts another table here; readers that hold a topic of the old one find it as it was.
+    private TopicTable _topics = new();
+
+    /// <summary>Producers that the topics remember, all together.</summary>
+    private int _producers;
+
+    /// <param name="applied">Who hears of every batch that is applied.</param>
+    /// <param name="bounds">What the shard may come to.</param>
+    public TopicModule(IAppliedBatches applied, TopicBounds bounds)
+    {
+        _applied = applied;
+        _bounds = bounds;
+    }
+
+    /// <summary>Topics of this shard, as any thread may ask.</summary>
+    public int TopicCount => Topics.Count;
+
+    internal override StateSection Section => StateSection.Topics;
+
+    internal override byte SectionFormat => WithSettings;
+
+    internal override ReadOnlySpan<CommandKind> Commands =>
+    [
+        CommandKind.Publish,
+        CommandKind.PublishAtOffset,
+        CommandKind.PurgeTopic,
+        CommandKind.TrimTopic,
+        CommandKind.CreateTopic,
+        CommandKind.UpdateTopic,
+        CommandKind.DeleteTopic,
+    ];
+
+    private TopicTable Topics => Volatile.Read(ref _topics);
+
+    internal override CommandResult Apply(in ApplyStep step, in Command command) => command.Kind switch
+    {
+        CommandKind.Publish or CommandKind.PublishAtOffset =>
+            ApplyPublish(step, TopicCommands.ReadPublish(command)),
+        CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
+        CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
+        CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command)),
+        CommandKind.UpdateTopic => ApplyUpdate(step, TopicCommands.ReadTopicSettings(command)),
+        _ => ApplyDelete(step, TopicCommands.ReadDeleteTopic(command)),
+    };
+
+    /// <summary>A topic of this shard, for any thread.</summary>
+    public bool TryGetTopic(string name, out TopicView topic)
+    {
+        var found = Topics.TryGet(name, out var state);
+        topic = found ? ViewOf(state!) : default;
+        return found;
+    }
+
+    /// <summary>
+    /// The topics that a filter wants (null: all), by name, for any thread: those after a name, up to a number.
+    /// </summary>
+    public IReadOnlyList<TopicView> ListTopics(TopicFilter? filter = null, string after = "", int limit = int.MaxValue)
+    {
+        var found = new List<TopicView>();
+        if (filter is { IsLiteral: true })
+        {
+            var name = filter.ToString();
+            if (string.CompareOrdinal(name, after) > 0 && TryGetTopic(name, out var topic))
+            {
+                found.Add(topic);
+            }
+
+            return found;
+        }
+
+        var states = Topics.ByName;
+        for (var i = FirstAfter(states, after); i < states.Length && found.Count < limit; i++)
+        {
+            if (filter is null || filter.Matches(states[i].Name))
+            {
+                found.Add(ViewOf(states[i]));
+            }
+        }
+
+        return found;
+    }
+
+    private static int FirstAfter(TopicState[] states, string name)
+    {
+        var (low, high) = (0, states.Length);
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = string.CompareOrdinal(states[middle].Name, name) > 0 ? (low, middle) : (middle + 1, high);
+        }
+
+        return low;
+    }
+
+    private TopicView ViewOf(TopicState state) => new(state, Volatile.Read(ref _readIndexBody));
+
+    private CommandResult ApplyPublish(in ApplyStep step, in PublishCommand publish)
+    {
+        var entry = step.Entry;
+        var isNew = !_topics.TryGet(publish.Topic, out var topic);
+        topic ??= NewTopic(publish.Topic, TopicSettings.Default);
+
+        step.Hash.Add(topic.NameHash);
+        if (!Admits(publish, topic, isNew, out var result))
+        {
+            result.Topic = topic.Number;
+            return result;
+        }
+
+        var baseOffset = topic.Append(entry, publish.RecordCount, publish.BatchPosition, publish.Batch.Length);
+        if (isNew)
+        {
+            Invariant.Check(_topics.TryAdd(topic), "a new topic is not there yet");
+        }
+
+        _firstNeeded = LogIndex.Min(_firstNeeded, entry.Index);
+        if (!publish.Stamp.IsNone)
+        {
+            topic.Producers ??= new ProducerTable(_bounds.ProducersPerTopic);
+            var known = topic.Producers.Count;
+            topic.Producers.Remember(publish.Stamp, publish.RecordCount, baseOffset, entry.TimestampUnixMs);
+            _producers += topic.Producers.Count - known;
+        }
+
+        result = new CommandResult
+        {
+            BaseOffset = baseOffset,
+            Count = publish.RecordCount,
+            TimestampUnixMs = entry.TimestampUnixMs,
+            Topic = topic.Number,
+        };
+        _applied.OnAppended(
+            topic.Name,
+            baseOffset,
+            publish.RecordCount,
+            entry.TimestampUnixMs,
+            entry,
+            publish.BatchPosition,
+            publish.Batch.Length);
+        return result;
+    }
+
+    private TopicState NewTopic(ReadOnlySpan<byte> name, TopicSettings settings) => new(
+        Utf8TopicComparer.Instance.Create(name),
+        StableHash.Compute(name),
+        _topics.NextNumber,
+        new TopicParts(0, new BatchIndex(0, 0)),
+        settings);
+
+    // The topic, its next offset and what it remembers of its producers stay: a batch that is sent again after a purge
+    // is still a repetition.
+    private CommandResult ApplyPurge(in ApplyStep step, in PurgeTopicCommand purge)
+    {
+        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        if (!_topics.TryGet(purge.Topic, out var topic))
+        {
+            result.Code = RefusalCode.NotFound;
+        }
+        else
+        {
+            var parts = topic.Parts;
+            var next = parts.Memory.NextOffset;
+            var before = purge.BeforeOffset < 0 ? next : purge.BeforeOffset;
+            if (before > next)
+            {
+                result.Code = RefusalCode.OutOfRange;
+                result.BaseOffset = next;
+            }
+            else
+            {
+                result.BaseOffset = Math.Max(before, parts.FirstOffset);
+                PurgeBefore(topic, before);
+            }
+        }
+
+        step.Hash.Add(topic?.NameHash ?? StableHash.Compute(purge.Topic));
+        return result;
+    }
+
+    private void PurgeBefore(TopicState topic, long offset)
+    {
+        if (offset > topic.Parts.FirstOffset)
+        {
+            topic.Parts = topic.Parts.PurgedBefore(offset);
+            _firstNeededIsStale = true;
+        }
+    }
+
+    private bool Admits(in PublishCommand publish, TopicState topic, bool isNew, out CommandResult refusal)
+    {
+        refusal = default;
+        if (isNew && _topics.Count >= _bounds.Topics)
+        {
+            refusal.Code = RefusalCode.ResourceExhausted;
+            return false;
+        }
+
+        // Of the records themselves only a topic with a limit of its own needs to know more: Api has checked the rest.
+        var largest = topic.Settings.MaxMessageBytes;
+        if (largest < Limits.RecordBytes && publish.Batch.Length > largest
+            && RecordBatchScanner.LargestValue(publish.Batch) > largest)
+        {
+            refusal.Code = RefusalCode.MessageTooLarge;
+            refusal.Expected = (ulong)largest;
+            return false;
+        }
+
+        return AdmitsProducer(publish, topic, out refusal) && AdmitsOffset(publish, topic, out refusal);
+    }
+
+    private static bool AdmitsOffset(in PublishCommand publish, TopicState topic, out CommandResult refusal)
+    {
+        refusal = default;
+        var next = topic.Parts.Memory.NextOffset;
+        if (publish.ExpectedOffset < 0 || publish.ExpectedOffset == next)
+        {
+            return true;
+        }
+
+        refusal.Code = RefusalCode.UnexpectedOffset;
+        refusal.Expected = (ulong)next;
+        return false;
+    }
+
+    private bool AdmitsProducer(in PublishCommand publish, TopicState topic, out CommandResult refusal)
+    {
+        refusal = default;
+        if (publish.Stamp.IsNone)
+        {
+            return true;
+        }
+
+        // The producer's next sequence must be a number, too.
+        if (publish.Stamp.Sequence > ulong.MaxValue - (ulong)publish.RecordCount)
+        {
+            refusal.Code = RefusalCode.InvalidArgument;
+            return false;
+        }
+
+        var producers = topic.Producers;
+        var isKnown = producers?.Knows(publish.Stamp.ProducerId) == true;
+        if (!isKnown && (producers?.IsFull == true || _producers >= _bounds.Producers))
+        {
+            // To forget another one instead would store its batch twice when it is sent again.
+            refusal.Code = RefusalCode.TooManyProducers;
+            return false;
+        }
+
+        return producers is null || producers.Admits(publish.Stamp, publish.RecordCount, out refusal);
+    }
+
+    /// <summary>
+    /// Looked for where the log's time passes a multiple of the interval: that follows from the entries alone, so that
+    /// every replica forgets the same at the same entry, whatever snapshot it began with.
+    /// </summary>
+    internal override void PassTime(long beforeUnixMs, long nowUnixMs)
+    {
+        if (beforeUnixMs / _bounds.ProducerSweepMs == nowUnixMs / _bounds.ProducerSweepMs || _producers == 0)
+        {
+            return;
+        }
+
+        foreach (var topic in _topics.Numbered)
+        {
+            _producers -= topic.Producers?.Forget(nowUnixMs - _bounds.ProducerExpiryMs) ?? 0;
+            topic.Producers = topic.Producers is { Count: 0 } ? null : topic.Producers;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+namespace Broker.Client;
+
+/// <summary>
+/// What a topic keeps and takes. Creating a topic, null means the default; updating one, null means no change. What is
+/// beyond a limit goes by itself, the oldest records first, mostly within a second.
+/// </summary>
+public sealed record TopicSettings
+{
+    /// <summary>
+    /// Records older than this are removed, by the time of their batch, in whole milliseconds. Zero: no limit, the
+    /// default.
+    /// </summary>
+    public TimeSpan? MaxAge { get; init; }
+
+    /// <summary>
+    /// At least so many bytes of encoded batches are kept, the newest; more by what the topic has in one segment of the
+    /// log at most. 0: no limit, the default.
+    /// </summary>
+    public long? MaxBytes { get; init; }
+
+    /// <summary>So many records are kept, the newest. 0: no limit, the default.</summary>
+    public long? MaxRecords { get; init; }
+
+    /// <summary>
+    /// A record whose value has more bytes is refused. 1 to 1,048,576, which is the default.
+    /// </summary>
+    public int? MaxMessageBytes { get; init; }
+}
+
+/// <summary>A topic with its settings and what it holds, as the asked node has applied it.</summary>
+/// <param name="Topic">Name, shard, offsets and id.</param>
+/// <param name="Settings">Every setting, none of them null.</param>
+/// <param name="SizeBytes">Encoded bytes of the batches that can be read.</param>
+/// <param name="LastTimestamp">Time of its last batch; null before the first.</param>
+public sealed record TopicDetails(
+    TopicInfo Topic, TopicSettings Settings, long SizeBytes, DateTimeOffset? LastTimestamp);
