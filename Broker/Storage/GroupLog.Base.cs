@@ -51,7 +51,7 @@ public sealed partial class GroupLog
             DeleteSegments(removed);
             Snapshots.DeleteBelow(install.Position.Index);
             Snapshots.DeleteAbove(install.Position.Index);
-            StorageLog.Installed(_logger, _group, install.Position);
+            StorageEvents.Installed(_logger, _group, install.Position);
         }
 
         return null;
@@ -71,7 +71,7 @@ public sealed partial class GroupLog
 
         if (!HasSnapshot(through))
         {
-            StorageLog.NotDropped(_logger, _group, through);
+            StorageEvents.NotDropped(_logger, _group, through);
             return;
         }
 
@@ -89,7 +89,7 @@ public sealed partial class GroupLog
             DeleteSideFiles(removed);
             DeleteSegments(removed);
             Snapshots.DeleteBelow(through);
-            StorageLog.Dropped(_logger, _group, through, removed.Count);
+            StorageEvents.Dropped(_logger, _group, through, removed.Count);
         }
     }
 
@@ -101,7 +101,7 @@ public sealed partial class GroupLog
         }
         catch (StorageRefusedException foreign)
         {
-            StorageLog.SnapshotRefused(_logger, foreign, _group, index);
+            StorageEvents.SnapshotRefused(_logger, foreign, _group, index);
             return false;
         }
     }

@@ -24,7 +24,7 @@ public sealed partial class GroupLog
             }
             catch (DiskFullException failure)
             {
-                StorageLog.PositionsNotWritten(_logger, failure, _group, segment.Path);
+                StorageEvents.PositionsNotWritten(_logger, failure, _group, segment.Path);
             }
         }
     }
@@ -69,7 +69,7 @@ public sealed partial class GroupLog
             return null;
         }
 
-        StorageLog.PositionsRebuilt(_logger, _group, segment.Path);
+        StorageEvents.PositionsRebuilt(_logger, _group, segment.Path);
         if (segment.IsSealed)
         {
             RewritePositions(segment.Describe(scan.Runs.Current), scan.Positions);
@@ -87,7 +87,7 @@ public sealed partial class GroupLog
         }
         catch (IOException failure)
         {
-            StorageLog.PositionsNotWritten(
+            StorageEvents.PositionsNotWritten(
                 _logger, failure, _group, Path.Combine(_folder, GroupFolder.SegmentName(known.Header.First)));
         }
     }
@@ -97,7 +97,7 @@ public sealed partial class GroupLog
     {
         if (_segments.TryMarkDamaged(segment))
         {
-            StorageLog.SegmentDamaged(_logger, _group, segment.Path, offset, expected);
+            StorageEvents.SegmentDamaged(_logger, _group, segment.Path, offset, expected);
         }
 
         return new StorageCorruptException(segment.Path, offset, expected, cause);

@@ -69,7 +69,7 @@ public sealed partial class GroupLog
 
             _device.SyncFolder(_folder);
             RewritePositions(known, positions);
-            StorageLog.SegmentReplaced(_logger, _group, old.Path);
+            StorageEvents.SegmentReplaced(_logger, _group, old.Path);
         }
     }
 
@@ -152,11 +152,11 @@ public sealed partial class GroupLog
                 at += entries.Length;
             }
 
-            StorageLog.Rescued(_logger, _group, LastIndex);
+            StorageEvents.Rescued(_logger, _group, LastIndex);
         }
         catch (DiskFullException failure)
         {
-            StorageLog.NotRescued(_logger, failure, _group, LastIndex);
+            StorageEvents.NotRescued(_logger, failure, _group, LastIndex);
         }
     }
 

@@ -41,7 +41,7 @@ public sealed partial class GroupLog
         ReleaseActive();
         _segments.Add(new Segment(path, header, _segments.NewPositions()) { File = file, Users = 1 });
         _activeFile = file;
-        _vote.Write(_vote.Current with { DurableFloor = first.Previous(), Active = ActiveSegment.Of(header) });
+        _vote.Write(_vote.Current with { DurableFloor = first.Previous(), Active = header.AsActive() });
         ClearStaged();
         if (sealing is not null)
         {
@@ -49,7 +49,7 @@ public sealed partial class GroupLog
             WritePositions(sealing, positions!);
         }
 
-        StorageLog.SegmentCreated(_logger, _group, path, header.CapacityBytes);
+        StorageEvents.SegmentCreated(_logger, _group, path, header.CapacityBytes);
     }
 
     /// <summary>
@@ -137,7 +137,7 @@ public sealed partial class GroupLog
                 DurableFloor = _durable,
                 TruncationEpoch = checked(_vote.Current.TruncationEpoch + 1),
                 CutFrom = from,
-                Active = isReopened ? ActiveSegment.Of(kept.Header) : ActiveSegment.NotMadeYet(from),
+                Active = isReopened ? kept.Header.AsActive() : ActiveSegment.NotMadeYet(from),
             });
             if (isReopened && damage is not null)
             {
@@ -151,7 +151,7 @@ public sealed partial class GroupLog
             _lastCrc32C = isReopened ? Reopen(kept, from) : kept.SuccessorCrc32C;
             if (from <= last)
             {
-                StorageLog.Truncated(_logger, _group, from, last);
+                StorageEvents.Truncated(_logger, _group, from, last);
             }
         }
     }

@@ -32,7 +32,7 @@ public sealed partial class GroupLog
         catch (Exception failure)
         {
             _failure = failure;
-            StorageLog.Failed(_logger, failure, _group);
+            StorageEvents.Failed(_logger, failure, _group);
             if (failure is (IOException and not StorageException) or UnauthorizedAccessException)
             {
                 throw new StorageException($"A write to {_folder} failed: {failure.Message}", failure);
@@ -43,7 +43,7 @@ public sealed partial class GroupLog
 
         if (full is not null)
         {
-            StorageLog.DiskFull(_logger, full, _group, LastIndex);
+            StorageEvents.DiskFull(_logger, full, _group, LastIndex);
             throw new DiskFullException(full.Message, full);
         }
     }

@@ -147,7 +147,7 @@ public sealed partial class GroupLog : IDisposable
             log.AppendRescued(rescued);
         }
 
-        StorageLog.Opened(logger, group, log.FirstIndex, log.LastIndex, log._segments.Count, log.HardState.Term);
+        StorageEvents.Opened(logger, group, log.FirstIndex, log.LastIndex, log._segments.Count, log.HardState.Term);
         return log;
     }
 
@@ -171,7 +171,7 @@ public sealed partial class GroupLog : IDisposable
             }
             catch (IOException failure)
             {
-                StorageLog.FloorNotWritten(_logger, failure, _group);
+                StorageEvents.FloorNotWritten(_logger, failure, _group);
             }
         }
 

@@ -63,7 +63,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
 
             attempt = next > before ? 1 : attempt + 1;
             cancellationToken.ThrowIfCancellationRequested();
-            TransportLog.FetchBroke(logger, group.Value, peer.Node.Value, next, attempt, failure!.Status.Detail);
+            TransportEvents.FetchBroke(logger, group.Value, peer.Node.Value, next, attempt, failure!.Status.Detail);
             if (!IsTransient(failure) || attempt >= Limits.TransferAttempts)
             {
                 throw failure;

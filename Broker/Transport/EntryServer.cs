@@ -38,7 +38,7 @@ internal sealed class EntryServer(
         }
         catch (IOException damage)
         {
-            TransportLog.FetchDamaged(logger, (int)request.Group, request.From.NodeId, damage.Message);
+            TransportEvents.FetchDamaged(logger, (int)request.Group, request.From.NodeId, damage.Message);
             throw PeerTransfer.Refuse(StatusCode.DataLoss, "These entries cannot be read here either.");
         }
         finally
@@ -81,7 +81,7 @@ internal sealed class EntryServer(
         var next = new LogIndex(request.FirstIndex);
         var last = new LogIndex(request.LastIndex);
         Check(source, next, last, new Term(request.LastTerm));
-        TransportLog.FetchServed(
+        TransportEvents.FetchServed(
             logger, (int)request.Group, request.From.NodeId, request.From.Name, next, last);
         var entries = new List<LogEntry>();
         while (next <= last)

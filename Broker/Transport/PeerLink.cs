@@ -97,7 +97,7 @@ internal sealed class PeerLink(
         _outgoing.Clear();
         Volatile.Write(ref _writeBegan, 0);
         _connected = true;
-        TransportLog.Connected(logger, peer.Node.Value, peer.Name);
+        TransportEvents.Connected(logger, peer.Node.Value, peer.Name);
         gate.Connected(peer.Node, hello);
         try
         {
@@ -111,13 +111,13 @@ internal sealed class PeerLink(
 
             if (first.Exception?.InnerException is { } exception and not OperationCanceledException)
             {
-                TransportLog.Broke(logger, peer.Node.Value, peer.Name, exception.Message);
+                TransportEvents.Broke(logger, peer.Node.Value, peer.Name, exception.Message);
             }
         }
         finally
         {
             _connected = false;
-            TransportLog.Disconnected(logger, peer.Node.Value, peer.Name);
+            TransportEvents.Disconnected(logger, peer.Node.Value, peer.Name);
             gate.Disconnected(peer.Node);
         }
     }
@@ -143,7 +143,7 @@ internal sealed class PeerLink(
             metrics.PeerBytesReceived(PeerOutbox.SizeBytes(envelope));
             if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
             {
-                TransportLog.Stalled(logger, peer.Node.Value, peer.Name);
+                TransportEvents.Stalled(logger, peer.Node.Value, peer.Name);
                 return;
             }
         }

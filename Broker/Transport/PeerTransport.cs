@@ -131,7 +131,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
             }
             catch (Exception exception) when (exception is TimeoutException || PeerTransfer.IsBrokenCall(exception))
             {
-                TransportLog.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
+                TransportEvents.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
                 if (exception is RpcException { StatusCode: StatusCode.FailedPrecondition } refusal)
                 {
                     _gate.RefusedBy(link.Peer.Node, refusal.Status.Detail);
@@ -192,7 +192,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
             return link!;
         }
 
-        TransportLog.Refused(_logger, hello.NodeId, hello.Name, reason);
+        TransportEvents.Refused(_logger, hello.NodeId, hello.Name, reason);
         _gate.RefusedBy(new NodeId((int)hello.NodeId), reason);
         throw new RpcException(new Status(StatusCode.FailedPrecondition, reason));
     }

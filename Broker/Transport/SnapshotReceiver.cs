@@ -28,7 +28,7 @@ internal sealed class SnapshotReceiver(
             }
 
             var arrival = inbox.Open(offer, owner: patience);
-            TransportLog.SnapshotArrives(
+            TransportEvents.SnapshotArrives(
                 logger,
                 (int)offer.Message.Group,
                 new LogPosition(new LogIndex(offer.Message.LogIndex), new Term(offer.Message.LogTerm)),

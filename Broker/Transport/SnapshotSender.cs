@@ -62,12 +62,12 @@ internal sealed class SnapshotSender(
         catch (OperationCanceledException) when (mine.IsCancellationRequested)
         {
             var reason = stopping.IsCancellationRequested ? "this node stops" : "another transfer takes its place";
-            TransportLog.SnapshotNotTaken(logger, (int)message.Group, to.Node.Value, reason);
+            TransportEvents.SnapshotNotTaken(logger, (int)message.Group, to.Node.Value, reason);
             return false;
         }
         catch (RpcException failure)
         {
-            TransportLog.SnapshotNotTaken(logger, (int)message.Group, to.Node.Value, failure.Status.Detail);
+            TransportEvents.SnapshotNotTaken(logger, (int)message.Group, to.Node.Value, failure.Status.Detail);
             return false;
         }
     }
@@ -109,7 +109,7 @@ internal sealed class SnapshotSender(
         PeerEndpoint to, PeerMessage message, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
         var position = new LogPosition(new LogIndex(message.LogIndex), new Term(message.LogTerm));
-        TransportLog.SnapshotOffered(logger, (int)message.Group, to.Node.Value, position, data.Length);
+        TransportEvents.SnapshotOffered(logger, (int)message.Group, to.Node.Value, position, data.Length);
         var offer = new SnapshotOffer
         {
             From = gate.Hello,
@@ -123,13 +123,13 @@ internal sealed class SnapshotSender(
             try
             {
                 await TransferOnceAsync(to, offer, data, attempts, cancellationToken);
-                TransportLog.SnapshotTaken(logger, (int)message.Group, to.Node.Value);
+                TransportEvents.SnapshotTaken(logger, (int)message.Group, to.Node.Value);
                 return true;
             }
             catch (RpcException failure) when (PeerTransfer.IsTransient(failure) && attempts.Next())
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                TransportLog.SnapshotBroke(
+                TransportEvents.SnapshotBroke(
                     logger, (int)message.Group, to.Node.Value, attempts.Count, failure.Status.Detail);
             }
 

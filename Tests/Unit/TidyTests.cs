@@ -35,6 +35,10 @@ public sealed class TidyTests
     public void Rooms_use_only_rooms_below_them() => Clean(TidyRules.OneWay);
 
     [Fact]
+    public void Folders_of_a_room_use_only_folders_below_them() =>
+        Assert.Empty(TidyRules.FoldersOneWay(Sources.Value));
+
+    [Fact]
     public void Files_have_the_namespace_of_their_room() => Clean(TidyRules.Namespace);
 
     [Fact]
@@ -89,6 +93,26 @@ public sealed class TidyTests
     [InlineData("Broker/Program.cs", "using Broker.Api;", true)]
     public void The_room_rule_finds_an_upward_use(string path, string code, bool clean) =>
         Planted(TidyRules.OneWay, path, code, clean);
+
+    [Theory]
+    [InlineData("Broker/Storage/Device/A.cs", "private VoteThing? _vote;", false)]
+    [InlineData("Broker/Storage/Identity/A.cs", "private GroupThing? _group;", false)]
+    [InlineData("Broker/Storage/Attic/A.cs", "", false)]
+    [InlineData("Broker/Storage/Segments/A.cs", "private VoteThing? _vote;", true)]
+    [InlineData("Broker/Storage/A.cs", "private VoteThing? _vote;", true)]
+    [InlineData("Broker/Storage/Device/A.cs", "enum Kind { VoteThing } // VoteThing", true)]
+    [InlineData("Broker/Topics/A.cs", "private VoteThing? _vote;", true)]
+    public void The_folder_rule_finds_an_upward_use(string path, string code, bool clean)
+    {
+        SourceFile[] files =
+        [
+            new(path, code),
+            new("Broker/Storage/Identity/VoteThing.cs", "internal sealed record VoteThing;"),
+            new("Broker/Storage/GroupThing.cs", "public sealed class GroupThing;"),
+        ];
+
+        Assert.Equal(clean, !TidyRules.FoldersOneWay(files).Any());
+    }
 
     [Theory]
     [InlineData("namespace Broker.Api;", false)]

@@ -38,7 +38,7 @@ internal sealed partial record SourceFile(string Path, string Text)
 
     public int LineOf(int position) => Text.AsSpan(0, position).Count('\n') + 1;
 
-    private static string Blank(Match match) =>
+    public static string Blank(Match match) =>
         string.Concat(match.Value.Select(character => character == '\n' ? '\n' : ' '));
 
     // In this order: raw strings, verbatim strings, plain strings, characters, both kinds of comments.

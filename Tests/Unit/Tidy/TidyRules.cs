@@ -26,6 +26,15 @@ internal static partial class TidyRules
         ["Domain"],
     ];
 
+    /// <summary>
+    /// Folders of a room from the top: a folder uses only those that stand after it, and the files of the room itself
+    /// stand above all of them.
+    /// </summary>
+    private static readonly Dictionary<string, string[]> Folders = new()
+    {
+        ["Storage"] = ["Upkeep", "Log", "Recovery", "SideFiles", "Segments", "Identity", "Files", "Device"],
+    };
+
     private static readonly string[] VagueNames =
         ["Utils", "Util", "Helpers", "Helper", "Common", "Manager", "Managers"];
 
@@ -82,6 +91,24 @@ internal static partial class TidyRules
         }
     }
 
+    /// <summary>
+    /// All files of a room have one namespace, so what a folder uses is told by the names of the types. A type that is
+    /// declared in several folders belongs to the lowest of them.
+    /// </summary>
+    public static IEnumerable<string> FoldersOneWay(IEnumerable<SourceFile> files)
+    {
+        foreach (var room in files.GroupBy(static file => RoomOf(file.Path)))
+        {
+            if (room.Key is not null && Folders.TryGetValue(room.Key, out var folders))
+            {
+                foreach (var violation in FoldersOneWay(folders, [.. room]))
+                {
+                    yield return violation;
+                }
+            }
+        }
+    }
+
     /// <summary>A file of a room that claims another room's namespace would slip through the rule above.</summary>
     public static IEnumerable<string> Namespace(SourceFile file)
     {
@@ -111,6 +138,42 @@ internal static partial class TidyRules
         group $"{file.Path}:{file.LineOf(match.Index)}" by match.Groups["id"].Value into same
         where same.Count() > 1
         select $"Event id {same.Key} stands at {string.Join(" and ", same)}.";
+
+    private static IEnumerable<string> FoldersOneWay(string[] folders, List<SourceFile> files)
+    {
+        var types = (
+            from file in files
+            from Match match in TypeName().Matches(file.Code)
+            group FloorOf(file, folders) by match.Groups["type"].Value)
+            .ToDictionary(static type => type.Key, static type => type.Min());
+        foreach (var file in files)
+        {
+            var floor = FloorOf(file, folders);
+            if (floor < 0)
+            {
+                yield return $"{file.Path} stands in a folder that {nameof(TidyRules)} does not know.";
+                continue;
+            }
+
+            // A member of an enumeration may be named like a type.
+            foreach (Match word in Word().Matches(EnumMembers().Replace(file.Code, SourceFile.Blank)))
+            {
+                if (types.TryGetValue(word.Value, out var used) && used > floor)
+                {
+                    yield return $"{file.Path}:{file.LineOf(word.Index)}: a type of this folder must not use "
+                        + $"{word.Value}; a folder uses only those below it.";
+                }
+            }
+        }
+    }
+
+    /// <summary>Counted from the lowest folder, 0; the room itself is the highest. Negative: unknown.</summary>
+    private static int FloorOf(SourceFile file, string[] folders)
+    {
+        var parts = file.Path.Split('/');
+        var folder = Array.IndexOf(folders, parts[2]);
+        return parts.Length == 3 ? folders.Length : folder < 0 ? -1 : folders.Length - 1 - folder;
+    }
 
     private static bool MayWrite(SourceFile file, string rule) => rule == "console"
         && (file.Path.StartsWith("Broker/Cli/", StringComparison.Ordinal)
@@ -151,6 +214,17 @@ internal static partial class TidyRules
 
     [GeneratedRegex(@"^namespace\s+(?<name>[\w.]+)", RegexOptions.Multiline)]
     private static partial Regex NamespaceLine();
+
+    [GeneratedRegex(
+        @"^(?:public|internal) [\w ]*\b(?:class|struct|interface|enum|record(?: class| struct)?) (?<type>\w+)",
+        RegexOptions.Multiline)]
+    private static partial Regex TypeName();
+
+    [GeneratedRegex(@"\b[A-Z]\w*\b")]
+    private static partial Regex Word();
+
+    [GeneratedRegex(@"(?<=\benum\s+\w+\s*)\{[^}]*\}")]
+    private static partial Regex EnumMembers();
 
     [GeneratedRegex(@"\bLoggerMessage\s*\(\s*(?:EventId\s*=\s*)?(?<id>\d+)")]
     private static partial Regex EventId();

@@ -1,0 +1,128 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Text;
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+/// <summary>
+/// The contents of <c>node.id</c> and of its copy, little endian:
+/// <code>
+///  0 "BRKRNODE"          8 format version      12 CRC32C of all other bytes
+/// 16 node                20 store id (16)      36 cluster id (16, zero: none)
+/// 52 name bytes          56 peers              60 data shards
+/// 64 sequence            72 groups that were created
+/// 76 name in UTF-8, then per peer: node, store id (16); then the groups' numbers, int32 each
+/// </code>
+/// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created:
+/// <code>
+/// 42 52 4B 52 4E 4F 44 45  02 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
+/// 08 00 00 00 00 00 00 00  03 00 00 00 02 00 00 00  00 00 00 00 01 00 00 00
+/// 62 72 6F 6B 65 72 2D 31  00 00 00 00
+/// </code>
+/// </summary>
+/// <param name="Identity">Who the disk belongs to.</param>
+/// <param name="PeerStores">The disks that the peers had when they were first met.</param>
+/// <param name="Groups">The groups that have a log on this disk, or had one before it was lost.</param>
+/// <param name="Sequence">Counts the records; of two files the one with the higher number is the truth.</param>
+internal sealed record NodeRecord(
+    StoreIdentity Identity,
+    IReadOnlyDictionary<NodeId, Guid> PeerStores,
+    ImmutableSortedSet<int> Groups,
+    long Sequence)
+{
+    /// <summary>A file beyond this is not ours: 1,024 peers, 2,048 groups and a long name need less.</summary>
+    public const int MaxBytes = 32 * 1024;
+
+    public const uint FormatVersion = 2;
+    private const int FixedBytes = 76;
+    private const int GuidBytes = 16;
+    private const int PeerBytes = sizeof(int) + GuidBytes;
+
+    public static ReadOnlySpan<byte> Magic => "BRKRNODE"u8;
+
+    public byte[] Encode()
+    {
+        var name = Encoding.UTF8.GetBytes(Identity.NodeName);
+        var block = new byte[
+            FixedBytes + name.Length + (PeerStores.Count * PeerBytes) + (Groups.Count * sizeof(int))];
+        Invariant.Check(block.Length <= MaxBytes, "the node record is within its limit");
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(16), Identity.NodeId.Value);
+        Identity.StoreId.TryWriteBytes(block.AsSpan(20));
+        (Identity.ClusterId ?? Guid.Empty).TryWriteBytes(block.AsSpan(36));
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(52), name.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(56), PeerStores.Count);
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(60), Identity.DataShards);
+        BinaryPrimitives.WriteInt64LittleEndian(block.AsSpan(64), Sequence);
+        BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(72), Groups.Count);
+        name.CopyTo(block, FixedBytes);
+        var at = FixedBytes + name.Length;
+        foreach (var (peer, storeId) in PeerStores.OrderBy(static pair => pair.Key.Value))
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(at), peer.Value);
+            storeId.TryWriteBytes(block.AsSpan(at + sizeof(int)));
+            at += PeerBytes;
+        }
+
+        foreach (var group in Groups)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(at), group);
+            at += sizeof(int);
+        }
+
+        CheckedBlock.Seal(block, Magic, FormatVersion);
+        return block;
+    }
+
+    /// <summary>Null when the file is damaged.</summary>
+    public static NodeRecord? TryDecode(ReadOnlySpan<byte> block, string path)
+    {
+        if (!CheckedBlock.IsIntact(block, Magic))
+        {
+            return null;
+        }
+
+        CheckedBlock.CheckVersion(block, path, FormatVersion);
+        var nameBytes = BinaryPrimitives.ReadInt32LittleEndian(block[52..]);
+        var peerCount = BinaryPrimitives.ReadInt32LittleEndian(block[56..]);
+        var groupCount = BinaryPrimitives.ReadInt32LittleEndian(block[72..]);
+        var groupsAt = FixedBytes + (long)nameBytes + ((long)peerCount * PeerBytes);
+        if (nameBytes < 0 || peerCount < 0 || groupCount < 0
+            || groupsAt + ((long)groupCount * sizeof(int)) != block.Length)
+        {
+            return null;
+        }
+
+        var peers = new Dictionary<NodeId, Guid>(peerCount);
+        for (var at = FixedBytes + nameBytes; at < groupsAt; at += PeerBytes)
+        {
+            peers[new NodeId(BinaryPrimitives.ReadInt32LittleEndian(block[at..]))] =
+                new Guid(block.Slice(at + sizeof(int), GuidBytes));
+        }
+
+        var groups = ImmutableSortedSet.CreateBuilder<int>();
+        for (var at = (int)groupsAt; at < block.Length; at += sizeof(int))
+        {
+            groups.Add(BinaryPrimitives.ReadInt32LittleEndian(block[at..]));
+        }
+
+        var clusterId = new Guid(block.Slice(36, GuidBytes));
+        var identity = new StoreIdentity(
+            new Guid(block.Slice(20, GuidBytes)),
+            new NodeId(BinaryPrimitives.ReadInt32LittleEndian(block[16..])),
+            Encoding.UTF8.GetString(block.Slice(FixedBytes, nameBytes)),
+            clusterId == Guid.Empty ? null : clusterId,
+            BinaryPrimitives.ReadInt32LittleEndian(block[60..]));
+        return new NodeRecord(
+            identity, peers, groups.ToImmutable(), BinaryPrimitives.ReadInt64LittleEndian(block[64..]));
+    }
+}
+
+/// <summary>Who a disk belongs to.</summary>
+/// <param name="StoreId">Drawn at the disk's first start; a wiped disk gets another one, so that peers notice.</param>
+/// <param name="NodeId">The node's number in the cluster.</param>
+/// <param name="NodeName">The node's name, as its operator configures it.</param>
+/// <param name="ClusterId">The cluster that the disk is a part of; null until it has joined one.</param>
+/// <param name="DataShards">Raft groups for topics: another number would look for topics where they are not.</param>
+public readonly record struct StoreIdentity(
+    Guid StoreId, NodeId NodeId, string NodeName, Guid? ClusterId, int DataShards);

@@ -1,0 +1,152 @@
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+/// <summary>Sealed segments: known by their positions files, read only where these are missing.</summary>
+internal sealed partial class LogRecovery
+{
+    /// <summary>False when the log had to be cut before one of them.</summary>
+    private bool TryOpenSealed()
+    {
+        var firsts = new SortedSet<long>();
+        foreach (var name in device.List(folder))
+        {
+            if ((GroupFolder.TryParseSegment(name, out var first) || GroupFolder.TryParsePositions(name, out first))
+                && first < Vote.Active.First)
+            {
+                firsts.Add(first.Value);
+            }
+        }
+
+        var borders = firsts.Append(Vote.Active.First.Value).Select(static first => new LogIndex(first)).ToList();
+        for (var i = 0; i + 1 < borders.Count; i++)
+        {
+            if (borders[i] != _expected || !TryOpenSealed(borders[i], borders[i + 1]))
+            {
+                break;
+            }
+        }
+
+        if (_expected == Vote.Active.First)
+        {
+            return true;
+        }
+
+        StorageEvents.SegmentLost(logger, group, PathOf(GroupFolder.SegmentName(_expected)));
+        var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
+        if (HasState(upTo: _expected.Previous()))
+        {
+            Cut(fence, Vote.Base);
+        }
+        else
+        {
+            StartOver(fence);
+        }
+
+        return false;
+    }
+
+    /// <param name="first">The segment's first index.</param>
+    /// <param name="next">The first index of the next file that is there.</param>
+    private bool TryOpenSealed(LogIndex first, LogIndex next)
+    {
+        var path = PathOf(GroupFolder.SegmentName(first));
+        var state = SegmentFile.Inspect(device, path, group, storeId, out var header);
+        var known = PositionsFile.TryReadDirectory(
+            device, PathOf(GroupFolder.PositionsName(first)), group, storeId, logger);
+        if (known is not null && (!Follows(known.Header) || known.Last >= next))
+        {
+            known = null;
+        }
+
+        var isSound = state == SegmentFileState.Sound && Follows(header);
+        if (isSound && known is not null && known.Header.Nonce == header.Nonce && known.Last.Next() == next)
+        {
+            Take(new Segment(path, known), known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+            return true;
+        }
+
+        if (isSound && TryScanSealed(path, header, next))
+        {
+            return true;
+        }
+
+        if (known is null)
+        {
+            return false;
+        }
+
+        StorageEvents.SegmentDamaged(logger, group, path, 0, "the segment that its positions file describes");
+        Take(new Segment(path, known) { IsDamaged = true }, known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+        return true;
+    }
+
+    private bool Follows(in SegmentHeader header) =>
+        header.PreviousCrc32C == _chain || header.PreviousCrc32C == _otherChain;
+
+    /// <summary>Reads a segment without a usable positions file; false unless all of it is intact.</summary>
+    private bool TryScanSealed(string path, in SegmentHeader header, LogIndex next)
+    {
+        using var file = device.Open(path, create: false);
+        var scan = FrameScan.Run(file, header, Vote);
+        if (scan.Expected != next)
+        {
+            return false;
+        }
+
+        // Its frames may be those of a process that was killed, in the page cache only.
+        file.Sync();
+        var segment = new Segment(path, header, scan.Positions);
+        segment.Seal(scan.Crc32C);
+        var isReplacement = header.ReplacedLast == segment.Last;
+        Take(segment, scan.Runs.Current, scan.Crc32C, isReplacement ? header.SuccessorCrc32C : scan.Crc32C);
+        if (!isReplacement)
+        {
+            WritePositions(segment);
+        }
+
+        return true;
+    }
+
+    private void Take(Segment segment, IReadOnlyList<TermRun> runs, uint chain, uint otherChain)
+    {
+        NameSuccessor(segment.Header);
+        _segments.Add(segment);
+        foreach (var run in runs)
+        {
+            _runs.Append(run.First, run.Term);
+        }
+
+        _expected = segment.Last.Next();
+        _chain = chain;
+        _otherChain = otherChain;
+    }
+
+    /// <summary>The segment before this one learns which of two values this one names.</summary>
+    private void NameSuccessor(in SegmentHeader next)
+    {
+        if (_segments.Count > 0)
+        {
+            _segments[^1].Seal(next.PreviousCrc32C);
+        }
+    }
+
+    /// <summary>
+    /// Writes the file that the next start reads instead of the segment, and lets go of the positions. A full disk is
+    /// no reason not to start.
+    /// </summary>
+    private void WritePositions(Segment segment)
+    {
+        try
+        {
+            var known = segment.Describe(_runs.Between(segment.First, segment.Last));
+            PositionsFile.Write(device, folder, known, segment.Positions!, logger);
+        }
+        catch (DiskFullException failure)
+        {
+            StorageEvents.PositionsNotWritten(logger, failure, group, segment.Path);
+        }
+
+        segment.Unload();
+    }
+}

@@ -1,0 +1,263 @@
+using Broker.Domain;
+
+namespace Broker.Storage;
+
+/// <summary>
+/// Opens a group's folder after a stop or crash of any kind, and after damage of any kind. The vote file says where the
+/// log begins and which segment is appended to. The sealed ones before it are whole, or damaged: one that its positions
+/// file describes stays in the log until it is replaced. The active one is read frame by frame, see <see
+/// cref="OpenActive"/>. Where the log cannot go on, it is cut before the damage; the damaged file and all later ones go
+/// into quarantine, and a fence says what is missing.
+/// </summary>
+internal sealed partial class LogRecovery(
+    IStorageDevice device,
+    string folder,
+    GroupId group,
+    Guid storeId,
+    StorageOptions options,
+    ILogger logger,
+    SnapshotFiles snapshots,
+    bool isKnown)
+{
+    private readonly Quarantine _quarantine = new(device, folder, group, logger);
+    private readonly TermRuns _runs = new();
+    private readonly List<Segment> _segments = [];
+    private VoteFile? _voteFile;
+    private LogIndex _expected;
+    private Segment? _rescued;
+    private LogPosition _doubt;
+
+    /// <summary>What the next segment names as the CRC of the frame before it.</summary>
+    private uint _chain;
+
+    /// <summary>
+    /// Or this: a segment that took the place of a damaged one has other frame headers than the one its successor knew.
+    /// </summary>
+    private uint _otherChain;
+
+    private VoteRecord Vote => _voteFile!.Current;
+
+    public RecoveredLog Run()
+    {
+        device.CreateFolder(folder);
+        _voteFile = OpenVote();
+        try
+        {
+            // Names that a killed process left unflushed are about to be relied upon.
+            DeleteTemporaries();
+            device.SyncFolder(folder);
+            PutAwayLeftovers();
+            BeginAt(Vote.Base.Index, Vote.BaseCrc32C);
+            if (!HasState(upTo: new LogIndex(long.MaxValue)))
+            {
+                StartOver(FindFence(Vote.Active.First, SegmentHeader.SizeBytes));
+            }
+            else if (TryOpenSealed())
+            {
+                OpenActive();
+            }
+
+            Finish();
+            var segments = new SegmentSet(device, options, Vote.Base.Index.Next(), _segments);
+            segments.Publish(_expected.Previous());
+            return new RecoveredLog(group, storeId, _voteFile, segments, _runs, _chain, _rescued, _doubt);
+        }
+        catch
+        {
+            _segments.ForEach(static segment => segment.File?.Dispose());
+            _rescued?.File?.Dispose();
+            _voteFile.Dispose();
+            throw;
+        }
+    }
+
+    private string PathOf(string name) => Path.Combine(folder, name);
+
+    private void BeginAt(LogIndex baseIndex, uint baseCrc32C)
+    {
+        _expected = baseIndex.Next();
+        _chain = _otherChain = baseCrc32C;
+    }
+
+    /// <summary>
+    /// The vote file comes before everything else and is never deleted. A group that has anything, or is known to have
+    /// been here, has lost it: what it promised is not known any more.
+    /// </summary>
+    private VoteFile OpenVote()
+    {
+        if (VoteFile.TryOpen(device, folder, group, storeId) is { } vote)
+        {
+            return vote;
+        }
+
+        var names = device.List(folder);
+        var hadLife = names.Any(static name => !name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal));
+        DeleteTemporaries();
+        if (!hadLife && !isKnown)
+        {
+            return VoteFile.Create(device, folder, group, storeId, VoteRecord.Initial);
+        }
+
+        if (names.Contains(GroupFolder.VoteName))
+        {
+            _quarantine.TakeCopy(GroupFolder.VoteName, VoteFile.FileBytes);
+        }
+
+        StorageEvents.VoteLost(logger, group, folder);
+        return VoteFile.Create(device, folder, group, storeId, VoteRecord.Lost);
+    }
+
+    private void DeleteTemporaries()
+    {
+        foreach (var name in device.List(folder))
+        {
+            if (name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal))
+            {
+                device.Delete(PathOf(name));
+            }
+        }
+    }
+
+    /// <summary>
+    /// What the vote file does not name is not part of the log: what a truncation, a drop or a snapshot had not yet
+    /// deleted, or a segment that was made and not yet used. After a cut it is what the damage has left, and is kept.
+    /// </summary>
+    private void PutAwayLeftovers()
+    {
+        var kept = new List<string>();
+        var deleted = 0;
+        foreach (var name in device.List(folder))
+        {
+            if (IsLeftover(name, out var isWanted))
+            {
+                if (isWanted && Vote.SetsAside)
+                {
+                    kept.Add(name);
+                }
+                else
+                {
+                    device.Delete(PathOf(name));
+                    StorageEvents.LeftoverDeleted(logger, group, PathOf(name));
+                    deleted++;
+                }
+            }
+        }
+
+        _quarantine.Take(kept);
+        if (deleted > 0)
+        {
+            device.SyncFolder(folder);
+        }
+    }
+
+    /// <param name="name">A file of the folder.</param>
+    /// <param name="isWanted">Whether it holds anything that cannot be made anew and was not dropped on
+    /// purpose.</param>
+    private bool IsLeftover(string name, out bool isWanted)
+    {
+        isWanted = false;
+        var dropped = Vote.Base.Index;
+        var active = Vote.Active;
+        if (GroupFolder.TryParseSegment(name, out var first))
+        {
+            isWanted = first > dropped;
+            return first <= dropped || first > active.First || (first == active.First && !active.IsMade);
+        }
+
+        if (GroupFolder.TryParseSnapshot(name, out var index))
+        {
+            isWanted = index >= active.First;
+            return index < dropped || index >= active.First;
+        }
+
+        return (GroupFolder.TryParsePositions(name, out first) || GroupFolder.TryParseIndex(name, out first))
+            && (first <= dropped || first >= active.First);
+    }
+
+    /// <summary>
+    /// A log that begins after a base needs the state there: the snapshot at the base, or a later one within the log.
+    /// </summary>
+    private bool HasState(LogIndex upTo) =>
+        Vote.Base.Index == LogIndex.None
+        || snapshots.List().Reverse().Any(index => index <= upTo && snapshots.TryRead(index, out _));
+
+    /// <summary>Nothing that is left begins with a known state: all of it is set aside, and fetched again.</summary>
+    private void StartOver(LogPosition fence)
+    {
+        StorageEvents.BaseLost(logger, group, Vote.Base.Index);
+        _segments.ForEach(static segment => segment.File?.Dispose());
+        _segments.Clear();
+        BeginAt(LogIndex.None, 0);
+        _runs.CutFrom(_expected);
+        Cut(fence, LogPosition.None);
+    }
+
+    /// <summary>
+    /// The log ends before what is expected next: makes that durable together with the fence, then moves the rest away.
+    /// </summary>
+    private void Cut(LogPosition fence, LogPosition newBase)
+    {
+        if (Vote.Fence > fence)
+        {
+            fence = Vote.Fence;
+        }
+
+        StorageEvents.Fenced(logger, group, _expected.Previous(), fence);
+        _voteFile!.Write(Vote with
+        {
+            Base = newBase,
+            BaseCrc32C = newBase == Vote.Base ? Vote.BaseCrc32C : 0,
+            DurableFloor = _expected.Previous(),
+            TruncationEpoch = checked(Vote.TruncationEpoch + 1),
+            CutFrom = _expected,
+            Active = ActiveSegment.NotMadeYet(_expected),
+            Fence = fence,
+            SetsAside = true,
+        });
+        PutAwayLeftovers();
+    }
+
+    private void Finish()
+    {
+        foreach (var segment in _segments)
+        {
+            if (segment is { IsSealed: true, Positions: not null })
+            {
+                WritePositions(segment);
+            }
+        }
+
+        if (_voteFile!.NeedsRepair)
+        {
+            StorageEvents.VoteSlotMended(logger, group);
+        }
+
+        // A configuration whose entry was lost must be forgotten now: another entry will come to its index.
+        var last = _expected.Previous();
+        var known = Vote.ConfiguredBy(last + (_rescued?.Count ?? 0)) with { DurableFloor = last, SetsAside = false };
+        if (_voteFile.NeedsRepair || known != Vote)
+        {
+            _voteFile.Write(known);
+        }
+    }
+}
+
+/// <summary>What recovery found; everything in it is durable.</summary>
+/// <param name="Group">The group.</param>
+/// <param name="StoreId">The disk.</param>
+/// <param name="Vote">The vote file.</param>
+/// <param name="Segments">The log's segments.</param>
+/// <param name="Runs">The terms of the log's entries.</param>
+/// <param name="LastCrc32C">What the next frame names as the one before it.</param>
+/// <param name="Rescued">The intact beginning of a segment that is in quarantine now, with its file open: these entries
+/// follow the log, and are to be appended anew.</param>
+/// <param name="Doubt">What a torn tail held; none when there was none. See <see cref="GroupLog.Doubt"/>.</param>
+internal sealed record RecoveredLog(
+    GroupId Group,
+    Guid StoreId,
+    VoteFile Vote,
+    SegmentSet Segments,
+    TermRuns Runs,
+    uint LastCrc32C,
+    Segment? Rescued,
+    LogPosition Doubt);
