@@ -51,7 +51,7 @@ public sealed partial class GroupLog
             DeleteSegments(removed);
             Snapshots.DeleteBelow(install.Position.Index);
             Snapshots.DeleteAbove(install.Position.Index);
-            StorageEvents.Installed(_logger, _group, install.Position);
+            StorageEvents.Installed(_folder.Logger, _folder.Group, install.Position);
         }
 
         return null;
@@ -71,7 +71,7 @@ public sealed partial class GroupLog
 
         if (!HasSnapshot(through))
         {
-            StorageEvents.NotDropped(_logger, _group, through);
+            StorageEvents.NotDropped(_folder.Logger, _folder.Group, through);
             return;
         }
 
@@ -89,7 +89,7 @@ public sealed partial class GroupLog
             DeleteSideFiles(removed);
             DeleteSegments(removed);
             Snapshots.DeleteBelow(through);
-            StorageEvents.Dropped(_logger, _group, through, removed.Count);
+            StorageEvents.Dropped(_folder.Logger, _folder.Group, through, removed.Count);
         }
     }
 
@@ -101,7 +101,7 @@ public sealed partial class GroupLog
         }
         catch (StorageRefusedException foreign)
         {
-            StorageEvents.SnapshotRefused(_logger, foreign, _group, index);
+            StorageEvents.SnapshotRefused(_folder.Logger, foreign, _folder.Group, index);
             return false;
         }
     }

@@ -10,7 +10,7 @@ public sealed partial class GroupLog
     private readonly Lock _sideFiles = new();
 
     private string PositionsPathOf(Segment segment) =>
-        Path.Combine(_folder, GroupFolder.PositionsName(segment.First));
+        _folder.PathOf(GroupFolder.PositionsName(segment.First));
 
     /// <summary>Writes the file of a segment that is sealed; a full disk only makes the next start slower.</summary>
     private void WritePositions(Segment segment, FramePositions positions)
@@ -20,11 +20,11 @@ public sealed partial class GroupLog
             try
             {
                 var known = segment.Describe(_runs.Between(segment.First, segment.Last));
-                PositionsFile.Write(_device, _folder, known, positions, _logger);
+                PositionsFile.Write(_folder, known, positions);
             }
             catch (DiskFullException failure)
             {
-                StorageEvents.PositionsNotWritten(_logger, failure, _group, segment.Path);
+                StorageEvents.PositionsNotWritten(_folder.Logger, failure, _folder.Group, segment.Path);
             }
         }
     }
@@ -40,7 +40,7 @@ public sealed partial class GroupLog
                 return;
             }
 
-            var positions = PositionsFile.TryReadPositions(_device, PositionsPathOf(segment), segment, _logger);
+            var positions = PositionsFile.TryReadPositions(_folder, segment);
             if (positions is null)
             {
                 positions = ScanPositions(segment);
@@ -57,19 +57,19 @@ public sealed partial class GroupLog
     /// <summary>Makes the positions anew from the segment; null when it is damaged.</summary>
     private FramePositions? ScanPositions(Segment segment)
     {
-        if (!_device.Exists(segment.Path))
+        if (!_folder.Device.Exists(segment.Path))
         {
             return null;
         }
 
-        using var file = _device.Open(segment.Path, create: false);
+        using var file = _folder.Device.Open(segment.Path, create: false);
         var scan = FrameScan.Run(file, segment.Header, _vote.Current);
         if (scan.Positions.Count != segment.Count)
         {
             return null;
         }
 
-        StorageEvents.PositionsRebuilt(_logger, _group, segment.Path);
+        StorageEvents.PositionsRebuilt(_folder.Logger, _folder.Group, segment.Path);
         if (segment.IsSealed)
         {
             RewritePositions(segment.Describe(scan.Runs.Current), scan.Positions);
@@ -83,12 +83,12 @@ public sealed partial class GroupLog
     {
         try
         {
-            PositionsFile.Write(_device, _folder, known, positions, _logger);
+            PositionsFile.Write(_folder, known, positions);
         }
         catch (IOException failure)
         {
             StorageEvents.PositionsNotWritten(
-                _logger, failure, _group, Path.Combine(_folder, GroupFolder.SegmentName(known.Header.First)));
+                _folder.Logger, failure, _folder.Group, _folder.PathOf(GroupFolder.SegmentName(known.Header.First)));
         }
     }
 
@@ -97,7 +97,7 @@ public sealed partial class GroupLog
     {
         if (_segments.TryMarkDamaged(segment))
         {
-            StorageEvents.SegmentDamaged(_logger, _group, segment.Path, offset, expected);
+            StorageEvents.SegmentDamaged(_folder.Logger, _folder.Group, segment.Path, offset, expected);
         }
 
         return new StorageCorruptException(segment.Path, offset, expected, cause);

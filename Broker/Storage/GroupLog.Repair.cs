@@ -27,7 +27,7 @@ public sealed partial class GroupLog
         lock (_replacing)
         {
             var old = _segments.FindSealed(first)
-                ?? throw new StorageException($"Group {_group} has no sealed segment that begins at {first}.");
+                ?? throw new StorageException($"Group {_folder.Group} has no sealed segment that begins at {first}.");
             var temporary = old.Path + GroupFolder.TemporarySuffix;
             try
             {
@@ -62,14 +62,14 @@ public sealed partial class GroupLog
             var known = new SealedMetadata(
                 header, old.Last, old.SuccessorCrc32C, positions.EndOffset, _runs.Between(old.First, old.Last));
             var replacement = new Segment(old.Path, known);
-            if (!_segments.TryReplace(old, replacement, () => _device.Rename(temporary, old.Path)))
+            if (!_segments.TryReplace(old, replacement, () => _folder.Device.Rename(temporary, old.Path)))
             {
                 throw new StorageException($"{old.Path} left the log while it was replaced.");
             }
 
-            _device.SyncFolder(_folder);
+            _folder.Sync();
             RewritePositions(known, positions);
-            StorageEvents.SegmentReplaced(_logger, _group, old.Path);
+            StorageEvents.SegmentReplaced(_folder.Logger, _folder.Group, old.Path);
         }
     }
 
@@ -77,7 +77,7 @@ public sealed partial class GroupLog
         Segment old, in SegmentHeader header, string temporary, IEnumerable<LogEntry> entries)
     {
         DiscardReplacement(temporary);
-        using var file = _device.Open(temporary, create: true);
+        using var file = _folder.Device.Open(temporary, create: true);
         file.Allocate(header.CapacityBytes);
         var block = new byte[SegmentHeader.SizeBytes];
         header.Encode(block);
@@ -121,9 +121,9 @@ public sealed partial class GroupLog
 
     private void DiscardReplacement(string temporary)
     {
-        if (_device.Exists(temporary))
+        if (_folder.Device.Exists(temporary))
         {
-            _device.Delete(temporary);
+            _folder.Device.Delete(temporary);
         }
     }
 
@@ -152,11 +152,11 @@ public sealed partial class GroupLog
                 at += entries.Length;
             }
 
-            StorageEvents.Rescued(_logger, _group, LastIndex);
+            StorageEvents.Rescued(_folder.Logger, _folder.Group, LastIndex);
         }
         catch (DiskFullException failure)
         {
-            StorageEvents.NotRescued(_logger, failure, _group, LastIndex);
+            StorageEvents.NotRescued(_folder.Logger, failure, _folder.Group, LastIndex);
         }
     }
 

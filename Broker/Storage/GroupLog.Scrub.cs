@@ -5,7 +5,7 @@ namespace Broker.Storage;
 /// <summary>The check of files at rest, for <see cref="Scrubber"/>.</summary>
 public sealed partial class GroupLog : IScrubbed
 {
-    GroupId IScrubbed.Group => _group;
+    GroupId IScrubbed.Group => _folder.Group;
 
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()
     {
@@ -83,7 +83,7 @@ public sealed partial class GroupLog : IScrubbed
                 return true;
             }
 
-            var state = SegmentFile.Inspect(_device, segment.Path, _group, _storeId, out var header);
+            var state = SegmentFile.Inspect(_folder, segment.Path, out var header);
             if (state == SegmentFileState.Sound && header.Nonce == segment.Header.Nonce)
             {
                 return true;
@@ -104,9 +104,9 @@ public sealed partial class GroupLog : IScrubbed
                 return ScrubPiece.Nothing;
             }
 
-            var exists = _device.Exists(PositionsPathOf(segment));
-            var bytes = exists ? (int)_device.Length(PositionsPathOf(segment)) : 0;
-            if (PositionsFile.TryReadPositions(_device, PositionsPathOf(segment), segment, _logger) is not null)
+            var exists = _folder.Device.Exists(PositionsPathOf(segment));
+            var bytes = exists ? (int)_folder.Device.Length(PositionsPathOf(segment)) : 0;
+            if (PositionsFile.TryReadPositions(_folder, segment) is not null)
             {
                 return new ScrubPiece(ScrubPiece.End, bytes, IsIntact: true);
             }

@@ -28,14 +28,14 @@ public sealed partial class GroupLog
         }
 
         var header = new SegmentHeader(
-            _group,
-            _storeId,
+            _folder.Group,
+            _folder.StoreId,
             first,
             _options.NewNonce(),
             _vote.Current.TruncationEpoch,
             _lastCrc32C,
             Math.Max(Math.Min(grown, _options.SegmentBytes), SegmentHeader.SizeBytes + frameBytes));
-        var path = Path.Combine(_folder, GroupFolder.SegmentName(first));
+        var path = _folder.PathOf(GroupFolder.SegmentName(first));
         var file = CreateSegmentFile(path, header);
         var positions = sealing?.Positions;
         ReleaseActive();
@@ -49,7 +49,7 @@ public sealed partial class GroupLog
             WritePositions(sealing, positions!);
         }
 
-        StorageEvents.SegmentCreated(_logger, _group, path, header.CapacityBytes);
+        StorageEvents.SegmentCreated(_folder.Logger, _folder.Group, path, header.CapacityBytes);
     }
 
     /// <summary>
@@ -73,15 +73,15 @@ public sealed partial class GroupLog
 
     private IStorageFile CreateSegmentFile(string path, in SegmentHeader header)
     {
-        var temporary = Path.Combine(_folder, NextSegmentName);
-        if (_device.Exists(temporary))
+        var temporary = _folder.PathOf(NextSegmentName);
+        if (_folder.Device.Exists(temporary))
         {
-            _device.Delete(temporary);
+            _folder.Device.Delete(temporary);
         }
 
         var block = new byte[SegmentHeader.SizeBytes];
         header.Encode(block);
-        var file = _device.Open(temporary, create: true);
+        var file = _folder.Device.Open(temporary, create: true);
         try
         {
             file.Allocate(header.CapacityBytes);
@@ -93,7 +93,7 @@ public sealed partial class GroupLog
             file.Dispose();
             if (failure is DiskFullException)
             {
-                _device.Delete(temporary);
+                _folder.Device.Delete(temporary);
             }
 
             throw;
@@ -101,8 +101,8 @@ public sealed partial class GroupLog
 
         try
         {
-            _device.Rename(temporary, path);
-            _device.SyncFolder(_folder);
+            _folder.Device.Rename(temporary, path);
+            _folder.Sync();
             return file;
         }
         catch (IOException failure)
@@ -151,7 +151,7 @@ public sealed partial class GroupLog
             _lastCrc32C = isReopened ? Reopen(kept, from) : kept.SuccessorCrc32C;
             if (from <= last)
             {
-                StorageEvents.Truncated(_logger, _group, from, last);
+                StorageEvents.Truncated(_folder.Logger, _folder.Group, from, last);
             }
         }
     }
@@ -176,12 +176,12 @@ public sealed partial class GroupLog
             return null;
         }
 
-        if (!_device.Exists(segment.Path))
+        if (!_folder.Device.Exists(segment.Path))
         {
             return Damaged(segment, 0, "a file with the entries that a truncation keeps");
         }
 
-        using var file = _device.Open(segment.Path, create: false);
+        using var file = _folder.Device.Open(segment.Path, create: false);
         var scan = FrameScan.Run(file, segment.Header, _vote.Current);
         return scan.Expected >= LogIndex.Min(from, segment.Last.Next())
             ? null
@@ -211,13 +211,13 @@ public sealed partial class GroupLog
     {
         for (var i = removed.Count - 1; i >= 0; i--)
         {
-            if (_device.Exists(removed[i].Path))
+            if (_folder.Device.Exists(removed[i].Path))
             {
-                _device.Delete(removed[i].Path);
+                _folder.Device.Delete(removed[i].Path);
             }
         }
 
-        _device.SyncFolder(_folder);
+        _folder.Sync();
     }
 
     private void DeleteSideFiles(List<Segment> removed)
@@ -226,9 +226,9 @@ public sealed partial class GroupLog
         {
             Indexes.Delete(segment.First);
             var path = PositionsPathOf(segment);
-            if (_device.Exists(path))
+            if (_folder.Device.Exists(path))
             {
-                _device.Delete(path);
+                _folder.Device.Delete(path);
             }
         }
     }

@@ -32,10 +32,10 @@ public sealed partial class GroupLog
         catch (Exception failure)
         {
             _failure = failure;
-            StorageEvents.Failed(_logger, failure, _group);
+            StorageEvents.Failed(_folder.Logger, failure, _folder.Group);
             if (failure is (IOException and not StorageException) or UnauthorizedAccessException)
             {
-                throw new StorageException($"A write to {_folder} failed: {failure.Message}", failure);
+                throw new StorageException($"A write to {_folder.FullPath} failed: {failure.Message}", failure);
             }
 
             throw;
@@ -43,7 +43,7 @@ public sealed partial class GroupLog
 
         if (full is not null)
         {
-            StorageEvents.DiskFull(_logger, full, _group, LastIndex);
+            StorageEvents.DiskFull(_folder.Logger, full, _folder.Group, LastIndex);
             throw new DiskFullException(full.Message, full);
         }
     }

@@ -10,12 +10,8 @@ namespace Broker.Storage;
 /// </summary>
 public sealed partial class GroupLog : IDisposable
 {
-    private readonly IStorageDevice _device;
-    private readonly string _folder;
-    private readonly GroupId _group;
-    private readonly Guid _storeId;
+    private readonly GroupFolder _folder;
     private readonly StorageOptions _options;
-    private readonly ILogger _logger;
     private readonly VoteFile _vote;
     private readonly SegmentSet _segments;
     private readonly TermRuns _runs;
@@ -33,21 +29,12 @@ public sealed partial class GroupLog : IDisposable
     private volatile bool _disposed;
 
     private GroupLog(
-        IStorageDevice device,
-        string folder,
-        StorageOptions options,
-        ILogger logger,
-        SnapshotFiles snapshots,
-        RecoveredLog recovered)
+        GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, RecoveredLog recovered)
     {
-        _device = device;
         _folder = folder;
-        _group = recovered.Group;
-        _storeId = recovered.StoreId;
         Snapshots = snapshots;
-        Indexes = new IndexFiles(device, folder, recovered.Group, recovered.StoreId, logger);
+        Indexes = new IndexFiles(folder);
         _options = options;
-        _logger = logger;
         _vote = recovered.Vote;
         _segments = recovered.Segments;
         _runs = recovered.Runs;
@@ -139,9 +126,10 @@ public sealed partial class GroupLog : IDisposable
         ILogger logger,
         bool isKnown = false)
     {
-        var snapshots = new SnapshotFiles(device, folder, group, storeId, logger);
-        var recovered = new LogRecovery(device, folder, group, storeId, options, logger, snapshots, isKnown).Run();
-        var log = new GroupLog(device, folder, options, logger, snapshots, recovered);
+        var files = new GroupFolder(device, folder, group, storeId, logger);
+        var snapshots = new SnapshotFiles(files);
+        var recovered = new LogRecovery(files, options, snapshots, isKnown).Run();
+        var log = new GroupLog(files, options, snapshots, recovered);
         if (recovered.Rescued is { } rescued)
         {
             log.AppendRescued(rescued);
@@ -171,7 +159,7 @@ public sealed partial class GroupLog : IDisposable
             }
             catch (IOException failure)
             {
-                StorageEvents.FloorNotWritten(_logger, failure, _group);
+                StorageEvents.FloorNotWritten(_folder.Logger, failure, _folder.Group);
             }
         }
 
@@ -196,7 +184,7 @@ public sealed partial class GroupLog : IDisposable
         if (_failure is not null)
         {
             throw new StorageException(
-                $"The log of group {_group} in {_folder} failed before ({_failure.Message}). "
+                $"The log of group {_folder.Group} in {_folder.FullPath} failed before ({_failure.Message}). "
                 + "The process must exit and recover.",
                 _failure);
         }

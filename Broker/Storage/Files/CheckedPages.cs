@@ -53,10 +53,10 @@ internal static class CheckedPages
     }
 
     /// <summary>
-    /// Reads a part of the section that begins at this page; gives the first bad page's offset, null when all is well.
-    /// What was read before a bad page is void.
+    /// Reads a part of the section that begins at this page; null when all is well. What was read before damage is
+    /// void.
     /// </summary>
-    public static long? Read(IStorageFile file, uint seed, long firstPage, long offset, Span<byte> into)
+    public static FileDamage? Read(IStorageFile file, uint seed, long firstPage, long offset, Span<byte> into)
     {
         var (pageInSection, skip) = Math.DivRem(offset, PayloadBytes);
         var page = firstPage + pageInSection;
@@ -93,8 +93,8 @@ internal static class CheckedPages
         }
     }
 
-    /// <summary>Checks pages whose content nobody wants; gives the first bad page's offset.</summary>
-    public static long? Verify(IStorageFile file, uint seed, long page, long count)
+    /// <summary>Checks pages whose content nobody wants; null when all is well.</summary>
+    public static FileDamage? Verify(IStorageFile file, uint seed, long page, long count)
     {
         var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Clamp(count, 1, PagesPerCall) * PageBytes);
         try
@@ -118,16 +118,25 @@ internal static class CheckedPages
         }
     }
 
-    private static long? FindBad(IStorageFile file, uint seed, long page, Span<byte> pages)
+    private static FileDamage? FindBad(IStorageFile file, uint seed, long page, Span<byte> pages)
     {
-        var filled = file.Read(page * PageBytes, pages);
+        int filled;
+        try
+        {
+            filled = file.Read(page * PageBytes, pages);
+        }
+        catch (IOException failure)
+        {
+            return FileDamage.Unreadable(failure);
+        }
+
         for (var at = 0; at < pages.Length; at += PageBytes, page++)
         {
             var bytes = pages.Slice(at, PageBytes);
             if (at + PageBytes > filled
                 || BinaryPrimitives.ReadUInt32LittleEndian(bytes[PayloadBytes..]) != CrcOf(bytes, seed, page))
             {
-                return page * PageBytes;
+                return new FileDamage(page * PageBytes, "a page with a matching checksum");
             }
         }
 
@@ -147,4 +156,13 @@ internal static class CheckedPages
         BinaryPrimitives.WriteInt64LittleEndian(place, number);
         return Crc32C.Compute(page[..PayloadBytes], Crc32C.Compute(place, seed));
     }
+}
+
+/// <summary>What is wrong with a file that can be done without, or made anew.</summary>
+/// <param name="Offset">Where the damage begins.</param>
+/// <param name="Expected">What should have been there.</param>
+/// <param name="Cause">The error of the disk, when it could not read it.</param>
+internal readonly record struct FileDamage(long Offset, string Expected, Exception? Cause = null)
+{
+    public static FileDamage Unreadable(Exception cause) => new(0, "bytes that can be read", cause);
 }

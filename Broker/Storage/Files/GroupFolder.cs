@@ -4,11 +4,12 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// The names in a group's folder: <c>vote</c>, <c>{first index, 20 digits}.log</c> and beside it <c>.pos</c> and
-/// <c>.idx</c>, <c>{last index in it, 20 digits}.snap</c>, <c>*.bad</c> that is kept for inspection only, <c>*.tmp</c>
-/// that no one needs after a crash, and the folder <c>quarantine</c> for damaged files that were replaced by nothing.
+/// A group's folder on a disk, and whose it is: what all of its files are opened with. The names in it: <c>vote</c>,
+/// <c>{first index, 20 digits}.log</c> and beside it <c>.pos</c> and <c>.idx</c>, <c>{last index in it, 20
+/// digits}.snap</c>, <c>*.bad</c> that is kept for inspection only, <c>*.tmp</c> that no one needs after a crash, and
+/// the folder <c>quarantine</c> for damaged files that were replaced by nothing.
 /// </summary>
-internal static class GroupFolder
+internal sealed class GroupFolder(IStorageDevice device, string path, GroupId group, Guid storeId, ILogger logger)
 {
     public const string VoteName = "vote";
     public const string TemporarySuffix = ".tmp";
@@ -19,6 +20,22 @@ internal static class GroupFolder
     private const string SnapshotSuffix = ".snap";
     private const string IndexSuffix = ".idx";
     private const int Digits = 20;
+
+    /// <summary>Takes a name apart; false when it is that of another kind of file.</summary>
+    public delegate bool TryParseName(string name, out LogIndex index);
+
+    public IStorageDevice Device { get; } = device;
+
+    public string FullPath { get; } = path;
+
+    /// <summary>The group that the files must belong to.</summary>
+    public GroupId Group { get; } = group;
+
+    /// <summary>The disk that the files must belong to.</summary>
+    public Guid StoreId { get; } = storeId;
+
+    /// <summary>Hears of damage.</summary>
+    public ILogger Logger { get; } = logger;
 
     public static string SegmentName(LogIndex first) => NameOf(first, SegmentSuffix);
 
@@ -50,6 +67,37 @@ internal static class GroupFolder
                 $"{path} belongs to group {actualGroup} of disk {actualStoreId}, "
                 + $"not to group {group} of disk {storeId}. Give this node the data folder that it had before; "
                 + "a folder copied from another node must not be used. Nothing was changed.");
+        }
+    }
+
+    public string PathOf(string name) => Path.Combine(FullPath, name);
+
+    /// <summary>Makes the names in the folder durable.</summary>
+    public void Sync() => Device.SyncFolder(FullPath);
+
+    /// <summary>Names of all files, in ordinal order.</summary>
+    public IReadOnlyList<string> List() => Device.List(FullPath);
+
+    /// <summary>The indexes in the names of one kind of file, in rising order.</summary>
+    public IReadOnlyList<LogIndex> List(TryParseName tryParse)
+    {
+        var indexes = new List<LogIndex>();
+        foreach (var name in List())
+        {
+            if (tryParse(name, out var index))
+            {
+                indexes.Add(index);
+            }
+        }
+
+        return indexes;
+    }
+
+    public void DeleteIfThere(string path)
+    {
+        if (Device.Exists(path))
+        {
+            Device.Delete(path);
         }
     }
 

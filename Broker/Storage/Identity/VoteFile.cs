@@ -1,5 +1,3 @@
-using Broker.Domain;
-
 namespace Broker.Storage;
 
 /// <summary>
@@ -17,16 +15,14 @@ internal sealed class VoteFile : IDisposable
     public const int FileBytes = 2 * SlotDistanceBytes;
 
     private readonly IStorageFile _file;
-    private readonly GroupId _group;
-    private readonly Guid _storeId;
+    private readonly GroupFolder _folder;
     private readonly byte[] _slot = new byte[VoteRecord.SizeBytes];
     private int _firstSlot;
 
-    private VoteFile(IStorageFile file, GroupId group, Guid storeId)
+    private VoteFile(IStorageFile file, GroupFolder folder)
     {
         _file = file;
-        _group = group;
-        _storeId = storeId;
+        _folder = folder;
     }
 
     /// <summary>The record as last written; what it says is durable.</summary>
@@ -36,19 +32,18 @@ internal sealed class VoteFile : IDisposable
     public bool NeedsRepair { get; private set; }
 
     /// <summary>Makes the file, or replaces one that is lost; it has its name when it is durable.</summary>
-    public static VoteFile Create(
-        IStorageDevice device, string folder, GroupId group, Guid storeId, VoteRecord initial)
+    public static VoteFile Create(GroupFolder folder, VoteRecord initial)
     {
-        var path = Path.Combine(folder, GroupFolder.VoteName);
+        var path = folder.PathOf(GroupFolder.VoteName);
         var temporary = path + GroupFolder.TemporarySuffix;
-        var file = device.Open(temporary, create: true);
+        var file = folder.Device.Open(temporary, create: true);
         try
         {
             file.Allocate(FileBytes);
-            var vote = new VoteFile(file, group, storeId);
+            var vote = new VoteFile(file, folder);
             vote.Write(initial);
-            device.Rename(temporary, path);
-            device.SyncFolder(folder);
+            folder.Device.Rename(temporary, path);
+            folder.Sync();
             return vote;
         }
         catch
@@ -59,18 +54,18 @@ internal sealed class VoteFile : IDisposable
     }
 
     /// <summary>Null when the file is missing, or neither slot can be read.</summary>
-    public static VoteFile? TryOpen(IStorageDevice device, string folder, GroupId group, Guid storeId)
+    public static VoteFile? TryOpen(GroupFolder folder)
     {
-        var path = Path.Combine(folder, GroupFolder.VoteName);
-        if (!device.Exists(path))
+        var path = folder.PathOf(GroupFolder.VoteName);
+        if (!folder.Device.Exists(path))
         {
             return null;
         }
 
-        var file = device.Open(path, create: false);
+        var file = folder.Device.Open(path, create: false);
         try
         {
-            var vote = new VoteFile(file, group, storeId);
+            var vote = new VoteFile(file, folder);
             if (vote.TryRecover(path))
             {
                 return vote;
@@ -90,7 +85,7 @@ internal sealed class VoteFile : IDisposable
     public void Write(VoteRecord next)
     {
         next = next with { Sequence = Current.Sequence + 1 };
-        next.Encode(_slot, _group, _storeId);
+        next.Encode(_slot, _folder.Group, _folder.StoreId);
         for (var i = 0; i < 2; i++)
         {
             // The slot that may be bad or behind goes first: the other one stays readable meanwhile.
@@ -135,6 +130,6 @@ internal sealed class VoteFile : IDisposable
             return null;
         }
 
-        return count == _slot.Length ? VoteRecord.TryDecode(_slot, path, _group, _storeId) : null;
+        return count == _slot.Length ? VoteRecord.TryDecode(_slot, path, _folder.Group, _folder.StoreId) : null;
     }
 }

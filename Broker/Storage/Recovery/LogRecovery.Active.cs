@@ -18,16 +18,16 @@ internal sealed partial class LogRecovery
             return;
         }
 
-        var path = PathOf(GroupFolder.SegmentName(active.First));
-        var state = SegmentFile.Inspect(device, path, group, storeId, out var header);
+        var path = folder.PathOf(GroupFolder.SegmentName(active.First));
+        var state = SegmentFile.Inspect(folder, path, out var header);
         if (state == SegmentFileState.Missing)
         {
-            StorageEvents.SegmentLost(logger, group, path);
+            StorageEvents.SegmentLost(folder.Logger, folder.Group, path);
             Cut(FindFence(active.First, SegmentHeader.SizeBytes), Vote.Base);
             return;
         }
 
-        var file = device.Open(path, create: false);
+        var file = folder.Device.Open(path, create: false);
         if (state == SegmentFileState.BadHeader)
         {
             header = HeaderFromVote(file);
@@ -43,7 +43,8 @@ internal sealed partial class LogRecovery
             return;
         }
 
-        StorageEvents.SegmentDamaged(logger, group, path, segment.TailOffset, $"entry {_expected + segment.Count}");
+        StorageEvents.SegmentDamaged(
+            folder.Logger, folder.Group, path, segment.TailOffset, $"entry {_expected + segment.Count}");
         if (segment.Count > 0)
         {
             _rescued = segment;
@@ -74,14 +75,15 @@ internal sealed partial class LogRecovery
         }
         catch (IOException failure)
         {
-            StorageEvents.Unreadable(logger, failure, group, PathOf(GroupFolder.SegmentName(header.First)));
+            StorageEvents.Unreadable(
+                folder.Logger, failure, folder.Group, folder.PathOf(GroupFolder.SegmentName(header.First)));
             return header;
         }
     }
 
     private SegmentHeader HeaderFromVote() => new(
-        group,
-        storeId,
+        folder.Group,
+        folder.StoreId,
         Vote.Active.First,
         Vote.Active.Nonce,
         Vote.TruncationEpoch,
@@ -117,7 +119,7 @@ internal sealed partial class LogRecovery
         var file = segment.File!;
         if (state != SegmentFileState.Sound)
         {
-            StorageEvents.SegmentMended(logger, group, segment.Path);
+            StorageEvents.SegmentMended(folder.Logger, folder.Group, segment.Path);
             var block = new byte[SegmentHeader.SizeBytes];
             segment.Header.Encode(block);
             file.Write(0, block);
@@ -126,7 +128,7 @@ internal sealed partial class LogRecovery
 
         if (TailCheck.Clean(file, segment.TailOffset, segment.Header.CapacityBytes))
         {
-            StorageEvents.TornTailCut(logger, group, segment.Path, segment.TailOffset, segment.Last);
+            StorageEvents.TornTailCut(folder.Logger, folder.Group, segment.Path, segment.TailOffset, segment.Last);
             var lastTerm = _runs.Current.Count == 0 ? Vote.Base.Term : _runs.Current[^1].Term;
             var next = new LogPosition(segment.Last.Next(), lastTerm);
             _doubt = lastSeen > next ? lastSeen : next;
@@ -151,11 +153,11 @@ internal sealed partial class LogRecovery
             return floor;
         }
 
-        var path = PathOf(GroupFolder.SegmentName(active.First));
-        var state = SegmentFile.Inspect(device, path, group, storeId, out var header);
+        var path = folder.PathOf(GroupFolder.SegmentName(active.First));
+        var state = SegmentFile.Inspect(folder, path, out var header);
         if (state != SegmentFileState.Missing && (state == SegmentFileState.BadHeader || header.Nonce == active.Nonce))
         {
-            using var file = device.Open(path, create: false);
+            using var file = folder.Device.Open(path, create: false);
             var tail = TailCheck.Run(file, HeaderFromVote(), from, expected, Vote);
             if (file.Length >= active.CapacityBytes && !tail.IsUnreadable)
             {

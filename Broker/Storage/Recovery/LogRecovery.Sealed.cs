@@ -9,7 +9,7 @@ internal sealed partial class LogRecovery
     private bool TryOpenSealed()
     {
         var firsts = new SortedSet<long>();
-        foreach (var name in device.List(folder))
+        foreach (var name in folder.List())
         {
             if ((GroupFolder.TryParseSegment(name, out var first) || GroupFolder.TryParsePositions(name, out first))
                 && first < Vote.Active.First)
@@ -32,7 +32,7 @@ internal sealed partial class LogRecovery
             return true;
         }
 
-        StorageEvents.SegmentLost(logger, group, PathOf(GroupFolder.SegmentName(_expected)));
+        StorageEvents.SegmentLost(folder.Logger, folder.Group, folder.PathOf(GroupFolder.SegmentName(_expected)));
         var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
         if (HasState(upTo: _expected.Previous()))
         {
@@ -50,10 +50,9 @@ internal sealed partial class LogRecovery
     /// <param name="next">The first index of the next file that is there.</param>
     private bool TryOpenSealed(LogIndex first, LogIndex next)
     {
-        var path = PathOf(GroupFolder.SegmentName(first));
-        var state = SegmentFile.Inspect(device, path, group, storeId, out var header);
-        var known = PositionsFile.TryReadDirectory(
-            device, PathOf(GroupFolder.PositionsName(first)), group, storeId, logger);
+        var path = folder.PathOf(GroupFolder.SegmentName(first));
+        var state = SegmentFile.Inspect(folder, path, out var header);
+        var known = PositionsFile.TryReadDirectory(folder, first);
         if (known is not null && (!Follows(known.Header) || known.Last >= next))
         {
             known = null;
@@ -76,7 +75,8 @@ internal sealed partial class LogRecovery
             return false;
         }
 
-        StorageEvents.SegmentDamaged(logger, group, path, 0, "the segment that its positions file describes");
+        StorageEvents.SegmentDamaged(
+            folder.Logger, folder.Group, path, 0, "the segment that its positions file describes");
         Take(new Segment(path, known) { IsDamaged = true }, known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
         return true;
     }
@@ -87,7 +87,7 @@ internal sealed partial class LogRecovery
     /// <summary>Reads a segment without a usable positions file; false unless all of it is intact.</summary>
     private bool TryScanSealed(string path, in SegmentHeader header, LogIndex next)
     {
-        using var file = device.Open(path, create: false);
+        using var file = folder.Device.Open(path, create: false);
         var scan = FrameScan.Run(file, header, Vote);
         if (scan.Expected != next)
         {
@@ -140,11 +140,11 @@ internal sealed partial class LogRecovery
         try
         {
             var known = segment.Describe(_runs.Between(segment.First, segment.Last));
-            PositionsFile.Write(device, folder, known, segment.Positions!, logger);
+            PositionsFile.Write(folder, known, segment.Positions!);
         }
         catch (DiskFullException failure)
         {
-            StorageEvents.PositionsNotWritten(logger, failure, group, segment.Path);
+            StorageEvents.PositionsNotWritten(folder.Logger, failure, folder.Group, segment.Path);
         }
 
         segment.Unload();

@@ -10,16 +10,9 @@ namespace Broker.Storage;
 /// into quarantine, and a fence says what is missing.
 /// </summary>
 internal sealed partial class LogRecovery(
-    IStorageDevice device,
-    string folder,
-    GroupId group,
-    Guid storeId,
-    StorageOptions options,
-    ILogger logger,
-    SnapshotFiles snapshots,
-    bool isKnown)
+    GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, bool isKnown)
 {
-    private readonly Quarantine _quarantine = new(device, folder, group, logger);
+    private readonly Quarantine _quarantine = new(folder);
     private readonly TermRuns _runs = new();
     private readonly List<Segment> _segments = [];
     private VoteFile? _voteFile;
@@ -39,13 +32,13 @@ internal sealed partial class LogRecovery(
 
     public RecoveredLog Run()
     {
-        device.CreateFolder(folder);
+        folder.Device.CreateFolder(folder.FullPath);
         _voteFile = OpenVote();
         try
         {
             // Names that a killed process left unflushed are about to be relied upon.
             DeleteTemporaries();
-            device.SyncFolder(folder);
+            folder.Sync();
             PutAwayLeftovers();
             BeginAt(Vote.Base.Index, Vote.BaseCrc32C);
             if (!HasState(upTo: new LogIndex(long.MaxValue)))
@@ -58,9 +51,9 @@ internal sealed partial class LogRecovery(
             }
 
             Finish();
-            var segments = new SegmentSet(device, options, Vote.Base.Index.Next(), _segments);
+            var segments = new SegmentSet(folder.Device, options, Vote.Base.Index.Next(), _segments);
             segments.Publish(_expected.Previous());
-            return new RecoveredLog(group, storeId, _voteFile, segments, _runs, _chain, _rescued, _doubt);
+            return new RecoveredLog(_voteFile, segments, _runs, _chain, _rescued, _doubt);
         }
         catch
         {
@@ -70,8 +63,6 @@ internal sealed partial class LogRecovery(
             throw;
         }
     }
-
-    private string PathOf(string name) => Path.Combine(folder, name);
 
     private void BeginAt(LogIndex baseIndex, uint baseCrc32C)
     {
@@ -85,17 +76,17 @@ internal sealed partial class LogRecovery(
     /// </summary>
     private VoteFile OpenVote()
     {
-        if (VoteFile.TryOpen(device, folder, group, storeId) is { } vote)
+        if (VoteFile.TryOpen(folder) is { } vote)
         {
             return vote;
         }
 
-        var names = device.List(folder);
+        var names = folder.List();
         var hadLife = names.Any(static name => !name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal));
         DeleteTemporaries();
         if (!hadLife && !isKnown)
         {
-            return VoteFile.Create(device, folder, group, storeId, VoteRecord.Initial);
+            return VoteFile.Create(folder, VoteRecord.Initial);
         }
 
         if (names.Contains(GroupFolder.VoteName))
@@ -103,17 +94,17 @@ internal sealed partial class LogRecovery(
             _quarantine.TakeCopy(GroupFolder.VoteName, VoteFile.FileBytes);
         }
 
-        StorageEvents.VoteLost(logger, group, folder);
-        return VoteFile.Create(device, folder, group, storeId, VoteRecord.Lost);
+        StorageEvents.VoteLost(folder.Logger, folder.Group, folder.FullPath);
+        return VoteFile.Create(folder, VoteRecord.Lost);
     }
 
     private void DeleteTemporaries()
     {
-        foreach (var name in device.List(folder))
+        foreach (var name in folder.List())
         {
             if (name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal))
             {
-                device.Delete(PathOf(name));
+                folder.Device.Delete(folder.PathOf(name));
             }
         }
     }
@@ -126,7 +117,7 @@ internal sealed partial class LogRecovery(
     {
         var kept = new List<string>();
         var deleted = 0;
-        foreach (var name in device.List(folder))
+        foreach (var name in folder.List())
         {
             if (IsLeftover(name, out var isWanted))
             {
@@ -136,8 +127,8 @@ internal sealed partial class LogRecovery(
                 }
                 else
                 {
-                    device.Delete(PathOf(name));
-                    StorageEvents.LeftoverDeleted(logger, group, PathOf(name));
+                    folder.Device.Delete(folder.PathOf(name));
+                    StorageEvents.LeftoverDeleted(folder.Logger, folder.Group, folder.PathOf(name));
                     deleted++;
                 }
             }
@@ -146,7 +137,7 @@ internal sealed partial class LogRecovery(
         _quarantine.Take(kept);
         if (deleted > 0)
         {
-            device.SyncFolder(folder);
+            folder.Sync();
         }
     }
 
@@ -184,7 +175,7 @@ internal sealed partial class LogRecovery(
     /// <summary>Nothing that is left begins with a known state: all of it is set aside, and fetched again.</summary>
     private void StartOver(LogPosition fence)
     {
-        StorageEvents.BaseLost(logger, group, Vote.Base.Index);
+        StorageEvents.BaseLost(folder.Logger, folder.Group, Vote.Base.Index);
         _segments.ForEach(static segment => segment.File?.Dispose());
         _segments.Clear();
         BeginAt(LogIndex.None, 0);
@@ -202,7 +193,7 @@ internal sealed partial class LogRecovery(
             fence = Vote.Fence;
         }
 
-        StorageEvents.Fenced(logger, group, _expected.Previous(), fence);
+        StorageEvents.Fenced(folder.Logger, folder.Group, _expected.Previous(), fence);
         _voteFile!.Write(Vote with
         {
             Base = newBase,
@@ -229,7 +220,7 @@ internal sealed partial class LogRecovery(
 
         if (_voteFile!.NeedsRepair)
         {
-            StorageEvents.VoteSlotMended(logger, group);
+            StorageEvents.VoteSlotMended(folder.Logger, folder.Group);
         }
 
         // A configuration whose entry was lost must be forgotten now: another entry will come to its index.
@@ -243,8 +234,6 @@ internal sealed partial class LogRecovery(
 }
 
 /// <summary>What recovery found; everything in it is durable.</summary>
-/// <param name="Group">The group.</param>
-/// <param name="StoreId">The disk.</param>
 /// <param name="Vote">The vote file.</param>
 /// <param name="Segments">The log's segments.</param>
 /// <param name="Runs">The terms of the log's entries.</param>
@@ -253,8 +242,6 @@ internal sealed partial class LogRecovery(
 /// follow the log, and are to be appended anew.</param>
 /// <param name="Doubt">What a torn tail held; none when there was none. See <see cref="GroupLog.Doubt"/>.</param>
 internal sealed record RecoveredLog(
-    GroupId Group,
-    Guid StoreId,
     VoteFile Vote,
     SegmentSet Segments,
     TermRuns Runs,

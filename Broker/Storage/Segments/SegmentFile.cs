@@ -1,5 +1,3 @@
-using Broker.Domain;
-
 namespace Broker.Storage;
 
 /// <summary>What a segment's file looks like before its frames are read.</summary>
@@ -20,16 +18,15 @@ internal static class SegmentFile
 {
     /// <exception cref="StorageRefusedException">It is another disk's, another group's, or of another format
     /// version.</exception>
-    public static SegmentFileState Inspect(
-        IStorageDevice device, string path, GroupId group, Guid storeId, out SegmentHeader header)
+    public static SegmentFileState Inspect(GroupFolder folder, string path, out SegmentHeader header)
     {
         header = default;
-        if (!device.Exists(path))
+        if (!folder.Device.Exists(path))
         {
             return SegmentFileState.Missing;
         }
 
-        using var file = device.Open(path, create: false);
+        using var file = folder.Device.Open(path, create: false);
         var block = new byte[SegmentHeader.SizeBytes];
         var count = TryRead(file, block);
         if (!SegmentHeader.TryDecode(block.AsSpan(0, count), path, out header))
@@ -37,7 +34,7 @@ internal static class SegmentFile
             return SegmentFileState.BadHeader;
         }
 
-        GroupFolder.CheckOwner(path, group, storeId, header.Group, header.StoreId);
+        GroupFolder.CheckOwner(path, folder.Group, folder.StoreId, header.Group, header.StoreId);
         if (Path.GetFileName(path) != GroupFolder.SegmentName(header.First))
         {
             return SegmentFileState.BadHeader;

@@ -10,27 +10,15 @@ namespace Broker.Storage;
 /// <para>A deleted file may come back after a power cut: whoever opens the folder compares <see
 /// cref="TryReadDirectory"/>'s last index with that of the segment.</para>
 /// </summary>
-public sealed partial class IndexFiles : IDisposable
+public sealed class IndexFiles : IDisposable
 {
     /// <summary>
     /// Readers of old entries move through one segment each; more of them than this pay an open (10 µs) a look-up.
     /// </summary>
     public const int DefaultOpenFiles = 16;
 
-    private readonly IStorageDevice _device;
-    private readonly string _folder;
-    private readonly GroupId _group;
-    private readonly Guid _storeId;
-    private readonly ILogger _logger;
-    private readonly int _openFiles;
-
-    /// <summary>Guards everything below. Never held while bytes are read.</summary>
-    private readonly Lock _gate = new();
-    private readonly Dictionary<LogIndex, OpenIndex> _open = [];
-    private readonly HashSet<LogIndex> _damaged = [];
-    private long _changes;
-    private long _uses;
-    private bool _disposed;
+    private readonly GroupFolder _folder;
+    private readonly OpenIndexes _open;
 
     /// <param name="device">The disk.</param>
     /// <param name="folder">The group's folder; it exists.</param>
@@ -45,14 +33,15 @@ public sealed partial class IndexFiles : IDisposable
         Guid storeId,
         ILogger logger,
         int openFiles = DefaultOpenFiles)
+        : this(new GroupFolder(device, folder, group, storeId, logger), openFiles)
+    {
+    }
+
+    internal IndexFiles(GroupFolder folder, int openFiles = DefaultOpenFiles)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(openFiles, 1);
-        _device = device;
         _folder = folder;
-        _group = group;
-        _storeId = storeId;
-        _logger = logger;
-        _openFiles = openFiles;
+        _open = new OpenIndexes(folder, openFiles);
     }
 
     /// <summary>
@@ -68,16 +57,15 @@ public sealed partial class IndexFiles : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(directory.Length, Limits.SegmentIndexBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(body.Length, Limits.SegmentIndexBytes);
         var crc = Crc32C.Compute(body, Crc32C.Compute(directory));
-        var header = new IndexHeader(_group, _storeId, first, last, directory.Length, body.Length, crc);
+        var header = new IndexHeader(
+            _folder.Group, _folder.StoreId, first, last, directory.Length, body.Length, crc);
         SideFile.Replace(
-            _device,
             _folder,
             GroupFolder.IndexName(first),
             new Content(header, directory, body),
             WriteFile,
-            _gate,
-            () => Forget(first),
-            _logger);
+            _open.Gate,
+            () => _open.Forget(first));
     }
 
     /// <summary>
@@ -89,7 +77,7 @@ public sealed partial class IndexFiles : IDisposable
     {
         last = LogIndex.None;
         directory = default;
-        while (Pin(first) is { } open)
+        while (_open.Pin(first) is { } open)
         {
             var header = open.Header;
             var bytes = GC.AllocateUninitializedArray<byte>(header.DirectoryBytes);
@@ -119,16 +107,16 @@ public sealed partial class IndexFiles : IDisposable
     public bool TryReadBody(LogIndex first, long offset, Span<byte> into)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
-        while (Pin(first) is { } open)
+        while (_open.Pin(first) is { } open)
         {
             var header = open.Header;
             if (offset + into.Length > header.BodyBytes)
             {
-                Unpin(first, open, damage: null);
+                _open.Unpin(first, open, damage: null);
                 throw new ArgumentOutOfRangeException(
                     nameof(offset),
                     $"Bytes {offset} to {offset + into.Length} of a body of {header.BodyBytes} bytes, "
-                    + $"{PathOf(first)}");
+                    + $"{_open.PathOf(first)}");
             }
 
             if (TryReadPages(first, open, header.BodyPage, offset, into, out var isCurrent))
@@ -146,43 +134,18 @@ public sealed partial class IndexFiles : IDisposable
     }
 
     /// <summary>Whether damage was found in this file since it was written; its owner makes it anew.</summary>
-    public bool IsDamaged(LogIndex first)
-    {
-        lock (_gate)
-        {
-            return _damaged.Contains(first);
-        }
-    }
+    public bool IsDamaged(LogIndex first) => _open.IsDamaged(first);
 
     /// <summary>The segments that have an index file, in rising order; some may turn out to be damaged.</summary>
-    public IReadOnlyList<LogIndex> List()
-    {
-        var indexes = new List<LogIndex>();
-        foreach (var name in _device.List(_folder))
-        {
-            if (GroupFolder.TryParseIndex(name, out var first))
-            {
-                indexes.Add(first);
-            }
-        }
-
-        return indexes;
-    }
+    public IReadOnlyList<LogIndex> List() => _folder.List(GroupFolder.TryParseIndex);
 
     /// <summary>Deletes the file, if there is one. Readers that are inside read on.</summary>
     public void Delete(LogIndex first)
     {
-        var path = PathOf(first);
-        if (_device.Exists(path))
-        {
-            _device.Delete(path);
-        }
+        _folder.DeleteIfThere(_open.PathOf(first));
 
         // After the file: whoever opened it before has to look again.
-        lock (_gate)
-        {
-            Forget(first);
-        }
+        _open.Forget(first);
     }
 
     /// <summary>
@@ -191,7 +154,7 @@ public sealed partial class IndexFiles : IDisposable
     /// </summary>
     public ScrubPiece Verify(LogIndex first, long cursor, int maxBytes)
     {
-        if (Pin(first) is not { } open)
+        if (_open.Pin(first) is not { } open)
         {
             // Not there, or its header is bad, which is remembered by now.
             return IsDamaged(first) ? ScrubPiece.Damaged(IndexHeader.SizeBytes) : ScrubPiece.Nothing;
@@ -199,8 +162,8 @@ public sealed partial class IndexFiles : IDisposable
 
         var page = Math.Max(IndexHeader.DirectoryPage, cursor);
         var piece = ScrubPiece.OfPages(page, open.Header.Pages, maxBytes);
-        var damage = SideFile.Verify(open.File, open.Seed, page, piece.Pages);
-        var isCurrent = Unpin(first, open, damage);
+        var damage = CheckedPages.Verify(open.File, open.Seed, page, piece.Pages);
+        var isCurrent = _open.Unpin(first, open, damage);
         if (damage is null)
         {
             return piece;
@@ -210,32 +173,30 @@ public sealed partial class IndexFiles : IDisposable
         return isCurrent ? ScrubPiece.Damaged(piece.Bytes) : ScrubPiece.Nothing;
     }
 
-    public void Dispose()
-    {
-        lock (_gate)
-        {
-            _disposed = true;
-            foreach (var open in _open.Values)
-            {
-                open.IsRemoved = true;
-                open.CloseIfUnused();
-            }
-
-            _open.Clear();
-        }
-    }
+    public void Dispose() => _open.Dispose();
 
     private static void WriteFile(IStorageFile file, Content content)
     {
-        var header = content.Header;
-        var block = new byte[IndexHeader.SizeBytes];
-        header.Encode(block);
-
-        // All of the space at once: a full disk shows before anything is written.
-        file.Allocate(header.Pages * CheckedPages.PageBytes);
-        file.Write(0, block);
-        var seed = CheckedBlock.CrcIn(block);
+        var seed = PagedFile.Begin(file, content.Header);
         CheckedPages.Write(file, seed, IndexHeader.DirectoryPage, content.Directory);
-        CheckedPages.Write(file, seed, header.BodyPage, content.Body);
+        CheckedPages.Write(file, seed, content.Header.BodyPage, content.Body);
+    }
+
+    /// <summary>Reads from a pinned file, and lets it go.</summary>
+    private bool TryReadPages(
+        LogIndex first, OpenIndex open, long firstPage, long offset, Span<byte> into, out bool isCurrent)
+    {
+        var damage = CheckedPages.Read(open.File, open.Seed, firstPage, offset, into);
+        isCurrent = _open.Unpin(first, open, damage);
+        return damage is null;
+    }
+
+    private readonly ref struct Content(IndexHeader header, ReadOnlySpan<byte> directory, ReadOnlySpan<byte> body)
+    {
+        public IndexHeader Header { get; } = header;
+
+        public ReadOnlySpan<byte> Directory { get; } = directory;
+
+        public ReadOnlySpan<byte> Body { get; } = body;
     }
 }

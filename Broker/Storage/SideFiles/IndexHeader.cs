@@ -19,13 +19,18 @@ namespace Broker.Storage;
 /// </summary>
 internal sealed record IndexHeader(
     GroupId Group, Guid StoreId, LogIndex First, LogIndex Last, int DirectoryBytes, int BodyBytes, uint ContentCrc32C)
+    : IPagedHeader<IndexHeader>
 {
     public const int SizeBytes = CheckedPages.PageBytes;
 
     /// <summary>Page 0 is this header.</summary>
     public const long DirectoryPage = 1;
 
+    public static string Expected => "an index header with a matching checksum";
+
     public static ReadOnlySpan<byte> Magic => "BRKRIDX1"u8;
+
+    public string FileName => GroupFolder.IndexName(First);
 
     public long BodyPage => DirectoryPage + CheckedPages.Count(DirectoryBytes);
 

@@ -32,9 +32,11 @@ internal static class PositionsFile
 
     public static ReadOnlySpan<byte> Magic => "BRKRPOS1"u8;
 
+    public static string PathOf(GroupFolder folder, LogIndex first) =>
+        folder.PathOf(GroupFolder.PositionsName(first));
+
     /// <summary>Writes the file; durable when it returns.</summary>
-    public static void Write(
-        IStorageDevice device, string folder, SealedMetadata known, FramePositions positions, ILogger logger)
+    public static void Write(GroupFolder folder, SealedMetadata known, FramePositions positions)
     {
         var sizeBytes = FixedBytes + (known.Runs.Count * RunBytes) + (known.Count * sizeof(int));
         var buffer = ArrayPool<byte>.Shared.Rent(sizeBytes);
@@ -44,14 +46,12 @@ internal static class PositionsFile
             bytes.Clear();
             Encode(known, positions, bytes);
             SideFile.Replace<ReadOnlySpan<byte>>(
-                device,
                 folder,
                 GroupFolder.PositionsName(known.Header.First),
                 bytes,
                 static (file, content) => file.Write(0, content),
                 new Lock(),
-                static () => { },
-                logger);
+                static () => { });
         }
         finally
         {
@@ -60,22 +60,22 @@ internal static class PositionsFile
     }
 
     /// <summary>Everything but the lengths; null when the file is missing or damaged.</summary>
-    public static SealedMetadata? TryReadDirectory(
-        IStorageDevice device, string path, GroupId group, Guid storeId, ILogger logger)
+    public static SealedMetadata? TryReadDirectory(GroupFolder folder, LogIndex first)
     {
-        using var file = SideFile.TryOpen(device, path, group, logger);
-        return file is null ? null : TryReadDirectory(file, path, group, storeId);
+        var path = PathOf(folder, first);
+        using var file = SideFile.TryOpen(folder, path);
+        return file is null ? null : TryReadDirectory(folder, path, file);
     }
 
     /// <summary>
     /// Where the frames lie; null when the file is missing or damaged, or is not that of the segment.
     /// </summary>
-    public static FramePositions? TryReadPositions(
-        IStorageDevice device, string path, Segment segment, ILogger logger)
+    public static FramePositions? TryReadPositions(GroupFolder folder, Segment segment)
     {
-        using var file = SideFile.TryOpen(device, path, segment.Header.Group, logger);
+        var path = PathOf(folder, segment.First);
+        using var file = SideFile.TryOpen(folder, path);
         if (file is null
-            || TryReadDirectory(file, path, segment.Header.Group, segment.Header.StoreId) is not { } known
+            || TryReadDirectory(folder, path, file) is not { } known
             || known.Header.Nonce != segment.Header.Nonce || known.Last != segment.Last)
         {
             return null;
@@ -130,7 +130,7 @@ internal static class PositionsFile
         CheckedBlock.Seal(directory, Magic);
     }
 
-    private static SealedMetadata? TryReadDirectory(IStorageFile file, string path, GroupId group, Guid storeId)
+    private static SealedMetadata? TryReadDirectory(GroupFolder folder, string path, IStorageFile file)
     {
         Span<byte> start = stackalloc byte[FixedBytes];
         if (!TryRead(file, 0, start) || !start.StartsWith(Magic))
@@ -152,7 +152,7 @@ internal static class PositionsFile
 
         CheckedBlock.CheckVersion(directory, path);
         var known = Decode(directory);
-        GroupFolder.CheckOwner(path, group, storeId, known.Header.Group, known.Header.StoreId);
+        GroupFolder.CheckOwner(path, folder.Group, folder.StoreId, known.Header.Group, known.Header.StoreId);
         var isNamedSo = Path.GetFileName(path) == GroupFolder.PositionsName(known.Header.First);
         return isNamedSo && file.Length == directory.Length + ((long)known.Count * sizeof(int)) ? known : null;
     }

@@ -1,5 +1,3 @@
-using Broker.Domain;
-
 namespace Broker.Storage;
 
 /// <summary>
@@ -12,38 +10,30 @@ internal static class SideFile
     /// Writes a whole file so that after a crash at any moment either what had the name before or the new file has it,
     /// never a part: a temporary name, a flush, a rename, a flush of the folder.
     /// </summary>
-    /// <param name="device">The disk.</param>
-    /// <param name="folder">The file's folder.</param>
+    /// <param name="folder">The file's folder; its logger hears of a temporary file that could not be removed.</param>
     /// <param name="name">The file's name in it.</param>
     /// <param name="content">What <paramref name="write"/> puts into the new, empty file.</param>
     /// <param name="write">Writes the content.</param>
     /// <param name="gate">Held while the name changes hands.</param>
     /// <param name="renamed">Runs under the gate as soon as it has.</param>
-    /// <param name="logger">Told of a temporary file that could not be removed.</param>
     /// <exception cref="DiskFullException">No space; the file of this name is as before.</exception>
     /// <exception cref="StorageException">A write, flush or rename failed.</exception>
     public static void Replace<TContent>(
-        IStorageDevice device,
-        string folder,
+        GroupFolder folder,
         string name,
         TContent content,
         Action<IStorageFile, TContent> write,
         Lock gate,
-        Action renamed,
-        ILogger logger)
+        Action renamed)
         where TContent : allows ref struct
     {
-        var path = Path.Combine(folder, name);
+        var path = folder.PathOf(name);
         var temporary = path + GroupFolder.TemporarySuffix;
         try
         {
-            if (device.Exists(temporary))
-            {
-                // It may be longer than the new one.
-                device.Delete(temporary);
-            }
-
-            using (var file = device.Open(temporary, create: true))
+            // It may be longer than the new one.
+            folder.DeleteIfThere(temporary);
+            using (var file = folder.Device.Open(temporary, create: true))
             {
                 write(file, content);
                 file.Sync();
@@ -51,15 +41,15 @@ internal static class SideFile
 
             lock (gate)
             {
-                device.Rename(temporary, path);
+                folder.Device.Rename(temporary, path);
                 renamed();
             }
 
-            device.SyncFolder(folder);
+            folder.Sync();
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            Discard(device, temporary, logger);
+            Discard(folder, temporary);
             if (failure is DiskFullException)
             {
                 throw;
@@ -70,11 +60,11 @@ internal static class SideFile
     }
 
     /// <summary>Null when there is no such file, or when it cannot be opened, which is logged.</summary>
-    public static IStorageFile? TryOpen(IStorageDevice device, string path, GroupId group, ILogger logger)
+    public static IStorageFile? TryOpen(GroupFolder folder, string path)
     {
         try
         {
-            return device.Exists(path) ? device.Open(path, create: false) : null;
+            return folder.Device.Exists(path) ? folder.Device.Open(path, create: false) : null;
         }
         catch (Exception missing) when (missing is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -84,48 +74,21 @@ internal static class SideFile
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
             // No verdict about the file: too many open files, or no permission.
-            StorageEvents.SideFileNotOpened(logger, failure, group, path);
+            StorageEvents.SideFileNotOpened(folder.Logger, failure, folder.Group, path);
             return null;
         }
     }
 
-    /// <summary>Checks pages whose content nobody wants; null when all is well.</summary>
-    public static FileDamage? Verify(IStorageFile file, uint seed, long page, long count)
+    private static void Discard(GroupFolder folder, string temporary)
     {
         try
         {
-            return CheckedPages.Verify(file, seed, page, count) is { } offset ? FileDamage.OfPage(offset) : null;
-        }
-        catch (IOException failure)
-        {
-            return FileDamage.Unreadable(failure);
-        }
-    }
-
-    private static void Discard(IStorageDevice device, string temporary, ILogger logger)
-    {
-        try
-        {
-            if (device.Exists(temporary))
-            {
-                device.Delete(temporary);
-            }
+            folder.DeleteIfThere(temporary);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
             // The next start, or the next write of the same file, deletes it.
-            StorageEvents.TemporaryNotDeleted(logger, failure, temporary);
+            StorageEvents.TemporaryNotDeleted(folder.Logger, failure, temporary);
         }
     }
-}
-
-/// <summary>What is wrong with a file that can be done without, or made anew.</summary>
-/// <param name="Offset">Where the damage begins.</param>
-/// <param name="Expected">What should have been there.</param>
-/// <param name="Cause">The error of the disk, when it could not read it.</param>
-internal readonly record struct FileDamage(long Offset, string Expected, Exception? Cause = null)
-{
-    public static FileDamage OfPage(long offset) => new(offset, "a page with a matching checksum");
-
-    public static FileDamage Unreadable(Exception cause) => new(0, "bytes that can be read", cause);
 }

@@ -10,11 +10,7 @@ namespace Broker.Storage;
 /// </summary>
 public sealed class SnapshotFiles
 {
-    private readonly IStorageDevice _device;
-    private readonly string _folder;
-    private readonly GroupId _group;
-    private readonly Guid _storeId;
-    private readonly ILogger _logger;
+    private readonly GroupFolder _folder;
 
     /// <summary>Held while a file's name changes hands.</summary>
     private readonly Lock _gate = new();
@@ -23,13 +19,11 @@ public sealed class SnapshotFiles
     private long _changes;
 
     public SnapshotFiles(IStorageDevice device, string folder, GroupId group, Guid storeId, ILogger logger)
+        : this(new GroupFolder(device, folder, group, storeId, logger))
     {
-        _device = device;
-        _folder = folder;
-        _group = group;
-        _storeId = storeId;
-        _logger = logger;
     }
+
+    internal SnapshotFiles(GroupFolder folder) => _folder = folder;
 
     /// <summary>
     /// Makes a snapshot durable, in place of one at the same index. At most <see cref="Limits.SnapshotBytes"/>.
@@ -41,17 +35,16 @@ public sealed class SnapshotFiles
         ArgumentOutOfRangeException.ThrowIfLessThan(position.Index.Value, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(data.Length, Limits.SnapshotBytes);
         var header = new SnapshotHeader(
-            _group, _storeId, position, configuration, data.Length, Crc32C.Compute(data));
+            _folder.Group, _folder.StoreId, position, configuration, data.Length, Crc32C.Compute(data));
         SideFile.Replace(
-            _device,
             _folder,
             GroupFolder.SnapshotName(position.Index),
             data,
-            (file, content) => WriteFile(file, header, content),
+            (file, content) => CheckedPages.Write(
+                file, PagedFile.Begin(file, header), SnapshotHeader.DataPage, content),
             _gate,
-            () => _changes++,
-            _logger);
-        StorageEvents.SnapshotWritten(_logger, _group, position.Index, data.Length);
+            () => _changes++);
+        StorageEvents.SnapshotWritten(_folder.Logger, _folder.Group, position.Index, data.Length);
     }
 
     /// <summary>Reads a snapshot; false when it is missing, or damaged, which is logged.</summary>
@@ -61,42 +54,31 @@ public sealed class SnapshotFiles
     {
         snapshot = null;
         var changes = Changes();
-        using var file = SideFile.TryOpen(_device, PathOf(index), _group, _logger);
+        var path = PathOf(index);
+        using var file = SideFile.TryOpen(_folder, path);
         if (file is null)
         {
             return false;
         }
 
-        var (header, seed, damage) = ReadHeader(file, index);
-        if (header is not null)
+        if (PagedFile.TryReadHeader<SnapshotHeader>(_folder, path, file, out var header, out var seed, out var damage))
         {
             var data = GC.AllocateUninitializedArray<byte>(header.DataBytes);
-            damage = ReadData(file, seed, data);
-            if (damage is null)
+            if (CheckedPages.Read(file, seed, SnapshotHeader.DataPage, offset: 0, data) is not { } bad)
             {
                 snapshot = new StateSnapshot(header.Position, header.Configuration, data);
                 return true;
             }
+
+            damage = bad;
         }
 
-        SetAside(index, damage!.Value, changes);
+        SetAside(path, damage, changes);
         return false;
     }
 
     /// <summary>The snapshots by their names, in rising order; some may turn out to be damaged.</summary>
-    public IReadOnlyList<LogIndex> List()
-    {
-        var indexes = new List<LogIndex>();
-        foreach (var name in _device.List(_folder))
-        {
-            if (GroupFolder.TryParseSnapshot(name, out var index))
-            {
-                indexes.Add(index);
-            }
-        }
-
-        return indexes;
-    }
+    public IReadOnlyList<LogIndex> List() => _folder.List(GroupFolder.TryParseSnapshot);
 
     /// <summary>Deletes the snapshots of the log before this index, also those that were set aside.</summary>
     public void DeleteBelow(LogIndex index) => Delete(found => found < index);
@@ -111,50 +93,27 @@ public sealed class SnapshotFiles
     public ScrubPiece Verify(LogIndex index, long cursor, int maxBytes)
     {
         var changes = Changes();
-        using var file = SideFile.TryOpen(_device, PathOf(index), _group, _logger);
+        var path = PathOf(index);
+        using var file = SideFile.TryOpen(_folder, path);
         if (file is null)
         {
             return ScrubPiece.Nothing;
         }
 
-        var (header, seed, damage) = ReadHeader(file, index);
-        if (header is not null)
+        if (PagedFile.TryReadHeader<SnapshotHeader>(_folder, path, file, out var header, out var seed, out var damage))
         {
             var page = Math.Max(SnapshotHeader.DataPage, cursor);
-            var piece = ScrubPiece.OfPages(page, header.FileBytes / CheckedPages.PageBytes, maxBytes);
-            damage = SideFile.Verify(file, seed, page, piece.Pages);
-            if (damage is null)
+            var piece = ScrubPiece.OfPages(page, header.Pages, maxBytes);
+            if (CheckedPages.Verify(file, seed, page, piece.Pages) is not { } bad)
             {
                 return piece;
             }
+
+            damage = bad;
         }
 
-        SetAside(index, damage!.Value, changes);
+        SetAside(path, damage, changes);
         return ScrubPiece.Damaged(SnapshotHeader.SizeBytes);
-    }
-
-    private static void WriteFile(IStorageFile file, SnapshotHeader header, ReadOnlySpan<byte> data)
-    {
-        var block = new byte[SnapshotHeader.SizeBytes];
-        header.Encode(block);
-
-        // All of the space at once: a full disk shows before anything is written.
-        file.Allocate(header.FileBytes);
-        file.Write(0, block);
-        CheckedPages.Write(file, CheckedBlock.CrcIn(block), SnapshotHeader.DataPage, data);
-    }
-
-    private static FileDamage? ReadData(IStorageFile file, uint seed, byte[] data)
-    {
-        try
-        {
-            var bad = CheckedPages.Read(file, seed, SnapshotHeader.DataPage, offset: 0, data);
-            return bad is { } offset ? FileDamage.OfPage(offset) : null;
-        }
-        catch (IOException failure)
-        {
-            return FileDamage.Unreadable(failure);
-        }
     }
 
     private long Changes()
@@ -165,39 +124,12 @@ public sealed class SnapshotFiles
         }
     }
 
-    private string PathOf(LogIndex index) => Path.Combine(_folder, GroupFolder.SnapshotName(index));
+    private string PathOf(LogIndex index) => _folder.PathOf(GroupFolder.SnapshotName(index));
 
-    private (SnapshotHeader? Header, uint Seed, FileDamage? Damage) ReadHeader(IStorageFile file, LogIndex index)
+    private void SetAside(string path, FileDamage damage, long changes)
     {
-        var path = PathOf(index);
-        var block = new byte[SnapshotHeader.SizeBytes];
-        try
-        {
-            var header = SnapshotHeader.TryDecode(block.AsSpan(0, file.Read(0, block)), path, _group, _storeId);
-            if (header is null)
-            {
-                return (null, 0, new FileDamage(0, "a snapshot header with a matching checksum"));
-            }
-
-            if (header.Position.Index != index)
-            {
-                return (null, 0, new FileDamage(0, $"the name {GroupFolder.SnapshotName(header.Position.Index)}"));
-            }
-
-            return file.Length == header.FileBytes
-                ? (header, CheckedBlock.CrcIn(block), null)
-                : (null, 0, new FileDamage(file.Length, $"a length of {header.FileBytes:N0} bytes"));
-        }
-        catch (IOException failure) when (failure is not StorageRefusedException)
-        {
-            return (null, 0, FileDamage.Unreadable(failure));
-        }
-    }
-
-    private void SetAside(LogIndex index, FileDamage damage, long changes)
-    {
-        var path = PathOf(index);
-        StorageEvents.SideFileDamaged(_logger, damage.Cause, _group, path, damage.Offset, damage.Expected);
+        StorageEvents.SideFileDamaged(
+            _folder.Logger, damage.Cause, _folder.Group, path, damage.Offset, damage.Expected);
         lock (_gate)
         {
             if (changes != _changes)
@@ -207,14 +139,14 @@ public sealed class SnapshotFiles
 
             try
             {
-                if (_device.Exists(path))
+                if (_folder.Device.Exists(path))
                 {
-                    _device.Rename(path, path + GroupFolder.BadSuffix);
+                    _folder.Device.Rename(path, path + GroupFolder.BadSuffix);
                 }
             }
             catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
             {
-                StorageEvents.SnapshotNotSetAside(_logger, failure, _group, path);
+                StorageEvents.SnapshotNotSetAside(_folder.Logger, failure, _folder.Group, path);
             }
         }
     }
@@ -222,19 +154,19 @@ public sealed class SnapshotFiles
     private void Delete(Func<LogIndex, bool> isUnwanted)
     {
         var deleted = 0;
-        foreach (var name in _device.List(_folder))
+        foreach (var name in _folder.List())
         {
             if ((GroupFolder.TryParseSnapshot(name, out var index) || GroupFolder.TryParseBadSnapshot(name, out index))
                 && isUnwanted(index))
             {
-                _device.Delete(Path.Combine(_folder, name));
+                _folder.Device.Delete(_folder.PathOf(name));
                 deleted++;
             }
         }
 
         if (deleted > 0)
         {
-            _device.SyncFolder(_folder);
+            _folder.Sync();
         }
     }
 }

@@ -23,6 +23,7 @@ namespace Broker.Storage;
 /// </summary>
 internal sealed record SnapshotHeader(
     GroupId Group, Guid StoreId, LogPosition Position, GroupConfiguration Configuration, int DataBytes, uint DataCrc32C)
+    : IPagedHeader<SnapshotHeader>
 {
     public const int SizeBytes = CheckedPages.PageBytes;
 
@@ -31,9 +32,13 @@ internal sealed record SnapshotHeader(
 
     private const int ConfigurationAt = 80;
 
+    public static string Expected => "a snapshot header with a matching checksum";
+
     public static ReadOnlySpan<byte> Magic => "BRKRSNAP"u8;
 
-    public long FileBytes => (DataPage + CheckedPages.Count(DataBytes)) * CheckedPages.PageBytes;
+    public string FileName => GroupFolder.SnapshotName(Position.Index);
+
+    public long Pages => DataPage + CheckedPages.Count(DataBytes);
 
     public void Encode(Span<byte> block)
     {

@@ -2,38 +2,52 @@ using Broker.Domain;
 
 namespace Broker.Storage;
 
-public sealed partial class IndexFiles
+/// <summary>
+/// The index files that readers have open, or had a moment ago, and those in which damage was found. Whoever pins one
+/// reads it outside of the lock, and learns from <see cref="Unpin"/> whether it still has its name.
+/// </summary>
+internal sealed class OpenIndexes : IDisposable
 {
-    private string PathOf(LogIndex first) => Path.Combine(_folder, GroupFolder.IndexName(first));
+    private readonly GroupFolder _folder;
+    private readonly int _limit;
+    private readonly Dictionary<LogIndex, OpenIndex> _open = [];
+    private readonly HashSet<LogIndex> _damaged = [];
 
-    /// <summary>Reads from a pinned file, and lets it go.</summary>
-    private bool TryReadPages(
-        LogIndex first, OpenIndex open, long firstPage, long offset, Span<byte> into, out bool isCurrent)
+    /// <summary>Counts the names that changed hands: a file that was opened meanwhile may be another one.</summary>
+    private long _changes;
+    private long _uses;
+    private bool _disposed;
+
+    /// <param name="folder">The group's folder.</param>
+    /// <param name="limit">Files that stay open while no one reads them.</param>
+    public OpenIndexes(GroupFolder folder, int limit)
     {
-        FileDamage? damage;
-        try
-        {
-            var bad = CheckedPages.Read(open.File, open.Seed, firstPage, offset, into);
-            damage = bad is { } badOffset ? FileDamage.OfPage(badOffset) : null;
-        }
-        catch (IOException failure)
-        {
-            damage = FileDamage.Unreadable(failure);
-        }
+        _folder = folder;
+        _limit = limit;
+    }
 
-        isCurrent = Unpin(first, open, damage);
-        return damage is null;
+    /// <summary>Guards everything here, and the names of the files. Never held while bytes are read.</summary>
+    public Lock Gate { get; } = new();
+
+    public string PathOf(LogIndex first) => _folder.PathOf(GroupFolder.IndexName(first));
+
+    public bool IsDamaged(LogIndex first)
+    {
+        lock (Gate)
+        {
+            return _damaged.Contains(first);
+        }
     }
 
     /// <summary>
     /// The file with its header, open until <see cref="Unpin"/>; null when there is none, or a damaged one.
     /// </summary>
-    private OpenIndex? Pin(LogIndex first)
+    public OpenIndex? Pin(LogIndex first)
     {
         while (true)
         {
             long changes;
-            lock (_gate)
+            lock (Gate)
             {
                 ObjectDisposedException.ThrowIf(_disposed, this);
                 if (_damaged.Contains(first))
@@ -50,7 +64,7 @@ public sealed partial class IndexFiles
             }
 
             var opened = TryOpen(first, out var damage);
-            lock (_gate)
+            lock (Gate)
             {
                 if (_disposed || changes != _changes)
                 {
@@ -72,9 +86,9 @@ public sealed partial class IndexFiles
     /// <summary>
     /// Ends a use; damage that was found is remembered if the file still has its name, and false says that it has not.
     /// </summary>
-    private bool Unpin(LogIndex first, OpenIndex open, FileDamage? damage)
+    public bool Unpin(LogIndex first, OpenIndex open, FileDamage? damage)
     {
-        lock (_gate)
+        lock (Gate)
         {
             open.Users--;
             if (open.IsRemoved)
@@ -93,52 +107,63 @@ public sealed partial class IndexFiles
         }
     }
 
+    /// <summary>Another file has the name now, or none.</summary>
+    public void Forget(LogIndex first)
+    {
+        lock (Gate)
+        {
+            _changes++;
+            _damaged.Remove(first);
+            Remove(first);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (Gate)
+        {
+            _disposed = true;
+            foreach (var open in _open.Values)
+            {
+                open.IsRemoved = true;
+                open.CloseIfUnused();
+            }
+
+            _open.Clear();
+        }
+    }
+
     private OpenIndex? TryOpen(LogIndex first, out FileDamage? damage)
     {
         damage = null;
         var path = PathOf(first);
-        var file = SideFile.TryOpen(_device, path, _group, _logger);
+        var file = SideFile.TryOpen(_folder, path);
         if (file is null)
         {
             return null;
         }
 
-        IndexHeader? header = null;
+        OpenIndex? open = null;
         try
         {
-            var block = new byte[IndexHeader.SizeBytes];
-            header = IndexHeader.TryDecode(block.AsSpan(0, file.Read(0, block)), path, _group, _storeId);
-            damage = FindDamage(file, header, first);
-            return damage is null ? new OpenIndex(file, header!, CheckedBlock.CrcIn(block)) : null;
-        }
-        catch (IOException failure) when (failure is not StorageRefusedException)
-        {
-            damage = FileDamage.Unreadable(failure);
-            return null;
+            if (PagedFile.TryReadHeader<IndexHeader>(_folder, path, file, out var header, out var seed, out var found))
+            {
+                open = new OpenIndex(file, header, seed);
+            }
+            else
+            {
+                damage = found;
+            }
+
+            return open;
         }
         finally
         {
-            if (header is null || damage is not null)
+            if (open is null)
             {
                 file.Dispose();
             }
         }
-    }
-
-    private static FileDamage? FindDamage(IStorageFile file, IndexHeader? header, LogIndex first)
-    {
-        if (header is null)
-        {
-            return new FileDamage(0, "an index header with a matching checksum");
-        }
-
-        if (header.First != first)
-        {
-            return new FileDamage(0, $"the name {GroupFolder.IndexName(header.First)}");
-        }
-
-        var length = header.Pages * CheckedPages.PageBytes;
-        return file.Length == length ? null : new FileDamage(file.Length, $"a length of {length:N0} bytes");
     }
 
     /// <summary>Another reader may have been faster; then its file is kept.</summary>
@@ -166,17 +191,9 @@ public sealed partial class IndexFiles
         if (_damaged.Add(first))
         {
             StorageEvents.SideFileDamaged(
-                _logger, damage.Cause, _group, PathOf(first), damage.Offset, damage.Expected);
+                _folder.Logger, damage.Cause, _folder.Group, PathOf(first), damage.Offset, damage.Expected);
         }
 
-        Remove(first);
-    }
-
-    /// <summary>Another file has the name now, or none.</summary>
-    private void Forget(LogIndex first)
-    {
-        _changes++;
-        _damaged.Remove(first);
         Remove(first);
     }
 
@@ -192,7 +209,7 @@ public sealed partial class IndexFiles
     /// <summary>Keeps the number of open files bounded: those that were used longest ago are closed.</summary>
     private void CloseIdleFiles()
     {
-        while (_open.Count > _openFiles)
+        while (_open.Count > _limit)
         {
             var idle = _open.Where(static pair => pair.Value.Users == 0).ToList();
             if (idle.Count == 0)
@@ -204,37 +221,30 @@ public sealed partial class IndexFiles
             Remove(idle.MinBy(static pair => pair.Value.LastUse).Key);
         }
     }
+}
 
-    /// <summary>An open file; guarded by the gate, except for reads of the file's bytes.</summary>
-    private sealed class OpenIndex(IStorageFile file, IndexHeader header, uint seed)
+/// <summary>
+/// An open file; guarded by <see cref="OpenIndexes.Gate"/>, except for reads of the file's bytes.
+/// </summary>
+internal sealed class OpenIndex(IStorageFile file, IndexHeader header, uint seed)
+{
+    public IStorageFile File { get; } = file;
+
+    public IndexHeader Header { get; } = header;
+
+    public uint Seed { get; } = seed;
+
+    public int Users { get; set; }
+
+    public long LastUse { get; set; }
+
+    public bool IsRemoved { get; set; }
+
+    public void CloseIfUnused()
     {
-        public IStorageFile File { get; } = file;
-
-        public IndexHeader Header { get; } = header;
-
-        public uint Seed { get; } = seed;
-
-        public int Users { get; set; }
-
-        public long LastUse { get; set; }
-
-        public bool IsRemoved { get; set; }
-
-        public void CloseIfUnused()
+        if (IsRemoved && Users == 0)
         {
-            if (IsRemoved && Users == 0)
-            {
-                File.Dispose();
-            }
+            File.Dispose();
         }
-    }
-
-    private readonly ref struct Content(IndexHeader header, ReadOnlySpan<byte> directory, ReadOnlySpan<byte> body)
-    {
-        public IndexHeader Header { get; } = header;
-
-        public ReadOnlySpan<byte> Directory { get; } = directory;
-
-        public ReadOnlySpan<byte> Body { get; } = body;
     }
 }
