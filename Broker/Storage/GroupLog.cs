@@ -8,40 +8,36 @@ namespace Broker.Storage;
 /// <see cref="FrameHeader"/>, <see cref="VoteRecord"/> and <see cref="PositionsFile"/>, the rules of recovery in
 /// README.md beside this file.
 /// </summary>
-public sealed partial class GroupLog : IDisposable
+public sealed class GroupLog : IScrubbed, IDisposable
 {
     private readonly GroupFolder _folder;
     private readonly StorageOptions _options;
     private readonly VoteFile _vote;
     private readonly SegmentSet _segments;
-    private readonly TermRuns _runs;
-
-    /// <summary>The active segment's file, held open for the writer.</summary>
-    private IStorageFile? _activeFile;
-
-    /// <summary>Header CRC of the last frame: the chain that the next frame continues.</summary>
-    private uint _lastCrc32C;
-
-    /// <summary>The last index known durable: written into each frame, as a proof against cutting it off.</summary>
-    private LogIndex _durable;
-
+    private readonly LogTail _tail;
+    private readonly WriteSteps _steps;
+    private readonly LogReader _reader;
+    private readonly SegmentReplacement _replacement;
+    private readonly LogScrub _scrub;
     private volatile Exception? _failure;
     private volatile bool _disposed;
 
-    private GroupLog(
-        GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, RecoveredLog recovered)
+    private GroupLog(GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, RecoveredLog recovered)
     {
         _folder = folder;
-        Snapshots = snapshots;
-        Indexes = new IndexFiles(folder);
         _options = options;
         _vote = recovered.Vote;
         _segments = recovered.Segments;
-        _runs = recovered.Runs;
-        _lastCrc32C = recovered.LastCrc32C;
-        _durable = _segments.Last;
         Doubt = recovered.Doubt;
-        _activeFile = _segments.Active is { } active ? _segments.Acquire(active) : null;
+        Snapshots = snapshots;
+        Indexes = new IndexFiles(folder);
+        var positions = new SealedPositions(folder, _vote, _segments);
+        _tail = new LogTail(folder, options, _vote, _segments, positions, recovered.LastCrc32C);
+        var bounds = new LogBounds(folder, _vote, _segments, positions, Snapshots, Indexes, _tail);
+        _steps = new WriteSteps(_vote, _segments, bounds, _tail);
+        _reader = new LogReader(_segments, positions);
+        _replacement = new SegmentReplacement(folder, options, _vote, _segments, positions);
+        _scrub = new LogScrub(folder, _segments, positions, _reader, Snapshots, Indexes);
     }
 
     /// <summary>Term and vote, as durable.</summary>
@@ -62,7 +58,7 @@ public sealed partial class GroupLog : IDisposable
     /// <summary>
     /// The terms of the log's entries. The list never changes; a write that changes terms makes a new one.
     /// </summary>
-    public IReadOnlyList<TermRun> TermRuns => _runs.Current;
+    public IReadOnlyList<TermRun> TermRuns => _segments.Terms.Current;
 
     /// <summary>
     /// The group's latest members that the log or its base holds; null when the group never had others than it began
@@ -102,6 +98,8 @@ public sealed partial class GroupLog : IDisposable
     /// <summary>The indexes of the sealed segments.</summary>
     public IndexFiles Indexes { get; }
 
+    GroupId IScrubbed.Group => _folder.Group;
+
     /// <summary>
     /// Creates the group's log, or recovers it after a stop, a crash or damage of any kind. Damage never keeps a group
     /// from opening; what is missing shows in <see cref="SealedSegments"/>, <see cref="Fence"/> and <see
@@ -140,6 +138,97 @@ public sealed partial class GroupLog : IDisposable
     }
 
     /// <summary>
+    /// Hard state with configurations and fence, snapshot, truncation, drop, entries, in this order; all durable when
+    /// it returns. Called by one thread at a time. A crash meanwhile leaves a legal state: each step done, or not, or
+    /// the entries up to some point.
+    /// </summary>
+    /// <exception cref="DiskFullException">No entry and no snapshot of the write was kept; the rest was.</exception>
+    /// <exception cref="StorageException">The disk failed: the process must exit.</exception>
+    public void Write(LogWrite write)
+    {
+        ThrowIfUnusable();
+        DiskFullException? full;
+        try
+        {
+            full = _steps.TryRun(write);
+        }
+        catch (Exception failure)
+        {
+            _failure = failure;
+            StorageEvents.Failed(_folder.Logger, failure, _folder.Group);
+            if (failure is (IOException and not StorageException) or UnauthorizedAccessException)
+            {
+                throw new StorageException($"A write to {_folder.FullPath} failed: {failure.Message}", failure);
+            }
+
+            throw;
+        }
+
+        if (full is not null)
+        {
+            StorageEvents.DiskFull(_folder.Logger, full, _folder.Group, LastIndex);
+            throw new DiskFullException(full.Message, full);
+        }
+    }
+
+    /// <summary>
+    /// Reads entries whose write has returned, in order, from any thread. Bodies of one call share buffers that no one
+    /// changes.
+    /// </summary>
+    /// <param name="from">The first index.</param>
+    /// <param name="to">The last index, inclusive; what lies beyond the log's end is left out.</param>
+    /// <param name="maxBytes">Stop before the sizes of the entries exceed this; the first entry is read whatever its
+    /// size.</param>
+    /// <param name="into">Where the entries are added.</param>
+    /// <returns>The number of entries read; 0 when there is none at <paramref name="from"/>, be it dropped or not yet
+    /// written.</returns>
+    /// <exception cref="StorageCorruptException">The first entry that remains to be read is not the one that was
+    /// written. Its segment is marked, see <see cref="SealedSegments"/>.</exception>
+    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
+    {
+        ThrowIfUnusable();
+        return _reader.Read(from, to, maxBytes, into);
+    }
+
+    /// <summary>
+    /// Bytes of an entry of the log on disk, from any thread, without waiting for the disk: false when they are not
+    /// known without it. Reading an entry makes known the sizes of all entries of its segment, for a while.
+    /// </summary>
+    public bool TrySizeBytesOf(LogIndex index, out int sizeBytes)
+    {
+        ThrowIfUnusable();
+        return _segments.TrySizeBytesOf(index, out sizeBytes);
+    }
+
+    /// <summary>
+    /// Writes a sealed segment anew, with exactly its entries, as a peer has them: group, indexes and the term of the
+    /// last one identify them (log matching, Raft thesis 3.5). From any thread but the writer's; a crash leaves the old
+    /// file or the new one.
+    /// </summary>
+    /// <param name="first">The first index of the segment.</param>
+    /// <param name="entries">Its entries in order; read once, and not kept.</param>
+    /// <exception cref="DiskFullException">There is no space for the new file; nothing changed.</exception>
+    /// <exception cref="StorageException">There is no such segment (any more), or the entries are not its entries, or
+    /// the disk failed; nothing changed.</exception>
+    public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries)
+    {
+        ThrowIfUnusable();
+        _replacement.Replace(first, entries);
+    }
+
+    IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()
+    {
+        ThrowIfUnusable();
+        return _scrub.Items();
+    }
+
+    ScrubPiece IScrubbed.Verify(ScrubItem item, long cursor, int maxBytes)
+    {
+        ThrowIfUnusable();
+        return _scrub.Verify(item, cursor, maxBytes);
+    }
+
+    /// <summary>
     /// Closes the files. The vote file learns how far the log is durable, so that later damage of its tail is
     /// recognized.
     /// </summary>
@@ -163,18 +252,33 @@ public sealed partial class GroupLog : IDisposable
             }
         }
 
-        ReleaseActive();
+        _tail.Release();
         Indexes.Dispose();
         _segments.Dispose();
         _vote.Dispose();
     }
 
-    private void ReleaseActive()
+    /// <summary>
+    /// Appends what was intact of a segment that is in quarantine now. What a full disk has no room for comes from the
+    /// leader later: the fence holds until then.
+    /// </summary>
+    private void AppendRescued(RescuedEntries rescued)
     {
-        if (_activeFile is not null && _segments.Active is { } active)
+        using var source = rescued;
+        var write = new LogWrite();
+        try
         {
-            _segments.Release(active);
-            _activeFile = null;
+            while (rescued.TryRead(write.Entries))
+            {
+                Write(write);
+                write.Clear();
+            }
+
+            StorageEvents.Rescued(_folder.Logger, _folder.Group, LastIndex);
+        }
+        catch (DiskFullException failure)
+        {
+            StorageEvents.NotRescued(_folder.Logger, failure, _folder.Group, LastIndex);
         }
     }
 

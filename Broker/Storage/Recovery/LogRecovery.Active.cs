@@ -120,9 +120,7 @@ internal sealed partial class LogRecovery
         if (state != SegmentFileState.Sound)
         {
             StorageEvents.SegmentMended(folder.Logger, folder.Group, segment.Path);
-            var block = new byte[SegmentHeader.SizeBytes];
-            segment.Header.Encode(block);
-            file.Write(0, block);
+            SegmentFile.WriteHeader(file, segment.Header);
             file.Allocate(segment.Header.CapacityBytes);
         }
 

@@ -51,9 +51,10 @@ internal sealed partial class LogRecovery(
             }
 
             Finish();
-            var segments = new SegmentSet(folder.Device, options, Vote.Base.Index.Next(), _segments);
+            var segments = new SegmentSet(folder, options, Vote.Base.Index.Next(), _segments, _runs);
             segments.Publish(_expected.Previous());
-            return new RecoveredLog(_voteFile, segments, _runs, _chain, _rescued, _doubt);
+            var rescued = _rescued is null ? null : new RescuedEntries(_rescued);
+            return new RecoveredLog(_voteFile, segments, _chain, rescued, _doubt);
         }
         catch
         {
@@ -236,15 +237,8 @@ internal sealed partial class LogRecovery(
 /// <summary>What recovery found; everything in it is durable.</summary>
 /// <param name="Vote">The vote file.</param>
 /// <param name="Segments">The log's segments.</param>
-/// <param name="Runs">The terms of the log's entries.</param>
 /// <param name="LastCrc32C">What the next frame names as the one before it.</param>
-/// <param name="Rescued">The intact beginning of a segment that is in quarantine now, with its file open: these entries
-/// follow the log, and are to be appended anew.</param>
+/// <param name="Rescued">What is to be appended anew before anything else; null: nothing.</param>
 /// <param name="Doubt">What a torn tail held; none when there was none. See <see cref="GroupLog.Doubt"/>.</param>
 internal sealed record RecoveredLog(
-    VoteFile Vote,
-    SegmentSet Segments,
-    TermRuns Runs,
-    uint LastCrc32C,
-    Segment? Rescued,
-    LogPosition Doubt);
+    VoteFile Vote, SegmentSet Segments, uint LastCrc32C, RescuedEntries? Rescued, LogPosition Doubt);

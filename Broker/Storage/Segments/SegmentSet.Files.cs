@@ -46,6 +46,7 @@ internal sealed partial class SegmentSet
         {
             _cuts++;
             Volatile.Write(ref _last, Math.Min(_last, from.Value - 1));
+            Terms.CutFrom(from);
         }
     }
 
@@ -98,6 +99,7 @@ internal sealed partial class SegmentSet
             _segments.RemoveRange(0, removed.Count);
             _sealed = Describe(_segments);
             removed.ForEach(Remove);
+            Terms.DropThrough(last, Last);
             return removed;
         }
     }
@@ -114,6 +116,7 @@ internal sealed partial class SegmentSet
             _segments.Clear();
             _sealed = [];
             removed.ForEach(Remove);
+            Terms.Clear();
             return removed;
         }
     }
@@ -162,7 +165,7 @@ internal sealed partial class SegmentSet
         segment.LastUse = ++_uses;
         if (segment.File is null)
         {
-            segment.File = device.Open(segment.Path, create: false);
+            segment.File = folder.Device.Open(segment.Path, create: false);
             segment.Users++;
             TrimCaches();
             return segment.File;

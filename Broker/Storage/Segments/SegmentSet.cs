@@ -8,7 +8,8 @@ namespace Broker.Storage;
 /// replacement came between, and then discards what it read.
 /// </summary>
 internal sealed partial class SegmentSet(
-    IStorageDevice device, StorageOptions options, LogIndex first, IEnumerable<Segment> segments) : IDisposable
+    GroupFolder folder, StorageOptions options, LogIndex first, IEnumerable<Segment> segments, TermRuns terms)
+    : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly List<Segment> _segments = [.. segments];
@@ -19,6 +20,12 @@ internal sealed partial class SegmentSet(
     private long _cuts;
     private long _uses;
     private bool _disposed;
+
+    /// <summary>
+    /// The terms of the log's entries, also of those that are on their way into the active segment. The writer adds to
+    /// them; what leaves the log here leaves them too.
+    /// </summary>
+    public TermRuns Terms { get; } = terms;
 
     /// <summary>The first entry of the log.</summary>
     public LogIndex First => new(Volatile.Read(ref _first));
@@ -92,16 +99,20 @@ internal sealed partial class SegmentSet(
     /// <summary>The sealed segments. Never waits for the lock, under which files are opened.</summary>
     public IReadOnlyList<SealedSegment> Sealed() => _sealed;
 
-    /// <summary>True when this is news.</summary>
-    public bool TryMarkDamaged(Segment segment)
+    /// <summary>What the log must know of a sealed segment to go on without it.</summary>
+    public SealedMetadata MetadataOf(Segment segment) => segment.Describe(Terms.Between(segment.First, segment.Last));
+
+    /// <summary>
+    /// Takes note of damage, once; returns what is thrown to those who cannot go on without the segment.
+    /// </summary>
+    public StorageCorruptException Damaged(Segment segment, long offset, string expected, Exception? cause = null)
     {
-        lock (_gate)
+        if (TryMarkDamaged(segment))
         {
-            var isNews = !segment.IsDamaged && !segment.IsRemoved;
-            segment.IsDamaged = true;
-            _sealed = Describe(_segments);
-            return isNews;
+            StorageEvents.SegmentDamaged(folder.Logger, folder.Group, segment.Path, offset, expected);
         }
+
+        return new StorageCorruptException(segment.Path, offset, expected, cause);
     }
 
     /// <summary>
@@ -215,6 +226,18 @@ internal sealed partial class SegmentSet(
         .. segments.Where(static segment => segment.IsSealed).Select(static segment =>
             new SealedSegment(segment.First, segment.Last, segment.TailOffset, segment.IsDamaged)),
     ];
+
+    /// <summary>True when this is news.</summary>
+    private bool TryMarkDamaged(Segment segment)
+    {
+        lock (_gate)
+        {
+            var isNews = !segment.IsDamaged && !segment.IsRemoved;
+            segment.IsDamaged = true;
+            _sealed = Describe(_segments);
+            return isNews;
+        }
+    }
 
     private static int CountWithin(FramePositions positions, int ordinal, int end, long maxBytes, bool takeFirst)
     {
