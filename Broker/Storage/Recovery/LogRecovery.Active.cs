@@ -33,18 +33,18 @@ internal sealed partial class LogRecovery
             header = HeaderFromVote(file);
         }
 
-        var isOurs = header.Nonce == active.Nonce && Follows(header);
+        var isOurs = header.Nonce == active.Nonce && _chain.IsContinuedBy(header);
         var scan = isOurs ? FrameScan.Run(file, header, Vote) : new FrameScan();
         var segment = new Segment(path, header, scan.Positions) { File = file };
         if (isOurs && !IsDamaged(scan, segment, out var lastSeen))
         {
-            Take(segment, scan.Runs.Current, scan.Crc32C, scan.Crc32C);
+            _chain.Take(segment, scan.Runs.Current, scan.Crc32C, scan.Crc32C);
             Mend(segment, state, lastSeen);
             return;
         }
 
         StorageEvents.SegmentDamaged(
-            folder.Logger, folder.Group, path, segment.TailOffset, $"entry {_expected + segment.Count}");
+            folder.Logger, folder.Group, path, segment.TailOffset, $"entry {_chain.Next + segment.Count}");
         if (segment.Count > 0)
         {
             _rescued = segment;
@@ -54,7 +54,7 @@ internal sealed partial class LogRecovery
             file.Dispose();
         }
 
-        Cut(FindFence(_expected + segment.Count, segment.TailOffset), Vote.Base);
+        Cut(FindFence(_chain.Next + segment.Count, segment.TailOffset), Vote.Base);
     }
 
     /// <summary>
@@ -69,8 +69,7 @@ internal sealed partial class LogRecovery
         {
             var count = file.Read(SegmentHeader.SizeBytes, bytes);
             return FrameHeader.TryDecode(bytes.AsSpan(0, count), FrameHeader.SeedOf(header.Nonce), out var first, out _)
-                && first.PreviousCrc32C == _otherChain
-                ? header with { PreviousCrc32C = _otherChain }
+                ? header with { PreviousCrc32C = _chain.CrcNamedBy(first) }
                 : header;
         }
         catch (IOException failure)
@@ -87,7 +86,7 @@ internal sealed partial class LogRecovery
         Vote.Active.First,
         Vote.Active.Nonce,
         Vote.TruncationEpoch,
-        _chain,
+        _chain.Crc32C,
         Vote.Active.CapacityBytes);
 
     /// <summary>
@@ -127,7 +126,7 @@ internal sealed partial class LogRecovery
         if (TailCheck.Clean(file, segment.TailOffset, segment.Header.CapacityBytes))
         {
             StorageEvents.TornTailCut(folder.Logger, folder.Group, segment.Path, segment.TailOffset, segment.Last);
-            var lastTerm = _runs.Current.Count == 0 ? Vote.Base.Term : _runs.Current[^1].Term;
+            var lastTerm = _chain.Terms.Current.Count == 0 ? Vote.Base.Term : _chain.Terms.Current[^1].Term;
             var next = new LogPosition(segment.Last.Next(), lastTerm);
             _doubt = lastSeen > next ? lastSeen : next;
         }

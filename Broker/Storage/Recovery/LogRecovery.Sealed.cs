@@ -21,20 +21,20 @@ internal sealed partial class LogRecovery
         var borders = firsts.Append(Vote.Active.First.Value).Select(static first => new LogIndex(first)).ToList();
         for (var i = 0; i + 1 < borders.Count; i++)
         {
-            if (borders[i] != _expected || !TryOpenSealed(borders[i], borders[i + 1]))
+            if (borders[i] != _chain.Next || !TryOpenSealed(borders[i], borders[i + 1]))
             {
                 break;
             }
         }
 
-        if (_expected == Vote.Active.First)
+        if (_chain.Next == Vote.Active.First)
         {
             return true;
         }
 
-        StorageEvents.SegmentLost(folder.Logger, folder.Group, folder.PathOf(GroupFolder.SegmentName(_expected)));
+        StorageEvents.SegmentLost(folder.Logger, folder.Group, folder.PathOf(GroupFolder.SegmentName(_chain.Next)));
         var fence = FindFence(Vote.Active.First, SegmentHeader.SizeBytes);
-        if (HasState(upTo: _expected.Previous()))
+        if (HasState(upTo: _chain.Next.Previous()))
         {
             Cut(fence, Vote.Base);
         }
@@ -53,15 +53,15 @@ internal sealed partial class LogRecovery
         var path = folder.PathOf(GroupFolder.SegmentName(first));
         var state = SegmentFile.Inspect(folder, path, out var header);
         var known = PositionsFile.TryReadDirectory(folder, first);
-        if (known is not null && (!Follows(known.Header) || known.Last >= next))
+        if (known is not null && (!_chain.IsContinuedBy(known.Header) || known.Last >= next))
         {
             known = null;
         }
 
-        var isSound = state == SegmentFileState.Sound && Follows(header);
+        var isSound = state == SegmentFileState.Sound && _chain.IsContinuedBy(header);
         if (isSound && known is not null && known.Header.Nonce == header.Nonce && known.Last.Next() == next)
         {
-            Take(new Segment(path, known), known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+            _chain.Take(new Segment(path, known), known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
             return true;
         }
 
@@ -77,12 +77,10 @@ internal sealed partial class LogRecovery
 
         StorageEvents.SegmentDamaged(
             folder.Logger, folder.Group, path, 0, "the segment that its positions file describes");
-        Take(new Segment(path, known) { IsDamaged = true }, known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+        _chain.Take(
+            new Segment(path, known) { IsDamaged = true }, known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
         return true;
     }
-
-    private bool Follows(in SegmentHeader header) =>
-        header.PreviousCrc32C == _chain || header.PreviousCrc32C == _otherChain;
 
     /// <summary>Reads a segment without a usable positions file; false unless all of it is intact.</summary>
     private bool TryScanSealed(string path, in SegmentHeader header, LogIndex next)
@@ -99,36 +97,13 @@ internal sealed partial class LogRecovery
         var segment = new Segment(path, header, scan.Positions);
         segment.Seal(scan.Crc32C);
         var isReplacement = header.ReplacedLast == segment.Last;
-        Take(segment, scan.Runs.Current, scan.Crc32C, isReplacement ? header.SuccessorCrc32C : scan.Crc32C);
+        _chain.Take(segment, scan.Runs.Current, scan.Crc32C, isReplacement ? header.SuccessorCrc32C : scan.Crc32C);
         if (!isReplacement)
         {
             WritePositions(segment);
         }
 
         return true;
-    }
-
-    private void Take(Segment segment, IReadOnlyList<TermRun> runs, uint chain, uint otherChain)
-    {
-        NameSuccessor(segment.Header);
-        _segments.Add(segment);
-        foreach (var run in runs)
-        {
-            _runs.Append(run.First, run.Term);
-        }
-
-        _expected = segment.Last.Next();
-        _chain = chain;
-        _otherChain = otherChain;
-    }
-
-    /// <summary>The segment before this one learns which of two values this one names.</summary>
-    private void NameSuccessor(in SegmentHeader next)
-    {
-        if (_segments.Count > 0)
-        {
-            _segments[^1].Seal(next.PreviousCrc32C);
-        }
     }
 
     /// <summary>
@@ -139,7 +114,7 @@ internal sealed partial class LogRecovery
     {
         try
         {
-            var known = segment.Describe(_runs.Between(segment.First, segment.Last));
+            var known = segment.Describe(_chain.Terms.Between(segment.First, segment.Last));
             PositionsFile.Write(folder, known, segment.Positions!);
         }
         catch (DiskFullException failure)

@@ -12,21 +12,11 @@ namespace Broker.Storage;
 internal sealed partial class LogRecovery(
     GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, bool isKnown)
 {
-    private readonly Quarantine _quarantine = new(folder);
-    private readonly TermRuns _runs = new();
-    private readonly List<Segment> _segments = [];
+    private readonly Leftovers _leftovers = new(folder);
+    private readonly SegmentChain _chain = new();
     private VoteFile? _voteFile;
-    private LogIndex _expected;
     private Segment? _rescued;
     private LogPosition _doubt;
-
-    /// <summary>What the next segment names as the CRC of the frame before it.</summary>
-    private uint _chain;
-
-    /// <summary>
-    /// Or this: a segment that took the place of a damaged one has other frame headers than the one its successor knew.
-    /// </summary>
-    private uint _otherChain;
 
     private VoteRecord Vote => _voteFile!.Current;
 
@@ -37,10 +27,10 @@ internal sealed partial class LogRecovery(
         try
         {
             // Names that a killed process left unflushed are about to be relied upon.
-            DeleteTemporaries();
+            _leftovers.DeleteTemporaries();
             folder.Sync();
-            PutAwayLeftovers();
-            BeginAt(Vote.Base.Index, Vote.BaseCrc32C);
+            _leftovers.PutAway(Vote);
+            _chain.BeginAfter(Vote.Base.Index, Vote.BaseCrc32C);
             if (!HasState(upTo: new LogIndex(long.MaxValue)))
             {
                 StartOver(FindFence(Vote.Active.First, SegmentHeader.SizeBytes));
@@ -51,24 +41,18 @@ internal sealed partial class LogRecovery(
             }
 
             Finish();
-            var segments = new SegmentSet(folder, options, Vote.Base.Index.Next(), _segments, _runs);
-            segments.Publish(_expected.Previous());
+            var segments = new SegmentSet(folder, options, Vote.Base.Index.Next(), _chain.Segments, _chain.Terms);
+            segments.Publish(_chain.Next.Previous());
             var rescued = _rescued is null ? null : new RescuedEntries(_rescued);
-            return new RecoveredLog(_voteFile, segments, _chain, rescued, _doubt);
+            return new RecoveredLog(_voteFile, segments, _chain.Crc32C, rescued, _doubt);
         }
         catch
         {
-            _segments.ForEach(static segment => segment.File?.Dispose());
+            _chain.CloseFiles();
             _rescued?.File?.Dispose();
             _voteFile.Dispose();
             throw;
         }
-    }
-
-    private void BeginAt(LogIndex baseIndex, uint baseCrc32C)
-    {
-        _expected = baseIndex.Next();
-        _chain = _otherChain = baseCrc32C;
     }
 
     /// <summary>
@@ -84,7 +68,7 @@ internal sealed partial class LogRecovery(
 
         var names = folder.List();
         var hadLife = names.Any(static name => !name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal));
-        DeleteTemporaries();
+        _leftovers.DeleteTemporaries();
         if (!hadLife && !isKnown)
         {
             return VoteFile.Create(folder, VoteRecord.Initial);
@@ -92,78 +76,11 @@ internal sealed partial class LogRecovery(
 
         if (names.Contains(GroupFolder.VoteName))
         {
-            _quarantine.TakeCopy(GroupFolder.VoteName, VoteFile.FileBytes);
+            new Quarantine(folder).TakeCopy(GroupFolder.VoteName, VoteFile.FileBytes);
         }
 
         StorageEvents.VoteLost(folder.Logger, folder.Group, folder.FullPath);
         return VoteFile.Create(folder, VoteRecord.Lost);
-    }
-
-    private void DeleteTemporaries()
-    {
-        foreach (var name in folder.List())
-        {
-            if (name.EndsWith(GroupFolder.TemporarySuffix, StringComparison.Ordinal))
-            {
-                folder.Device.Delete(folder.PathOf(name));
-            }
-        }
-    }
-
-    /// <summary>
-    /// What the vote file does not name is not part of the log: what a truncation, a drop or a snapshot had not yet
-    /// deleted, or a segment that was made and not yet used. After a cut it is what the damage has left, and is kept.
-    /// </summary>
-    private void PutAwayLeftovers()
-    {
-        var kept = new List<string>();
-        var deleted = 0;
-        foreach (var name in folder.List())
-        {
-            if (IsLeftover(name, out var isWanted))
-            {
-                if (isWanted && Vote.SetsAside)
-                {
-                    kept.Add(name);
-                }
-                else
-                {
-                    folder.Device.Delete(folder.PathOf(name));
-                    StorageEvents.LeftoverDeleted(folder.Logger, folder.Group, folder.PathOf(name));
-                    deleted++;
-                }
-            }
-        }
-
-        _quarantine.Take(kept);
-        if (deleted > 0)
-        {
-            folder.Sync();
-        }
-    }
-
-    /// <param name="name">A file of the folder.</param>
-    /// <param name="isWanted">Whether it holds anything that cannot be made anew and was not dropped on
-    /// purpose.</param>
-    private bool IsLeftover(string name, out bool isWanted)
-    {
-        isWanted = false;
-        var dropped = Vote.Base.Index;
-        var active = Vote.Active;
-        if (GroupFolder.TryParseSegment(name, out var first))
-        {
-            isWanted = first > dropped;
-            return first <= dropped || first > active.First || (first == active.First && !active.IsMade);
-        }
-
-        if (GroupFolder.TryParseSnapshot(name, out var index))
-        {
-            isWanted = index >= active.First;
-            return index < dropped || index >= active.First;
-        }
-
-        return (GroupFolder.TryParsePositions(name, out first) || GroupFolder.TryParseIndex(name, out first))
-            && (first <= dropped || first >= active.First);
     }
 
     /// <summary>
@@ -177,10 +94,7 @@ internal sealed partial class LogRecovery(
     private void StartOver(LogPosition fence)
     {
         StorageEvents.BaseLost(folder.Logger, folder.Group, Vote.Base.Index);
-        _segments.ForEach(static segment => segment.File?.Dispose());
-        _segments.Clear();
-        BeginAt(LogIndex.None, 0);
-        _runs.CutFrom(_expected);
+        _chain.BeginAfter(LogIndex.None, 0);
         Cut(fence, LogPosition.None);
     }
 
@@ -194,24 +108,24 @@ internal sealed partial class LogRecovery(
             fence = Vote.Fence;
         }
 
-        StorageEvents.Fenced(folder.Logger, folder.Group, _expected.Previous(), fence);
+        StorageEvents.Fenced(folder.Logger, folder.Group, _chain.Next.Previous(), fence);
         _voteFile!.Write(Vote with
         {
             Base = newBase,
             BaseCrc32C = newBase == Vote.Base ? Vote.BaseCrc32C : 0,
-            DurableFloor = _expected.Previous(),
+            DurableFloor = _chain.Next.Previous(),
             TruncationEpoch = checked(Vote.TruncationEpoch + 1),
-            CutFrom = _expected,
-            Active = ActiveSegment.NotMadeYet(_expected),
+            CutFrom = _chain.Next,
+            Active = ActiveSegment.NotMadeYet(_chain.Next),
             Fence = fence,
             SetsAside = true,
         });
-        PutAwayLeftovers();
+        _leftovers.PutAway(Vote);
     }
 
     private void Finish()
     {
-        foreach (var segment in _segments)
+        foreach (var segment in _chain.Segments)
         {
             if (segment is { IsSealed: true, Positions: not null })
             {
@@ -225,7 +139,7 @@ internal sealed partial class LogRecovery(
         }
 
         // A configuration whose entry was lost must be forgotten now: another entry will come to its index.
-        var last = _expected.Previous();
+        var last = _chain.Next.Previous();
         var known = Vote.ConfiguredBy(last + (_rescued?.Count ?? 0)) with { DurableFloor = last, SetsAside = false };
         if (_voteFile.NeedsRepair || known != Vote)
         {
