@@ -8,8 +8,6 @@ namespace Broker.Storage;
 /// </summary>
 internal sealed class LogTail
 {
-    private static readonly byte[] Zeros = new byte[1024 * 1024];
-
     private readonly GroupFolder _folder;
     private readonly StorageOptions _options;
     private readonly VoteFile _vote;
@@ -104,9 +102,9 @@ internal sealed class LogTail
         _segments.Reopen(segment, from);
         _file = _segments.Acquire(segment);
         var end = segment.DirtyToOffset;
-        for (var offset = segment.TailOffset; offset < end; offset += Zeros.Length)
+        for (var offset = segment.TailOffset; offset < end; offset += FrameBatch.Zeros.Length)
         {
-            _file.Write(offset, Zeros.AsSpan(0, (int)Math.Min(Zeros.Length, end - offset)));
+            _file.Write(offset, FrameBatch.Zeros.Span[..(int)Math.Min(FrameBatch.Zeros.Length, end - offset)]);
         }
 
         _file.Sync();

@@ -11,7 +11,8 @@ internal sealed class FrameBatch
 {
     private const int LeastHeaders = 64;
 
-    private static readonly byte[] Zeros = new byte[1024 * 1024];
+    /// <summary>What padding, the space ahead and the space that a truncation wipes are written from.</summary>
+    public static readonly ReadOnlyMemory<byte> Zeros = new byte[1024 * 1024];
 
     private readonly List<ReadOnlyMemory<byte>> _parts = [];
     private readonly List<FramePosition> _frames = [];
@@ -96,7 +97,7 @@ internal sealed class FrameBatch
     {
         for (var left = sizeBytes; left > 0; left -= Zeros.Length)
         {
-            _parts.Add(Zeros.AsMemory(0, (int)Math.Min(Zeros.Length, left)));
+            _parts.Add(Zeros[..(int)Math.Min(Zeros.Length, left)]);
         }
     }
 }
