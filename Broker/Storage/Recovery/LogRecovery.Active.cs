@@ -38,7 +38,7 @@ internal sealed partial class LogRecovery
         var segment = new Segment(path, header, scan.Positions) { File = file };
         if (isOurs && !IsDamaged(scan, segment, out var lastSeen))
         {
-            _chain.Take(segment, scan.Runs.Current, scan.Crc32C, scan.Crc32C);
+            _chain.Take(segment, scan.Terms.Current, scan.Crc32C, scan.Crc32C);
             Mend(segment, state, lastSeen);
             return;
         }

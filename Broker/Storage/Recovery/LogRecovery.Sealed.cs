@@ -61,7 +61,7 @@ internal sealed partial class LogRecovery
         var isSound = state == SegmentFileState.Sound && _chain.IsContinuedBy(header);
         if (isSound && known is not null && known.Header.Nonce == header.Nonce && known.Last.Next() == next)
         {
-            _chain.Take(new Segment(path, known), known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+            _chain.Take(new Segment(path, known), known);
             return true;
         }
 
@@ -77,8 +77,7 @@ internal sealed partial class LogRecovery
 
         StorageEvents.SegmentDamaged(
             folder.Logger, folder.Group, path, 0, "the segment that its positions file describes");
-        _chain.Take(
-            new Segment(path, known) { IsDamaged = true }, known.Runs, known.SuccessorCrc32C, known.SuccessorCrc32C);
+        _chain.Take(new Segment(path, known) { IsDamaged = true }, known);
         return true;
     }
 
@@ -97,7 +96,7 @@ internal sealed partial class LogRecovery
         var segment = new Segment(path, header, scan.Positions);
         segment.Seal(scan.Crc32C);
         var isReplacement = header.ReplacedLast == segment.Last;
-        _chain.Take(segment, scan.Runs.Current, scan.Crc32C, isReplacement ? header.SuccessorCrc32C : scan.Crc32C);
+        _chain.Take(segment, scan.Terms.Current, scan.Crc32C, isReplacement ? header.SuccessorCrc32C : scan.Crc32C);
         if (!isReplacement)
         {
             WritePositions(segment);

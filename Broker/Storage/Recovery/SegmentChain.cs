@@ -42,6 +42,11 @@ internal sealed class SegmentChain
     /// <summary>Of the values that the next segment may name, the one that a frame names; else the usual one.</summary>
     public uint CrcNamedBy(in FrameHeader first) => Names(first.PreviousCrc32C) ? first.PreviousCrc32C : Crc32C;
 
+    /// <summary>Takes a segment as its positions file describes it.</summary>
+    public void Take(Segment segment, SealedMetadata known) =>
+        Take(segment, known.Terms, known.SuccessorCrc32C, known.SuccessorCrc32C);
+
+    /// <summary>Takes a segment that was read.</summary>
     /// <param name="segment">What comes next; its file stays open when it is.</param>
     /// <param name="terms">The terms of its entries.</param>
     /// <param name="crc32C">What its successor should name.</param>

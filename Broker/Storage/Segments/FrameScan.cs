@@ -10,7 +10,7 @@ internal sealed class FrameScan
 {
     public FramePositions Positions { get; } = new();
 
-    public TermRuns Runs { get; } = new();
+    public TermRuns Terms { get; } = new();
 
     /// <summary>The header CRC of the last frame that was taken, or what the first one must name.</summary>
     public uint Crc32C { get; private set; }
@@ -61,7 +61,7 @@ internal sealed class FrameScan
         }
 
         Positions.Add(new FramePosition(offset, header.BodyBytes));
-        Runs.Append(header.Index, header.Term);
+        Terms.Append(header.Index, header.Term);
         Crc32C = crc;
         Expected = Expected.Next();
         return true;

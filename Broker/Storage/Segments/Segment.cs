@@ -122,9 +122,9 @@ internal sealed class Segment
 /// <param name="Last">Its last index.</param>
 /// <param name="SuccessorCrc32C">What the next segment names as the CRC of the frame before it.</param>
 /// <param name="TailOffset">Where its last frame ends.</param>
-/// <param name="Runs">The terms of its entries.</param>
+/// <param name="Terms">The terms of its entries.</param>
 internal sealed record SealedMetadata(
-    SegmentHeader Header, LogIndex Last, uint SuccessorCrc32C, long TailOffset, IReadOnlyList<TermRun> Runs)
+    SegmentHeader Header, LogIndex Last, uint SuccessorCrc32C, long TailOffset, IReadOnlyList<TermRun> Terms)
 {
     public int Count => checked((int)(Last - Header.First) + 1);
 }

@@ -38,7 +38,7 @@ internal static class PositionsFile
     /// <summary>Writes the file; durable when it returns.</summary>
     public static void Write(GroupFolder folder, SealedMetadata known, FramePositions positions)
     {
-        var sizeBytes = FixedBytes + (known.Runs.Count * RunBytes) + (known.Count * sizeof(int));
+        var sizeBytes = FixedBytes + (known.Terms.Count * RunBytes) + (known.Count * sizeof(int));
         var buffer = ArrayPool<byte>.Shared.Rent(sizeBytes);
         try
         {
@@ -83,7 +83,7 @@ internal static class PositionsFile
 
         var bytes = GC.AllocateUninitializedArray<byte>(known.Count * sizeof(int));
         Span<byte> crc = stackalloc byte[sizeof(uint)];
-        if (!TryRead(file, 92, crc) || !TryRead(file, FixedBytes + (known.Runs.Count * RunBytes), bytes)
+        if (!TryRead(file, 92, crc) || !TryRead(file, FixedBytes + (known.Terms.Count * RunBytes), bytes)
             || Crc32C.Compute(bytes) != BinaryPrimitives.ReadUInt32LittleEndian(crc))
         {
             return null;
@@ -100,7 +100,7 @@ internal static class PositionsFile
 
     private static void Encode(SealedMetadata known, FramePositions positions, Span<byte> bytes)
     {
-        var directory = bytes[..(FixedBytes + (known.Runs.Count * RunBytes))];
+        var directory = bytes[..(FixedBytes + (known.Terms.Count * RunBytes))];
         var lengths = bytes[directory.Length..];
         for (var i = 0; i < known.Count; i++)
         {
@@ -118,13 +118,13 @@ internal static class PositionsFile
         BinaryPrimitives.WriteInt64LittleEndian(directory[64..], header.CapacityBytes);
         BinaryPrimitives.WriteInt64LittleEndian(directory[72..], known.Last.Value);
         BinaryPrimitives.WriteInt64LittleEndian(directory[80..], known.TailOffset);
-        BinaryPrimitives.WriteInt32LittleEndian(directory[88..], known.Runs.Count);
+        BinaryPrimitives.WriteInt32LittleEndian(directory[88..], known.Terms.Count);
         BinaryPrimitives.WriteUInt32LittleEndian(directory[92..], Crc32C.Compute(lengths));
-        for (var i = 0; i < known.Runs.Count; i++)
+        for (var i = 0; i < known.Terms.Count; i++)
         {
             var run = directory[(FixedBytes + (i * RunBytes))..];
-            BinaryPrimitives.WriteInt64LittleEndian(run, known.Runs[i].First.Value);
-            BinaryPrimitives.WriteInt64LittleEndian(run[sizeof(long)..], known.Runs[i].Term.Value);
+            BinaryPrimitives.WriteInt64LittleEndian(run, known.Terms[i].First.Value);
+            BinaryPrimitives.WriteInt64LittleEndian(run[sizeof(long)..], known.Terms[i].Term.Value);
         }
 
         CheckedBlock.Seal(directory, Magic);

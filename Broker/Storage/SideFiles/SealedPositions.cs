@@ -107,7 +107,7 @@ internal sealed class SealedPositions(GroupFolder folder, VoteFile vote, Segment
         StorageEvents.PositionsRebuilt(folder.Logger, folder.Group, segment.Path);
         if (segment.IsSealed)
         {
-            Rewrite(segment.Describe(scan.Runs.Current), scan.Positions);
+            Rewrite(segment.Describe(scan.Terms.Current), scan.Positions);
         }
 
         return scan.Positions;
