@@ -55,7 +55,7 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>Nothing is applied until the background has written the file.</summary>
-    private void StartAdopting(SnapshotInstall snapshot, Action<bool, long> done)
+    private void StartAdopting(StateSnapshot snapshot, Action<bool, long> done)
     {
         _installing = new Install(snapshot, KeepsLog: true) { Done = done };
         _readAhead.Clear();
@@ -69,7 +69,7 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>Without the file the state is as good: the next start asks again.</summary>
-    private void FinishAdopting(SnapshotInstall snapshot, string? failure)
+    private void FinishAdopting(StateSnapshot snapshot, string? failure)
     {
         var index = snapshot.Position.Index;
         if (failure is not null)

@@ -19,7 +19,7 @@ public sealed partial class ReplicaGroup
 
     /// <param name="Snapshot">What takes the place of the state.</param>
     /// <param name="KeepsLog">It stands for entries of this log, which stays as it is.</param>
-    private sealed record Install(SnapshotInstall Snapshot, bool KeepsLog = false)
+    private sealed record Install(StateSnapshot Snapshot, bool KeepsLog = false)
     {
         public Action<bool, long>? Done { get; set; }
     }
@@ -53,7 +53,7 @@ public sealed partial class ReplicaGroup
         }
         else if (CanAdopt(message))
         {
-            StartAdopting(new SnapshotInstall(position, message.Configurations[0], data), done);
+            StartAdopting(new StateSnapshot(position, message.Configurations[0], data), done);
         }
         else
         {
@@ -69,7 +69,7 @@ public sealed partial class ReplicaGroup
         _gathering.Entries.Clear();
         _gathering.TruncateFrom = null;
         _gathering.DropThrough = null;
-        _gathering.Snapshot = new SnapshotInstall(position, _arrived.Configuration, _arrived.Data);
+        _gathering.Snapshot = new StateSnapshot(position, _arrived.Configuration, _arrived.Data);
         _installing?.Done?.Invoke(false, _raft.Term.Value);
         _installing = new Install(_gathering.Snapshot);
         _isInstallWaiting = false;
@@ -82,7 +82,7 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>The log and its side files are replaced on disk: now the state is.</summary>
-    private void FinishInstall(SnapshotInstall snapshot)
+    private void FinishInstall(StateSnapshot snapshot)
     {
         if (_installing?.Snapshot != snapshot)
         {
@@ -120,7 +120,7 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>From now on the state is that of the snapshot, and apply goes on behind it.</summary>
-    private void RestoreState(SnapshotInstall snapshot)
+    private void RestoreState(StateSnapshot snapshot)
     {
         try
         {

@@ -22,7 +22,7 @@ internal sealed class LogBounds(
     /// </summary>
     /// <param name="install">What takes the log's place.</param>
     /// <param name="changed">The vote file's record, with all else that is to change in it.</param>
-    public DiskFullException? TryInstall(SnapshotInstall install, VoteRecord changed)
+    public DiskFullException? TryInstall(StateSnapshot install, VoteRecord changed)
     {
         Invariant.Check(
             install.Position.Index > vote.Current.Base.Index, "a snapshot that replaces the log leads beyond the base");

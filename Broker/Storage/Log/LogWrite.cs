@@ -24,8 +24,8 @@ public sealed class LogWrite
     /// <summary>The new fence, <see cref="LogPosition.None"/> to lift it; null when it does not change.</summary>
     public LogPosition? Fence { get; set; }
 
-    /// <summary>The state that takes the place of the whole log; null: none.</summary>
-    public SnapshotInstall? Snapshot { get; set; }
+    /// <summary>The state, as it came from the leader, that takes the place of the whole log; null: none.</summary>
+    public StateSnapshot? Snapshot { get; set; }
 
     /// <summary>
     /// The log shall begin after this entry, the last one of a sealed segment, at which there is a snapshot; null:
@@ -76,10 +76,3 @@ public sealed class LogWrite
         Entries.Clear();
     }
 }
-
-/// <summary>A snapshot that came from the leader, and takes the place of a replica's whole log.</summary>
-/// <param name="Position">The last entry in it: the log's new base.</param>
-/// <param name="Configuration">The members that hold there.</param>
-/// <param name="Data">The state, as the state machine wrote it.</param>
-public sealed record SnapshotInstall(
-    LogPosition Position, GroupConfiguration Configuration, ReadOnlyMemory<byte> Data);

@@ -57,7 +57,7 @@ internal sealed class WriteSteps(VoteFile vote, SegmentSet segments, LogBounds b
     }
 
     /// <summary>On a full disk the log stays as it is, and the hard state is kept.</summary>
-    private DiskFullException? TryInstall(SnapshotInstall install, LogWrite write)
+    private DiskFullException? TryInstall(StateSnapshot install, LogWrite write)
     {
         var full = bounds.TryInstall(install, Changed(write) with
         {

@@ -258,7 +258,7 @@ public sealed class BasePowerCutTests
             return new LogWrite
             {
                 HardState = new HardState(term, NodeId.None),
-                Snapshot = new SnapshotInstall(
+                Snapshot = new StateSnapshot(
                     new LogPosition(LogIndex.Max(index, _state.Base.Index.Next()), term),
                     First.At(_state.Base.Index),
                     new byte[_random.Next(5000)]),

@@ -149,7 +149,7 @@ public sealed class BaseTests
             log.Snapshots.Write(new LogPosition(new(44), new(3)), Members, new byte[10]);
             var write = LogFixture.AppendRange(index + 1, index + 3, term: 6);
             write.HardState = hardState;
-            write.Snapshot = new SnapshotInstall(position, configuration, new byte[] { 1, 2, 3 });
+            write.Snapshot = new StateSnapshot(position, configuration, new byte[] { 1, 2, 3 });
             log.Write(write);
             CheckInstalled(log);
         }
@@ -181,7 +181,7 @@ public sealed class BaseTests
         var write = new LogWrite
         {
             HardState = new HardState(new Term(9), new NodeId(1)),
-            Snapshot = new SnapshotInstall(new LogPosition(new(99), new(8)), Members, new byte[500_000]),
+            Snapshot = new StateSnapshot(new LogPosition(new(99), new(8)), Members, new byte[500_000]),
         };
         _fixture.Device.CapacityBytes = 100_000;
         Assert.Throws<DiskFullException>(() => log.Write(write));
