@@ -94,7 +94,7 @@ internal sealed class ForwardStream : IAsyncDisposable
         }
         catch (Exception exception)
         {
-            ApiLog.ForwardBroke(_logger, _peer.Name, exception.Message);
+            ApiEvents.ForwardBroke(_logger, _peer.Name, exception.Message);
             neverSent = Sockets.NeverConnected(exception);
         }
 

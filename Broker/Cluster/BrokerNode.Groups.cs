@@ -93,7 +93,7 @@ public sealed partial class BrokerNode
             _store.IsKnownGroup(id));
         _logs.Add(log);
         var lastTerm = log.TermRuns.Count == 0 ? log.Base.Term : log.TermRuns[^1].Term;
-        ClusterLog.Recovered(_logger, id.Value, log.LastIndex - log.Base.Index, lastTerm.Value);
+        ClusterEvents.Recovered(_logger, id.Value, log.LastIndex - log.Base.Index, lastTerm.Value);
         var options = new RaftOptions
         {
             Id = Options.NodeId,

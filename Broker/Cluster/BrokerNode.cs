@@ -49,7 +49,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     {
         Options = options;
         _logger = loggers.CreateLogger("Broker.Cluster");
-        ClusterLog.Starting(
+        ClusterEvents.Starting(
             _logger,
             options.NodeName,
             options.NodeId.Value,
@@ -187,7 +187,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         else
         {
             // They are in use still. What a log says at its end only makes the next start surer of it.
-            ClusterLog.DiskHangs(_logger);
+            ClusterEvents.DiskHangs(_logger);
         }
 
         _store.Dispose();

@@ -57,19 +57,19 @@ internal sealed class ClusterFormation(
             switch (verdict.Step)
             {
                 case FormationStep.Found:
-                    ClusterLog.Founding(logger, node.Options.Nodes.Count);
+                    ClusterEvents.Founding(logger, node.Options.Nodes.Count);
                     node.Found(register.Met.Where(met => met.Key != node.Options.NodeId)
                         .ToDictionary(static met => met.Key, static met => met.Value.StoreId));
                     break;
                 case FormationStep.Join:
-                    ClusterLog.Joining(logger, verdict.ClusterId!.Value);
+                    ClusterEvents.Joining(logger, verdict.ClusterId!.Value);
                     node.Join(verdict.ClusterId.Value);
                     break;
                 default:
                     if (_obstacle != verdict.Obstacle)
                     {
                         _obstacle = verdict.Obstacle;
-                        ClusterLog.Waiting(logger, _obstacle);
+                        ClusterEvents.Waiting(logger, _obstacle);
                     }
 
                     // The loop that keeps the streams alive begins with the groups.
@@ -87,7 +87,7 @@ internal sealed class ClusterFormation(
         if (store.ClusterId is null && node.Metadata.Current.ClusterId is { } clusterId)
         {
             store.SetClusterId(clusterId);
-            ClusterLog.Joined(logger, clusterId);
+            ClusterEvents.Joined(logger, clusterId);
         }
     }
 
@@ -110,7 +110,7 @@ internal sealed class ClusterFormation(
         catch (BrokerException refusal)
         {
             // Leadership moved in between; the next leader, or the next round, does it.
-            ClusterLog.MetadataRefused(logger, refusal.Message);
+            ClusterEvents.MetadataRefused(logger, refusal.Message);
         }
     }
 
@@ -125,7 +125,7 @@ internal sealed class ClusterFormation(
         else if (known.StoreId != met.StoreId && sight.ReplacesLostDisk
             && !cluster.RetiredStores.Contains(met.StoreId))
         {
-            ClusterLog.DiskReplaced(logger, met.Id.Value, met.Name, met.StoreId, known.StoreId);
+            ClusterEvents.DiskReplaced(logger, met.Id.Value, met.Name, met.StoreId, known.StoreId);
             ClusterCommands.WriteNodeReplaced(command, met);
         }
         else

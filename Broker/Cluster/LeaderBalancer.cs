@@ -63,7 +63,7 @@ internal sealed class LeaderBalancer(
         if (now - stable.Since >= SettleTime)
         {
             _stable[group.Id] = (status.Term, now);
-            ClusterLog.Balancing(logger, group.Id.Value, preferred.Value);
+            ClusterEvents.Balancing(logger, group.Id.Value, preferred.Value);
             group.OfferLeadership(preferred);
         }
     }

@@ -66,7 +66,7 @@ internal sealed class NodeTasks(TimeProvider time, ILogger logger, Action<Except
             {
                 delay = time.GetElapsedTime(began) >= SettleTime ? RestartDelay : delay;
                 _failures[name] = (failure.Message, time.GetTimestamp());
-                ClusterLog.TaskFailed(logger, name, failure.Message, delay, failure);
+                ClusterEvents.TaskFailed(logger, name, failure.Message, delay, failure);
             }
 
             await Task.Delay(delay, time, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -103,7 +103,7 @@ internal sealed class SegmentRepair(
             {
                 var entries = await CollectAsync(log.Group, segment, peer, cancellationToken);
                 log.ReplaceSegment(segment.First, entries);
-                ClusterLog.SegmentMended(
+                ClusterEvents.SegmentMended(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value);
                 _lost = _lost.Remove((log.Group, segment.First));
                 return true;
@@ -111,12 +111,12 @@ internal sealed class SegmentRepair(
             catch (RpcException refusal) when (!cancellationToken.IsCancellationRequested)
             {
                 damagedToo += refusal.StatusCode == StatusCode.DataLoss ? 1 : 0;
-                ClusterLog.SegmentNotFetched(
+                ClusterEvents.SegmentNotFetched(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value, refusal.Status.Detail);
             }
             catch (IOException failure)
             {
-                ClusterLog.SegmentNotReplaced(
+                ClusterEvents.SegmentNotReplaced(
                     logger, log.Group.Value, segment.First, segment.Last.Index, failure.Message);
                 return false;
             }
@@ -126,7 +126,7 @@ internal sealed class SegmentRepair(
         {
             // It is asked for again all the same: an operator may give one replica its file back.
             _lost = _lost.Add((log.Group, segment.First), segment.Last.Index);
-            ClusterLog.SegmentLost(
+            ClusterEvents.SegmentLost(
                 logger, log.Group.Value, segment.First, segment.Last.Index, GroupFolder.SegmentName(segment.First));
         }
 

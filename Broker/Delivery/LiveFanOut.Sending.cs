@@ -38,7 +38,7 @@ public sealed partial class LiveFanOut
                 // Redis is optional: nothing that happens here may end the node.
                 failed = true;
                 SetState(LiveState.Lost, exception.Message);
-                DeliveryLog.LiveFailed(_logger, exception);
+                DeliveryEvents.LiveFailed(_logger, exception);
             }
         }
     }
@@ -174,14 +174,14 @@ public sealed partial class LiveFanOut
         switch (state)
         {
             case LiveState.Connected:
-                DeliveryLog.LiveConnected(_logger);
+                DeliveryEvents.LiveConnected(_logger);
                 LogDropped();
                 break;
             case LiveState.Slow:
-                DeliveryLog.LiveSlow(_logger, _options.SlowAfter);
+                DeliveryEvents.LiveSlow(_logger, _options.SlowAfter);
                 break;
             case LiveState.Lost:
-                DeliveryLog.LiveLost(_logger, reason);
+                DeliveryEvents.LiveLost(_logger, reason);
                 break;
             default:
                 break;
@@ -193,7 +193,7 @@ public sealed partial class LiveFanOut
         var dropped = DroppedBatches;
         if (dropped > _droppedWhenWell)
         {
-            DeliveryLog.LiveDropped(_logger, dropped - _droppedWhenWell);
+            DeliveryEvents.LiveDropped(_logger, dropped - _droppedWhenWell);
             _droppedWhenWell = dropped;
         }
     }

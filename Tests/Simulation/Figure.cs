@@ -59,6 +59,7 @@ internal enum Figure
     DiskError,
     ClockJump,
     Overload,
+    TopicSteps,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

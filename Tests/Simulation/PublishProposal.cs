@@ -25,22 +25,31 @@ internal sealed class PublishProposal(
 
     public bool IsAnswered { get; private set; }
 
-    public override int SizeBytes => TopicCommands.PublishSizeBytes(topic, BatchBytes);
+    public override int SizeBytes => TopicCommands.PublishSizeBytes(topic, count * RecordBytes);
 
     private static int RecordBytes => RecordHeader.Length + sizeof(long);
 
-    private int BatchBytes => count * RecordBytes;
-
-    public override void Encode(Span<byte> destination)
+    /// <summary>The command by itself.</summary>
+    public static byte[] Encode(string topic, PublishStamp stamp, int count, long number, long? expectedOffset = null)
     {
-        Span<byte> batch = stackalloc byte[BatchBytes];
+        var command = new byte[TopicCommands.PublishSizeBytes(topic, count * RecordBytes, expectedOffset)];
+        Write(command, topic, stamp, count, number, expectedOffset);
+        return command;
+    }
+
+    public override void Encode(Span<byte> destination) => Write(destination, topic, stamp, count, number, null);
+
+    private static void Write(
+        Span<byte> destination, string topic, PublishStamp stamp, int count, long number, long? expectedOffset)
+    {
+        Span<byte> batch = stackalloc byte[count * RecordBytes];
         for (var record = batch; !record.IsEmpty; record = record[RecordBytes..])
         {
             RecordHeader.CopyTo(record);
             BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
         }
 
-        TopicCommands.WritePublish(destination, topic, stamp, count, batch);
+        TopicCommands.WritePublish(destination, topic, stamp, count, batch, expectedOffset);
     }
 
     public override void Complete(in CommandResult result)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using Broker.Domain;
 using Broker.Replication;
+using Broker.State;
 using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
@@ -35,8 +36,42 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void Apply(LogEntry entry, Span<CommandResult> results)
     {
         _node.NoteApplied(entry.Index);
+        var before = Owned;
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
+        CheckKept(entry, before);
+    }
+
+    /// <summary>Whether the owner's topic holds no more than it keeps.</summary>
+    public bool IsTrimmed => Owned is not { } owned
+        || owned.Settings.MaxRecords == 0 || owned.Next - owned.First <= owned.Settings.MaxRecords;
+
+    public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => _topics.TryWriteDuty(nowUnixMs, command);
+
+    private (int Number, long First, long Next, TopicSettings Settings)? Owned =>
+        _topics.TryGetTopic(TopicOwner.Topic, out var topic)
+            ? (topic.Number, topic.FirstOffset, topic.NextOffset, topic.Settings)
+            : null;
+
+    /// <summary>But for a purge, a topic loses only what its settings of this moment do not keep.</summary>
+    private void CheckKept(LogEntry entry, (int Number, long First, long Next, TopicSettings Settings)? before)
+    {
+        if (Owned is not { } now || before?.Number != now.Number || before.Value.First == now.First)
+        {
+            return;
+        }
+
+        foreach (var command in new CommandSequence(entry.Body))
+        {
+            if (command.Kind == CommandKind.PurgeTopic)
+            {
+                return;
+            }
+        }
+
+        World.Check(
+            now.Settings.MaxRecords > 0 && now.Next - now.First >= now.Settings.MaxRecords,
+            $"node {_node.Id} keeps {now.Next - now.First} records of a topic with {now.Settings}");
     }
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);
@@ -63,6 +98,12 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
+        if (topic == TopicOwner.Topic && _topics.TryGetTopic(topic, out var owned))
+        {
+            // Offsets begin anew with every topic that has the name.
+            topic = $"{topic}#{owned.Number}";
+        }
+
         _history.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
     }
 

@@ -163,6 +163,13 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
         WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
 
+    /// <summary>Whether its owner's topic holds no more than it keeps; false while the node is down.</summary>
+    public bool IsTrimmed => _group?.Machine is RecordingMachine { IsTrimmed: true };
+
+    /// <summary>Proposes a command that is encoded already; one that stores a batch says which.</summary>
+    public void Propose(byte[] command, long? number, Action<CommandResult?, BrokerException?> answer) =>
+        WhenRunning(() => _group!.Propose(new TopicProposal(this, command, number, answer)));
+
     public void CountPurge() => World.Figures.Count(Figure.Purge);
 
     public void NoteRefusal(BrokerException refusal) => Group.History.NoteRefusal(refusal);

@@ -10,6 +10,7 @@ internal sealed class SimulatedGroup
 
     private readonly List<Publisher> _publishers = [];
     private readonly Crowd? _crowd;
+    private readonly TopicOwner? _owner;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
     {
@@ -22,6 +23,7 @@ internal sealed class SimulatedGroup
             world.Machines[i].Replicas.Add(Nodes[i]);
         }
 
+        _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
         if (kind == NodeKind.Replica && world.Scenario.HasCrowd)
         {
             _crowd = new Crowd(this);
@@ -63,6 +65,7 @@ internal sealed class SimulatedGroup
         SchedulePurge();
         ScheduleRead();
         _crowd?.Begin();
+        _owner?.Begin();
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 
@@ -89,6 +92,7 @@ internal sealed class SimulatedGroup
         {
             leader.Purge("load");
             leader.Purge(Crowd.Topic);
+            leader.Purge(TopicOwner.Topic);
             _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
         }
 

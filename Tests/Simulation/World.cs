@@ -21,6 +21,9 @@ internal sealed class World
     /// <summary>How long a group may stand still when a disk breaks, by the slowest clock.</summary>
     private const long StandstillUs = 3_000_000 * 12 / 10;
 
+    /// <summary>A leader looks once a second.</summary>
+    private const long TrimmedWithinUs = 5_000_000;
+
     private const long BrokenDiskUs = 12_000_000;
 
     /// <summary>What has been allocated is written to first.</summary>
@@ -154,6 +157,7 @@ internal sealed class World
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
+        RunUntilTrimmed();
         _exam?.Run();
         if (Groups[0].Nodes[0] is ReplicaNode)
         {
@@ -218,6 +222,18 @@ internal sealed class World
         Check(
             Groups.All(static group => group.Nodes.Select(static node => node.Term).Distinct().Count() == 1),
             "a healthy cluster agrees on its term");
+    }
+
+    /// <summary>What a topic does not keep goes, on every replica.</summary>
+    private void RunUntilTrimmed()
+    {
+        ClientsRest = true;
+        RunUntil(
+            () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false }),
+            TrimmedWithinUs,
+            "what a topic does not keep goes");
+        ClientsRest = false;
+        RunFor(RestUs);
     }
 
     /// <summary>

@@ -1,7 +1,7 @@
 namespace Broker.Delivery;
 
 /// <summary>What Delivery logs: event ids 5000 to 5999.</summary>
-internal static partial class DeliveryLog
+internal static partial class DeliveryEvents
 {
     [LoggerMessage(
         5001, LogLevel.Information, "Redis is connected; live subscribers get batches as they are committed.")]

@@ -2,7 +2,7 @@ using Broker.Domain;
 
 namespace Broker.Cluster;
 
-internal static partial class ClusterLog
+internal static partial class ClusterEvents
 {
     [LoggerMessage(
         7001, LogLevel.Information, "{Name} (node {Node} of {Count}) keeps its logs in {Folder}; {Shards} data shards")]
