@@ -15,7 +15,7 @@ public sealed class BackgroundWork : IBackgroundWork
         static work => work(),
         exception =>
         {
-            ReplicationLog.BackgroundFailed(logger, exception.Message, exception);
+            ReplicationEvents.BackgroundFailed(logger, exception.Message, exception);
             onFatal(exception);
         });
 

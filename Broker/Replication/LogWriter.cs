@@ -22,7 +22,7 @@ public sealed class LogWriter : ILogWriter
         {
             // After a failed fsync the page cache cannot be trusted (PostgreSQL's fsyncgate): only a restart can tell
             // what is there.
-            ReplicationLog.WriterFailed(_logger, exception.Message, exception);
+            ReplicationEvents.WriterFailed(_logger, exception.Message, exception);
             onFatal(exception);
         });
     }

@@ -31,7 +31,7 @@ public sealed partial class ReplicaGroup
         if (now >= _snapshotWantedAtMs)
         {
             _snapshotWantedAtMs = now + SnapshotRetryMs;
-            ReplicationLog.AskingForSnapshot(_logger, Id.Value, _applied.Value);
+            ReplicationEvents.AskingForSnapshot(_logger, Id.Value, _applied.Value);
             _raft.RequestSnapshot(_applied);
         }
     }
@@ -59,7 +59,7 @@ public sealed partial class ReplicaGroup
     {
         _installing = new Install(snapshot, KeepsLog: true) { Done = done };
         _readAhead.Clear();
-        ReplicationLog.Adopting(_logger, Id.Value, snapshot.Position.Index.Value, snapshot.Data.Length);
+        ReplicationEvents.Adopting(_logger, Id.Value, snapshot.Position.Index.Value, snapshot.Data.Length);
         RunInBackground(() =>
         {
             var failure = Attempt(() => _log.Snapshots.Write(
@@ -74,7 +74,7 @@ public sealed partial class ReplicaGroup
         var index = snapshot.Position.Index;
         if (failure is not null)
         {
-            ReplicationLog.SnapshotNotWritten(_logger, Id.Value, index.Value, failure);
+            ReplicationEvents.SnapshotNotWritten(_logger, Id.Value, index.Value, failure);
         }
         else if (index > _raft.BaseIndex)
         {

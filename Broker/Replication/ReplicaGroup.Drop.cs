@@ -79,7 +79,7 @@ public sealed partial class ReplicaGroup
         if (_log.Base.Index < through)
         {
             _snapshots.Remove(through);
-            ReplicationLog.NotDropped(_logger, Id.Value, through.Value);
+            ReplicationEvents.NotDropped(_logger, Id.Value, through.Value);
             _conditionIsStale = true;
             return;
         }
@@ -92,7 +92,7 @@ public sealed partial class ReplicaGroup
             _directoryCrc32Cs.Remove(first);
         }
 
-        ReplicationLog.Dropped(_logger, Id.Value, through.Value);
+        ReplicationEvents.Dropped(_logger, Id.Value, through.Value);
         _conditionIsStale = true;
     }
 }

@@ -68,7 +68,7 @@ public sealed partial class ReplicaGroup
     private void StartRebuild(IndexRebuild rebuild)
     {
         _rebuild = rebuild;
-        ReplicationLog.RebuildingIndex(_logger, Id.Value, rebuild.Segment.First.Value, rebuild.Segment.Last.Value);
+        ReplicationEvents.RebuildingIndex(_logger, Id.Value, rebuild.Segment.First.Value, rebuild.Segment.Last.Value);
         LogIndex[] snapshots = [.. _snapshots.Where(index => index < rebuild.Segment.First)];
         var beginning = _raft.BaseIndex;
         RunInBackground(() =>
@@ -110,7 +110,7 @@ public sealed partial class ReplicaGroup
         }
         catch (InvalidDataException failure)
         {
-            ReplicationLog.SnapshotUnusable(_logger, Id.Value, snapshot.Position.Index.Value, failure.Message);
+            ReplicationEvents.SnapshotUnusable(_logger, Id.Value, snapshot.Position.Index.Value, failure.Message);
             return false;
         }
     }
@@ -160,7 +160,7 @@ public sealed partial class ReplicaGroup
         var failure = Attempt(() => _log.Indexes.Write(first, last, directory.WrittenSpan, body.WrittenSpan));
         if (failure is not null)
         {
-            ReplicationLog.IndexNotUsed(_logger, Id.Value, first.Value, last.Value, failure);
+            ReplicationEvents.IndexNotUsed(_logger, Id.Value, first.Value, last.Value, failure);
         }
 
         return failure is null ? RebuildOutcome.Done : RebuildOutcome.NotNow;
@@ -180,7 +180,7 @@ public sealed partial class ReplicaGroup
         if (outcome == RebuildOutcome.NotTheSame)
         {
             // A purge came between the entry and its index. Without the file the next start makes all of it anew.
-            ReplicationLog.IndexNotRebuilt(_logger, Id.Value, first.Value, rebuild.Segment.Last.Value);
+            ReplicationEvents.IndexNotRebuilt(_logger, Id.Value, first.Value, rebuild.Segment.Last.Value);
             _directoryCrc32Cs.Remove(first);
         }
 

@@ -102,7 +102,7 @@ public sealed partial class ReplicaGroup
         {
             // Raft sends again what is not acknowledged, so a damaged or unknown message costs a round trip, nothing
             // else.
-            ReplicationLog.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
+            ReplicationEvents.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
             return;
         }
 

@@ -53,7 +53,7 @@ public sealed partial class ReplicaGroup
         }
 
         _change = new PendingChange(index, _raft.Term, done);
-        ReplicationLog.Changing(_logger, Id.Value, change.Kind, change.Node.Value, index.Value);
+        ReplicationEvents.Changing(_logger, Id.Value, change.Kind, change.Node.Value, index.Value);
     }
 
     private BrokerException WhyNot(MembershipChange change, ProposeResult result) => result switch
@@ -100,7 +100,7 @@ public sealed partial class ReplicaGroup
         if (NextChange(desired) is { } change
             && _raft.TryChangeConfiguration(change, out var index) == ProposeResult.Accepted)
         {
-            ReplicationLog.Changing(_logger, Id.Value, change.Kind, change.Node.Value, index.Value);
+            ReplicationEvents.Changing(_logger, Id.Value, change.Kind, change.Node.Value, index.Value);
         }
     }
 

@@ -35,7 +35,7 @@ public sealed partial class ReplicaGroup
 
         // The snapshot at the base is damaged, and an index file is missing that only a replay from there could make
         // anew. A later snapshot holds the whole state; what cannot be found without that index is read elsewhere.
-        ReplicationLog.RestoredWithoutIndex(_logger, Id.Value, end.Value);
+        ReplicationEvents.RestoredWithoutIndex(_logger, Id.Value, end.Value);
         end = new LogIndex(long.MaxValue);
         var isRestored = TryRestoreNewest(segments, ref end);
 
@@ -107,7 +107,7 @@ public sealed partial class ReplicaGroup
         catch (InvalidDataException failure)
         {
             // An older snapshot, or the log from its beginning, gives the same state; it only takes longer.
-            ReplicationLog.SnapshotUnusable(_logger, Id.Value, at.Value, failure.Message);
+            ReplicationEvents.SnapshotUnusable(_logger, Id.Value, at.Value, failure.Message);
             if (reached > LogIndex.None)
             {
                 _foundIndexes.Remove(reached);
@@ -120,7 +120,7 @@ public sealed partial class ReplicaGroup
 
         _applied = at;
         _appliedConfiguration = snapshot.Configuration;
-        ReplicationLog.Restored(_logger, Id.Value, at.Value, _log.LastIndex - at);
+        ReplicationEvents.Restored(_logger, Id.Value, at.Value, _log.LastIndex - at);
         return true;
     }
 }

@@ -134,7 +134,7 @@ public sealed partial class ReplicaGroup
         _isSnapshotting = false;
         if (failure is not null)
         {
-            ReplicationLog.SnapshotNotWritten(_logger, Id.Value, index.Value, failure);
+            ReplicationEvents.SnapshotNotWritten(_logger, Id.Value, index.Value, failure);
             _logBytesSinceSnapshot = SnapshotIsDueBytes;
             return;
         }
@@ -148,7 +148,7 @@ public sealed partial class ReplicaGroup
 
         _lastSnapshotBytes = sizeBytes;
         AddSnapshot(index);
-        ReplicationLog.SnapshotWritten(_logger, Id.Value, index.Value, sizeBytes);
+        ReplicationEvents.SnapshotWritten(_logger, Id.Value, index.Value, sizeBytes);
         _conditionIsStale = true;
     }
 
@@ -221,7 +221,7 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        ReplicationLog.IndexNotUsed(_logger, Id.Value, segment.First.Value, segment.Last.Value, failure);
+        ReplicationEvents.IndexNotUsed(_logger, Id.Value, segment.First.Value, segment.Last.Value, failure);
         if (isFound)
         {
             StartIndexing();

@@ -44,7 +44,7 @@ public sealed partial class ReplicaGroup
 
         if (!lane.TryEnqueue(message))
         {
-            ReplicationLog.LaneFull(_logger, Id.Value, message.To.Value);
+            ReplicationEvents.LaneFull(_logger, Id.Value, message.To.Value);
         }
         else if (!lane.IsReading)
         {
@@ -152,7 +152,7 @@ public sealed partial class ReplicaGroup
                 if (count == 0)
                 {
                     // Truncated or dropped between the decision and now: Raft sends again what is still to be sent.
-                    ReplicationLog.EntryUnavailable(_logger, Id.Value, next.Value, "it is not in the log");
+                    ReplicationEvents.EntryUnavailable(_logger, Id.Value, next.Value, "it is not in the log");
                     return false;
                 }
 
@@ -168,7 +168,7 @@ public sealed partial class ReplicaGroup
         }
         catch (IOException failure)
         {
-            ReplicationLog.EntryUnavailable(_logger, Id.Value, next.Value, failure.Message);
+            ReplicationEvents.EntryUnavailable(_logger, Id.Value, next.Value, failure.Message);
             isDamaged = true;
             return false;
         }

@@ -36,7 +36,7 @@ public sealed partial class ReplicaGroup
         if (PeerMessageMapper.FromWire(wire, out _)
             is not { Kind: RaftMessageKind.InstallSnapshot, Configurations.Count: 1 } message)
         {
-            ReplicationLog.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
+            ReplicationEvents.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
             done(false, _raft.Term.Value);
             return;
         }
@@ -78,7 +78,7 @@ public sealed partial class ReplicaGroup
         _timeUnknownThrough = LogIndex.None;
         _readAhead.Clear();
         _dropping = null;
-        ReplicationLog.Installing(_logger, Id.Value, position.Index.Value, _arrived.Data.Length);
+        ReplicationEvents.Installing(_logger, Id.Value, position.Index.Value, _arrived.Data.Length);
     }
 
     /// <summary>The log and its side files are replaced on disk: now the state is.</summary>
@@ -115,7 +115,7 @@ public sealed partial class ReplicaGroup
         var done = _installing.Done;
         _installing = null;
         LookForSeals();
-        ReplicationLog.Installed(_logger, Id.Value, _applied.Value);
+        ReplicationEvents.Installed(_logger, Id.Value, _applied.Value);
         done?.Invoke(true, _raft.Term.Value);
     }
 
@@ -176,7 +176,7 @@ public sealed partial class ReplicaGroup
 
         if (snapshot is null)
         {
-            ReplicationLog.SnapshotUnavailable(
+            ReplicationEvents.SnapshotUnavailable(
                 _logger, Id.Value, message.LogIndex.Value, message.To.Value, failure ?? "it is missing or damaged");
             _isBaseUnreadable = true;
             _raft.ReportSnapshot(message.To, sent: false);

@@ -87,7 +87,7 @@ public sealed partial class ReplicaGroup
         if (!heir.IsNone && _raft.TryTransferLeadership(heir, catchesUp))
         {
             _hamperedSinceMs = now;
-            ReplicationLog.HandingOver(_logger, Id.Value, heir.Value, "a part of its log cannot be read");
+            ReplicationEvents.HandingOver(_logger, Id.Value, heir.Value, "a part of its log cannot be read");
         }
     }
 
@@ -180,18 +180,18 @@ public sealed partial class ReplicaGroup
         _condition = now;
         if (now.IsBehind && !before.IsBehind)
         {
-            ReplicationLog.Behind(_logger, Id.Value, _raft.CommitIndex.Value, _raft.LeaderCommitIndex.Value);
+            ReplicationEvents.Behind(_logger, Id.Value, _raft.CommitIndex.Value, _raft.LeaderCommitIndex.Value);
         }
 
         if (now.IsApplyBlocked && !before.IsApplyBlocked)
         {
-            ReplicationLog.ApplyBlocked(_logger, Id.Value, _applied.Next().Value);
+            ReplicationEvents.ApplyBlocked(_logger, Id.Value, _applied.Next().Value);
         }
 
         if (before.DamagedSegments != _condition.DamagedSegments || before.IsFenced != _condition.IsFenced
             || before.IsLost != _condition.IsLost || before.IsPassive != _condition.IsPassive)
         {
-            ReplicationLog.ConditionChanged(
+            ReplicationEvents.ConditionChanged(
                 _logger,
                 Id.Value,
                 _condition.IsFenced,
@@ -202,7 +202,7 @@ public sealed partial class ReplicaGroup
 
         if (!before.Configuration.Equals(_condition.Configuration))
         {
-            ReplicationLog.Members(_logger, Id.Value, $"{_condition.Configuration}");
+            ReplicationEvents.Members(_logger, Id.Value, $"{_condition.Configuration}");
         }
     }
 }

@@ -128,7 +128,7 @@ public sealed partial class ReplicaGroup
         _writeLookMs = long.MaxValue;
         if (_isDiskFull || _isWriteStalled)
         {
-            ReplicationLog.WritesAgain(_logger, Id.Value, NowMs() - _writeSubmittedMs);
+            ReplicationEvents.WritesAgain(_logger, Id.Value, NowMs() - _writeSubmittedMs);
             _isDiskFull = _isWriteStalled = _isStuck = false;
             _conditionIsStale = true;
         }
@@ -140,7 +140,7 @@ public sealed partial class ReplicaGroup
         _writeAgainMs = NowMs() + Limits.DiskFullRetryMs;
         if (!_isDiskFull)
         {
-            ReplicationLog.DiskFull(_logger, Id.Value, reason);
+            ReplicationEvents.DiskFull(_logger, Id.Value, reason);
             _isDiskFull = true;
             _conditionIsStale = true;
         }
@@ -180,7 +180,7 @@ public sealed partial class ReplicaGroup
             _conditionIsStale = true;
             if (!_isDiskFull)
             {
-                ReplicationLog.WriteStalled(_logger, Id.Value, lastsMs);
+                ReplicationEvents.WriteStalled(_logger, Id.Value, lastsMs);
             }
         }
 
@@ -238,7 +238,7 @@ public sealed partial class ReplicaGroup
             && _raft.TryTransferLeadership(heir, catchesUp: lastsMs < 2 * Limits.WriteStallMs))
         {
             _handOverNotBeforeMs = now + Limits.WriteStallMs;
-            ReplicationLog.HandingOver(
+            ReplicationEvents.HandingOver(
                 _logger, Id.Value, heir.Value, _isDiskFull ? "its disk is full" : "its disk does not answer");
         }
     }
@@ -285,7 +285,7 @@ public sealed partial class ReplicaGroup
         var isStalled = lastsMs >= Limits.BackgroundStallMs;
         if (isStalled && !_isBackgroundStalled)
         {
-            ReplicationLog.BackgroundStalled(_logger, Id.Value, lastsMs);
+            ReplicationEvents.BackgroundStalled(_logger, Id.Value, lastsMs);
         }
 
         _isBackgroundStalled = isStalled;

@@ -220,7 +220,7 @@ public sealed partial class ReplicaGroup
             return;
         }
 
-        ReplicationLog.StateChanged(_logger, Id.Value, _raft.Role, _raft.Term.Value, _raft.Leader.Value);
+        ReplicationEvents.StateChanged(_logger, Id.Value, _raft.Role, _raft.Term.Value, _raft.Leader.Value);
         if (before.Role != RaftRole.Leader && _raft.Role == RaftRole.Leader)
         {
             _metrics.BecameLeader();

@@ -185,7 +185,7 @@ public sealed class ReplicationLoop : IDisposable
     private void Fail(Exception exception)
     {
         _stopping = true;
-        ReplicationLog.LoopFailed(_logger, exception.Message, exception);
+        ReplicationEvents.LoopFailed(_logger, exception.Message, exception);
         _onFatal(exception);
     }
 

@@ -2,7 +2,8 @@ using Broker.Consensus;
 
 namespace Broker.Replication;
 
-internal static partial class ReplicationLog
+/// <summary>What this room tells the node's log: event ids 1101 to 1199.</summary>
+internal static partial class ReplicationEvents
 {
     [LoggerMessage(1101, LogLevel.Information, "Group {Group} is {Role} in term {Term}; leader {Leader}")]
     public static partial void StateChanged(ILogger logger, int group, RaftRole role, long term, int leader);
