@@ -1,11 +1,8 @@
 using Broker.Api;
-using Broker.Cluster;
-using Broker.Delivery;
-using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
-using Broker.Storage;
 using Broker.Tests.Unit.Client;
+using Broker.Tests.Unit.Cluster;
 using Broker.Tests.Unit.GrpcCalls;
 using Broker.Transport;
 using Google.Protobuf;
@@ -22,11 +19,9 @@ public sealed class ForwardStreamTests : IAsyncLifetime
 {
     private const ulong ProducerId = 7;
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-forward-");
-    private readonly BrokerMetrics _metrics = new();
     private FakeCluster _leader = null!;
     private CuttableProxy _proxy = null!;
-    private BrokerNode _node = null!;
+    private LoneNode _lone = null!;
     private ForwardStream _stream = null!;
     private ulong _sequence;
 
@@ -37,33 +32,16 @@ public sealed class ForwardStreamTests : IAsyncLifetime
         _leader = await FakeCluster.StartAsync();
         _proxy = new CuttableProxy(_leader.Nodes[0].Address.Port);
         var leader = new PeerEndpoint(new NodeId(2), "broker-2", new Uri($"http://127.0.0.1:{_proxy.Port}"));
-        _node = new BrokerNode(
-            new ClusterOptions
-            {
-                NodeName = "broker-1",
-                NodeId = new NodeId(1),
-                DataDirectory = _folder.FullName,
-                Nodes = [new PeerEndpoint(new NodeId(1), "broker-1", new Uri("http://127.0.0.1:1")), leader],
-                DataShards = 1,
-            },
-            group => new ShardDelivery(group, new TailSignal(), null),
-            static _ => { },
-            new PhysicalDevice(),
-            TimeProvider.System,
-            _metrics,
-            NullLoggerFactory.Instance,
-            static failure => Assert.Fail(failure.ToString()));
+        _lone = new LoneNode(static failure => Assert.Fail(failure.ToString()), leader);
         _stream = new ForwardStream(leader, NullLogger.Instance);
     }
 
     public async ValueTask DisposeAsync()
     {
         await _stream.DisposeAsync();
-        await _node.DisposeAsync();
+        await _lone.DisposeAsync();
         await _proxy.DisposeAsync();
         await _leader.DisposeAsync();
-        _metrics.Dispose();
-        _folder.Delete(recursive: true);
     }
 
     [Fact]
@@ -144,7 +122,7 @@ public sealed class ForwardStreamTests : IAsyncLifetime
         await _stream.DisposeAsync();
 
         Assert.Equal((uint)StatusCode.Aborted, (await lost.WaitAsync(EchoServer.Patience, Stop)).Status);
-        _stream = new ForwardStream(_node.Options.Nodes[1], NullLogger.Instance);
+        _stream = new ForwardStream(_lone.Node.Options.Nodes[1], NullLogger.Instance);
     }
 
     private async Task<StatusCode> StatusAsync() =>
@@ -164,7 +142,7 @@ public sealed class ForwardStreamTests : IAsyncLifetime
         };
         var sink = new SingleAnswer();
         _stream.Send(new PublishCall(
-            correlation, request, new GroupId(1), 1, sink, new LeaderDirectory(_node), _metrics));
+            correlation, request, new GroupId(1), 1, sink, new LeaderDirectory(_lone.Node), _lone.Metrics));
         return sink.Task;
     }
 }

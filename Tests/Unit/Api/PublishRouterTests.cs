@@ -1,13 +1,9 @@
 using System.Collections.Concurrent;
 using Broker.Api;
 using Broker.Client;
-using Broker.Cluster;
-using Broker.Delivery;
-using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
-using Broker.Storage;
-using Broker.Transport;
+using Broker.Tests.Unit.Cluster;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -21,10 +17,8 @@ public sealed class PublishRouterTests : IAsyncLifetime
     private static readonly ByteString Batch = UnsafeByteOperations.UnsafeWrap(
         RecordBatchEncoder.Encode([new BrokerMessage { Value = new byte[8] }]));
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-router-");
-    private readonly BrokerMetrics _metrics = new();
+    private readonly LoneNode _lone = new(static failure => Assert.Fail(failure.ToString()));
     private readonly Answers _answers = new();
-    private BrokerNode _node = null!;
     private LeaderForwarder _forwarder = null!;
     private PublishRouter _router = null!;
 
@@ -32,33 +26,15 @@ public sealed class PublishRouterTests : IAsyncLifetime
 
     public ValueTask InitializeAsync()
     {
-        _node = new BrokerNode(
-            new ClusterOptions
-            {
-                NodeName = "solo",
-                NodeId = new NodeId(1),
-                DataDirectory = _folder.FullName,
-                Nodes = [new PeerEndpoint(new NodeId(1), "solo", new Uri("http://127.0.0.1:1"))],
-                DataShards = 1,
-            },
-            group => new ShardDelivery(group, new TailSignal(), null),
-            static _ => { },
-            new PhysicalDevice(),
-            TimeProvider.System,
-            _metrics,
-            NullLoggerFactory.Instance,
-            static failure => Assert.Fail(failure.ToString()));
-        _forwarder = new LeaderForwarder(_node, TimeProvider.System, NullLogger<LeaderForwarder>.Instance);
-        _router = new PublishRouter(_node, new LeaderDirectory(_node), _forwarder, _metrics);
+        _forwarder = new LeaderForwarder(_lone.Node, TimeProvider.System, NullLogger<LeaderForwarder>.Instance);
+        _router = new PublishRouter(_lone.Node, new LeaderDirectory(_lone.Node), _forwarder, _lone.Metrics);
         return ValueTask.CompletedTask;
     }
 
     public async ValueTask DisposeAsync()
     {
         await _forwarder.DisposeAsync();
-        await _node.DisposeAsync();
-        _metrics.Dispose();
-        _folder.Delete(recursive: true);
+        await _lone.DisposeAsync();
     }
 
     /// <summary>
@@ -69,7 +45,7 @@ public sealed class PublishRouterTests : IAsyncLifetime
     {
         ulong routed = 0;
         Route(ref routed, 5_000);
-        _node.Start();
+        _lone.Node.Start();
         while (_answers.Count == 0)
         {
             Route(ref routed, 10);
@@ -110,7 +86,7 @@ public sealed class PublishRouterTests : IAsyncLifetime
         Route(ref routed, 9);
         await call.CancelAsync();
         await UntilAnsweredAsync(1);
-        _node.Start();
+        _lone.Node.Start();
         await UntilAnsweredAsync(10);
 
         Assert.Equal((uint)StatusCode.Unavailable, _answers.All.Single(answer => answer.Correlation == 0).Status);

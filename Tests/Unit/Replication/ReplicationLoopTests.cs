@@ -1,14 +1,9 @@
 using System.Collections.Concurrent;
 using Broker.Client;
-using Broker.Cluster;
-using Broker.Delivery;
-using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Replication;
-using Broker.Storage;
+using Broker.Tests.Unit.Cluster;
 using Broker.Topics;
-using Broker.Transport;
-using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
@@ -21,43 +16,21 @@ public sealed class ReplicationLoopTests : IAsyncLifetime
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
     private static readonly byte[] Batch = RecordBatchEncoder.Encode([new BrokerMessage { Value = new byte[8] }]);
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-loop-");
     private readonly ConcurrentQueue<Exception> _failures = new();
-    private readonly BrokerMetrics _metrics = new();
-    private BrokerNode _node = null!;
+    private LoneNode _lone = null!;
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
-    private ReplicaGroup Group => _node.Group(new GroupId(1));
+    private ReplicaGroup Group => _lone.Node.Group(new GroupId(1));
 
     public async ValueTask InitializeAsync()
     {
-        _node = new BrokerNode(
-            new ClusterOptions
-            {
-                NodeName = "solo",
-                NodeId = new NodeId(1),
-                DataDirectory = _folder.FullName,
-                Nodes = [new PeerEndpoint(new NodeId(1), "solo", new Uri("http://127.0.0.1:1"))],
-                DataShards = 1,
-            },
-            group => new ShardDelivery(group, new TailSignal(), null),
-            static _ => { },
-            new PhysicalDevice(),
-            TimeProvider.System,
-            _metrics,
-            NullLoggerFactory.Instance,
-            _failures.Enqueue);
-        _node.Start();
-        await _node.WaitForLeaderAsync(new GroupId(1), Stop).WaitAsync(Patience, Stop);
+        _lone = new LoneNode(_failures.Enqueue);
+        _lone.Node.Start();
+        await _lone.Node.WaitForLeaderAsync(new GroupId(1), Stop).WaitAsync(Patience, Stop);
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        await _node.DisposeAsync();
-        _metrics.Dispose();
-        _folder.Delete(recursive: true);
-    }
+    public ValueTask DisposeAsync() => _lone.DisposeAsync();
 
     [Fact]
     public async Task While_nothing_else_goes_on_the_thread_that_gives_a_batch_pumps_it_and_makes_one_entry_of_it()
@@ -105,7 +78,7 @@ public sealed class ReplicationLoopTests : IAsyncLifetime
             Stop)));
 
         Assert.Equal(0, TestProposal.Overlaps);
-        Assert.True(_node.TopicsOf(new GroupId(1)).TryGetTopic(Topic, out var topic));
+        Assert.True(_lone.Node.TopicsOf(new GroupId(1)).TryGetTopic(Topic, out var topic));
         Assert.Equal(threads * batches * 2, topic.NextOffset);
         Assert.Empty(_failures);
     }
@@ -115,7 +88,7 @@ public sealed class ReplicationLoopTests : IAsyncLifetime
     {
         await Task.Delay(20, Stop);
         var last = Group.Status.LastIndex;
-        await _node.DisposeAsync();
+        await _lone.Node.DisposeAsync();
 
         var late = new TestProposal();
         Give([late]);
