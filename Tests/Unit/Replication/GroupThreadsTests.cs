@@ -95,6 +95,26 @@ public sealed class GroupThreadsTests : IDisposable
         Assert.False(_done.TryTake(out _, TimeSpan.FromMilliseconds(50)), "nothing is done any more");
     }
 
+    /// <summary>Each of them had the whole of it, counted from the end of the one before.</summary>
+    [Fact]
+    public async Task All_threads_together_have_the_patience_of_a_stop()
+    {
+        using var soon = new ManualResetEventSlim();
+        using var late = new ManualResetEventSlim();
+        HangUnder(1, soon);
+        Assert.Equal("begun", Take());
+        HangUnder(2, late);
+        _threads.Expedite(_groups[2].Group);
+        Assert.Equal("begun", Take());
+        var patience = TimeSpan.FromMilliseconds(1_000);
+        var ends = Task.WhenAll(SetAfterAsync(soon, 0.6 * patience), SetAfterAsync(late, 1.4 * patience));
+
+        Assert.False(_threads.Stop(patience), "the second one has not ended in time");
+
+        await ends;
+        Assert.True(_threads.Stop(Patience), "both have ended");
+    }
+
     [Fact]
     public void What_throws_is_told()
     {
@@ -106,12 +126,20 @@ public sealed class GroupThreadsTests : IDisposable
     /// <summary>Until a thread is held up: one that is about to begin counts as free.</summary>
     private void HangUnderGroup1()
     {
-        _threads.Add(_groups[1].Group, () =>
-        {
-            _done.Add("begun");
-            _hang.Wait();
-        });
+        HangUnder(1, _hang);
         Assert.Equal("begun", Take());
+    }
+
+    private void HangUnder(int group, ManualResetEventSlim until) => _threads.Add(_groups[group].Group, () =>
+    {
+        _done.Add("begun");
+        until.Wait();
+    });
+
+    private static async Task SetAfterAsync(ManualResetEventSlim what, TimeSpan time)
+    {
+        await Task.Delay(time, TestContext.Current.CancellationToken);
+        what.Set();
     }
 
     private void Say(int group, string what) => _threads.Add(_groups[group].Group, () => _done.Add(what));
