@@ -1,15 +1,38 @@
-using System.Diagnostics;
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Storage;
 
 namespace Broker.Replication;
 
-/// <summary>What other threads hand in. Everything here but <see cref="Take"/> may be called by any thread.</summary>
+/// <content>
+/// What other threads hand in, and how the loop takes it. What is public here may be called by any thread.
+/// </content>
 public sealed partial class ReplicaGroup
 {
-    private int _waitingCount;
-    private long _waitingBytes;
+    private enum GroupInputKind : byte
+    {
+        Proposal,
+        Message,
+        WriteCompleted,
+        PeerReachable,
+        PeerUnreachable,
+        TransferLeadership,
+
+        /// <summary>Something that the group had asked for is there: the loop goes on with it.</summary>
+        Resume,
+    }
+
+    /// <summary>
+    /// The nodes that should vote. The leader adds a missing one as learner, promotes a learner that has caught up, and
+    /// removes a voter that says that it has lost its log, so that it comes back as a learner. Null: members change
+    /// only by <see cref="ChangeConfigurationAsync"/>.
+    /// </summary>
+    public IReadOnlyList<NodeId>? DesiredVoters
+    {
+        get => _members.DesiredVoters;
+        set => _members.DesiredVoters = value;
+    }
 
     /// <summary>
     /// Hands a command to the group. The proposal's callbacks tell its fate; it is refused at once when this replica
@@ -21,31 +44,44 @@ public sealed partial class ReplicaGroup
         if (status.Role != RaftRole.Leader)
         {
             proposal.Fail(RefuseAsFollower(status.Leader));
-            return;
         }
-
-        if (_isStuck)
+        else if (_leadership.IsStuck)
         {
-            proposal.Fail(Refusal.CannotWrite(Id, _isDiskFull));
-            return;
+            proposal.Fail(Refusal.CannotWrite(Id, _writes.IsDiskFull));
         }
-
-        var bytes = Interlocked.Add(ref _waitingBytes, proposal.SizeBytes);
-        var count = Interlocked.Increment(ref _waitingCount);
-        if (count > Limits.WaitingProposalsPerGroup || bytes > Limits.WaitingProposalBytesPerGroup)
+        else if (_proposals.TryAdmit(proposal))
         {
-            Uncount(proposal);
-            proposal.Fail(Refusal.Overloaded($"The publish queue of group {Id}", TimeSpan.FromMilliseconds(20)));
-            return;
+            Hand(new GroupInput(GroupInputKind.Proposal, Proposal: proposal));
         }
-
-        proposal.EnqueuedAt = Stopwatch.GetTimestamp();
-        _metrics.Queued(1);
-        Hand(new GroupInput(GroupInputKind.Proposal, Proposal: proposal));
     }
+
+    /// <summary>
+    /// Completes when this replica, the leader, has applied everything that was committed when this was called: a read
+    /// of its state then misses nothing that anybody was told. Answers the index.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// NotLeader, NoLeader: ask the leader. ResourceExhausted: too many reads wait.
+    /// </exception>
+    public Task<LogIndex> ReadIndexAsync(CancellationToken cancellationToken) =>
+        _reads.AskAsync(_status, cancellationToken);
+
+    /// <summary>Changes the members by one; completes when the change is committed, with its index.</summary>
+    /// <exception cref="BrokerException">
+    /// NotLeader, NoLeader: ask the leader. FailedPrecondition: it cannot be made, or another change is under way.
+    /// OutcomeUnknown: leadership moved meanwhile.
+    /// </exception>
+    public Task<LogIndex> ChangeConfigurationAsync(MembershipChange change, CancellationToken cancellationToken) =>
+        _members.AskAsync(change, cancellationToken);
 
     /// <summary>A message from another node arrived.</summary>
     public void Receive(PeerMessage message) => Hand(new GroupInput(GroupInputKind.Message, Message: message));
+
+    /// <summary>
+    /// The leader's snapshot has arrived whole. Done says whether it is in use (or was not needed), and this replica's
+    /// term.
+    /// </summary>
+    public void ReceiveSnapshot(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done) =>
+        Resume(() => StepSnapshot(message, data, done));
 
     public void PeerReachable(NodeId peer) => Hand(new GroupInput(GroupInputKind.PeerReachable, Peer: peer));
 
@@ -55,9 +91,23 @@ public sealed partial class ReplicaGroup
     public void TransferLeadership(NodeId to) => Hand(new GroupInput(GroupInputKind.TransferLeadership, Peer: to));
 
     /// <summary>The same, unless that node lags or is not well: then everything stays as it is.</summary>
-    public void OfferLeadership(NodeId to) => Resume(() => TransferWhenFit(to));
+    public void OfferLeadership(NodeId to) => Resume(() => _leadership.TransferWhenFit(to));
 
-    /// <summary>Has the loop go on with something that was waited for.</summary>
+    /// <summary>The log writer has made the submitted write durable.</summary>
+    public void WriteCompleted() => Hand(new GroupInput(GroupInputKind.WriteCompleted));
+
+    /// <summary>The log writer found no space for the submitted write: it is tried again.</summary>
+    public void WriteFoundNoSpace(string reason) => Resume(() => _writes.WaitForSpace(reason));
+
+    void IGroupLoop.Resume(Action then) => Resume(then);
+
+    BrokerException IGroupLoop.RefuseAsFollower(NodeId leader) => RefuseAsFollower(leader);
+
+    private BrokerException RefuseAsFollower(NodeId leader) =>
+        !leader.IsNone ? Refusal.NotLeader(Id, leader)
+        : _writes.IsDiskFull ? Refusal.CannotWrite(Id, isFull: true)
+        : Refusal.NoLeader(Id);
+
     private void Resume(Action then) => Hand(new GroupInput(GroupInputKind.Resume, Then: then));
 
     private void Hand(in GroupInput input)
@@ -71,7 +121,7 @@ public sealed partial class ReplicaGroup
         switch (input.Kind)
         {
             case GroupInputKind.Proposal:
-                _waiting.Enqueue(input.Proposal!);
+                _proposals.Enqueue(input.Proposal!);
                 return;
             case GroupInputKind.Message:
                 StepMessage(input.Message!);
@@ -110,21 +160,27 @@ public sealed partial class ReplicaGroup
         HandleReady(entries);
     }
 
-    /// <summary>The proposal waits no more.</summary>
-    private void Forget(Proposal proposal)
+    private void StepSnapshot(PeerMessage wire, ReadOnlyMemory<byte> data, Action<bool, long> done)
     {
-        Uncount(proposal);
-        _metrics.Dequeued(1);
+        if (PeerMessageMapper.FromWire(wire, out _)
+            is not { Kind: RaftMessageKind.InstallSnapshot, Configurations.Count: 1 } message)
+        {
+            ReplicationEvents.MessageDropped(_logger, Id.Value, wire.Kind, wire.From);
+            done(false, _raft.Term.Value);
+            return;
+        }
+
+        var position = new LogPosition(message.LogIndex, message.LogTerm);
+        var snapshot = new StateSnapshot(position, message.Configurations[0], data);
+        _arrived = snapshot;
+        _raft.Step(message);
+        HandleReady(NoEntries);
+        _arrived = null;
+        _state.TakeSnapshot(message, snapshot, done);
     }
 
-    private void Uncount(Proposal proposal)
-    {
-        Interlocked.Decrement(ref _waitingCount);
-        Interlocked.Add(ref _waitingBytes, -proposal.SizeBytes);
-    }
-
-    private BrokerException RefuseAsFollower(NodeId leader) =>
-        !leader.IsNone ? Refusal.NotLeader(Id, leader)
-        : _isDiskFull ? Refusal.CannotWrite(Id, isFull: true)
-        : Refusal.NoLeader(Id);
+    /// <summary>Something that another thread hands to the loop.</summary>
+    private readonly record struct GroupInput(
+        GroupInputKind Kind, Proposal? Proposal = null, PeerMessage? Message = null, NodeId Peer = default,
+        Action? Then = null);
 }

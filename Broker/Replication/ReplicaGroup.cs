@@ -9,29 +9,44 @@ namespace Broker.Replication;
 /// <summary>
 /// One replica of one Raft group: joins the pure RaftNode with its log, its peers and its state machine. Everything
 /// mutable belongs to one thread, the one that calls <see cref="Pump"/>; other threads hand things in through the
-/// bounded queues and look at
-/// <see cref="Status"/>. It has no thread, clock or timer of its own, so the simulator runs it as it is.
+/// bounded queues and look at <see cref="Status"/>. It has no thread, clock or timer of its own, so the simulator runs
+/// it as it is.
+/// <para>This is the core: it takes inputs, steps Raft, and hands what Raft says to the pieces, each of which has its
+/// own state. They know of each other what their constructors say, and of the core <see cref="IGroupLoop"/>.</para>
 /// </summary>
-public sealed partial class ReplicaGroup
+public sealed partial class ReplicaGroup : IGroupLoop
 {
+    /// <summary>What a group looks after now and then, beside its work: once a second is soon enough.</summary>
+    private const long UpkeepMs = 1_000;
+
     private static readonly IReadOnlyList<LogEntry> NoEntries = [];
 
     private readonly Func<RaftNode> _makeRaft;
     private RaftNode _raft;
     private readonly GroupLog _log;
-    private readonly IStateMachine _machine;
-    private readonly ILogWriter _writer;
-    private readonly IPeerSender _sender;
-    private readonly IBackgroundWork _background;
     private readonly TimeProvider _time;
     private readonly BrokerMetrics _metrics;
     private readonly ILogger _logger;
-    private readonly TailCache _tail = new(Limits.TailCacheBytesPerGroup);
+
+    // The pieces, in the order in which each uses those before it.
+    private readonly GroupBackground _background;
+    private readonly EntryTraces _traces;
+    private readonly LogEntries _entries;
+    private readonly GroupWrites _writes;
+    private readonly ProposalQueue _proposals;
+    private readonly StateKeeper _state;
+    private readonly PeerLanes _lanes;
+    private readonly LeadershipWatch _leadership;
+    private readonly LinearizableReads _reads;
+    private readonly MembershipChanges _members;
+
     private readonly ConcurrentQueue<GroupInput> _inputs = new();
     private Action<ReplicaGroup>? _schedule;
-    private TaskCompletionSource _statusChanged = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private volatile GroupStatus _status;
     private int _scheduled;
+    private long _upkeepDueMs;
+
+    /// <summary>The snapshot that came with the message that is being stepped.</summary>
+    private StateSnapshot? _arrived;
 
     public ReplicaGroup(
         GroupId id,
@@ -47,44 +62,49 @@ public sealed partial class ReplicaGroup
         ILogger logger)
     {
         Id = id;
+        Machine = machine;
         _log = log;
-        _machine = machine;
-        _writer = writer;
-        _sender = sender;
-        _background = background;
         _time = time;
         _metrics = metrics;
         _logger = logger;
-        _appliedConfiguration = new GroupConfiguration(LogIndex.None, options.Voters, []);
-        _snapshots = [.. log.Snapshots.List()];
-        RestoreNewest();
-        CountSealedLog();
-        _tail.Reset(log.LastIndex);
-        _handedToWriter = log.LastIndex;
-        LearnLastTimestamp();
+        _background = new GroupBackground(this, this, background, logger);
+        _traces = new EntryTraces(id, machine, time);
+        _entries = new LogEntries(id, log, _traces, time, logger);
+        _writes = new GroupWrites(this, this, log, writer, logger);
+        _proposals = new ProposalQueue(this, _entries, _writes, metrics);
+        var initial = new GroupConfiguration(LogIndex.None, options.Voters, []);
+        _state = new StateKeeper(
+            this, initial, log, machine, _entries, _proposals, _traces, _background, logger);
+        _entries.LearnLastTimestamp(_state.Applied, machine.LastTimestampUnixMs);
+        _lanes = new PeerLanes(this, sender, _entries, log.Snapshots, _writes, _background, logger);
+        _leadership = new LeadershipWatch(this, _writes, _lanes, logger);
+        _reads = new LinearizableReads(this);
+        _members = new MembershipChanges(this, logger);
         _makeRaft = () => MakeRaft(options, random);
         _raft = _makeRaft();
         _condition = LookAtCondition();
-        _floorDueMs = NowMs() + Limits.RaiseFloorAfterMs;
         _status = MakeStatus();
     }
 
     public GroupId Id { get; }
 
-    /// <summary>The replica as it was after the last <see cref="Pump"/>.</summary>
-    public GroupStatus Status => _status;
-
-    public IStateMachine Machine => _machine;
-
-    /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
-    public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
+    public IStateMachine Machine { get; }
 
     /// <summary>Whether a <see cref="Pump"/> is due without input: a heartbeat, an election, upkeep.</summary>
     public bool IsDue => DueInMs <= 0;
 
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
-    public long DueInMs => Math.Min(
-        Math.Min(_raft.NextDeadlineMs, _upkeepDueMs), _writeInFlight ? _writeLookMs : _floorDueMs) - NowMs();
+    public long DueInMs => Math.Min(Math.Min(_raft.NextDeadlineMs, _upkeepDueMs), _writes.DueMs) - NowMs();
+
+    RaftNode IGroupLoop.Raft => _raft;
+
+    long IGroupLoop.NowMs => NowMs();
+
+    /// <summary>Another replica would lead better: this one cannot write, or cannot apply what is committed.</summary>
+    private bool IsHampered => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked;
+
+    /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
+    public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
 
     /// <summary>
     /// Before the first <see cref="Pump"/>, of a log that is empty because its disk took the place of a lost one: the
@@ -117,11 +137,12 @@ public sealed partial class ReplicaGroup
         }
 
         ProposeWaiting();
-        StartReads();
+        _reads.Start();
+        HandleReady(NoEntries);
         LookAfter();
         ApplyCommitted();
-        SettleChange();
-        SubmitWrite();
+        _members.Settle();
+        _writes.Submit();
         LookAfterWrite();
         HandleReady(NoEntries);
         PublishStatus();
@@ -132,18 +153,8 @@ public sealed partial class ReplicaGroup
     /// Returns how many entries were added, at least one when the first exists; 0 for what was dropped.
     /// </summary>
     /// <exception cref="StorageCorruptException">An entry's segment is damaged; it waits for repair.</exception>
-    public int ReadEntries(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
-    {
-        var count = _tail.Read(from, to, maxBytes, into);
-        return count > 0 ? count : _log.Read(from, to, maxBytes, into);
-    }
-
-    /// <summary>Completes when the status differs from seen, or when the token is cancelled.</summary>
-    public Task WaitForChangeAsync(GroupStatus seen, CancellationToken cancellationToken)
-    {
-        var signal = Volatile.Read(ref _statusChanged);
-        return ReferenceEquals(seen, _status) ? signal.Task.WaitAsync(cancellationToken) : Task.CompletedTask;
-    }
+    public int ReadEntries(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
+        _entries.Read(from, to, maxBytes, into);
 
     private RaftNode MakeRaft(RaftOptions options, Random random)
     {
@@ -153,82 +164,17 @@ public sealed partial class ReplicaGroup
             Base = _log.Base,
             LastIndex = _log.LastIndex,
             TermRuns = _log.TermRuns,
-            CommitIndex = _applied,
+            CommitIndex = _state.Applied,
             Configuration = _log.Configuration,
             PreviousConfiguration = _log.PreviousConfiguration,
             Fence = _log.Fence,
             Doubt = _log.Doubt,
         };
-        return new RaftNode(options, initial, SizeBytesOf, random, NowMs());
+        return new RaftNode(
+            options, initial, index => _entries.SizeBytesOf(index, _writes.Dropping), random, NowMs());
     }
 
     private long NowMs() => (long)_time.GetElapsedTime(0).TotalMilliseconds;
-
-    /// <summary>
-    /// What the writer may be dropping at this moment, and what the log knows only from disk, which the loop does not
-    /// wait for, counts as a whole message. When such an entry is read, to be sent, the sizes of those around it become
-    /// known.
-    /// </summary>
-    private int SizeBytesOf(LogIndex index)
-    {
-        if (_tail.TryGet(index) is { } entry)
-        {
-            return entry.SizeBytes;
-        }
-
-        var isDropped = index <= _dropping;
-        return !isDropped && _log.TrySizeBytesOf(index, out var sizeBytes) ? sizeBytes : Limits.AppendMessageBytes;
-    }
-
-    /// <summary>The time of the last entry: that of the next one must not precede it.</summary>
-    private void LearnLastTimestamp()
-    {
-        _lastTimestampUnixMs = _machine.LastTimestampUnixMs;
-        var entries = new List<LogEntry>(1);
-        if (_log.LastIndex <= _applied)
-        {
-            return;
-        }
-
-        if (TryRead(_log.LastIndex, _log.LastIndex, int.MaxValue, entries))
-        {
-            _lastTimestampUnixMs = Math.Max(_lastTimestampUnixMs, entries[0].TimestampUnixMs);
-        }
-        else
-        {
-            _timeUnknownThrough = _log.LastIndex;
-        }
-    }
-
-    private GroupStatus MakeStatus() =>
-        new(Id, _raft.Role, _raft.Term, _raft.Leader, _raft.CommitIndex, _applied, _raft.LastIndex, _condition);
-
-    private void PublishStatus()
-    {
-        RefreshCondition();
-        var before = _status;
-        if (ReferenceEquals(before.Condition, _condition)
-            && before.CommitIndex == _raft.CommitIndex && before.AppliedIndex == _applied && before.Role == _raft.Role
-            && before.Term == _raft.Term && before.Leader == _raft.Leader && before.LastIndex == _raft.LastIndex)
-        {
-            return;
-        }
-
-        _status = MakeStatus();
-        if (before.Role == _raft.Role && before.Leader == _raft.Leader && before.Term == _raft.Term)
-        {
-            return;
-        }
-
-        ReplicationEvents.StateChanged(_logger, Id.Value, _raft.Role, _raft.Term.Value, _raft.Leader.Value);
-        if (before.Role != RaftRole.Leader && _raft.Role == RaftRole.Leader)
-        {
-            _metrics.BecameLeader();
-        }
-
-        Interlocked.Exchange(
-            ref _statusChanged, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
-    }
 
     private void Schedule()
     {
@@ -236,5 +182,165 @@ public sealed partial class ReplicaGroup
         {
             _schedule?.Invoke(this);
         }
+    }
+
+    private void ProposeWaiting()
+    {
+        if (_raft.Role == RaftRole.Leader)
+        {
+            _proposals.Propose(_state.Applied);
+            HandleReady(NoEntries);
+        }
+        else
+        {
+            _proposals.FailAll();
+        }
+    }
+
+    private void ApplyCommitted()
+    {
+        if (!_state.TryApply())
+        {
+            return;
+        }
+
+        _reads.Finish(_state.Applied);
+        if (_state.Applied < _raft.CommitIndex)
+        {
+            Schedule();
+        }
+    }
+
+    private void LookAfter()
+    {
+        var now = NowMs();
+        if (now < _upkeepDueMs)
+        {
+            return;
+        }
+
+        // All groups of a node at once: it wakes once for all of them.
+        _upkeepDueMs = ((now / UpkeepMs) + 1) * UpkeepMs;
+        ConsiderDrop();
+        _state.LookAfter(now);
+        _members.Approach();
+        _leadership.ConsiderHandingOver(now, _state.IsBlocked);
+        _leadership.LookWhetherStuck(now, IsHampered);
+        if (_leadership.IsStuck)
+        {
+            _proposals.RefuseAll();
+        }
+
+        _background.LookAfter(now);
+        _leadership.LookAtProgress(now);
+        HandleReady(NoEntries);
+        _conditionIsStale = true;
+    }
+
+    /// <summary>
+    /// The beginning of the log goes when nobody needs it: the base moves to a snapshot below everything that is
+    /// wanted. Each replica does it for itself; what readers may see follows from the replicated state alone.
+    /// </summary>
+    private void ConsiderDrop()
+    {
+        if (_writes.Dropping is null && !_lanes.IsReadingSnapshot && _state.DroppableThrough() is { } through)
+        {
+            _writes.DropThrough(through);
+        }
+    }
+
+    private void LookAfterWrite()
+    {
+        if (_writes.LookAfter() is { } lastsMs)
+        {
+            _leadership.HandOverStalled(NowMs(), lastsMs);
+        }
+    }
+
+    /// <summary>Takes Raft's Ready. arrived: the entries of the message that was just stepped.</summary>
+    private void HandleReady(IReadOnlyList<LogEntry> arrived)
+    {
+        while (_raft.HasReady)
+        {
+            var ready = _raft.TakeReady();
+            if (ready.PersistSequence > 0)
+            {
+                Gather(ready, arrived);
+            }
+
+            foreach (var message in ready.Messages)
+            {
+                _lanes.Send(message);
+            }
+
+            _reads.Take(ready.Reads);
+        }
+    }
+
+    private void Gather(Ready ready, IReadOnlyList<LogEntry> arrived)
+    {
+        _writes.Gather(ready);
+        if (ready.Snapshot is { } position)
+        {
+            Invariant.Check(_arrived?.Position == position, "a snapshot takes the log's place when it has come");
+            _state.BeginInstall(_arrived);
+            _writes.ReplaceLog(_arrived);
+            _entries.Replace(position.Index);
+        }
+
+        if (ready.TruncateFrom is { } from)
+        {
+            Invariant.Check(from > _state.Applied, "an applied entry is never truncated");
+            _entries.TruncateFrom(from);
+            _writes.TruncateFrom(from);
+        }
+
+        if (ready.Noop is { } noop)
+        {
+            _entries.Make(noop, _raft.Term, EntryKind.Noop, 0, []);
+        }
+
+        if (ready.AppendedConfiguration is { } changed)
+        {
+            _entries.Make(changed.Index, _raft.Term, EntryKind.Configuration, 0, changed.Encode());
+        }
+
+        for (var index = ready.AppendFirst; index <= ready.AppendLast; index = index.Next())
+        {
+            var entry = _entries.TryGet(index);
+            if (entry is null || entry.Term != _raft.TermAt(index))
+            {
+                entry = arrived[(int)(index - arrived[0].Index)];
+                _entries.Take(entry);
+            }
+
+            _writes.Append(entry);
+        }
+    }
+
+    private void FinishWrite()
+    {
+        var done = _writes.Complete();
+        if (done.WasHeldUp)
+        {
+            _leadership.WritesAgain();
+        }
+
+        _state.LookForSeals();
+        if (done.Snapshot is { } snapshot)
+        {
+            _state.FinishInstall(snapshot);
+        }
+
+        _raft.Persisted(done.Sequence);
+        _traces.Flushed(_raft.FlushedIndex);
+        if (done.DropThrough is { } through)
+        {
+            _writes.EndDrop();
+            _state.FinishDrop(through);
+        }
+
+        // What is blocked from being applied can be read from disk again; memory stays bounded meanwhile.
+        _entries.Evict(_state.IsBlocked ? _raft.FlushedIndex : LogIndex.Min(_state.Applied, _raft.FlushedIndex));
     }
 }

@@ -3,6 +3,7 @@ using Broker.Client;
 using Broker.Client.Tracing;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.Replication;
 using Broker.Tests.Unit.ServiceDefaults;
 using Broker.Tests.Unit.Topics;
 using Xunit;
@@ -108,13 +109,13 @@ public sealed class TraceTests
     public void Without_a_listener_tracing_allocates_nothing()
     {
         var group = new TestGroup(1);
-        var leader = group.RunUntilLed();
+        var traces = new EntryTraces(new GroupId(1), group[1].Machine, TimeProvider.System);
         var entry = new Entries(100).Of(Command(NewContext()));
         var batch = RecordBatchEncoder.Encode([new BrokerMessage()]);
 
         var bytes = Allocated(() =>
         {
-            leader.Group.TraceAppended(entry, isLeader: true);
+            traces.Appended(entry, isLeader: true);
             BrokerSpans.StartHandOver("read", "orders", batch, 0, 1)?.Dispose();
             MessageSpan.LeaveTrace().Dispose();
             Assert.False(ClientSpans.IsWanted);

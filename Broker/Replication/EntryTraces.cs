@@ -8,27 +8,27 @@ namespace Broker.Replication;
 /// (the leader's, until a majority has it), apply. They are told when the entry is applied, with the times of then.
 /// When nobody listens, or an entry has no trace, there is nothing to do and nothing is allocated.
 /// </summary>
-public sealed partial class ReplicaGroup
+internal sealed class EntryTraces(GroupId group, IStateMachine machine, TimeProvider time)
 {
     private readonly List<EntryTrace> _traces = [];
     private readonly TracedPublish[] _found = new TracedPublish[Limits.TracedPublishesPerEntry];
 
-    /// <summary>An entry is on its way to the disk. For tests, too: without a listener it does nothing.</summary>
-    internal void TraceAppended(LogEntry entry, bool isLeader)
+    /// <summary>An entry is on its way to the disk.</summary>
+    public void Appended(LogEntry entry, bool isLeader)
     {
         if (!BrokerSpans.IsOn || entry.Kind != EntryKind.Commands || _traces.Count == Limits.TracedEntriesPerGroup)
         {
             return;
         }
 
-        var found = _machine.FindTraces(entry, _found);
+        var found = machine.FindTraces(entry, _found);
         if (found > 0)
         {
-            _traces.Add(new EntryTrace(entry.Index, entry.Term, _found[..found], isLeader, _time.GetUtcNow()));
+            _traces.Add(new EntryTrace(entry.Index, entry.Term, _found[..found], isLeader, time.GetUtcNow()));
         }
     }
 
-    private void TraceTruncated(LogIndex from)
+    public void TruncateFrom(LogIndex from)
     {
         if (_traces.Count > 0)
         {
@@ -36,19 +36,20 @@ public sealed partial class ReplicaGroup
         }
     }
 
-    private void TraceFlushed(LogIndex through)
+    /// <summary>This replica has made durable what lies up to here.</summary>
+    public void Flushed(LogIndex through)
     {
         foreach (var trace in _traces)
         {
             if (trace.Index <= through)
             {
-                trace.FlushedAt ??= _time.GetUtcNow();
+                trace.FlushedAt ??= time.GetUtcNow();
             }
         }
     }
 
     /// <summary>Before the entry is applied: its trace, if it has one. What stands before it is over.</summary>
-    private EntryTrace? TakeTrace(LogEntry entry)
+    public EntryTrace? Take(LogEntry entry)
     {
         while (_traces.Count > 0 && _traces[0].Index <= entry.Index)
         {
@@ -56,7 +57,7 @@ public sealed partial class ReplicaGroup
             _traces.RemoveAt(0);
             if (trace.Index == entry.Index && trace.Term == entry.Term)
             {
-                trace.CommittedAt = _time.GetUtcNow();
+                trace.CommittedAt = time.GetUtcNow();
                 return trace;
             }
         }
@@ -64,9 +65,10 @@ public sealed partial class ReplicaGroup
         return null;
     }
 
-    private void TraceApplied(EntryTrace trace)
+    /// <summary>The entry is applied: its spans are told.</summary>
+    public void Applied(EntryTrace trace)
     {
-        var appliedAt = _time.GetUtcNow();
+        var appliedAt = time.GetUtcNow();
         foreach (ref readonly var publish in trace.Publishes.AsSpan())
         {
             Record("append", publish, trace.AppendedAt, trace.FlushedAt ?? trace.CommittedAt);
@@ -79,10 +81,10 @@ public sealed partial class ReplicaGroup
         }
 
         void Record(string operation, in TracedPublish publish, DateTimeOffset from, DateTimeOffset to) =>
-            BrokerSpans.Record(operation, publish, from, to, Id, trace.Index, trace.IsLeader);
+            BrokerSpans.Record(operation, publish, from, to, group, trace.Index, trace.IsLeader);
     }
 
-    private sealed record EntryTrace(
+    internal sealed record EntryTrace(
         LogIndex Index, Term Term, TracedPublish[] Publishes, bool IsLeader, DateTimeOffset AppendedAt)
     {
         public DateTimeOffset? FlushedAt { get; set; }

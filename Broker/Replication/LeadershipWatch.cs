@@ -1,0 +1,172 @@
+using Broker.Consensus;
+using Broker.Domain;
+
+namespace Broker.Replication;
+
+/// <summary>
+/// Looks, while this replica leads, whether another one would lead better, and hands leadership over when one is fit
+/// to; and notices when nothing comes about, whoever leads.
+/// </summary>
+internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerLanes lanes, ILogger logger)
+{
+    private long? _hamperedSinceMs;
+    private long _handOverNotBeforeMs;
+
+    /// <summary>What had committed when that last grew, or was all that there is, while it leads.</summary>
+    private LogIndex _committedByMe;
+
+    private long _committedMs;
+
+    /// <summary>What was known to be committed when that last grew, or was all that the leader had committed.</summary>
+    private LogIndex _committedThrough;
+
+    private long _progressMs;
+    private volatile bool _isStuck;
+
+    /// <summary>
+    /// It leads, and nothing can commit: it cannot write and no majority could without it, or too few of its followers
+    /// can. Publishes are refused until that is over. Any thread.
+    /// </summary>
+    public bool IsStuck => _isStuck;
+
+    /// <summary>It has stood still for long behind what its leader has committed.</summary>
+    public bool IsBehind { get; private set; }
+
+    /// <summary>
+    /// A leader that cannot apply, or cannot help a follower, holds the whole group up: another replica that is well
+    /// leads better. It is tried again while the trouble lasts. When what even the heir lacks cannot be read, it has
+    /// not committed, and nobody but this leader has it: the group goes on without it.
+    /// </summary>
+    public void ConsiderHandingOver(long now, bool isApplyBlocked)
+    {
+        if (loop.Raft.Role != RaftRole.Leader)
+        {
+            _hamperedSinceMs = null;
+            lanes.ForgetUnreadable();
+            return;
+        }
+
+        var followers = loop.Raft.Followers;
+        if (!(isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable)))
+        {
+            _hamperedSinceMs = null;
+            return;
+        }
+
+        _hamperedSinceMs ??= now;
+        if (now - _hamperedSinceMs < Limits.HandOverAfterMs)
+        {
+            return;
+        }
+
+        var heir = NodeId.None;
+        var match = loop.Raft.CommitIndex.Previous();
+        var catchesUp = true;
+        foreach (var follower in followers)
+        {
+            if (IsFit(follower) && follower.MatchIndex > match)
+            {
+                (heir, match, catchesUp) = (follower.NodeId, follower.MatchIndex, !LacksUnreadable(follower));
+            }
+        }
+
+        if (!heir.IsNone && loop.Raft.TryTransferLeadership(heir, catchesUp))
+        {
+            _hamperedSinceMs = now;
+            ReplicationEvents.HandingOver(logger, loop.Id.Value, heir.Value, "a part of its log cannot be read");
+        }
+    }
+
+    /// <summary>
+    /// The entries of a leader leave for its followers beside its own write: whoever has flushed more than the leader
+    /// itself can write, and has shown it. With fewer than a majority of those nothing would be won, and callers would
+    /// hear that nobody leads. When nobody is elected even so, the heir no longer waits for what this leader may not be
+    /// able to give it.
+    /// </summary>
+    public void HandOverStalled(long now, long lastsMs)
+    {
+        if (loop.Raft.Role != RaftRole.Leader || now < _handOverNotBeforeMs)
+        {
+            return;
+        }
+
+        var (heir, match, writers) = (NodeId.None, LogIndex.None, 0);
+        foreach (var follower in loop.Raft.Followers)
+        {
+            if (IsFit(follower) && follower.MatchIndex > loop.Raft.FlushedIndex)
+            {
+                writers++;
+                (heir, match) = follower.MatchIndex > match ? (follower.NodeId, follower.MatchIndex) : (heir, match);
+            }
+        }
+
+        if (writers > loop.Raft.Configuration.Voters.Length / 2
+            && loop.Raft.TryTransferLeadership(heir, catchesUp: lastsMs < 2 * Limits.WriteStallMs))
+        {
+            _handOverNotBeforeMs = now + Limits.WriteStallMs;
+            ReplicationEvents.HandingOver(
+                logger,
+                loop.Id.Value,
+                heir.Value,
+                writes.IsDiskFull ? "its disk is full" : "its disk does not answer");
+        }
+    }
+
+    /// <summary>
+    /// Hands leadership to a node when it can write and apply, and has the log up to about where the others are: a node
+    /// that is not up to it would only stop publishes until the attempt is given up.
+    /// </summary>
+    public void TransferWhenFit(NodeId to)
+    {
+        foreach (var follower in loop.Raft.Followers)
+        {
+            if (follower.NodeId == to && IsFit(follower)
+                && follower.MatchIndex + Limits.TransferLagEntries >= loop.Raft.CommitIndex)
+            {
+                loop.Raft.TryTransferLeadership(to);
+                return;
+            }
+        }
+    }
+
+    /// <summary>Whether this leader can bring nothing about, and has been so for two election timeouts.</summary>
+    public void LookWhetherStuck(long now, bool isHampered)
+    {
+        var raft = loop.Raft;
+        if (raft.Role != RaftRole.Leader || raft.CommitIndex > _committedByMe || raft.CommitIndex == raft.LastIndex)
+        {
+            (_committedByMe, _committedMs) = (raft.CommitIndex, now);
+            _isStuck = false;
+            return;
+        }
+
+        var able = isHampered ? 0 : 1;
+        foreach (var follower in raft.Followers)
+        {
+            able += IsFit(follower) ? 1 : 0;
+        }
+
+        _isStuck = now - _committedMs >= 2 * Limits.WriteStallMs
+            && (writes.IsStalled || able <= raft.Configuration.Voters.Length / 2);
+    }
+
+    /// <summary>A write that was held up has come to its end: publishes are taken again.</summary>
+    public void WritesAgain() => _isStuck = false;
+
+    public void LookAtProgress(long now)
+    {
+        var raft = loop.Raft;
+        if (raft.CommitIndex > _committedThrough || raft.CommitIndex >= raft.LeaderCommitIndex)
+        {
+            _committedThrough = raft.CommitIndex;
+            _progressMs = now;
+        }
+
+        IsBehind = now - _progressMs >= Limits.BehindAfterMs;
+    }
+
+    private bool LacksUnreadable(FollowerProgress follower) => IsFit(follower) && lanes.LacksUnreadable(follower);
+
+    private static bool IsFit(FollowerProgress follower) =>
+        follower is { RecentlyActive: true, IsLearner: false, IsLost: false, IsHampered: false };
+}
