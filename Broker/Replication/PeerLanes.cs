@@ -14,6 +14,7 @@ internal sealed class PeerLanes(
     IGroupLoop loop, IPeerSender sender, LogEntries entries, SnapshotFiles snapshots, GroupWrites writes,
     GroupBackground background, ILogger logger)
 {
+    private readonly GroupId _group = loop.Id;
     private readonly List<SendLane> _lanes = [];
     private readonly List<LogEntry> _sendBuffer = [];
 
@@ -42,7 +43,7 @@ internal sealed class PeerLanes(
 
         if (message.Kind != RaftMessageKind.AppendEntries)
         {
-            sender.Send(message.To, PeerMessageMapper.ToWire(loop.Id, message));
+            sender.Send(message.To, PeerMessageMapper.ToWire(_group, message));
             return;
         }
 
@@ -54,7 +55,7 @@ internal sealed class PeerLanes(
 
         if (!lane.TryEnqueue(message))
         {
-            ReplicationEvents.LaneFull(logger, loop.Id.Value, message.To.Value);
+            ReplicationEvents.LaneFull(logger, _group.Value, message.To.Value);
         }
         else if (!lane.IsReading)
         {
@@ -116,7 +117,7 @@ internal sealed class PeerLanes(
             _wireRange = range;
         }
 
-        sender.Send(message.To, PeerMessageMapper.ToWire(loop.Id, message, _wireEntries));
+        sender.Send(message.To, PeerMessageMapper.ToWire(_group, message, _wireEntries));
         return true;
     }
 
@@ -160,7 +161,7 @@ internal sealed class PeerLanes(
             }
 
             MakeWireEntries(found, wireEntries);
-            wires.Add(PeerMessageMapper.ToWire(loop.Id, message, wireEntries));
+            wires.Add(PeerMessageMapper.ToWire(_group, message, wireEntries));
         }
 
         return wires;
@@ -231,16 +232,16 @@ internal sealed class PeerLanes(
         if (snapshot is null)
         {
             ReplicationEvents.SnapshotUnavailable(
-                logger, loop.Id.Value, message.LogIndex.Value, message.To.Value, failure ?? "it is missing or damaged");
+                logger, _group.Value, message.LogIndex.Value, message.To.Value, failure ?? "it is missing or damaged");
             IsBaseUnreadable = true;
             loop.Raft.ReportSnapshot(message.To, sent: false);
             return;
         }
 
-        var wire = PeerMessageMapper.ToWire(loop.Id, message, snapshot.Configuration);
+        var wire = PeerMessageMapper.ToWire(_group, message, snapshot.Configuration);
         sender.SendSnapshot(
             message.To,
-            loop.Id,
+            _group,
             wire,
             snapshot.Data,
             sent => loop.Resume(() => loop.Raft.ReportSnapshot(message.To, sent)));

@@ -49,10 +49,11 @@ internal sealed class ProposalQueue(IGroupLoop loop, LogEntries entries, GroupWr
     /// <summary>Of a leader: makes entries of what waits, unless more should gather first.</summary>
     public void Propose(LogIndex applied)
     {
+        var raft = loop.Raft;
         while (_waiting.Count > 0 && entries.IsTimeKnown(applied)
-            && (writes.IsIdle || Volatile.Read(ref _waitingBytes) >= GatherBytes || IsNobodyTried))
+            && (writes.IsIdle || Volatile.Read(ref _waitingBytes) >= GatherBytes || IsNobodyTried(raft)))
         {
-            if (!TryProposeOneEntry())
+            if (!TryProposeOneEntry(raft))
             {
                 break;
             }
@@ -120,12 +121,12 @@ internal sealed class ProposalQueue(IGroupLoop loop, LogEntries entries, GroupWr
     /// <summary>
     /// The write that does not end is none that the others have to make too: an entry shows whether they can write.
     /// </summary>
-    private bool IsNobodyTried => writes.IsStalled && loop.Raft.LastIndex == loop.Raft.FlushedIndex;
+    private bool IsNobodyTried(RaftNode raft) => writes.IsStalled && raft.LastIndex == raft.FlushedIndex;
 
-    private bool TryProposeOneEntry()
+    private bool TryProposeOneEntry(RaftNode raft)
     {
         var (count, bodyBytes) = NextBatch();
-        var result = loop.Raft.TryPropose(LogEntry.OverheadBytes + bodyBytes, out var index);
+        var result = raft.TryPropose(LogEntry.OverheadBytes + bodyBytes, out var index);
         if (result != ProposeResult.Accepted)
         {
             // Overloaded or handing over leadership: all go on waiting, bounded by the queue's limits.
@@ -143,8 +144,8 @@ internal sealed class ProposalQueue(IGroupLoop loop, LogEntries entries, GroupWr
             _callers.Enqueue(proposal);
         }
 
-        entries.Make(index, loop.Raft.Term, EntryKind.Commands, count, body);
-        _proposed.Enqueue(new ProposedEntry(index, loop.Raft.Term, count));
+        entries.Make(index, raft.Term, EntryKind.Commands, count, body);
+        _proposed.Enqueue(new ProposedEntry(index, raft.Term, count));
         return true;
     }
 
