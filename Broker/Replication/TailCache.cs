@@ -7,7 +7,7 @@ namespace Broker.Replication;
 /// the disk is only written. Entries that are not yet both durable here and applied are never evicted; beyond that a
 /// byte budget holds. Written by the loop, read by any thread.
 /// </summary>
-public sealed class TailCache(long budgetBytes)
+internal sealed class TailCache(long budgetBytes)
 {
     private readonly Lock _lock = new();
     private LogEntry?[] _ring = new LogEntry?[1024];

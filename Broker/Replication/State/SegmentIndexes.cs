@@ -64,22 +64,22 @@ internal sealed class SegmentIndexes(
     }
 
     /// <summary>
-    /// At a start, of a state that was restored at an entry: uses the files of the segments before it. Reached is the
-    /// first entry of the last segment whose file was tried, also when that does not fit.
+    /// At a start, of a state that was restored at an entry: uses the files of the segments before it. Null, or the
+    /// first of them that does not fit, by the first entry of its segment, and why.
     /// </summary>
-    /// <exception cref="InvalidDataException">See <see cref="IStateMachine.UseIndex"/>.</exception>
-    public void UseFound(IReadOnlyList<SealedSegment> segments, LogIndex at, ref LogIndex reached)
+    public (LogIndex First, string Why)? UseFound(IReadOnlyList<SealedSegment> segments, LogIndex at)
     {
         _directoryCrc32Cs.Clear();
         foreach (var segment in segments)
         {
-            if (segment.Last <= at && _found.TryGetValue(segment.First, out var directory))
+            if (segment.Last <= at && _found.TryGetValue(segment.First, out var directory)
+                && Use(segment, directory) is { } why)
             {
-                reached = segment.First;
-                machine.UseIndex(segment.First, segment.Last, directory);
-                _directoryCrc32Cs[segment.First] = Crc32C.Compute(directory.Span);
+                return (segment.First, why);
             }
         }
+
+        return null;
     }
 
     /// <summary>At a start: a file that was found does not fit.</summary>
@@ -214,6 +214,7 @@ internal sealed class SegmentIndexes(
         }
     }
 
+    /// <summary>Null, or why the machine cannot use it; then nothing has changed.</summary>
     private string? Use(SealedSegment segment, ReadOnlyMemory<byte> directory)
     {
         try

@@ -50,8 +50,7 @@ internal sealed partial class StateKeeper
     {
         Invariant.Check(snapshot.Position.Index > _applied, "a snapshot never takes back what was applied");
         _install?.Done?.Invoke(false, _loop.Raft.Term.Value);
-        _install = new Install(snapshot);
-        _stage = Stage.Storing;
+        Enter(Stage.Storing, new Install(snapshot));
         _reader.ForgetAhead();
         ReplicationEvents.Installing(
             _logger, _loop.Id.Value, snapshot.Position.Index.Value, snapshot.Data.Length);
@@ -91,7 +90,7 @@ internal sealed partial class StateKeeper
         if (_indexes.IsWriting)
         {
             // The background reads the old state: the new one waits until it has done so.
-            _stage = Stage.WaitingForIndex;
+            Enter(Stage.WaitingForIndex, _install);
             return;
         }
 
@@ -108,11 +107,17 @@ internal sealed partial class StateKeeper
         }
 
         var done = _install.Done;
-        _install = null;
-        _stage = Stage.Applying;
+        Enter(Stage.Applying, null);
         _seals.Look(_applied);
         ReplicationEvents.Installed(_logger, _loop.Id.Value, _applied.Value);
         done?.Invoke(true, _loop.Raft.Term.Value);
+    }
+
+    private void Enter(Stage stage, Install? install)
+    {
+        Invariant.Check(
+            (stage == Stage.Applying) == (install is null), "nothing is applied exactly while a snapshot is under way");
+        (_stage, _install) = (stage, install);
     }
 
     private void FinishWaitingInstall()
@@ -187,8 +192,7 @@ internal sealed partial class StateKeeper
     /// <summary>Nothing is applied until the background has written the file.</summary>
     private void BeginAdopting(StateSnapshot snapshot, Action<bool, long> done)
     {
-        _install = new Install(snapshot, KeepsLog: true) { Done = done };
-        _stage = Stage.Storing;
+        Enter(Stage.Storing, new Install(snapshot, KeepsLog: true) { Done = done });
         _reader.ForgetAhead();
         ReplicationEvents.Adopting(_logger, _loop.Id.Value, snapshot.Position.Index.Value, snapshot.Data.Length);
         _background.Run(() =>

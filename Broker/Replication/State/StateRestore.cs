@@ -69,25 +69,28 @@ internal sealed class StateRestore(
         return false;
     }
 
+    /// <summary>
+    /// What fails leads to an older snapshot, or to the log from its beginning: they give the same state, it only takes
+    /// longer.
+    /// </summary>
     private bool TryRestore(StateSnapshot snapshot)
     {
         var at = snapshot.Position.Index;
-        var reached = LogIndex.None;
         try
         {
             machine.Restore(snapshot.Data.Span);
-            indexes.UseFound(_segments, at, ref reached);
         }
         catch (InvalidDataException failure)
         {
-            // An older snapshot, or the log from its beginning, gives the same state; it only takes longer.
             ReplicationEvents.SnapshotUnusable(logger, group.Value, at.Value, failure.Message);
-            if (reached > LogIndex.None)
-            {
-                indexes.DeleteFound(reached);
-                _end = LogIndex.Min(_end, reached);
-            }
+            return false;
+        }
 
+        if (indexes.UseFound(_segments, at) is { } misfit)
+        {
+            ReplicationEvents.SnapshotUnusable(logger, group.Value, at.Value, misfit.Why);
+            indexes.DeleteFound(misfit.First);
+            _end = LogIndex.Min(_end, misfit.First);
             return false;
         }
 
