@@ -73,6 +73,12 @@ public static class Limits
     /// </summary>
     public const int PendingReadsPerGroup = 10_000;
 
+    /// <summary>
+    /// Commands that a leader proposes by itself and that are not applied yet, per group: as many as one entry takes
+    /// beside the same number of publishes.
+    /// </summary>
+    public const int DutiesAtOnce = CommandsPerEntry / 2;
+
     /// <summary>Publishes that wait for a group's loop, per group.</summary>
     public const int WaitingProposalsPerGroup = 65_536;
 

@@ -39,6 +39,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     private readonly LeadershipWatch _leadership;
     private readonly LinearizableReads _reads;
     private readonly MembershipChanges _members;
+    private readonly LeaderDuties _duties;
 
     private readonly ConcurrentQueue<GroupInput> _inputs = new();
     private Action<ReplicaGroup>? _schedule;
@@ -80,6 +81,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _leadership = new LeadershipWatch(this, _writes, _lanes, logger);
         _reads = new LinearizableReads(this);
         _members = new MembershipChanges(this, logger);
+        _duties = new LeaderDuties(this, machine, _proposals, time);
         _makeRaft = () => MakeRaft(options, random);
         _raft = _makeRaft();
         _condition = LookAtCondition();
@@ -224,6 +226,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         ConsiderDrop();
         _state.LookAfter(now);
         _members.Approach();
+        _duties.Propose();
         _leadership.ConsiderHandingOver(now, _state.IsBlocked);
         _leadership.LookWhetherStuck(now, IsHampered);
         if (_leadership.IsStuck)

@@ -55,6 +55,8 @@ internal sealed class LastEntryExam(World world)
         {
             world.ClientsRest = true;
             world.RunFor(QuietUs);
+            world.RunUntilTrimmed();
+            world.RunFor(QuietUs);
         }
 
         world.RunUntil(() => IsEven(group), MomentWithinUs, "all logs are equal for a moment");

@@ -53,7 +53,10 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             ? (topic.Number, topic.FirstOffset, topic.NextOffset, topic.Settings)
             : null;
 
-    /// <summary>But for a purge, a topic loses only what its settings of this moment do not keep.</summary>
+    /// <summary>
+    /// But for a purge, a topic loses only what its settings of this moment do not keep; that is not known when an entry
+    /// changes them, too.
+    /// </summary>
     private void CheckKept(LogEntry entry, (int Number, long First, long Next, TopicSettings Settings)? before)
     {
         if (Owned is not { } now || before?.Number != now.Number || before.Value.First == now.First)
@@ -63,7 +66,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
         foreach (var command in new CommandSequence(entry.Body))
         {
-            if (command.Kind == CommandKind.PurgeTopic)
+            if (command.Kind is CommandKind.PurgeTopic or CommandKind.UpdateTopic)
             {
                 return;
             }

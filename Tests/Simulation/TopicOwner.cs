@@ -54,6 +54,9 @@ internal sealed class TopicOwner(SimulatedGroup group)
             5 => Delete(),
             6 or 7 => PublishAtOffset(isRight: true),
             8 => PublishAtOffset(isRight: false),
+
+            // Where producers are soon forgotten, only the condition keeps a batch from being stored again.
+            _ when World.Scenario.HasCrowd => PublishAtOffset(isRight: true),
             _ => Publish(),
         };
         Send(_step);

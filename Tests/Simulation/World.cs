@@ -157,7 +157,9 @@ internal sealed class World
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
+        ClientsRest = true;
         RunUntilTrimmed();
+        ClientsRest = false;
         _exam?.Run();
         if (Groups[0].Nodes[0] is ReplicaNode)
         {
@@ -224,17 +226,13 @@ internal sealed class World
             "a healthy cluster agrees on its term");
     }
 
-    /// <summary>What a topic does not keep goes, on every replica.</summary>
-    private void RunUntilTrimmed()
-    {
-        ClientsRest = true;
-        RunUntil(
-            () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false }),
-            TrimmedWithinUs,
-            "what a topic does not keep goes");
-        ClientsRest = false;
-        RunFor(RestUs);
-    }
+    /// <summary>
+    /// While clients rest: what a topic does not keep goes, on every replica. Then leaders write nothing either.
+    /// </summary>
+    public void RunUntilTrimmed() => RunUntil(
+        () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false }),
+        TrimmedWithinUs,
+        "what a topic does not keep goes");
 
     /// <summary>
     /// A replica that loses contact alone cannot depose a leader (Raft thesis 4.2.3, 9.6), not even when its log is as
