@@ -26,9 +26,6 @@ public sealed partial class RaftNode
     /// <summary>Losses are numbered from here on, so that none is taken for a round of reads.</summary>
     private const long FirstLossNumber = 1L << 62;
 
-    /// <summary>While this replica leads: the losses that it heard of, at most one a node.</summary>
-    private readonly List<ReplicaLoss> _losses = [];
-
     private LogPosition _fence;
 
     /// <summary>None: it knows what it had.</summary>
@@ -70,7 +67,7 @@ public sealed partial class RaftNode
     {
         _fence = initial.Fence;
         _doubt = initial.Doubt;
-        _doubtEndsMs = _nowMs + (long)_options.DoubtTimeout.TotalMilliseconds;
+        _doubtEndsMs = _nowMs + _times.DoubtMs;
         _passiveUntil = initial.HardState.PassiveUntil;
         if (IsLost)
         {
@@ -126,20 +123,6 @@ public sealed partial class RaftNode
         return _fenceEnd == LogIndex.None && _tellsFence ? _fenceNumber : heartbeat.Context;
     }
 
-    /// <summary>
-    /// Only an answer that names the fence was sent after the follower's start: whatever it had acknowledged before is
-    /// in this leader's log by now.
-    /// </summary>
-    private void HearOfFence(Follower follower, long number)
-    {
-        var isOldLoss = FindLoss(follower.Id)?.Number == number;
-        if (follower.FenceNumber != number && !isOldLoss)
-        {
-            follower.FenceNumber = number;
-            follower.FenceEnd = _log.LastIndex;
-        }
-    }
-
     private void ReportLoss(RaftMessageKind kind) => Send(new RaftMessage
     {
         Kind = kind,
@@ -171,64 +154,5 @@ public sealed partial class RaftNode
             _passiveUntil = LogIndex.None;
             MarkHardStateChanged();
         }
-    }
-
-    private ReplicaLoss? FindLoss(NodeId node)
-    {
-        foreach (var loss in _losses)
-        {
-            if (loss.Node == node)
-            {
-                return loss;
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>A follower says that its log is gone: what it acknowledged counts no more.</summary>
-    private void HearOfLoss(Follower follower, long number)
-    {
-        if (FindLoss(follower.Id) is { } known)
-        {
-            if (known.Number == number)
-            {
-                return;
-            }
-
-            _losses.Remove(known);
-        }
-
-        if (_losses.Count == GroupConfiguration.MaxMembers)
-        {
-            // That of a node that went and did not come back.
-            _losses.RemoveAt(0);
-        }
-
-        follower.Loss = new ReplicaLoss(follower.Id, number, _log.LastIndex);
-        follower.ForgetMatch(_log.LastIndex.Next());
-        _losses.Add(follower.Loss);
-    }
-
-    /// <summary>It takes part again only after a change of membership.</summary>
-    private static bool AwaitsChange(Follower follower) =>
-        follower.Loss is { } loss && (follower.IsVoter || follower.LearnerSince <= loss.HeardAt);
-
-    private bool IsMadeLearnerAnew(Follower follower) =>
-        follower.Loss is not null && !AwaitsChange(follower) && follower.LearnerSince <= _commitIndex;
-
-    /// <summary>The follower gives back the number of its loss without complaint: it is passive, on its disk.</summary>
-    private bool EndLossWhenAccepted(Follower follower, long context)
-    {
-        if (follower.Loss is { } loss && context == loss.Number)
-        {
-            loss.IsOver = true;
-            follower.Loss = null;
-            follower.ForgetMatch(_log.LastIndex.Next());
-            _replicationDue = true;
-            return true;
-        }
-
-        return false;
     }
 }

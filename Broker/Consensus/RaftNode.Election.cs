@@ -1,4 +1,3 @@
-using System.Numerics;
 using Broker.Domain;
 
 namespace Broker.Consensus;
@@ -6,23 +5,9 @@ namespace Broker.Consensus;
 /// <content>Terms, timeouts, pre-votes and votes.</content>
 public sealed partial class RaftNode
 {
-    private long _electionDeadlineMs;
+    private readonly ElectionTimer _election;
+    private readonly VoteTally _votes = new();
 
-    /// <summary>When this follower last heard from the leader of its term.</summary>
-    private long _leaderContactMs;
-
-    /// <summary>
-    /// The leader whose connection broke, until somebody is heard to lead: it is not protected from elections.
-    /// </summary>
-    private NodeId _brokenLeader;
-
-    /// <summary>
-    /// Answers of the election under way; bit n stands for voter n. A configuration only changes by the hand of a
-    /// leader, and whoever hears one, or is one, campaigns no more: so n names the same voter until the end.
-    /// </summary>
-    private ulong _granted;
-
-    private ulong _refused;
     private long _preVoteRound;
 
     /// <summary>The campaign under way was ordered by the leader that hands over (Raft thesis 3.10).</summary>
@@ -31,13 +16,11 @@ public sealed partial class RaftNode
     /// <summary>Being hampered, it has left others the time to be elected since it last heard a leader.</summary>
     private bool _hasStoodBack;
 
-    /// <summary>
-    /// A leader that this replica hears from is protected: neither pre-votes nor votes are given against it, so that a
-    /// replica that lost contact alone cannot depose it (Raft thesis 4.2.3).
-    /// </summary>
-    private bool HasLiveLeader =>
-        Role == RaftRole.Leader
-        || (!Leader.IsNone && Leader != _brokenLeader && _nowMs - _leaderContactMs < _electionMinMs);
+    /// <summary>See <see cref="ElectionTimer.Protects"/>.</summary>
+    private bool HasLiveLeader => Role == RaftRole.Leader || _election.Protects(Leader, _nowMs);
+
+    /// <summary>The group has never had a term, and this replica should lead first.</summary>
+    private bool IsPreferredToBegin => Term == Term.None && _options.PreferredLeader == Id;
 
     private static bool ComesFromLeader(RaftMessageKind kind) =>
         kind is RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.TimeoutNow
@@ -57,39 +40,6 @@ public sealed partial class RaftNode
     /// </summary>
     private bool MayStillBeNeeded =>
         _configuration.Index > _commitIndex && _previousConfiguration is { } before && before.IsVoter(Id);
-
-    private long FirstElectionDeadline()
-    {
-        if (IsOnlyVoter)
-        {
-            return _nowMs;
-        }
-
-        var isFirstToCampaign = Term == Term.None && _options.PreferredLeader == Id;
-        return _nowMs + (isFirstToCampaign ? RandomMs(0, _heartbeatMs) : RandomMs(_electionMinMs, _electionMaxMs));
-    }
-
-    private void ResetElectionDeadline() => _electionDeadlineMs = _nowMs + RandomMs(_electionMinMs, _electionMaxMs);
-
-    /// <summary>
-    /// The next attempt after one that failed or stays without an answer comes sooner when there is reason to think
-    /// that no leader lives. Pre-votes change nothing, so that haste is harmless.
-    /// </summary>
-    private void ResetElectionDeadlineToRetry()
-    {
-        if (!_brokenLeader.IsNone)
-        {
-            _electionDeadlineMs = _nowMs + RandomMs(_brokenConnectionMs, 2 * _brokenConnectionMs);
-        }
-        else if (Term == Term.None && _options.PreferredLeader == Id)
-        {
-            _electionDeadlineMs = _nowMs + RandomMs(_heartbeatMs / 2, _heartbeatMs);
-        }
-        else
-        {
-            ResetElectionDeadline();
-        }
-    }
 
     /// <summary>
     /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only
@@ -156,8 +106,7 @@ public sealed partial class RaftNode
         _isTransferCampaign = false;
         if (!leader.IsNone)
         {
-            _leaderContactMs = _nowMs;
-            _brokenLeader = NodeId.None;
+            _election.HearLeader(_nowMs);
             _hasStoodBack = false;
         }
 
@@ -165,7 +114,7 @@ public sealed partial class RaftNode
         // follower's deadline alone.
         if (wasActive || !leader.IsNone)
         {
-            ResetElectionDeadline();
+            _election.Reset(_nowMs);
         }
     }
 
@@ -194,13 +143,13 @@ public sealed partial class RaftNode
             // Others go first; when nobody comes, one that at least tells callers what is wrong is better than none.
             _hasStoodBack = true;
             Leader = NodeId.None;
-            _electionDeadlineMs = _nowMs + RandomMs(2 * _electionMaxMs, 3 * _electionMaxMs);
+            _election.StandBack(_nowMs);
         }
         else if (!CanCampaign)
         {
             // It waits for somebody to lead, and tells its callers that it knows nobody.
             Leader = NodeId.None;
-            ResetElectionDeadline();
+            _election.Reset(_nowMs);
         }
         else if (IsOnlyVoter)
         {
@@ -218,9 +167,9 @@ public sealed partial class RaftNode
         Leader = NodeId.None;
         _isTransferCampaign = false;
         _preVoteRound++;
-        _granted = BitOf(Id);
-        _refused = 0;
-        ResetElectionDeadlineToRetry();
+        _votes.Clear();
+        _votes.Count(_configuration, Id, granted: true);
+        _election.ResetToRetry(IsPreferredToBegin, _nowMs);
         SendToAll(RaftMessageKind.RequestPreVote, Term.Next(), _preVoteRound);
     }
 
@@ -229,11 +178,10 @@ public sealed partial class RaftNode
         EnterTerm(Term.Next(), Id);
         Role = RaftRole.Candidate;
         Leader = NodeId.None;
-        _refused = 0;
 
         // The own vote counts when it is durable, see CountOwnVote.
-        _granted = 0;
-        ResetElectionDeadline();
+        _votes.Clear();
+        _election.Reset(_nowMs);
         SendToAll(RaftMessageKind.RequestVote, Term, 0);
     }
 
@@ -284,7 +232,7 @@ public sealed partial class RaftNode
                 MarkHardStateChanged();
             }
 
-            ResetElectionDeadline();
+            _election.Reset(_nowMs);
         }
 
         Send(new RaftMessage
@@ -313,8 +261,8 @@ public sealed partial class RaftNode
     {
         if (Role == RaftRole.PreCandidate && message.Context == _preVoteRound)
         {
-            CountAnswer(message);
-            if (BitOperations.PopCount(_granted) >= Majority)
+            _votes.Count(_configuration, message.From, !message.Reject);
+            if (_votes.IsWon(_configuration))
             {
                 BecomeCandidate();
             }
@@ -329,26 +277,9 @@ public sealed partial class RaftNode
     {
         if (Role == RaftRole.Candidate)
         {
-            CountAnswer(message);
+            _votes.Count(_configuration, message.From, !message.Reject);
             BecomeLeaderWhenElected();
             GiveUpWhenLost();
-        }
-    }
-
-    private void CountAnswer(in RaftMessage message)
-    {
-        if (!_configuration.IsVoter(message.From))
-        {
-            return;
-        }
-
-        if (message.Reject)
-        {
-            _refused |= BitOf(message.From);
-        }
-        else
-        {
-            _granted |= BitOf(message.From);
         }
     }
 
@@ -357,14 +288,14 @@ public sealed partial class RaftNode
     {
         if (Role == RaftRole.Candidate && IsHardStateDurable)
         {
-            _granted |= BitOf(Id);
+            _votes.Count(_configuration, Id, granted: true);
             BecomeLeaderWhenElected();
         }
     }
 
     private void BecomeLeaderWhenElected()
     {
-        if (Role == RaftRole.Candidate && BitOperations.PopCount(_granted) >= Majority)
+        if (Role == RaftRole.Candidate && _votes.IsWon(_configuration))
         {
             BecomeLeader();
         }
@@ -373,14 +304,10 @@ public sealed partial class RaftNode
     private void GiveUpWhenLost()
     {
         var isCandidate = Role is RaftRole.PreCandidate or RaftRole.Candidate;
-        if (isCandidate && BitOperations.PopCount(_refused) > _configuration.Voters.Length - Majority)
+        if (isCandidate && _votes.IsLost(_configuration))
         {
             BecomeFollower(Term, NodeId.None);
-
-            // Everybody is there to answer, so a split vote need not wait out a whole timeout.
-            _electionDeadlineMs = _brokenLeader.IsNone
-                ? _nowMs + RandomMs(_heartbeatMs / 2, _electionMinMs)
-                : _nowMs + RandomMs(_brokenConnectionMs, 2 * _brokenConnectionMs);
+            _election.ResetAfterSplitVote(_nowMs);
         }
     }
 
@@ -389,12 +316,8 @@ public sealed partial class RaftNode
         Invariant.Check(IsHardStateDurable && VotedFor == Id, "a leader's own vote is durable");
         Role = RaftRole.Leader;
         Leader = Id;
-        _brokenLeader = NodeId.None;
+        _election.HearLeader(_nowMs);
         _isTransferCampaign = false;
         EnterLeadership();
     }
-
-    /// <summary>None for a candidate that is no voter any more: its own vote does not count.</summary>
-    private ulong BitOf(NodeId node) =>
-        _configuration.Voters.IndexOf(node) is >= 0 and var ordinal ? 1UL << ordinal : 0;
 }

@@ -33,8 +33,6 @@ public sealed partial class RaftNode
 
     private bool IsOnlyVoter => _configuration.Voters.Length == 1 && _configuration.Voters[0] == Id;
 
-    private int Majority => (_configuration.Voters.Length / 2) + 1;
-
     /// <summary>
     /// The disk learns of a configuration before the log does, and remembers two. So the next one waits until the
     /// latest is in the log on the disk; otherwise a crash between the two writes could leave a log that ends before
@@ -43,10 +41,8 @@ public sealed partial class RaftNode
     private bool CanAppendConfiguration => _configuration.Index <= FlushedIndex;
 
     /// <summary>
-    /// Changes who takes part, by an entry that is replicated as any other and holds at once. Refused unless the change
-    /// before has committed, and an entry of this leader's term has: otherwise two leaders could each go one step from
-    /// the same configuration, and their majorities need not overlap (Raft thesis 4.1, and Ongaro's correction to it of
-    /// July 2015).
+    /// Changes who takes part, by an entry that is replicated as any other and holds at once. When that is refused, see
+    /// <see cref="MembershipRules"/>.
     /// </summary>
     public ProposeResult TryChangeConfiguration(MembershipChange change, out LogIndex index)
     {
@@ -61,19 +57,11 @@ public sealed partial class RaftNode
             return ProposeResult.TransferringLeadership;
         }
 
-        if (!HasCommittedInTerm)
+        var rules = new MembershipRules(_followers, _commitIndex, HasCommittedInTerm, _nowMs);
+        var result = rules.Apply(change, _log.LastIndex.Next(), out var next);
+        if (result != ProposeResult.Accepted)
         {
-            return ProposeResult.NotReady;
-        }
-
-        if (_configuration.Index > _commitIndex)
-        {
-            return ProposeResult.ChangeInProgress;
-        }
-
-        if (ConfigurationAfter(change) is not { } next)
-        {
-            return ProposeResult.InvalidChange;
+            return result;
         }
 
         index = AppendAsLeader(LogEntry.OverheadBytes + next.Encode().Length);
@@ -83,7 +71,7 @@ public sealed partial class RaftNode
         FollowMembers();
         if (change.Kind == MembershipChangeKind.AddLearner)
         {
-            FindFollower(change.Node)!.LearnerSince = index;
+            _followers.Find(change.Node)!.LearnerSince = index;
         }
 
         ReleaseConfirmedReads();
@@ -117,59 +105,6 @@ public sealed partial class RaftNode
         Invariant.Check(
             initial.Fence != LogPosition.None, "the configuration on disk is at most one ahead of the log on disk");
         AdoptConfiguration(GroupConfiguration.None, null);
-    }
-
-    private GroupConfiguration? ConfigurationAfter(MembershipChange change)
-    {
-        var at = _log.LastIndex.Next();
-        var voters = _configuration.Voters;
-        var learners = _configuration.Learners;
-        var node = change.Node;
-        return change.Kind switch
-        {
-            MembershipChangeKind.AddLearner when CanAddLearner(node) =>
-                new GroupConfiguration(at, voters, learners.Remove(node).Add(node)),
-            MembershipChangeKind.Promote when CanPromote(node) =>
-                new GroupConfiguration(at, voters.Add(node), learners.Remove(node)),
-            MembershipChangeKind.Remove when CanRemove(node) =>
-                new GroupConfiguration(at, voters.Remove(node), learners.Remove(node)),
-            _ => null,
-        };
-    }
-
-    private bool CanAddLearner(NodeId node)
-    {
-        if (_configuration.IsLearner(node))
-        {
-            return AwaitsChange(FindFollower(node)!);
-        }
-
-        var members = _configuration.Voters.Length + _configuration.Learners.Length;
-        return node.Value > 0 && node != Id && !_configuration.IsVoter(node)
-            && members < GroupConfiguration.MaxMembers;
-    }
-
-    private bool CanPromote(NodeId node) => _configuration.IsLearner(node) && IsCaughtUp(FindFollower(node)!);
-
-    /// <summary>
-    /// A voter goes only when a majority of those that remain answer and have lost nothing: the change itself needs
-    /// them, and could not be undone without them.
-    /// </summary>
-    private bool CanRemove(NodeId node)
-    {
-        if (!_configuration.IsVoter(node))
-        {
-            return _configuration.IsLearner(node);
-        }
-
-        var answering = _configuration.IsVoter(Id) && node != Id ? 1 : 0;
-        foreach (var follower in _followers)
-        {
-            var stays = follower.IsVoter && follower.Id != node;
-            answering += stays && follower.Loss is null && IsRecentlyActive(follower) ? 1 : 0;
-        }
-
-        return answering > (_configuration.Voters.Length - 1) / 2;
     }
 
     private void AdoptConfiguration(GroupConfiguration configuration, GroupConfiguration? previous)
@@ -221,45 +156,16 @@ public sealed partial class RaftNode
     /// <summary>Makes the leader's followers those of the configuration in force.</summary>
     private void FollowMembers()
     {
-        for (var i = _followers.Count - 1; i >= 0; i--)
+        foreach (var follower in _followers)
         {
-            if (!_configuration.Contains(_followers[i].Id))
+            if (!_configuration.Contains(follower.Id))
             {
                 // Who goes is sent the entry that says so, once: with luck it then stops asking for elections.
-                ReplicateTo(_followers[i]);
-                _followers.RemoveAt(i);
+                ReplicateTo(follower);
             }
         }
 
-        foreach (var voter in _configuration.Voters)
-        {
-            Follow(voter, isVoter: true);
-        }
-
-        foreach (var learner in _configuration.Learners)
-        {
-            Follow(learner, isVoter: false);
-        }
-    }
-
-    private void Follow(NodeId member, bool isVoter)
-    {
-        if (member == Id)
-        {
-            return;
-        }
-
-        if (FindFollower(member) is { } follower)
-        {
-            follower.IsVoter = isVoter;
-            return;
-        }
-
-        var loss = FindLoss(member);
-        _followers.Add(new Follower(member, isVoter, _log.LastIndex.Next(), _nowMs)
-        {
-            Loss = loss is { IsOver: false } ? loss : null,
-        });
+        _followers.Adopt(_configuration, _log.LastIndex.Next(), _nowMs);
     }
 
     /// <summary>
@@ -273,17 +179,8 @@ public sealed partial class RaftNode
             return;
         }
 
-        Follower? furthest = null;
-        foreach (var follower in _followers)
-        {
-            if (follower.IsVoter && (furthest is null || follower.MatchIndex > furthest.MatchIndex))
-            {
-                furthest = follower;
-            }
-        }
-
-        Invariant.Check(furthest is not null, "the last voter is never removed");
-        Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = furthest.Id, Term = Term });
+        var heir = _followers.FurthestVoter().Id;
+        Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = heir, Term = Term });
         BecomeFollower(Term, NodeId.None);
     }
 }

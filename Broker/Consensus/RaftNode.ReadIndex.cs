@@ -106,7 +106,7 @@ public sealed partial class RaftNode
             return;
         }
 
-        var confirmed = ConfirmedRound();
+        var confirmed = _followers.RoundOfMajority(_readRound);
         while (_pendingReads.TryPeek(out var read) && read.Round <= confirmed)
         {
             _pendingReads.Dequeue();
@@ -114,28 +114,6 @@ public sealed partial class RaftNode
         }
 
         _readRoundDue = _pendingReads.Count > 0 && ReadRoundUnderWay == 0;
-    }
-
-    /// <summary>The latest round that a majority of the voters has answered.</summary>
-    private long ConfirmedRound()
-    {
-        Span<long> rounds = stackalloc long[_configuration.Voters.Length];
-        var count = 0;
-        if (_configuration.IsVoter(Id))
-        {
-            rounds[count++] = _readRound;
-        }
-
-        foreach (var follower in _followers)
-        {
-            if (follower.IsVoter)
-            {
-                rounds[count++] = follower.ConfirmedRound;
-            }
-        }
-
-        rounds.Sort();
-        return rounds[rounds.Length - Majority];
     }
 
     private void RefuseReads()

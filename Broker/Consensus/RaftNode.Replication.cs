@@ -8,22 +8,16 @@ public sealed partial class RaftNode
     /// <summary>Sizes of this leader's entries above the commit index; empty on others.</summary>
     private readonly UncommittedSizes _uncommitted = new();
 
-    /// <summary>The other members while this replica leads, voters and learners; empty otherwise.</summary>
-    private readonly List<Follower> _followers = [];
+    /// <summary>The other members while this replica leads.</summary>
+    private readonly FollowerTable _followers;
 
     private long _heartbeatDeadlineMs;
-
-    /// <summary>Committed when the last heartbeat left: who has it has caught up (compare Raft thesis 4.2.1).</summary>
-    private LogIndex _heartbeatCommitIndex;
 
     /// <summary>Something may have become possible to send: look at every follower with the next Ready.</summary>
     private bool _replicationDue;
 
     /// <summary>The followers as this leader knows them; empty on others. A copy.</summary>
-    public IReadOnlyList<FollowerProgress> Followers =>
-        [.. _followers.Select(f => new FollowerProgress(
-            f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f), !f.IsVoter, AwaitsChange(f), IsCaughtUp(f),
-            f.IsHampered))];
+    public IReadOnlyList<FollowerProgress> Followers => _followers.ToProgress(_nowMs);
 
     private long LeaderDeadlineMs
     {
@@ -34,24 +28,6 @@ public sealed partial class RaftNode
         }
     }
 
-    private bool IsRecentlyActive(Follower follower) => _nowMs - follower.LastContactMs < _electionMinMs;
-
-    private bool IsCaughtUp(Follower follower) =>
-        follower.Loss is null && IsRecentlyActive(follower) && follower.MatchIndex >= _heartbeatCommitIndex;
-
-    private Follower? FindFollower(NodeId node)
-    {
-        foreach (var follower in _followers)
-        {
-            if (follower.Id == node)
-            {
-                return follower;
-            }
-        }
-
-        return null;
-    }
-
     private void EnterLeadership()
     {
         FollowMembers();
@@ -60,15 +36,9 @@ public sealed partial class RaftNode
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.
         _noop = AppendAsLeader(LogEntry.OverheadBytes);
-        _heartbeatDeadlineMs = NextBeatMs();
-        _heartbeatCommitIndex = _noop.Value;
+        _heartbeatDeadlineMs = _times.NextBeatMs(_nowMs);
+        _followers.HeartbeatCommitIndex = _noop.Value;
     }
-
-    /// <summary>
-    /// The node's groups keep one beat, so that their heartbeats leave together. The first one of a leader comes the
-    /// sooner for it, never later.
-    /// </summary>
-    private long NextBeatMs() => ((_nowMs / _heartbeatMs) + 1) * _heartbeatMs;
 
     /// <summary>
     /// What earlier leaders left uncommitted counts against the bound too; otherwise each change of leader would let in
@@ -93,7 +63,6 @@ public sealed partial class RaftNode
     private void LeaveLeadership()
     {
         _followers.Clear();
-        _losses.Clear();
         _uncommitted.Clear();
         RefuseReads();
         _replicationDue = false;
@@ -120,27 +89,30 @@ public sealed partial class RaftNode
             return;
         }
 
-        if (!HearsMajority())
+        if (!_followers.HearsMajority(_nowMs))
         {
             // Its clients should look for the leader that the others may have elected (check-quorum, Raft thesis 6.2).
             BecomeFollower(Term, NodeId.None);
             return;
         }
 
-        _heartbeatDeadlineMs = NextBeatMs();
-        _heartbeatCommitIndex = LogIndex.Max(_heartbeatCommitIndex, _commitIndex);
+        _heartbeatDeadlineMs = _times.NextBeatMs(_nowMs);
+        _followers.HeartbeatCommitIndex = LogIndex.Max(_followers.HeartbeatCommitIndex, _commitIndex);
         BeginReadRoundWhenWaiting();
         foreach (var follower in _followers)
         {
-            GiveUpSnapshotWhenLate(follower);
+            if (follower.IsSnapshotLate(_nowMs))
+            {
+                follower.GiveUpSnapshot(_log.BaseIndex);
+            }
+
             SendHeartbeat(follower, follower.IsVoter ? ReadRoundUnderWay : 0);
         }
     }
 
     private void SendHeartbeat(Follower follower, long readRound)
     {
-        var isOffer = IsMadeLearnerAnew(follower);
-        var isFenceAnswer = !isOffer && follower.FenceNumber != 0;
+        var (learnerSince, context) = follower.ToTell(_commitIndex, readRound);
         Send(new RaftMessage
         {
             Kind = RaftMessageKind.Heartbeat,
@@ -148,25 +120,9 @@ public sealed partial class RaftNode
             To = follower.Id,
             Term = Term,
             CommitIndex = LogIndex.Min(follower.MatchIndex, _commitIndex),
-            LearnerSince = isOffer ? follower.LearnerSince : isFenceAnswer ? follower.FenceEnd : LogIndex.None,
-            Context = isOffer ? follower.Loss!.Number : isFenceAnswer ? follower.FenceNumber : readRound,
+            LearnerSince = learnerSince,
+            Context = context,
         });
-    }
-
-    /// <summary>
-    /// Counts voters only; not those that lost their log, which cannot tell whether they have promised themselves to
-    /// another leader.
-    /// </summary>
-    private bool HearsMajority()
-    {
-        var heard = _configuration.IsVoter(Id) ? 1 : 0;
-        foreach (var follower in _followers)
-        {
-            var isHeard = _nowMs - follower.LastContactMs < _electionMaxMs;
-            heard += follower is { IsVoter: true, Loss: null } && isHeard ? 1 : 0;
-        }
-
-        return heard >= Majority;
     }
 
     private void ReplicateToAll()
@@ -180,7 +136,7 @@ public sealed partial class RaftNode
 
     private void ReplicateTo(Follower follower)
     {
-        if (follower.IsProbing)
+        if (!follower.IsReplicating)
         {
             if (!follower.ProbeSent && follower.Loss is null)
             {
@@ -252,7 +208,7 @@ public sealed partial class RaftNode
 
     private void HandleAppendEntriesResponse(in RaftMessage message)
     {
-        if (FindFollower(message.From) is not { } follower)
+        if (_followers.Find(message.From) is not { } follower)
         {
             return;
         }
@@ -260,7 +216,7 @@ public sealed partial class RaftNode
         follower.LastContactMs = _nowMs;
         if (message.Lost)
         {
-            HearOfLoss(follower, message.Context);
+            _followers.HearOfLoss(follower, message.Context, _log.LastIndex);
             return;
         }
 
@@ -272,16 +228,14 @@ public sealed partial class RaftNode
 
         if (message.Reject)
         {
-            BackUp(follower, message);
+            var mayAgree = new LogPosition(message.RejectHint, message.LogTerm);
+            _replicationDue |= follower.TryBackUp(message.LogIndex, mayAgree, _log);
             return;
         }
 
         Acknowledge(follower, message.LogIndex);
-        var agreesFrom = LogIndex.Max(follower.NextIndex.Previous(), _log.BaseIndex);
-        if (Role == RaftRole.Leader && follower is { IsProbing: true, IsInstalling: false }
-            && message.RejectHint >= agreesFrom)
+        if (Role == RaftRole.Leader && follower.TryReplicate(message.RejectHint, _log))
         {
-            follower.BecomeReplicating(LogIndex.Min(message.RejectHint, _log.LastIndex));
             _replicationDue = true;
         }
     }
@@ -298,44 +252,9 @@ public sealed partial class RaftNode
         }
     }
 
-    /// <summary>
-    /// The entry before those that were sent is not in the follower's log. Its answer names the last entry that may
-    /// agree, so each round skips a whole term (Raft paper 5.3, end).
-    /// </summary>
-    private void BackUp(Follower follower, in RaftMessage message)
-    {
-        if (follower.IsInstalling)
-        {
-            // Told before the snapshot left.
-            return;
-        }
-
-        if (message.LogIndex <= follower.MatchIndex)
-        {
-            // It acknowledged that entry: the answer is old, or the follower has lost the end of its log since, which
-            // it need not have noticed. To ask again tells the two apart and costs a round trip; to take a loss for an
-            // old answer would leave the follower behind for ever.
-            follower.ForgetMatch(message.RejectHint.Next());
-            _replicationDue = true;
-            return;
-        }
-
-        if (!follower.IsProbing)
-        {
-            BecomeProbingAgain(follower);
-            _replicationDue = true;
-        }
-        else if (follower.NextIndex.Previous() == message.LogIndex)
-        {
-            var agreement = _log.LastPossibleAgreement(message.RejectHint, message.LogTerm);
-            follower.BecomeProbing(LogIndex.Min(message.LogIndex, agreement.Next()));
-            _replicationDue = true;
-        }
-    }
-
     private void HandleHeartbeatResponse(in RaftMessage message)
     {
-        if (FindFollower(message.From) is not { } follower)
+        if (_followers.Find(message.From) is not { } follower)
         {
             return;
         }
@@ -343,7 +262,7 @@ public sealed partial class RaftNode
         follower.LastContactMs = _nowMs;
         if (message.Lost)
         {
-            HearOfLoss(follower, message.Context);
+            _followers.HearOfLoss(follower, message.Context, _log.LastIndex);
             return;
         }
 
@@ -353,7 +272,8 @@ public sealed partial class RaftNode
         }
 
         follower.IsHampered = message.Force;
-        var isLossOver = EndLossWhenAccepted(follower, message.Context);
+        var isLossOver = follower.TryEndLoss(message.Context, _log.LastIndex);
+        _replicationDue |= isLossOver;
         if (follower.Loss is not null)
         {
             // Told before the loss.
@@ -362,12 +282,12 @@ public sealed partial class RaftNode
 
         if (message.Context < FirstLossNumber)
         {
-            follower.FenceNumber = 0;
+            follower.ForgetFence();
             ConfirmReads(follower, message.Context);
         }
         else if (!isLossOver)
         {
-            HearOfFence(follower, message.Context);
+            _followers.HearOfFence(follower, message.Context, _log.LastIndex);
         }
 
         Acknowledge(follower, message.LogIndex);
@@ -376,11 +296,11 @@ public sealed partial class RaftNode
             return;
         }
 
-        if (follower.IsProbing && !follower.ProbeSent)
+        if (!follower.IsReplicating && !follower.ProbeSent)
         {
             _replicationDue = true;
         }
-        else if (follower.IsProbing || message.LogIndex < follower.NextIndex.Previous())
+        else if (!follower.IsReplicating || message.LogIndex < follower.NextIndex.Previous())
         {
             // Sent, not acknowledged: on its way, on the follower's way to its disk, or lost. Which it is shows when
             // the follower is asked about the last of it, without sending it again.
@@ -388,31 +308,13 @@ public sealed partial class RaftNode
         }
     }
 
-    private void PauseFollower(NodeId peer)
-    {
-        if (FindFollower(peer) is { } follower)
-        {
-            BecomeProbingAgain(follower);
-            follower.ProbeSent = true;
-        }
-    }
-
     private void ResumeFollower(NodeId peer)
     {
-        if (FindFollower(peer) is { IsProbing: true } follower)
+        if (_followers.Find(peer) is { IsReplicating: false } follower)
         {
-            BecomeProbingAgain(follower);
+            follower.ProbeAgain(_log.BaseIndex);
             _replicationDue = true;
         }
-    }
-
-    /// <summary>
-    /// Asks first for the entry at the base, if it may be there: a snapshot is the dearer way to find out.
-    /// </summary>
-    private void BecomeProbingAgain(Follower follower)
-    {
-        var next = follower.IsProbing ? follower.NextIndex : follower.MatchIndex.Next();
-        follower.BecomeProbing(LogIndex.Max(next, _log.BaseIndex.Next()));
     }
 
     /// <summary>
@@ -422,25 +324,7 @@ public sealed partial class RaftNode
     /// </summary>
     private void TryCommit()
     {
-        Span<long> flushed = stackalloc long[_configuration.Voters.Length];
-        var count = 0;
-        if (_configuration.IsVoter(Id))
-        {
-            flushed[count++] = FlushedIndex.Value;
-        }
-
-        foreach (var follower in _followers)
-        {
-            if (follower.IsVoter)
-            {
-                flushed[count++] = follower.MatchIndex.Value;
-            }
-        }
-
-        Invariant.Check(count == flushed.Length, "a leader knows every voter");
-        flushed.Sort();
-        var onMajority = new LogIndex(flushed[flushed.Length - Majority]);
-        var commit = LogIndex.Min(onMajority, FlushedIndex);
+        var commit = LogIndex.Min(_followers.FlushedByMajority(FlushedIndex), FlushedIndex);
         if (commit > _commitIndex && _log.TermAt(commit) == Term)
         {
             _commitIndex = commit;

@@ -25,13 +25,7 @@ public sealed partial class RaftNode
         _log.CompactThrough(index);
         foreach (var follower in _followers)
         {
-            if (!follower.IsInstalling && follower.NextIndex <= index)
-            {
-                var probeSent = follower.ProbeSent;
-                follower.BecomeProbing(index.Next());
-                follower.ProbeSent = probeSent;
-                _replicationDue = true;
-            }
+            _replicationDue |= follower.TrySkipTo(index);
         }
     }
 
@@ -41,18 +35,18 @@ public sealed partial class RaftNode
     /// </summary>
     public void ReportSnapshot(NodeId to, bool sent)
     {
-        if (Role != RaftRole.Leader || FindFollower(to) is not { IsInstalling: true } follower)
+        if (Role != RaftRole.Leader || _followers.Find(to) is not { IsInstalling: true } follower)
         {
             return;
         }
 
         if (sent)
         {
-            follower.SnapshotDeadlineMs = _nowMs + _snapshotTimeoutMs;
+            follower.AwaitSnapshot(_nowMs + _times.SnapshotMs);
         }
         else
         {
-            GiveUpSnapshot(follower);
+            follower.GiveUpSnapshot(_log.BaseIndex);
         }
     }
 
@@ -83,27 +77,10 @@ public sealed partial class RaftNode
     private void HandleRequestSnapshot(RaftMessage message)
     {
         if (Role == RaftRole.Leader && _log.BaseIndex > message.LogIndex
-            && FindFollower(message.From) is { Loss: null, IsInstalling: false } follower)
+            && _followers.Find(message.From) is { Loss: null, IsInstalling: false } follower)
         {
             SendSnapshot(follower);
         }
-    }
-
-    private void GiveUpSnapshotWhenLate(Follower follower)
-    {
-        if (follower.IsInstalling && _nowMs >= follower.SnapshotDeadlineMs)
-        {
-            GiveUpSnapshot(follower);
-        }
-    }
-
-    /// <summary>
-    /// The follower is asked for the entry at the base first: the snapshot may have arrived, and its answer be lost.
-    /// </summary>
-    private void GiveUpSnapshot(Follower follower)
-    {
-        follower.BecomeProbing(_log.BaseIndex.Next());
-        follower.ProbeSent = true;
     }
 
     private void SendProbe(Follower follower)
@@ -114,7 +91,7 @@ public sealed partial class RaftNode
             return;
         }
 
-        follower.BecomeInstalling(_log.BaseIndex, _nowMs + _snapshotTimeoutMs);
+        follower.BecomeInstalling(_log.BaseIndex, _nowMs + _times.SnapshotMs);
         SendSnapshot(follower);
     }
 

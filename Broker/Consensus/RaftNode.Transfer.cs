@@ -25,14 +25,15 @@ public sealed partial class RaftNode
             return false;
         }
 
-        var follower = FindFollower(target);
-        if (follower is not { IsVoter: true, Loss: null, IsHampered: false } || !IsRecentlyActive(follower))
+        var follower = _followers.Find(target);
+        if (follower is not { IsVoter: true, Loss: null, IsHampered: false }
+            || !_followers.IsRecentlyActive(follower, _nowMs))
         {
             return false;
         }
 
         _transferTarget = target;
-        _transferDeadlineMs = _nowMs + _electionMinMs;
+        _transferDeadlineMs = _nowMs + _times.ElectionMinMs;
         _timeoutNowSent = false;
         if (catchesUp)
         {

@@ -17,11 +17,7 @@ public sealed partial class RaftNode
     private readonly Random _random;
     private readonly Func<LogIndex, int> _entrySizeBytes;
     private readonly RaftOptions _options;
-    private readonly long _heartbeatMs;
-    private readonly long _electionMinMs;
-    private readonly long _electionMaxMs;
-    private readonly long _brokenConnectionMs;
-    private readonly long _snapshotTimeoutMs;
+    private readonly RaftTimes _times;
     private readonly RaftLog _log;
     private readonly Ready _ready = new();
 
@@ -54,12 +50,9 @@ public sealed partial class RaftNode
         _options = options;
         _entrySizeBytes = entrySizeBytes;
         _random = random;
-        _heartbeatMs = (long)options.HeartbeatInterval.TotalMilliseconds;
-        _electionMinMs = (long)options.ElectionTimeoutMin.TotalMilliseconds;
-        _electionMaxMs = (long)options.ElectionTimeoutMax.TotalMilliseconds;
-        _brokenConnectionMs = (long)options.BrokenConnectionDelayMax.TotalMilliseconds;
-        _snapshotTimeoutMs = (long)options.SnapshotTimeout.TotalMilliseconds;
-
+        _times = new RaftTimes(options);
+        _followers = new FollowerTable(options.Id, _times);
+        _election = new ElectionTimer(random, _times);
         _log = new RaftLog(initial.Base, initial.LastIndex, initial.TermRuns);
         Invariant.Check(_log.LastTerm <= initial.HardState.Term, "the term on disk covers the log on disk");
         Term = initial.HardState.Term;
@@ -71,7 +64,7 @@ public sealed partial class RaftNode
         _nowMs = nowMs;
         RecoverConfiguration(initial);
         RecoverDamage(initial);
-        _electionDeadlineMs = FirstElectionDeadline();
+        _election.Start(IsOnlyVoter, IsPreferredToBegin, nowMs);
         _revealedState = (Role, Term, Leader);
     }
 
@@ -106,7 +99,7 @@ public sealed partial class RaftNode
     public bool IsHampered { get; set; }
 
     /// <summary>The earliest time at which <see cref="Tick"/> has something to do.</summary>
-    public long NextDeadlineMs => Role == RaftRole.Leader ? LeaderDeadlineMs : _electionDeadlineMs;
+    public long NextDeadlineMs => Role == RaftRole.Leader ? LeaderDeadlineMs : _election.DeadlineMs;
 
     /// <summary>Whether <see cref="TakeReady"/> has something to give.</summary>
     public bool HasReady =>
@@ -219,23 +212,18 @@ public sealed partial class RaftNode
     {
         if (Role == RaftRole.Leader)
         {
-            PauseFollower(peer);
+            _followers.Find(peer)?.Pause(_log.BaseIndex);
         }
         else if (Role == RaftRole.Follower && peer == Leader)
         {
-            _brokenLeader = peer;
-            _electionDeadlineMs = Math.Min(_electionDeadlineMs, _nowMs + RandomMs(0, _brokenConnectionMs));
+            _election.LoseConnection(peer, _nowMs);
         }
     }
 
     /// <summary>A connection to a peer was made, for the first time or again.</summary>
     public void ReportReachable(NodeId peer)
     {
-        if (peer == _brokenLeader)
-        {
-            _brokenLeader = NodeId.None;
-        }
-
+        _election.RegainConnection(peer);
         if (Role == RaftRole.Leader)
         {
             ResumeFollower(peer);
@@ -284,6 +272,4 @@ public sealed partial class RaftNode
                 break;
         }
     }
-
-    private long RandomMs(long min, long max) => max <= min ? min : _random.NextInt64(min, max + 1);
 }
