@@ -31,15 +31,8 @@ public sealed partial class RaftNode
     /// disk, so that a leader's log begins after what it has committed.
     /// </summary>
     private bool CanCampaign =>
-        (_configuration.IsVoter(Id) || MayStillBeNeeded)
+        (Configuration.IsVoter(Id) || _configurations.MayStillNeed(Id, _commitIndex))
         && !IsPassive && !IsFenced && !IsInDoubt && FlushedIndex >= _log.BaseIndex;
-
-    /// <summary>
-    /// Until the configuration without this voter has committed, it may hold the only log that can win the election;
-    /// its own vote does not count meanwhile (Raft thesis 4.2.2).
-    /// </summary>
-    private bool MayStillBeNeeded =>
-        _configuration.Index > _commitIndex && _previousConfiguration is { } before && before.IsVoter(Id);
 
     /// <summary>
     /// A message of a newer term ends whatever this replica is (Raft thesis 3.3), with two exceptions: a pre-vote only
@@ -75,12 +68,8 @@ public sealed partial class RaftNode
         };
         if (kind != default)
         {
-            Send(new RaftMessage
+            Send(MessageTo(message.From, kind) with
             {
-                Kind = kind,
-                From = Id,
-                To = message.From,
-                Term = Term,
                 Reject = true,
                 Context = message.Context,
             });
@@ -124,7 +113,7 @@ public sealed partial class RaftNode
         VotedFor = vote;
         _verifiedIndex = LogIndex.None;
         _acknowledgedIndex = LogIndex.None;
-        MarkHardStateChanged();
+        _disk.MarkHardStateChanged();
     }
 
     /// <summary>The leader of this term was heard.</summary>
@@ -168,7 +157,7 @@ public sealed partial class RaftNode
         _isTransferCampaign = false;
         _preVoteRound++;
         _votes.Clear();
-        _votes.Count(_configuration, Id, granted: true);
+        _votes.Count(Configuration, Id, granted: true);
         _election.ResetToRetry(IsPreferredToBegin, _nowMs);
         SendToAll(RaftMessageKind.RequestPreVote, Term.Next(), _preVoteRound);
     }
@@ -187,15 +176,12 @@ public sealed partial class RaftNode
 
     private void SendToAll(RaftMessageKind kind, Term term, long context)
     {
-        foreach (var voter in _configuration.Voters)
+        foreach (var voter in Configuration.Voters)
         {
             if (voter != Id)
             {
-                Send(new RaftMessage
+                Send(MessageTo(voter, kind) with
                 {
-                    Kind = kind,
-                    From = Id,
-                    To = voter,
                     Term = term,
                     LogIndex = _log.LastIndex,
                     LogTerm = _log.LastTerm,
@@ -210,11 +196,8 @@ public sealed partial class RaftNode
     {
         var couldVote = message.Term > Term || CouldVoteFor(message.From);
         var granted = couldVote && !HasLiveLeader && HasLogToVoteFor(message);
-        Send(new RaftMessage
+        Send(MessageTo(message.From, RaftMessageKind.RequestPreVoteResponse) with
         {
-            Kind = RaftMessageKind.RequestPreVoteResponse,
-            From = Id,
-            To = message.From,
             Term = granted ? message.Term : Term,
             Reject = !granted,
             Context = message.Context,
@@ -229,18 +212,14 @@ public sealed partial class RaftNode
             if (VotedFor.IsNone)
             {
                 VotedFor = message.From;
-                MarkHardStateChanged();
+                _disk.MarkHardStateChanged();
             }
 
             _election.Reset(_nowMs);
         }
 
-        Send(new RaftMessage
+        Send(MessageTo(message.From, RaftMessageKind.RequestVoteResponse) with
         {
-            Kind = RaftMessageKind.RequestVoteResponse,
-            From = Id,
-            To = message.From,
-            Term = Term,
             Reject = !granted,
         });
     }
@@ -255,14 +234,14 @@ public sealed partial class RaftNode
     private bool HasLogToVoteFor(in RaftMessage request) =>
         !IsPassive
         && _log.IsNoNewerThan(request.LogIndex, request.LogTerm)
-        && new LogPosition(request.LogIndex, request.LogTerm) >= (IsInDoubt && _doubt > _fence ? _doubt : _fence);
+        && new LogPosition(request.LogIndex, request.LogTerm) >= _damage.LeastLog(IsInDoubt);
 
     private void HandleRequestPreVoteResponse(in RaftMessage message)
     {
         if (Role == RaftRole.PreCandidate && message.Context == _preVoteRound)
         {
-            _votes.Count(_configuration, message.From, !message.Reject);
-            if (_votes.IsWon(_configuration))
+            _votes.Count(Configuration, message.From, !message.Reject);
+            if (_votes.IsWon(Configuration))
             {
                 BecomeCandidate();
             }
@@ -277,7 +256,7 @@ public sealed partial class RaftNode
     {
         if (Role == RaftRole.Candidate)
         {
-            _votes.Count(_configuration, message.From, !message.Reject);
+            _votes.Count(Configuration, message.From, !message.Reject);
             BecomeLeaderWhenElected();
             GiveUpWhenLost();
         }
@@ -286,16 +265,16 @@ public sealed partial class RaftNode
     /// <summary>A candidate's vote for itself is a vote as any other: it counts when it is durable.</summary>
     private void CountOwnVote()
     {
-        if (Role == RaftRole.Candidate && IsHardStateDurable)
+        if (Role == RaftRole.Candidate && _disk.IsHardStateDurable)
         {
-            _votes.Count(_configuration, Id, granted: true);
+            _votes.Count(Configuration, Id, granted: true);
             BecomeLeaderWhenElected();
         }
     }
 
     private void BecomeLeaderWhenElected()
     {
-        if (Role == RaftRole.Candidate && _votes.IsWon(_configuration))
+        if (Role == RaftRole.Candidate && _votes.IsWon(Configuration))
         {
             BecomeLeader();
         }
@@ -304,7 +283,7 @@ public sealed partial class RaftNode
     private void GiveUpWhenLost()
     {
         var isCandidate = Role is RaftRole.PreCandidate or RaftRole.Candidate;
-        if (isCandidate && _votes.IsLost(_configuration))
+        if (isCandidate && _votes.IsLost(Configuration))
         {
             BecomeFollower(Term, NodeId.None);
             _election.ResetAfterSplitVote(_nowMs);
@@ -313,7 +292,7 @@ public sealed partial class RaftNode
 
     private void BecomeLeader()
     {
-        Invariant.Check(IsHardStateDurable && VotedFor == Id, "a leader's own vote is durable");
+        Invariant.Check(_disk.IsHardStateDurable && VotedFor == Id, "a leader's own vote is durable");
         Role = RaftRole.Leader;
         Leader = Id;
         _election.HearLeader(_nowMs);

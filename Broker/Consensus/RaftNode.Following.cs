@@ -24,7 +24,7 @@ public sealed partial class RaftNode
     {
         Invariant.Check(message.EntryCount == message.EntryTerms.Count, "each entry that follows has its term");
         HearLeader(message.From);
-        if (IsLost)
+        if (_damage.IsLost)
         {
             ReportLoss(RaftMessageKind.AppendEntriesResponse);
             return;
@@ -59,8 +59,8 @@ public sealed partial class RaftNode
 
     /// <summary>
     /// Takes the entries that this log lacks, and returns the last index up to which it now agrees with the leader's:
-    /// short of the message's end when a configuration must wait, see <see cref="CanAppendConfiguration"/>. The rest is
-    /// then sent again.
+    /// short of the message's end when a configuration must wait, see <see cref="LogConfigurations.CanAppend"/>. The
+    /// rest is then sent again.
     /// </summary>
     private LogIndex AppendMissing(in RaftMessage message)
     {
@@ -94,7 +94,7 @@ public sealed partial class RaftNode
                     return index.Previous();
                 }
 
-                AdoptConfiguration(configuration, _configuration);
+                _configurations.Append(configuration);
             }
 
             var appended = _log.Append(term);
@@ -117,17 +117,14 @@ public sealed partial class RaftNode
         _verifiedIndex = LogIndex.Max(_verifiedIndex, index);
     }
 
-    private void Reject(LogIndex index, LogIndex hint) => Send(new RaftMessage
-    {
-        Kind = RaftMessageKind.AppendEntriesResponse,
-        From = Id,
-        To = Leader,
-        Term = Term,
-        LogIndex = index,
-        LogTerm = _log.TermAt(hint),
-        Reject = true,
-        RejectHint = hint,
-    });
+    private void Reject(LogIndex index, LogIndex hint) =>
+        Send(MessageTo(Leader, RaftMessageKind.AppendEntriesResponse) with
+        {
+            LogIndex = index,
+            LogTerm = _log.TermAt(hint),
+            Reject = true,
+            RejectHint = hint,
+        });
 
     /// <summary>After a write: tells the leader of this term how much of its log is now durable here.</summary>
     private void AcknowledgeFlushed()
@@ -157,12 +154,8 @@ public sealed partial class RaftNode
     {
         Invariant.Check(MatchIndex <= FlushedIndex, "only what is durable is acknowledged");
         _acknowledgedIndex = MatchIndex;
-        Send(new RaftMessage
+        Send(MessageTo(Leader, RaftMessageKind.AppendEntriesResponse) with
         {
-            Kind = RaftMessageKind.AppendEntriesResponse,
-            From = Id,
-            To = Leader,
-            Term = Term,
             LogIndex = MatchIndex,
             RejectHint = _verifiedIndex,
         });
@@ -171,22 +164,22 @@ public sealed partial class RaftNode
     private void HandleHeartbeat(in RaftMessage message)
     {
         HearLeader(message.From);
-        BecomePassiveWhenLearner(message);
-        if (IsLost)
+        if (_damage.TryBecomePassive(message))
+        {
+            _disk.MarkHardStateChanged();
+        }
+
+        if (_damage.IsLost)
         {
             ReportLoss(RaftMessageKind.HeartbeatResponse);
             return;
         }
 
-        var context = TakeFenceAnswer(message);
+        var context = _damage.TakeFenceAnswer(message);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
         CommitAsFollower();
-        Send(new RaftMessage
+        Send(MessageTo(message.From, RaftMessageKind.HeartbeatResponse) with
         {
-            Kind = RaftMessageKind.HeartbeatResponse,
-            From = Id,
-            To = message.From,
-            Term = Term,
             LogIndex = MatchIndex,
             Context = context,
             Force = IsHampered,
@@ -201,7 +194,6 @@ public sealed partial class RaftNode
             _commitIndex = commit;
         }
 
-        LiftFenceWhenReached();
-        EndPassivityWhenMemberAnew();
+        LiftRestrictions();
     }
 }

@@ -1,33 +1,14 @@
-using Broker.Domain;
-
 namespace Broker.Consensus;
 
 /// <content>Linearizable reads without a log entry (Raft thesis 6.4).</content>
 public sealed partial class RaftNode
 {
-    /// <summary>Oldest first. The answers to heartbeats of its round, or of a later one, confirm a read.</summary>
-    private readonly Queue<(long Context, LogIndex Index, long Round)> _pendingReads = new();
-
-    /// <summary>What the next Ready tells.</summary>
-    private List<ReadResult> _reads = [];
-
-    /// <summary>
-    /// The last round of heartbeats that was begun for reads. Below <see cref="FirstLossNumber"/>, as both travel in
-    /// the same field.
-    /// </summary>
-    private long _readRound;
-
-    /// <summary>Reads wait for a round that has not begun, and none is under way.</summary>
-    private bool _readRoundDue;
+    private readonly ReadRounds _reads = new();
 
     /// <summary>
     /// A new leader knows which entries are committed only once one of its own term is (Raft thesis 6.4, step 1).
     /// </summary>
     private bool HasCommittedInTerm => _log.TermAt(_commitIndex) == Term;
-
-    /// <summary>0: none.</summary>
-    private long ReadRoundUnderWay =>
-        _pendingReads.TryPeek(out var oldest) && oldest.Round <= _readRound ? _readRound : 0;
 
     /// <summary>
     /// Asks which index a state machine must have applied to show every write that was acknowledged before now. The
@@ -37,35 +18,34 @@ public sealed partial class RaftNode
     /// </summary>
     public bool TryReadIndex(long context)
     {
-        if (Role != RaftRole.Leader || !HasCommittedInTerm || _pendingReads.Count >= _options.MaxPendingReads)
+        if (Role != RaftRole.Leader || !HasCommittedInTerm || _reads.WaitingCount >= _options.MaxPendingReads)
         {
             return false;
         }
 
         if (IsOnlyVoter)
         {
-            _reads.Add(new ReadResult(context, _commitIndex, Refused: false));
+            _reads.Answer(context, _commitIndex);
             return true;
         }
 
-        _readRoundDue |= ReadRoundUnderWay == 0;
-        _pendingReads.Enqueue((context, _commitIndex, _readRound + 1));
+        _reads.Add(context, _commitIndex);
         return true;
     }
 
     private void BeginReadRoundWhenDue()
     {
-        if (!_readRoundDue)
+        if (!_reads.IsDue)
         {
             return;
         }
 
-        BeginReadRound();
+        _reads.Begin();
         foreach (var follower in _followers)
         {
             if (follower.IsVoter)
             {
-                SendHeartbeat(follower, _readRound);
+                _sender.SendHeartbeat(follower, _reads.Begun, AsLeader);
             }
         }
 
@@ -77,22 +57,16 @@ public sealed partial class RaftNode
     private void BeginReadRoundWhenWaiting()
     {
         ReleaseConfirmedReads();
-        if (_pendingReads.Count > 0)
+        if (_reads.WaitingCount > 0)
         {
-            BeginReadRound();
+            _reads.Begin();
         }
-    }
-
-    private void BeginReadRound()
-    {
-        _readRound++;
-        _readRoundDue = false;
     }
 
     private void ConfirmReads(Follower follower, long round)
     {
         // The answer may have been on its way since this follower was a learner: then it is no round.
-        if (follower.IsVoter && round <= _readRound && round > follower.ConfirmedRound)
+        if (follower.IsVoter && round <= _reads.Begun && round > follower.ConfirmedRound)
         {
             follower.ConfirmedRound = round;
             ReleaseConfirmedReads();
@@ -101,28 +75,9 @@ public sealed partial class RaftNode
 
     private void ReleaseConfirmedReads()
     {
-        if (_pendingReads.Count == 0)
+        if (_reads.WaitingCount > 0)
         {
-            return;
+            _reads.Confirm(_followers.RoundOfMajority(_reads.Begun));
         }
-
-        var confirmed = _followers.RoundOfMajority(_readRound);
-        while (_pendingReads.TryPeek(out var read) && read.Round <= confirmed)
-        {
-            _pendingReads.Dequeue();
-            _reads.Add(new ReadResult(read.Context, read.Index, Refused: false));
-        }
-
-        _readRoundDue = _pendingReads.Count > 0 && ReadRoundUnderWay == 0;
-    }
-
-    private void RefuseReads()
-    {
-        while (_pendingReads.TryDequeue(out var read))
-        {
-            _reads.Add(new ReadResult(read.Context, LogIndex.None, Refused: true));
-        }
-
-        _readRoundDue = false;
     }
 }

@@ -5,11 +5,12 @@ namespace Broker.Consensus;
 /// <content>The leader's side of the log: append, send, commit.</content>
 public sealed partial class RaftNode
 {
-    /// <summary>Sizes of this leader's entries above the commit index; empty on others.</summary>
-    private readonly UncommittedSizes _uncommitted = new();
+    private readonly EntrySizes _sizes;
 
     /// <summary>The other members while this replica leads.</summary>
     private readonly FollowerTable _followers;
+
+    private readonly FollowerSender _sender;
 
     private long _heartbeatDeadlineMs;
 
@@ -28,43 +29,27 @@ public sealed partial class RaftNode
         }
     }
 
+    /// <summary>What is sent says this much of its sender.</summary>
+    private LeaderState AsLeader => new(Term, _commitIndex, _nowMs);
+
     private void EnterLeadership()
     {
         FollowMembers();
-        CountUncommittedTail();
+        _sizes.AddTail(_commitIndex, _log.LastIndex, _options.MaxUncommittedBytes);
 
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.
-        _noop = AppendAsLeader(LogEntry.OverheadBytes);
+        var noop = AppendAsLeader(LogEntry.OverheadBytes);
+        _disk.NameNoop(noop);
         _heartbeatDeadlineMs = _times.NextBeatMs(_nowMs);
-        _followers.HeartbeatCommitIndex = _noop.Value;
-    }
-
-    /// <summary>
-    /// What earlier leaders left uncommitted counts against the bound too; otherwise each change of leader would let in
-    /// as much again. The walk ends where the bound is reached: after a restart the whole log may count as uncommitted,
-    /// and proposals then wait until the no-op has committed.
-    /// </summary>
-    private void CountUncommittedTail()
-    {
-        var first = _log.LastIndex.Next();
-        for (var sum = 0L; sum <= _options.MaxUncommittedBytes && first.Previous() > _commitIndex;)
-        {
-            first = first.Previous();
-            sum += _entrySizeBytes(first);
-        }
-
-        for (; first <= _log.LastIndex; first = first.Next())
-        {
-            _uncommitted.Add(first, _entrySizeBytes(first));
-        }
+        _followers.HeartbeatCommitIndex = noop;
     }
 
     private void LeaveLeadership()
     {
         _followers.Clear();
-        _uncommitted.Clear();
-        RefuseReads();
+        _sizes.Clear();
+        _reads.RefuseAll();
         _replicationDue = false;
         ClearTransfer();
     }
@@ -72,7 +57,7 @@ public sealed partial class RaftNode
     private LogIndex AppendAsLeader(int sizeBytes)
     {
         var index = _log.Append(Term);
-        _uncommitted.Add(index, sizeBytes);
+        _sizes.Add(index, sizeBytes);
         _replicationDue = true;
         return index;
     }
@@ -106,23 +91,8 @@ public sealed partial class RaftNode
                 follower.GiveUpSnapshot(_log.BaseIndex);
             }
 
-            SendHeartbeat(follower, follower.IsVoter ? ReadRoundUnderWay : 0);
+            _sender.SendHeartbeat(follower, follower.IsVoter ? _reads.UnderWay : 0, AsLeader);
         }
-    }
-
-    private void SendHeartbeat(Follower follower, long readRound)
-    {
-        var (learnerSince, context) = follower.ToTell(_commitIndex, readRound);
-        Send(new RaftMessage
-        {
-            Kind = RaftMessageKind.Heartbeat,
-            From = Id,
-            To = follower.Id,
-            Term = Term,
-            CommitIndex = LogIndex.Min(follower.MatchIndex, _commitIndex),
-            LearnerSince = learnerSince,
-            Context = context,
-        });
     }
 
     private void ReplicateToAll()
@@ -130,81 +100,9 @@ public sealed partial class RaftNode
         _replicationDue = false;
         foreach (var follower in _followers)
         {
-            ReplicateTo(follower);
+            _sender.Replicate(follower, AsLeader);
         }
     }
-
-    private void ReplicateTo(Follower follower)
-    {
-        if (!follower.IsReplicating)
-        {
-            if (!follower.ProbeSent && follower.Loss is null)
-            {
-                SendProbe(follower);
-            }
-
-            return;
-        }
-
-        while (follower.NextIndex <= _log.LastIndex && follower.InFlightBytes < _options.MaxInFlightBytes)
-        {
-            SendEntries(follower);
-        }
-
-        // While entries flow they carry the commit index; the last one of a burst is told by an empty message, so that
-        // reads on followers need not wait for a heartbeat.
-        if (_commitIndex == _log.LastIndex && follower.SentCommitIndex < _commitIndex)
-        {
-            SendEmptyAppend(follower, wantsAnswer: false);
-        }
-    }
-
-    /// <summary>
-    /// Sends entries from the follower's next index on: as many as one message may hold, none when there are none.
-    /// </summary>
-    private void SendEntries(Follower follower)
-    {
-        var count = 0;
-        var sizeBytes = 0;
-        while (follower.NextIndex + count <= _log.LastIndex)
-        {
-            var entryBytes = SizeOf(follower.NextIndex + count);
-            if (count > 0 && sizeBytes + entryBytes > _options.MaxAppendBytes)
-            {
-                break;
-            }
-
-            sizeBytes += entryBytes;
-            count++;
-        }
-
-        SendAppend(follower, count, wantsAnswer: count == 0);
-        follower.Sent(follower.NextIndex.Previous() + count, sizeBytes);
-    }
-
-    private void SendEmptyAppend(Follower follower, bool wantsAnswer) => SendAppend(follower, 0, wantsAnswer);
-
-    private void SendAppend(Follower follower, int count, bool wantsAnswer)
-    {
-        var previous = follower.NextIndex.Previous();
-        follower.SentCommitIndex = _commitIndex;
-        Send(new RaftMessage
-        {
-            Kind = RaftMessageKind.AppendEntries,
-            From = Id,
-            To = follower.Id,
-            Term = Term,
-            LogIndex = previous,
-            LogTerm = _log.TermAt(previous),
-            CommitIndex = _commitIndex,
-            EntryCount = count,
-            EntryTerms = _log.TermsOf(follower.NextIndex, count),
-            Context = wantsAnswer ? 1 : 0,
-        });
-    }
-
-    private int SizeOf(LogIndex index) =>
-        _uncommitted.TryGet(index, out var sizeBytes) ? sizeBytes : _entrySizeBytes(index);
 
     private void HandleAppendEntriesResponse(in RaftMessage message)
     {
@@ -280,7 +178,7 @@ public sealed partial class RaftNode
             return;
         }
 
-        if (message.Context < FirstLossNumber)
+        if (message.Context < ReplicaDamage.FirstNumber)
         {
             follower.ForgetFence();
             ConfirmReads(follower, message.Context);
@@ -304,7 +202,7 @@ public sealed partial class RaftNode
         {
             // Sent, not acknowledged: on its way, on the follower's way to its disk, or lost. Which it is shows when
             // the follower is asked about the last of it, without sending it again.
-            SendEmptyAppend(follower, wantsAnswer: true);
+            _sender.Ask(follower, AsLeader);
         }
     }
 
@@ -328,7 +226,7 @@ public sealed partial class RaftNode
         if (commit > _commitIndex && _log.TermAt(commit) == Term)
         {
             _commitIndex = commit;
-            _uncommitted.RemoveThrough(commit);
+            _sizes.RemoveThrough(commit);
             _replicationDue = true;
             StepDownWhenRemoved();
         }

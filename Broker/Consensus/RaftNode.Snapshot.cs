@@ -7,9 +7,6 @@ namespace Broker.Consensus;
 /// </content>
 public sealed partial class RaftNode
 {
-    /// <summary>The base that replaces the whole log, until a Ready has named it.</summary>
-    private LogPosition? _snapshot;
-
     /// <summary>
     /// The log begins after this index from now on; there is a snapshot of exactly it. Nothing for an index that was
     /// dropped before.
@@ -57,16 +54,9 @@ public sealed partial class RaftNode
     /// </summary>
     public void RequestSnapshot(LogIndex beyond)
     {
-        if (Role == RaftRole.Follower && !Leader.IsNone && !IsLost)
+        if (Role == RaftRole.Follower && !Leader.IsNone && !_damage.IsLost)
         {
-            Send(new RaftMessage
-            {
-                Kind = RaftMessageKind.RequestSnapshot,
-                From = Id,
-                To = Leader,
-                Term = Term,
-                LogIndex = beyond,
-            });
+            Send(MessageTo(Leader, RaftMessageKind.RequestSnapshot) with { LogIndex = beyond });
         }
     }
 
@@ -79,37 +69,14 @@ public sealed partial class RaftNode
         if (Role == RaftRole.Leader && _log.BaseIndex > message.LogIndex
             && _followers.Find(message.From) is { Loss: null, IsInstalling: false } follower)
         {
-            SendSnapshot(follower);
+            _sender.SendSnapshot(follower, AsLeader);
         }
     }
-
-    private void SendProbe(Follower follower)
-    {
-        if (follower.NextIndex > _log.BaseIndex)
-        {
-            SendEntries(follower);
-            return;
-        }
-
-        follower.BecomeInstalling(_log.BaseIndex, _nowMs + _times.SnapshotMs);
-        SendSnapshot(follower);
-    }
-
-    private void SendSnapshot(Follower follower) => Send(new RaftMessage
-    {
-        Kind = RaftMessageKind.InstallSnapshot,
-        From = Id,
-        To = follower.Id,
-        Term = Term,
-        LogIndex = _log.BaseIndex,
-        LogTerm = _log.Base.Term,
-        CommitIndex = _commitIndex,
-    });
 
     private void HandleInstallSnapshot(RaftMessage message)
     {
         HearLeader(message.From);
-        if (IsLost)
+        if (_damage.IsLost)
         {
             ReportLoss(RaftMessageKind.AppendEntriesResponse);
             return;
@@ -148,21 +115,8 @@ public sealed partial class RaftNode
         var configuration = message.Configurations[0];
         Invariant.Check(configuration.Index <= position.Index, "a snapshot holds its configuration");
         _log.Reset(position);
-        _snapshot = position;
-        _truncateFrom = null;
-        _noop = null;
-        _appendedConfiguration = null;
-        _unstableFirst = position.Index.Next();
-
-        // Writes under way are of entries that are no more. What is committed stays durable: in the old log, until the
-        // snapshot that holds it is.
-        FlushedIndex = _commitIndex;
-        for (var i = 0; i < _pendingPersists.Count; i++)
-        {
-            _pendingPersists[i] = _pendingPersists[i] with { Last = LogIndex.None };
-        }
-
+        _disk.ReplaceLog(position, _commitIndex);
         VerifyThrough(position.Index);
-        AdoptConfiguration(configuration, null);
+        _configurations.ReplaceAll(configuration);
     }
 }

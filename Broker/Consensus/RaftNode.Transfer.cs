@@ -58,7 +58,7 @@ public sealed partial class RaftNode
     private void SendTimeoutNow(Follower follower)
     {
         _timeoutNowSent = true;
-        Send(new RaftMessage { Kind = RaftMessageKind.TimeoutNow, From = Id, To = follower.Id, Term = Term });
+        Send(MessageTo(follower.Id, RaftMessageKind.TimeoutNow));
     }
 
     private void ClearTransfer()

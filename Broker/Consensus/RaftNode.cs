@@ -10,19 +10,17 @@ namespace Broker.Consensus;
 /// leadership transfer (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed
 /// before it is durable. </para>
 /// <para>Start reading here; then Election, Replication, Following, Persistence; then Membership, Snapshot, ReadIndex,
-/// Transfer; and Damage, for replicas whose disk has lost something.</para>
+/// Transfer; and Damage, for replicas whose disk has lost something. What each decides by is a class of its own: see <see
+/// cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see cref="FollowerTable"/>, <see
+/// cref="FollowerSender"/>; <see cref="DiskProgress"/>, <see cref="Outbox"/>; <see cref="LogConfigurations"/>, <see
+/// cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see cref="ReplicaDamage"/>.</para>
 /// </summary>
 public sealed partial class RaftNode
 {
-    private readonly Random _random;
-    private readonly Func<LogIndex, int> _entrySizeBytes;
     private readonly RaftOptions _options;
     private readonly RaftTimes _times;
     private readonly RaftLog _log;
     private readonly Ready _ready = new();
-
-    /// <summary>What may be sent now; handed out, and exchanged for an empty list, with each Ready.</summary>
-    private List<RaftMessage> _outbox = [];
 
     private long _nowMs;
 
@@ -48,8 +46,7 @@ public sealed partial class RaftNode
         ArgumentNullException.ThrowIfNull(initial);
         options.Validate();
         _options = options;
-        _entrySizeBytes = entrySizeBytes;
-        _random = random;
+        _sizes = new EntrySizes(entrySizeBytes);
         _times = new RaftTimes(options);
         _followers = new FollowerTable(options.Id, _times);
         _election = new ElectionTimer(random, _times);
@@ -57,13 +54,14 @@ public sealed partial class RaftNode
         Invariant.Check(_log.LastTerm <= initial.HardState.Term, "the term on disk covers the log on disk");
         Term = initial.HardState.Term;
         VotedFor = initial.HardState.VotedFor;
-        FlushedIndex = initial.LastIndex;
-        _unstableFirst = initial.LastIndex.Next();
+        _disk = new DiskProgress(initial.LastIndex);
+        _outbox = new Outbox(_disk);
+        _sender = new FollowerSender(options, _times, _log, _sizes, _outbox);
         _commitIndex = _revealedCommitIndex = LogIndex.Max(initial.CommitIndex, _log.BaseIndex);
         Invariant.Check(_commitIndex <= initial.LastIndex, "what is known to be committed is in the log");
         _nowMs = nowMs;
-        RecoverConfiguration(initial);
-        RecoverDamage(initial);
+        _configurations = new LogConfigurations(initial, options.Voters);
+        _damage = new ReplicaDamage(initial, random, nowMs + _times.DoubtMs);
         _election.Start(IsOnlyVoter, IsPreferredToBegin, nowMs);
         _revealedState = (Role, Term, Leader);
     }
@@ -84,9 +82,6 @@ public sealed partial class RaftNode
 
     public LogIndex LastIndex => _log.LastIndex;
 
-    /// <summary>This replica's own log is durable up to here.</summary>
-    public LogIndex FlushedIndex { get; private set; }
-
     public LogIndex CommitIndex => _commitIndex;
 
     /// <summary>The highest commit index that a leader has told with entries, be they taken or not.</summary>
@@ -105,8 +100,8 @@ public sealed partial class RaftNode
     public bool HasReady =>
         _outbox.Count > 0
         || _replicationDue
-        || _readRoundDue
-        || _reads.Count > 0
+        || _reads.IsDue
+        || _reads.HasResults
         || HasWorkToPersist
         || _commitIndex > _revealedCommitIndex
         || _revealedState != (Role, Term, Leader);
@@ -176,7 +171,7 @@ public sealed partial class RaftNode
             return ProposeResult.TransferringLeadership;
         }
 
-        if (_uncommitted.TotalBytes > 0 && _uncommitted.TotalBytes + sizeBytes > _options.MaxUncommittedBytes)
+        if (!_sizes.HasRoom(sizeBytes, _options.MaxUncommittedBytes))
         {
             return ProposeResult.Overloaded;
         }
@@ -195,9 +190,9 @@ public sealed partial class RaftNode
         }
 
         _ready.Messages.Clear();
-        (_ready.Messages, _outbox) = (_outbox, _ready.Messages);
+        _ready.Messages = _outbox.Take(_ready.Messages);
         _ready.ReadList.Clear();
-        (_ready.ReadList, _reads) = (_reads, _ready.ReadList);
+        _ready.ReadList = _reads.Take(_ready.ReadList);
         TakeWhatToPersist();
         Invariant.Check(_commitIndex >= _revealedCommitIndex, "the commit index never goes back");
         Invariant.Check(_commitIndex <= FlushedIndex, "what commits here is durable here");

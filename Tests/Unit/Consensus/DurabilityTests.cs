@@ -70,13 +70,13 @@ public sealed class DurabilityTests
     {
         var voter = new Replica(1, 3) { AutoPersist = false };
 
-        for (var i = 0; i < 3 * RaftNode.MaxHeldMessages; i++)
+        for (var i = 0; i < 3 * Outbox.MaxHeldMessages; i++)
         {
             voter.Receive(ElectionTests.VoteRequest(Two, term: 5));
         }
 
         voter.FinishWrites();
-        Assert.Equal(RaftNode.MaxHeldMessages, voter.TakeSent().Length);
+        Assert.Equal(Outbox.MaxHeldMessages, voter.TakeSent().Length);
     }
 
     [Fact]

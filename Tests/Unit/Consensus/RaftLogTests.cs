@@ -72,34 +72,6 @@ public sealed class RaftLogTests
         Assert.Equal(new LogIndex(expected), log.LastPossibleAgreement(new LogIndex(index), new Term(term)));
     }
 
-    [Fact]
-    public void Sizes_wrap_around_grow_and_sum_up()
-    {
-        var sizes = new UncommittedSizes();
-        var first = 1;
-        var next = 1;
-        var random = new Random(3);
-        for (var round = 0; round < 200; round++)
-        {
-            for (var i = random.Next(40); i > 0; i--, next++)
-            {
-                sizes.Add(new LogIndex(next), next);
-            }
-
-            first = random.Next(first, next + 1);
-            sizes.RemoveThrough(new LogIndex(first - 1));
-
-            Assert.Equal(Enumerable.Range(first, next - first).Sum(value => (long)value), sizes.TotalBytes);
-            Assert.False(sizes.TryGet(new LogIndex(first - 1), out _));
-            Assert.False(sizes.TryGet(new LogIndex(next), out _));
-            for (var index = first; index < next; index++)
-            {
-                Assert.True(sizes.TryGet(new LogIndex(index), out var size));
-                Assert.Equal(index, size);
-            }
-        }
-    }
-
     private static void AssertSame(List<long> terms, RaftLog log)
     {
         Assert.Equal(Term.None, log.TermAt(LogIndex.None));

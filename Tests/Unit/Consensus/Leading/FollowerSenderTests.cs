@@ -1,0 +1,128 @@
+using Broker.Consensus;
+using Broker.Domain;
+using Xunit;
+
+namespace Broker.Tests.Unit.Consensus;
+
+/// <summary>
+/// Leader 1 of term 2 with entries 1 to 20 of 100 bytes each, 300 bytes in a message and 600 in flight.
+/// </summary>
+public sealed class FollowerSenderTests
+{
+    private static readonly LeaderState Leader = new(new Term(2), new LogIndex(18), NowMs: 1_000);
+
+    private readonly RaftLog _log = new(LogPosition.None, new LogIndex(20), [new(new LogIndex(1), new Term(2))]);
+    private readonly Outbox _outbox = new(new DiskProgress(new LogIndex(20)));
+    private readonly Follower _follower = new(new NodeId(2), isVoter: true, new LogIndex(21), nowMs: 0);
+    private readonly FollowerSender _sender;
+
+    public FollowerSenderTests()
+    {
+        var options = new RaftOptions
+        {
+            Id = new NodeId(1),
+            Voters = [new NodeId(1), new NodeId(2)],
+            MaxAppendBytes = 300,
+            MaxInFlightBytes = 600,
+        };
+        _sender = new FollowerSender(options, new RaftTimes(options), _log, new EntrySizes(static _ => 100), _outbox);
+    }
+
+    [Fact]
+    public void Probe_of_the_logs_end_carries_nothing_and_asks()
+    {
+        _sender.Replicate(_follower, Leader);
+        _sender.Replicate(_follower, Leader);
+
+        var probe = Assert.Single(Take());
+        Assert.Equal((20, 0, 1), (probe.LogIndex.Value, probe.EntryCount, probe.Context));
+        Assert.Equal((new Term(2), new Term(2), 18), (probe.Term, probe.LogTerm, probe.CommitIndex.Value));
+    }
+
+    [Fact]
+    public void Entries_flow_in_messages_that_fit_until_the_window_is_full()
+    {
+        Replicating(from: 10);
+
+        _sender.Replicate(_follower, Leader);
+        Assert.Equal([(10, 3), (13, 3)], Take().Select(m => (m.LogIndex.Value, m.EntryCount)));
+
+        _follower.TryAdvance(new LogIndex(13));
+        _sender.Replicate(_follower, Leader);
+        Assert.Equal([(16, 3)], Take().Select(m => (m.LogIndex.Value, m.EntryCount)));
+    }
+
+    [Fact]
+    public void Commit_of_the_last_entry_is_told_once_by_an_empty_message()
+    {
+        Replicating(from: 20);
+        _sender.Replicate(_follower, Leader);
+        Assert.Empty(Take());
+        var committed = Leader with { CommitIndex = new LogIndex(20) };
+
+        _sender.Replicate(_follower, committed);
+        _sender.Replicate(_follower, committed);
+
+        var told = Assert.Single(Take());
+        Assert.Equal((0, 0, 20), (told.EntryCount, told.Context, told.CommitIndex.Value));
+    }
+
+    [Fact]
+    public void Follower_behind_the_base_gets_the_snapshot_and_nothing_else_meanwhile()
+    {
+        _log.CompactThrough(new LogIndex(15));
+        _follower.TryBackUp(new LogIndex(20), new LogPosition(new LogIndex(3), new Term(1)), _log);
+
+        _sender.Replicate(_follower, Leader);
+        _sender.Replicate(_follower, Leader);
+
+        var snapshot = Assert.Single(Take());
+        Assert.Equal((RaftMessageKind.InstallSnapshot, 15), (snapshot.Kind, snapshot.LogIndex.Value));
+        Assert.True(_follower.IsInstalling);
+        Assert.False(_follower.IsSnapshotLate(300_999));
+        Assert.True(_follower.IsSnapshotLate(301_000));
+    }
+
+    [Fact]
+    public void Follower_that_lost_its_log_is_sent_no_entries()
+    {
+        _follower.Lose(new ReplicaLoss(_follower.Id, number: 70, heardAt: new LogIndex(20)));
+
+        _sender.Replicate(_follower, Leader);
+
+        Assert.Empty(Take());
+    }
+
+    /// <summary>A follower may hold a tail of another leader's, which must not count as committed.</summary>
+    [Fact]
+    public void Heartbeat_tells_no_more_of_the_commit_index_than_the_follower_has_acknowledged()
+    {
+        Replicating(from: 10);
+        _follower.TryAdvance(new LogIndex(12));
+        _sender.SendHeartbeat(_follower, readRound: 4, Leader);
+        _follower.TryAdvance(new LogIndex(19));
+        _sender.SendHeartbeat(_follower, readRound: 5, Leader);
+
+        Assert.Equal([(12, 4L), (18, 5L)], Take().Select(m => (m.CommitIndex.Value, m.Context)));
+    }
+
+    [Fact]
+    public void Question_names_the_last_that_was_sent_without_sending_it_again()
+    {
+        Replicating(from: 10);
+        _sender.Replicate(_follower, Leader);
+        Take();
+
+        _sender.Ask(_follower, Leader);
+
+        Assert.Equal([(16, 0, 1L)], Take().Select(m => (m.LogIndex.Value, m.EntryCount, m.Context)));
+    }
+
+    private void Replicating(int from)
+    {
+        _follower.TryBackUp(new LogIndex(20), new LogPosition(new LogIndex(from), new Term(2)), _log);
+        Assert.True(_follower.TryReplicate(new LogIndex(from), _log));
+    }
+
+    private List<RaftMessage> Take() => _outbox.Take([]);
+}
