@@ -10,8 +10,8 @@ namespace Broker.Consensus;
 /// leadership transfer (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed
 /// before it is durable. </para>
 /// <para>Start reading here; then Election, Replication, Following, Persistence; then Membership, Snapshot, ReadIndex,
-/// Transfer; and Damage, for replicas whose disk has lost something. What each decides by is a class of its own: see <see
-/// cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see cref="FollowerTable"/>, <see
+/// Transfer; and Damage, for replicas whose disk has lost something. What they decide by is in classes of their own:
+/// <see cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see cref="FollowerTable"/>, <see
 /// cref="FollowerSender"/>; <see cref="DiskProgress"/>, <see cref="Outbox"/>; <see cref="LogConfigurations"/>, <see
 /// cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see cref="ReplicaDamage"/>.</para>
 /// </summary>
