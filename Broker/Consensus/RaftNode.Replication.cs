@@ -222,6 +222,7 @@ public sealed partial class RaftNode
     /// </summary>
     private void TryCommit()
     {
+        Invariant.Check(_followers.Configuration == Configuration, "a leader counts by the configuration in force");
         var commit = LogIndex.Min(_followers.FlushedByMajority(FlushedIndex), FlushedIndex);
         if (commit > _commitIndex && _log.TermAt(commit) == Term)
         {

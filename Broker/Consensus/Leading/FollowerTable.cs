@@ -15,7 +15,7 @@ internal sealed class FollowerTable(NodeId leader, RaftTimes times)
 
     public NodeId Leader { get; } = leader;
 
-    /// <summary>In force; there is a follower for each member of it but the leader.</summary>
+    /// <summary>That in force while it leads: there is a follower for each member of it but the leader.</summary>
     public GroupConfiguration Configuration { get; private set; } = GroupConfiguration.None;
 
     /// <summary>Committed when the last heartbeat left: who has it has caught up (compare Raft thesis 4.2.1).</summary>
