@@ -17,6 +17,13 @@ internal readonly record struct Entry(Term Term, long Value, int SizeBytes, ulon
         return new Entry(term, value, sizeBytes, chain);
     }
 
+    /// <summary>What two replicas must agree on of an entry, as one number.</summary>
+    public static Entry Identify(LogEntry entry)
+    {
+        var value = entry.TimestampUnixMs ^ ((long)entry.BodyCrc32C << 16) ^ ((long)entry.Kind << 56) ^ entry.Count;
+        return new Entry(entry.Term, value, entry.SizeBytes, 0);
+    }
+
     private static ulong Mix(ulong bits)
     {
         // The finalizer of SplitMix64: every bit of the input changes about half of the output's.

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
@@ -8,21 +7,18 @@ namespace Broker.Tests.Simulation;
 /// <content>Damage of this node's files, and what finds and mends it, on virtual time.</content>
 internal sealed partial class ReplicaNode
 {
-    private const string VoteName = "vote";
-
     /// <summary>Far more often than in production, where a pass over all files takes a day.</summary>
     private const long ScrubIntervalUs = 2_000_000;
 
     private const long RepairIntervalUs = 500_000;
 
-    /// <summary>What damage took away and the replica knows to lack, by its fence or as lost.</summary>
-    private readonly Dictionary<LogIndex, Entry> _lost = [];
+    private readonly FileDamage _fileDamage;
 
     /// <summary>The last entry of its disk was damaged, which looks like a write that never returned.</summary>
     private bool _losesLast;
 
-    /// <summary>The file that has it.</summary>
-    private string _lastFile = "";
+    /// <summary>The segment that has it.</summary>
+    private string _lastSegment = "";
 
     private bool _isKnownGroup;
 
@@ -36,7 +32,7 @@ internal sealed partial class ReplicaNode
     /// <summary>Passes over all files since this start.</summary>
     private int _scrubbed;
 
-    public override Entry? LostAt(LogIndex index) => _lost.TryGetValue(index, out var entry) ? entry : null;
+    public override Entry? LostAt(LogIndex index) => _durable.LostAt(index);
 
     public override bool CanBeHurt => _isKnownGroup;
 
@@ -64,21 +60,7 @@ internal sealed partial class ReplicaNode
     public override void Hurt()
     {
         IsHurt = true;
-        if (World.Random.Next(8) == 0)
-        {
-            Wipe();
-            return;
-        }
-
-        for (var count = World.Random.Next(1, 4); count > 0; count--)
-        {
-            var names = _device.List(_folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
-                || _hurtable.Contains(name)).ToArray();
-            if (names.Length > 0)
-            {
-                Damage(names[World.Random.Next(names.Length)]);
-            }
-        }
+        _fileDamage.Strike(_hurtable);
     }
 
     public override bool TryChooseLast()
@@ -89,79 +71,15 @@ internal sealed partial class ReplicaNode
         }
 
         var before = LogIndex.Max(_log.SealedThrough, _log.Base.Index);
-        _lastFile = $"{_folder}/{GroupFolder.SegmentName(before.Next())}";
+        _lastSegment = GroupFolder.SegmentName(before.Next());
         return before < LastIndex;
     }
 
     public override void LoseLast(bool isProven)
     {
-        FlipLastFrame(_lastFile);
+        _fileDamage.FlipLastFrame(_lastSegment, _durable.Count);
         IsHurt = true;
         _losesLast = !isProven;
-    }
-
-    private void FlipLastFrame(string path)
-    {
-        var bytes = new byte[_device.Length(path)];
-        using (var file = _device.Open(path, create: false))
-        {
-            file.Read(0, bytes);
-        }
-
-        var at = bytes.AsSpan().LastIndexOf(FrameHeader.Magic);
-        while (at % FrameHeader.AlignmentBytes != 0)
-        {
-            at = bytes.AsSpan(0, at).LastIndexOf(FrameHeader.Magic);
-        }
-
-        var bodyBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 8));
-        var offset = at + World.Random.Next(FrameHeader.SizeBytes + bodyBytes);
-        Say($"finds a bit of its last entry {_durable.Count} flipped at {offset}");
-        World.Figures.Count(Figure.LastFrameLost);
-        _device.Flip(path, offset, (byte)(1 << World.Random.Next(8)));
-    }
-
-    private void Wipe()
-    {
-        Say("loses all files");
-        World.Figures.Count(Figure.DiskWiped);
-        foreach (var name in _device.List(_folder))
-        {
-            _device.Delete($"{_folder}/{name}");
-        }
-
-        _device.SyncFolder(_folder);
-    }
-
-    private void Damage(string name)
-    {
-        var path = $"{_folder}/{name}";
-        var length = _device.Length(path);
-        switch (World.Random.Next(name == VoteName ? 8 : 4))
-        {
-            case 0:
-                Say($"loses {name}");
-                World.Figures.Count(Figure.FileDeleted);
-                _device.Delete(path);
-                _device.SyncFolder(_folder);
-                break;
-            case 1 when length > 0:
-                var shorter = World.Random.NextInt64(length);
-                Say($"finds {name} cut short to {shorter} of {length}");
-                World.Figures.Count(Figure.FileCutShort);
-                _device.SetLength(path, shorter);
-                break;
-            default:
-                for (var flips = World.Random.Next(1, 4); flips > 0 && length > 0; flips--)
-                {
-                    var offset = World.Random.NextInt64(length);
-                    Say($"finds a bit of {name} flipped at {offset} of {length}");
-                    World.Figures.Count(Figure.BitFlip);
-                    _device.Flip(path, offset, (byte)(1 << World.Random.Next(8)));
-                }
-
-                break;
-        }
     }
 
     private void BeginUpkeep()
@@ -203,7 +121,7 @@ internal sealed partial class ReplicaNode
             _losesLast = false;
             World.Figures.Count(Figure.NodeHealed);
             IsHurt = false;
-            _lost.Clear();
+            _durable.ForgetLost();
         }
     }
 
@@ -234,11 +152,9 @@ internal sealed partial class ReplicaNode
     private bool HasEverything()
     {
         var condition = _status!.Condition;
-        var committed = Group.History.Committed;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
             && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
-            && Members.IsVoter(Id) && _durable.Count >= committed
-            && (committed == 0 || Group.History.IsCommitted(new LogIndex(committed), _durable[committed - 1]));
+            && Members.IsVoter(Id) && _durable.HasCommitted();
     }
 
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
@@ -319,10 +235,6 @@ internal sealed partial class ReplicaNode
         return entries;
     }
 
-    /// <summary>
-    /// A replica that is whole again must have what it had, as far as it was committed: from now on it votes for whom
-    /// it likes.
-    /// </summary>
     private void NoteCondition(GroupCondition before, GroupCondition now)
     {
         World.Figures.Count(Figure.SegmentDamaged, Math.Max(0, now.DamagedSegments - before.DamagedSegments));
@@ -336,14 +248,7 @@ internal sealed partial class ReplicaNode
         var wasShort = before.IsFenced || before.IsLost || before.IsPassive;
         if (wasShort && IsHurt && !(now.IsFenced || now.IsLost || now.IsPassive))
         {
-            foreach (var (index, entry) in _lost)
-            {
-                var isBack = !Group.History.IsCommitted(index, entry)
-                    || (DurableAt(index) is { } durable && Group.History.IsCommitted(index, durable));
-                World.Check(isBack, $"node {Id} is whole again, but lacks committed entry {index}");
-            }
-
-            _lost.Clear();
+            _durable.CheckLostIsBack();
         }
     }
 }

@@ -14,25 +14,24 @@ internal sealed partial class ReplicaNode : ILogWriter
     private readonly string _folder;
     private readonly StorageOptions _storageOptions;
 
-    /// <summary>What completed writes have made durable: no crash may take it away.</summary>
-    private readonly List<Entry> _durable = [];
-
-    private HardState _durableHardState;
+    private readonly DurableLog _durable;
 
     /// <summary>The write that the writer has, or that a crash interrupted.</summary>
     private LogWrite? _write;
 
     private GroupLog? _log;
 
-    public override HardState DurableHardState => _durableHardState;
+    public override HardState DurableHardState => _durable.HardState;
 
     public override bool IsWriting => IsUp && _write is not null;
 
     public override bool IsStalled =>
         _status?.Condition is { IsWriteStalled: true } or { IsBackgroundStalled: true };
 
-    public override Entry? DurableAt(LogIndex index) =>
-        index.Value >= 1 && index.Value <= _durable.Count ? _durable[(int)index.Value - 1] : null;
+    public override Entry? DurableAt(LogIndex index) => _durable.At(index);
+
+    /// <summary>The entry of the members that its disk knows.</summary>
+    private LogIndex KnownMembers => _log!.Configuration?.Index ?? LogIndex.None;
 
     public void Submit(ReplicaGroup group, GroupLog log, LogWrite write)
     {
@@ -79,85 +78,25 @@ internal sealed partial class ReplicaNode : ILogWriter
 
     private void NoteDurable(LogWrite write)
     {
-        NoteHardState(write.HardState ?? _durableHardState);
+        _durable.Note(write.HardState ?? _durable.HardState);
         if (write.Snapshot is { } install)
         {
-            Install(install.Position);
+            _durable.Install(install.Position, KnownMembers);
         }
 
         World.Figures.Count(Figure.LogDropped, write.DropThrough is null ? 0 : 1);
         if (write.TruncateFrom is { } from)
         {
-            Cut(from.Previous());
+            _durable.Cut(from.Previous());
         }
 
         foreach (var entry in write.Entries)
         {
-            AddDurable(entry);
+            _durable.Add(entry);
         }
 
-        var isSame = _log!.LastIndex.Value == _durable.Count && _log.HardState == _durableHardState;
+        var isSame = _log!.LastIndex == _durable.LastIndex && _log.HardState == _durable.HardState;
         World.Check(isSame, $"node {Id}'s log ends where its writes end");
-    }
-
-    /// <summary>The snapshot stands for all committed entries up to its position.</summary>
-    private void Install(LogPosition position)
-    {
-        var last = position.Index;
-        World.Check(
-            last <= new LogIndex(Group.History.Committed) && Group.History.CommittedAt(last).Term == position.Term,
-            $"node {Id} installs a snapshot at {position}, which has not committed");
-        Group.History.CheckMembersKnown(this, last, _log!.Configuration?.Index ?? LogIndex.None);
-        var removed = _durable.ToArray();
-        _durable.Clear();
-        for (var index = new LogIndex(1); index <= last; index = index.Next())
-        {
-            var entry = Group.History.CommittedAt(index);
-            var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
-            _durable.Add(Entry.After(previous, entry.Term, entry.Value, entry.SizeBytes));
-        }
-
-        for (var i = 0; i < removed.Length; i++)
-        {
-            if (i >= _durable.Count || removed[i] != _durable[i])
-            {
-                Group.History.CheckRemoved(this, new LogIndex(i + 1), removed[i]);
-            }
-        }
-    }
-
-    private void NoteHardState(HardState hardState)
-    {
-        History.CheckHardState(this, _durableHardState, hardState);
-        _durableHardState = hardState;
-    }
-
-    private void AddDurable(LogEntry entry)
-    {
-        var identity = Identify(entry);
-        var previous = _durable.Count == 0 ? 0 : _durable[^1].Chain;
-        _durable.Add(Entry.After(previous, identity.Term, identity.Value, identity.SizeBytes));
-        Group.History.CheckAppended(this, entry.Index, _durable[^1]);
-        if (entry.Kind == EntryKind.Configuration
-            && GroupConfiguration.TryDecode(entry.Body.Span, entry.Index, out var members))
-        {
-            Group.History.NoteConfiguration(members);
-            Group.History.NoteMemberEntry(entry.Index, entry.Term);
-        }
-    }
-
-    /// <summary>Raft's log may have lost these entries before; the disk loses them now.</summary>
-    private void Cut(LogIndex last)
-    {
-        if (last.Value < _durable.Count)
-        {
-            for (var i = (int)last.Value; i < _durable.Count; i++)
-            {
-                Group.History.CheckRemoved(this, new LogIndex(i + 1), _durable[i]);
-            }
-
-            _durable.RemoveRange((int)last.Value, _durable.Count - (int)last.Value);
-        }
     }
 
     /// <summary>An orderly stop: the log's end is known from now on.</summary>

@@ -19,7 +19,7 @@ internal sealed partial class ReplicaNode
             $"node {Id} finds damage where there is none: it ends at {log.LastIndex}, its fence is {log.Fence}");
         if (_write?.Snapshot is { } install && log.Base == install.Position)
         {
-            Install(install.Position);
+            _durable.Install(install.Position, KnownMembers);
         }
 
         var found = ReadRecovered();
@@ -27,7 +27,7 @@ internal sealed partial class ReplicaNode
         if (IsHurt && found.Count < keptAtLeast)
         {
             CheckLossIsKnown(new LogIndex(keptAtLeast), isOnlyLast: _losesLast && found.Count == keptAtLeast - 1);
-            Lose(found.Count);
+            _durable.Lose(found.Count);
             keptAtLeast = found.Count;
         }
 
@@ -43,14 +43,14 @@ internal sealed partial class ReplicaNode
         {
             var position = i - keptAtLeast;
             var isOfWrite = _write is not null && position >= 0 && position < _write.Entries.Count
-                && Identify(_write.Entries[(int)position]) == found[i].Entry;
+                && Entry.Identify(_write.Entries[(int)position]) == found[i].Entry;
             World.Check(isOfWrite, $"node {Id} recovers entry {i + 1}, which nobody wrote there");
         }
 
-        Cut(new LogIndex(same));
+        _durable.Cut(new LogIndex(same));
         foreach (var (_, entry) in found.Skip(same))
         {
-            AddDurable(entry!);
+            _durable.Add(entry!);
         }
 
         _write = null;
@@ -60,14 +60,14 @@ internal sealed partial class ReplicaNode
     {
         if (IsHurt && hardState.IsLost)
         {
-            _durableHardState = hardState;
+            _durable.LoseHardState(hardState);
             return;
         }
 
         World.Check(
-            hardState == _durableHardState || (_write?.HardState is { } torn && hardState == torn),
-            $"node {Id} recovers {hardState}; {_durableHardState} was durable");
-        NoteHardState(hardState);
+            hardState == _durable.HardState || (_write?.HardState is { } torn && hardState == torn),
+            $"node {Id} recovers {hardState}; {_durable.HardState} was durable");
+        _durable.Note(hardState);
     }
 
     /// <summary>
@@ -88,11 +88,11 @@ internal sealed partial class ReplicaNode
             {
                 var count = log.Read(next, log.LastIndex, int.MaxValue, read);
                 World.Check(count > 0, $"node {Id} can read entry {next} of its recovered log");
-                found.AddRange(read.Select(static entry => (Identify(entry), (LogEntry?)entry)));
+                found.AddRange(read.Select(static entry => (Entry.Identify(entry), (LogEntry?)entry)));
             }
             catch (StorageCorruptException) when (IsHurt)
             {
-                found.AddRange(read.Select(static entry => (Identify(entry), (LogEntry?)entry)));
+                found.AddRange(read.Select(static entry => (Entry.Identify(entry), (LogEntry?)entry)));
                 next = new LogIndex(found.Count + 1);
                 var damaged = log.SealedSegments
                     .Where(segment => segment.First <= next && segment.Last >= next).ToArray();
@@ -123,15 +123,5 @@ internal sealed partial class ReplicaNode
         World.Check(
             _log!.HardState.IsLost || _log.Fence >= position || (isOnlyLast && _log.Doubt.Index >= last),
             $"node {Id} has lost entries up to {position}, its fence is {_log.Fence}, its doubt {_log.Doubt}");
-    }
-
-    private void Lose(int kept)
-    {
-        for (var i = kept; i < _durable.Count; i++)
-        {
-            _lost[new LogIndex(i + 1)] = _durable[i];
-        }
-
-        _durable.RemoveRange(kept, _durable.Count - kept);
     }
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using Broker.Consensus;
 using Broker.Diagnostics;
 using Broker.Domain;
@@ -31,10 +30,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>See <see cref="LeastVoters"/>: as the last crash left it, or may have left it.</summary>
     private int _leastVotersOnDisk;
 
-    /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
-    private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _reads = [];
-
-    private readonly List<Task<LogIndex>> _changes = [];
+    private readonly PendingCalls _calls;
 
     /// <summary>Snapshots that came since the start.</summary>
     private readonly List<(LogIndex Index, byte[] Data)> _received = [];
@@ -43,8 +39,11 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         : base(group, machine)
     {
         _clock = new NodeClock(World.Scheduler, ClockRate);
+        _calls = new PendingCalls(this, group);
+        _durable = new DurableLog(this, group.History);
         _device = machine.Disk.Device;
         _folder = SimulatedDisk.FolderOf(GroupId);
+        _fileDamage = new FileDamage(World, _device, _folder, Say);
         var nonces = new Random(World.Random.Next());
         _storageOptions = new StorageOptions
         {
@@ -61,7 +60,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     public override LogIndex AppliedIndex => _status?.AppliedIndex ?? LogIndex.None;
 
-    public override LogIndex LastIndex => _status?.LastIndex ?? new LogIndex(_durable.Count);
+    public override LogIndex LastIndex => _status?.LastIndex ?? _durable.LastIndex;
 
     public override Entry? EntryAt(LogIndex index)
     {
@@ -81,7 +80,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         try
         {
             _read.Clear();
-            return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Identify(_read[0]);
+            return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Entry.Identify(_read[0]);
         }
         catch (StorageCorruptException) when (IsHurt)
         {
@@ -108,23 +107,23 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             return false;
         }
 
-        _changes.Add(_group!.ChangeConfigurationAsync(
+        _calls.AddChange(_group!.ChangeConfigurationAsync(
             new MembershipChange(MembershipChangeKind.Remove, node), CancellationToken.None));
         return true;
     }
 
-    public override void Read() => WhenRunning(() => _reads.Add(
-        (Group.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None))));
+    public override void Read() => WhenRunning(() =>
+        _calls.AddRead(Group.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None)));
 
     public override void ReadLog(List<Entry> into)
     {
-        into.AddRange(_durable.Take((int)_log!.Base.Index.Value));
+        into.AddRange(_durable.Through(_log!.Base.Index));
         for (var next = _log.FirstIndex; next <= LastIndex;)
         {
             _read.Clear();
             var count = _group!.ReadEntries(next, LastIndex, int.MaxValue, _read);
             World.Check(count > 0, $"node {Id} can read entry {next}");
-            into.AddRange(_read.Select(Identify));
+            into.AddRange(_read.Select(Entry.Identify));
             next += count;
         }
     }
@@ -288,8 +287,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         _lastMembers = Members;
         _leastVotersOnDisk = VotersOnDisk();
-        _reads.Clear();
-        _changes.Clear();
+        _calls.Clear();
         _received.Clear();
         _group = null;
         _status = null;
@@ -312,73 +310,12 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         return _write?.Configuration is { } written ? Math.Min(before, written.Voters.Length) : before;
     }
 
-    private void CheckReads()
-    {
-        for (var i = _reads.Count - 1; i >= 0; i--)
-        {
-            var (acknowledged, answer) = _reads[i];
-            if (!answer.IsCompleted)
-            {
-                continue;
-            }
-
-            _reads.RemoveAt(i);
-            if (answer.Exception is { InnerException: not BrokerException } failure)
-            {
-                throw failure;
-            }
-
-            if (answer.IsCompletedSuccessfully)
-            {
-                var index = ResultOf(answer);
-                World.Figures.Count(Figure.LinearizableRead);
-                World.Check(
-                    index >= acknowledged && AppliedIndex >= index,
-                    $"node {Id}'s read of entry {index} misses entry {acknowledged}, acknowledged before it began");
-            }
-        }
-    }
-
-    /// <summary>A change that is answered has committed; one that is refused is the caller's to try again.</summary>
-    private void CheckChanges()
-    {
-        for (var i = _changes.Count - 1; i >= 0; i--)
-        {
-            if (!_changes[i].IsCompleted)
-            {
-                continue;
-            }
-
-            var change = _changes[i];
-            _changes.RemoveAt(i);
-            if (change.Exception is { InnerException: not BrokerException } failure)
-            {
-                throw failure;
-            }
-
-            World.Check(
-                !change.IsCompletedSuccessfully
-                    || ResultOf(change).Value <= Group.History.Committed,
-                $"node {Id} says that a change of members has committed");
-        }
-    }
-
-    [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
-    private static LogIndex ResultOf(Task<LogIndex> completed) => completed.GetAwaiter().GetResult();
-
     private void ReceiveSnapshot(PeerMessage message, byte[] data, Action<bool> answer) => WhenRunning(() =>
     {
         Trace(() => $"gets  snapshot {message.LogIndex}/{message.LogTerm} of {message.From}");
         _received.Add((new LogIndex(message.LogIndex), data));
         _group!.ReceiveSnapshot(message, data, (isDone, _) => answer(isDone));
     });
-
-    /// <summary>What two replicas must agree on of an entry, as one number.</summary>
-    private static Entry Identify(LogEntry entry)
-    {
-        var value = entry.TimestampUnixMs ^ ((long)entry.BodyCrc32C << 16) ^ ((long)entry.Kind << 56) ^ entry.Count;
-        return new Entry(entry.Term, value, entry.SizeBytes, 0);
-    }
 
     private void SchedulePump()
     {
@@ -419,8 +356,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         NoteCondition(before.Condition, _status.Condition);
         World.Figures.Count(
             Figure.WriteStalled, _status.Condition.IsWriteStalled && !before.Condition.IsWriteStalled ? 1 : 0);
-        CheckReads();
-        CheckChanges();
+        _calls.Check();
         if (before.Role != _status.Role || before.Term != _status.Term || before.Leader != _status.Leader)
         {
             Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");

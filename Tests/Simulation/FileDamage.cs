@@ -1,0 +1,96 @@
+using System.Buffers.Binary;
+using Broker.Storage;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>Breaks the files of one replica while its process is down: flips bits, cuts short, deletes.</summary>
+internal sealed class FileDamage(World world, SimulatedDevice device, string folder, Action<string> say)
+{
+    private const string VoteName = "vote";
+
+    /// <summary>All files, or a few; of segments only those that are named.</summary>
+    public void Strike(IReadOnlySet<string> segments)
+    {
+        if (world.Random.Next(8) == 0)
+        {
+            Wipe();
+            return;
+        }
+
+        for (var count = world.Random.Next(1, 4); count > 0; count--)
+        {
+            var names = device.List(folder).Where(name => !name.EndsWith(".log", StringComparison.Ordinal)
+                || segments.Contains(name)).ToArray();
+            if (names.Length > 0)
+            {
+                Damage(names[world.Random.Next(names.Length)]);
+            }
+        }
+    }
+
+    /// <summary>Flips a bit in the last frame of a segment.</summary>
+    public void FlipLastFrame(string segment, int lastEntry)
+    {
+        var path = $"{folder}/{segment}";
+        var bytes = new byte[device.Length(path)];
+        using (var file = device.Open(path, create: false))
+        {
+            file.Read(0, bytes);
+        }
+
+        var at = bytes.AsSpan().LastIndexOf(FrameHeader.Magic);
+        while (at % FrameHeader.AlignmentBytes != 0)
+        {
+            at = bytes.AsSpan(0, at).LastIndexOf(FrameHeader.Magic);
+        }
+
+        var bodyBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 8));
+        var offset = at + world.Random.Next(FrameHeader.SizeBytes + bodyBytes);
+        say($"finds a bit of its last entry {lastEntry} flipped at {offset}");
+        world.Figures.Count(Figure.LastFrameLost);
+        device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+    }
+
+    private void Wipe()
+    {
+        say("loses all files");
+        world.Figures.Count(Figure.DiskWiped);
+        foreach (var name in device.List(folder))
+        {
+            device.Delete($"{folder}/{name}");
+        }
+
+        device.SyncFolder(folder);
+    }
+
+    private void Damage(string name)
+    {
+        var path = $"{folder}/{name}";
+        var length = device.Length(path);
+        switch (world.Random.Next(name == VoteName ? 8 : 4))
+        {
+            case 0:
+                say($"loses {name}");
+                world.Figures.Count(Figure.FileDeleted);
+                device.Delete(path);
+                device.SyncFolder(folder);
+                break;
+            case 1 when length > 0:
+                var shorter = world.Random.NextInt64(length);
+                say($"finds {name} cut short to {shorter} of {length}");
+                world.Figures.Count(Figure.FileCutShort);
+                device.SetLength(path, shorter);
+                break;
+            default:
+                for (var flips = world.Random.Next(1, 4); flips > 0 && length > 0; flips--)
+                {
+                    var offset = world.Random.NextInt64(length);
+                    say($"finds a bit of {name} flipped at {offset} of {length}");
+                    world.Figures.Count(Figure.BitFlip);
+                    device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+                }
+
+                break;
+        }
+    }
+}

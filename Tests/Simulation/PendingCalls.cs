@@ -1,0 +1,84 @@
+using System.Diagnostics.CodeAnalysis;
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>Linearizable reads and changes of members that a replica was asked for and has not answered.</summary>
+internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
+{
+    /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
+    private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _reads = [];
+
+    private readonly List<Task<LogIndex>> _changes = [];
+
+    public void AddRead(LogIndex acknowledged, Task<LogIndex> answer) => _reads.Add((acknowledged, answer));
+
+    public void AddChange(Task<LogIndex> answer) => _changes.Add(answer);
+
+    public void Clear()
+    {
+        _reads.Clear();
+        _changes.Clear();
+    }
+
+    /// <summary>What was answered was answered right.</summary>
+    public void Check()
+    {
+        CheckReads();
+        CheckChanges();
+    }
+
+    private void CheckReads()
+    {
+        for (var i = _reads.Count - 1; i >= 0; i--)
+        {
+            var (acknowledged, answer) = _reads[i];
+            if (!answer.IsCompleted)
+            {
+                continue;
+            }
+
+            _reads.RemoveAt(i);
+            if (answer.Exception is { InnerException: not BrokerException } failure)
+            {
+                throw failure;
+            }
+
+            if (answer.IsCompletedSuccessfully)
+            {
+                var index = ResultOf(answer);
+                group.World.Figures.Count(Figure.LinearizableRead);
+                var id = node.Id;
+                World.Check(
+                    index >= acknowledged && node.AppliedIndex >= index,
+                    $"node {id}'s read of entry {index} misses entry {acknowledged}, acknowledged before it began");
+            }
+        }
+    }
+
+    /// <summary>A change that is answered has committed; one that is refused is the caller's to try again.</summary>
+    private void CheckChanges()
+    {
+        for (var i = _changes.Count - 1; i >= 0; i--)
+        {
+            if (!_changes[i].IsCompleted)
+            {
+                continue;
+            }
+
+            var change = _changes[i];
+            _changes.RemoveAt(i);
+            if (change.Exception is { InnerException: not BrokerException } failure)
+            {
+                throw failure;
+            }
+
+            World.Check(
+                !change.IsCompletedSuccessfully || ResultOf(change).Value <= group.History.Committed,
+                $"node {node.Id} says that a change of members has committed");
+        }
+    }
+
+    [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
+    private static LogIndex ResultOf(Task<LogIndex> completed) => completed.GetAwaiter().GetResult();
+}
