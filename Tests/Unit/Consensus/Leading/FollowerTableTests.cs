@@ -73,6 +73,32 @@ public sealed class FollowerTableTests
         Assert.Equal(13, Flushed(own: 20));
     }
 
+    /// <summary>By the definition, in any configuration: the highest index that most of the voters have.</summary>
+    [Fact]
+    public void Majority_is_one_of_the_voters_in_any_configuration()
+    {
+        var random = new Random(9);
+        for (var round = 0; round < 1_000; round++)
+        {
+            var members = Enumerable.Range(1, random.Next(2, 9)).OrderBy(_ => random.Next()).ToArray();
+            var voters = members[..random.Next(1, members.Length)];
+            _table.Clear();
+            _table.Adopt(
+                new GroupConfiguration(LogIndex.None, Nodes(voters), Nodes([.. members.Except(voters)])),
+                Last.Next(),
+                nowMs: 0);
+            var flushed = members.ToDictionary(node => node, _ => random.Next(21));
+            foreach (var node in members.Where(node => node != One.Value))
+            {
+                Match(node, flushed[node]);
+            }
+
+            var expected = Enumerable.Range(0, 21)
+                .Last(index => 2 * voters.Count(voter => flushed[voter] >= index) > voters.Length);
+            Assert.Equal(expected, Flushed(flushed[One.Value]));
+        }
+    }
+
     [Fact]
     public void Round_of_reads_is_confirmed_by_a_majority_of_voters()
     {

@@ -239,11 +239,71 @@ public sealed class FollowerTests
         Assert.Equal((LogIndex.None, 5L), _follower.ToTell(LogIndex.None, readRound: 5));
     }
 
+    /// <summary>What stands beside its fields, whatever comes in whatever order.</summary>
+    [Fact]
+    public void Invariants_hold_whatever_happens()
+    {
+        var random = new Random(5);
+        for (var round = 0; round < 500; round++)
+        {
+            var follower = new Follower(new NodeId(2), isVoter: true, new LogIndex(21), nowMs: 0);
+            var baseIndex = new LogIndex(random.Next(1, 15));
+            for (var step = 0; step < 50; step++)
+            {
+                Happen(follower, random, baseIndex);
+
+                Assert.True(follower.NextIndex > follower.MatchIndex);
+                Assert.Equal(follower.IsInstalling, follower.SnapshotIndex != LogIndex.None);
+                Assert.True(follower.ProbeSent || !follower.IsInstalling);
+                Assert.False(follower is { ProbeSent: true, IsReplicating: true });
+                Assert.True(follower.IsReplicating || follower.InFlightBytes == 0);
+            }
+        }
+    }
+
     private static LogPosition Position(long index, long term) => new(new LogIndex(index), new Term(term));
 
     private void Replicating(int from)
     {
         _follower.TryBackUp(new LogIndex(20), Position(from, 1), _log);
         Assert.True(_follower.TryReplicate(new LogIndex(from), _log));
+    }
+
+    private void Happen(Follower follower, Random random, LogIndex baseIndex)
+    {
+        var index = new LogIndex(random.Next(21));
+        switch (random.Next(10))
+        {
+            case 0:
+                follower.TryBackUp(index, Position(random.Next(21), random.Next(1, 3)), _log);
+                break;
+            case 1:
+                follower.TryReplicate(index, _log);
+                break;
+            case 2:
+                follower.TryAdvance(index);
+                break;
+            case 3 when !follower.IsInstalling:
+                follower.Sent(follower.NextIndex + random.Next(3), random.Next(500));
+                break;
+            case 4:
+                follower.ProbeAgain(baseIndex);
+                break;
+            case 5:
+                follower.Pause(baseIndex);
+                break;
+            case 6:
+                follower.TrySkipTo(baseIndex);
+                break;
+            case 7:
+                follower.BecomeInstalling(baseIndex, deadlineMs: 0);
+                break;
+            case 8:
+                follower.GiveUpSnapshot(baseIndex);
+                break;
+            default:
+                follower.Lose(new ReplicaLoss(follower.Id, number: 70, heardAt: index));
+                break;
+        }
     }
 }
