@@ -218,10 +218,7 @@ public sealed partial class RaftNode
             _election.Reset(_nowMs);
         }
 
-        Send(MessageTo(message.From, RaftMessageKind.RequestVoteResponse) with
-        {
-            Reject = !granted,
-        });
+        Send(MessageTo(message.From, RaftMessageKind.RequestVoteResponse) with { Reject = !granted });
     }
 
     /// <summary>One vote a term (Raft thesis 3.4); asking again gets the same answer.</summary>

@@ -31,7 +31,7 @@ public sealed partial class RaftNode
             return ProposeResult.NotLeader;
         }
 
-        if (!_transferTarget.IsNone)
+        if (_transfer.IsUnderWay)
         {
             return ProposeResult.TransferringLeadership;
         }

@@ -25,7 +25,7 @@ public sealed partial class RaftNode
         get
         {
             var heartbeat = _followers.Count == 0 && IsOnlyVoter ? long.MaxValue : _heartbeatDeadlineMs;
-            return _transferTarget.IsNone ? heartbeat : Math.Min(heartbeat, _transferDeadlineMs);
+            return Math.Min(heartbeat, _transfer.DeadlineMs);
         }
     }
 
@@ -51,7 +51,7 @@ public sealed partial class RaftNode
         _sizes.Clear();
         _reads.RefuseAll();
         _replicationDue = false;
-        ClearTransfer();
+        _transfer.End();
     }
 
     private LogIndex AppendAsLeader(int sizeBytes)
@@ -64,9 +64,9 @@ public sealed partial class RaftNode
 
     private void TickLeader()
     {
-        if (!_transferTarget.IsNone && _nowMs >= _transferDeadlineMs)
+        if (_nowMs >= _transfer.DeadlineMs)
         {
-            ClearTransfer();
+            _transfer.End();
         }
 
         if (_nowMs < LeaderDeadlineMs)

@@ -5,9 +5,7 @@ namespace Broker.Consensus;
 /// <content>Handing leadership to a chosen follower (Raft thesis 3.10).</content>
 public sealed partial class RaftNode
 {
-    private NodeId _transferTarget;
-    private long _transferDeadlineMs;
-    private bool _timeoutNowSent;
+    private readonly LeadershipTransfer _transfer = new();
 
     /// <summary>
     /// Begins to hand leadership over: new proposals are refused, the target is caught up, then told to campaign. Given
@@ -20,7 +18,7 @@ public sealed partial class RaftNode
     /// what has committed (Raft thesis 3.6.1); the catching up serves the transfer to succeed.</param>
     public bool TryTransferLeadership(NodeId target, bool catchesUp = true)
     {
-        if (Role != RaftRole.Leader || !_transferTarget.IsNone)
+        if (Role != RaftRole.Leader || _transfer.IsUnderWay)
         {
             return false;
         }
@@ -32,9 +30,7 @@ public sealed partial class RaftNode
             return false;
         }
 
-        _transferTarget = target;
-        _transferDeadlineMs = _nowMs + _times.ElectionMinMs;
-        _timeoutNowSent = false;
+        _transfer.Begin(target, _nowMs + _times.ElectionMinMs);
         if (catchesUp)
         {
             FinishTransferWhenCaughtUp(follower);
@@ -49,7 +45,7 @@ public sealed partial class RaftNode
 
     private void FinishTransferWhenCaughtUp(Follower follower)
     {
-        if (follower.Id == _transferTarget && !_timeoutNowSent && follower.MatchIndex == _log.LastIndex)
+        if (_transfer.IsTimeToTell(follower, _log.LastIndex))
         {
             SendTimeoutNow(follower);
         }
@@ -57,14 +53,8 @@ public sealed partial class RaftNode
 
     private void SendTimeoutNow(Follower follower)
     {
-        _timeoutNowSent = true;
+        _transfer.NoteTold();
         Send(MessageTo(follower.Id, RaftMessageKind.TimeoutNow));
-    }
-
-    private void ClearTransfer()
-    {
-        _transferTarget = NodeId.None;
-        _timeoutNowSent = false;
     }
 
     private void HandleTimeoutNow(in RaftMessage message)

@@ -13,7 +13,8 @@ namespace Broker.Consensus;
 /// Transfer; and Damage, for replicas whose disk has lost something. What they decide by is in classes of their own:
 /// <see cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see cref="FollowerTable"/>, <see
 /// cref="FollowerSender"/>; <see cref="DiskProgress"/>, <see cref="Outbox"/>; <see cref="LogConfigurations"/>, <see
-/// cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see cref="ReplicaDamage"/>.</para>
+/// cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see cref="LeadershipTransfer"/>; <see cref="ReplicaDamage"/>.
+/// </para>
 /// </summary>
 public sealed partial class RaftNode
 {
@@ -166,7 +167,7 @@ public sealed partial class RaftNode
             return ProposeResult.NotLeader;
         }
 
-        if (!_transferTarget.IsNone)
+        if (_transfer.IsUnderWay)
         {
             return ProposeResult.TransferringLeadership;
         }
