@@ -154,8 +154,14 @@ public sealed partial class RaftNode
     {
         Invariant.Check(MatchIndex <= FlushedIndex, "only what is durable is acknowledged");
         _acknowledgedIndex = MatchIndex;
-        Send(MessageTo(Leader, RaftMessageKind.AppendEntriesResponse) with
+
+        // Written out, unlike rarer ones: a copy of a message is worth saving here.
+        Send(new RaftMessage
         {
+            Kind = RaftMessageKind.AppendEntriesResponse,
+            From = Id,
+            To = Leader,
+            Term = Term,
             LogIndex = MatchIndex,
             RejectHint = _verifiedIndex,
         });
