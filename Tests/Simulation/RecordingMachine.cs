@@ -54,8 +54,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             : null;
 
     /// <summary>
-    /// But for a purge, a topic loses only what its settings of this moment do not keep; that is not known when an entry
-    /// changes them, too.
+    /// But for a purge, a topic loses only what its settings of this moment do not keep; that is not known when an
+    /// entry changes them, too.
     /// </summary>
     private void CheckKept(LogEntry entry, (int Number, long First, long Next, TopicSettings Settings)? before)
     {
