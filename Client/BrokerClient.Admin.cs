@@ -76,7 +76,7 @@ public sealed partial class BrokerClient
 
     /// <summary>The cluster as any live node sees it.</summary>
     /// <param name="cancellationToken">Ends the waiting.</param>
-    /// <returns>Nodes, groups and leaders.</returns>
+    /// <returns>Nodes, shards and leaders.</returns>
     /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>
     public async ValueTask<ClusterInfo> DescribeClusterAsync(CancellationToken cancellationToken = default) =>
         ToInfo(await CallAnyAsync(
@@ -89,7 +89,7 @@ public sealed partial class BrokerClient
     /// </summary>
     /// <param name="address">Base address of the node's gRPC endpoint.</param>
     /// <param name="cancellationToken">Ends the waiting.</param>
-    /// <returns>Nodes, groups and leaders.</returns>
+    /// <returns>Nodes, shards and leaders.</returns>
     /// <exception cref="BrokerClientException">
     /// Unavailable: the node does not answer within twice AnswerTimeout. InvalidArgument: no http or https address.
     /// </exception>
@@ -209,8 +209,8 @@ public sealed partial class BrokerClient
         (int)response.ThisNode,
         [.. response.Nodes.Select(n => new NodeInfo((int)n.NodeId, n.Name, n.Address, n.Connected, (int)n.ProcessId))],
         [
-            .. response.Groups.Select(g => new GroupInfo(
-                (int)g.Group,
+            .. response.Shards.Select(g => new ShardInfo(
+                (int)g.Shard,
                 (int)g.Leader,
                 (long)g.Term,
                 (long)g.CommitIndex,

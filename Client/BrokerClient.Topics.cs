@@ -179,5 +179,5 @@ public sealed partial class BrokerClient
     };
 
     private static TopicInfo ToInfo(TopicDescription topic) =>
-        new(topic.Name, (int)topic.Group, topic.FirstOffset, topic.NextOffset, topic.TopicId);
+        new(topic.Name, (int)topic.Shard, topic.FirstOffset, topic.NextOffset, topic.TopicId);
 }

@@ -4,6 +4,6 @@ namespace Broker.Client;
 /// <param name="ClusterId">32 hexadecimal digits, chosen once when the cluster forms. Empty: not formed yet.</param>
 /// <param name="ThisNode">The number of the node that answered.</param>
 /// <param name="Nodes">All nodes that it knows.</param>
-/// <param name="Groups">All Raft groups that it holds: 0 is the metadata, shards follow.</param>
+/// <param name="Shards">All shards: 0 holds the metadata, those of topics follow.</param>
 public sealed record ClusterInfo(
-    string ClusterId, int ThisNode, IReadOnlyList<NodeInfo> Nodes, IReadOnlyList<GroupInfo> Groups);
+    string ClusterId, int ThisNode, IReadOnlyList<NodeInfo> Nodes, IReadOnlyList<ShardInfo> Shards);

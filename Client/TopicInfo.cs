@@ -2,11 +2,11 @@ namespace Broker.Client;
 
 /// <summary>A topic, as the asked node has applied it: it may lag the leader by a network hop.</summary>
 /// <param name="Name">The topic's name.</param>
-/// <param name="Group">The Raft group (shard) that holds it.</param>
+/// <param name="Shard">The shard that holds it.</param>
 /// <param name="FirstOffset">The first offset that can be read.</param>
 /// <param name="NextOffset">The offset that the next committed record will get.</param>
 /// <param name="Id">Names the topic for good: one that is made under the name of a deleted one has another.</param>
-public sealed record TopicInfo(string Name, int Group, long FirstOffset, long NextOffset, ulong Id = 0);
+public sealed record TopicInfo(string Name, int Shard, long FirstOffset, long NextOffset, ulong Id = 0);
 
 /// <summary>A part of a list of topics.</summary>
 /// <param name="Topics">The topics of this page, ordered by name.</param>

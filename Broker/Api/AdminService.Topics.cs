@@ -135,7 +135,7 @@ internal sealed partial class AdminService
             {
                 new PartitionDescription
                 {
-                    Group = (uint)group.Value,
+                    Shard = (uint)group.Value,
                     Leader = (uint)node.Group(group).Status.Leader.Value,
                     FirstOffset = topic.FirstOffset,
                     NextOffset = topic.NextOffset,
@@ -149,7 +149,7 @@ internal sealed partial class AdminService
     private static TopicDescription Describe(GroupId group, TopicView topic) => new()
     {
         Name = topic.Name,
-        Group = (uint)group.Value,
+        Shard = (uint)group.Value,
         NextOffset = topic.NextOffset,
         FirstOffset = topic.FirstOffset,
         TopicId = new TopicId(group, topic.Number).Value,

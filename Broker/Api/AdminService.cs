@@ -44,9 +44,9 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
         foreach (var group in node.Groups)
         {
             var status = group.Status;
-            response.Groups.Add(new GroupDescription
+            response.Shards.Add(new ShardDescription
             {
-                Group = (uint)status.Group.Value,
+                Shard = (uint)status.Group.Value,
                 Leader = (uint)status.Leader.Value,
                 Term = (ulong)status.Term.Value,
                 CommitIndex = (ulong)status.CommitIndex.Value,

@@ -46,6 +46,19 @@ internal sealed class WaitingCalls(BrokerNode node, GroupId group, Func<PublishC
 
     private async Task LeaveAsync()
     {
+        try
+        {
+            await PassOnAsync();
+        }
+        catch (Exception unexpected)
+        {
+            // Whatever waits here would wait for ever, and what comes later behind it.
+            node.Fail(unexpected);
+        }
+    }
+
+    private async Task PassOnAsync()
+    {
         do
         {
             var (call, forwarded, ended) = Peek();

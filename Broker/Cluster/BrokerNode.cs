@@ -27,6 +27,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly Scrubber _scrubber;
     private readonly NodeTasks _tasks;
     private readonly ILogger _logger;
+    private readonly Action<Exception> _onFatal;
     private bool _disposed;
 
     /// <param name="options">Who this node is and who the others are.</param>
@@ -48,6 +49,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Action<Exception> onFatal)
     {
         Options = options;
+        _onFatal = onFatal;
         _logger = loggers.CreateLogger("Broker.Cluster");
         ClusterEvents.Starting(
             _logger,
@@ -157,6 +159,12 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store.SetClusterId(clusterId);
         TakePart();
     }
+
+    /// <summary>
+    /// A room above has met what cannot be: the process ends, and its peers go on. Going on here could leave callers
+    /// without an answer for ever.
+    /// </summary>
+    public void Fail(Exception failure) => _onFatal(failure);
 
     /// <summary>Takes leave of the peers; the node serves what is local until it is disposed of.</summary>
     public void BeginStop() => _transport.CloseStreams();

@@ -110,24 +110,24 @@ internal sealed class BrokerCluster : IAsyncDisposable
 
     /// <summary>Waits until every group has a leader.</summary>
     public Task WaitForLeadersAsync(CancellationToken cancellationToken) =>
-        WaitForGroupsAsync(static group => group.Leader != 0, cancellationToken);
+        WaitForShardsAsync(static group => group.Leader != 0, cancellationToken);
 
     /// <summary>
     /// Waits until each group's leader is the node where the brokers want it to be, so that it stays there: a leader
     /// that moves within a measurement costs it a few answers.
     /// </summary>
     public Task WaitForBalanceAsync(CancellationToken cancellationToken) =>
-        WaitForGroupsAsync(group => group.Leader == (group.Group % _httpPorts.Length) + 1, cancellationToken);
+        WaitForShardsAsync(shard => shard.Leader == (shard.Shard % _httpPorts.Length) + 1, cancellationToken);
 
     public ValueTask DisposeAsync() => _processes.DisposeAsync();
 
-    private async Task WaitForGroupsAsync(Predicate<GroupInfo> isAsWanted, CancellationToken cancellationToken)
+    private async Task WaitForShardsAsync(Predicate<ShardInfo> isAsWanted, CancellationToken cancellationToken)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         deadline.CancelAfter(StartDeadline);
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = Addresses });
-        while ((await client.DescribeClusterAsync(deadline.Token)).Groups is var groups
-            && (groups.Count < 2 || !groups.All(group => isAsWanted(group))))
+        while ((await client.DescribeClusterAsync(deadline.Token)).Shards is var shards
+            && (shards.Count < 2 || !shards.All(shard => isAsWanted(shard))))
         {
             await Task.Delay(50, deadline.Token);
         }

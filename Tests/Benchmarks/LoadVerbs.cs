@@ -163,7 +163,7 @@ internal static class LoadVerbs
             if (topics.Count == 1)
             {
                 var cluster = await client.DescribeClusterAsync(cancellationToken);
-                if (cluster.Groups.FirstOrDefault(g => g.Group == topics[0].Group) is { Leader: > 0 } group)
+                if (cluster.Shards.FirstOrDefault(g => g.Shard == topics[0].Shard) is { Leader: > 0 } group)
                 {
                     return group.Leader - 1;
                 }

@@ -47,9 +47,9 @@ internal sealed class Vandal(ISystem system, BrokerClient brokers, MainJobOption
         while (true)
         {
             var cluster = await brokers.DescribeClusterAsync(cancellationToken);
-            var busiest = cluster.Groups.Where(group => group.Group > 0 && group.Leader != 0)
-                .GroupBy(group => group.Leader)
-                .OrderByDescending(groups => groups.Count())
+            var busiest = cluster.Shards.Where(shard => shard.Shard > 0 && shard.Leader != 0)
+                .GroupBy(shard => shard.Leader)
+                .OrderByDescending(shards => shards.Count())
                 .FirstOrDefault();
             if (busiest is not null)
             {

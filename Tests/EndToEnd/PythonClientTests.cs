@@ -21,7 +21,7 @@ public sealed class PythonClientTests(BrokerSystem fixture)
         Assert.Equal(0, first.Offset);
         var cluster = await fixture.System.Client.DescribeClusterAsync(timeout.Token);
         var topic = (await fixture.System.Client.ListTopicsAsync(Topic, timeout.Token)).Single();
-        var leader = cluster.Groups.First(group => group.Group == topic.Group).Leader;
+        var leader = cluster.Shards.First(shard => shard.Shard == topic.Shard).Leader;
         var followers = cluster.Nodes.Where(node => node.NodeId != leader).ToList();
 
         using var answer = await RunPythonAsync(

@@ -92,8 +92,8 @@ internal sealed class KilledBrokers : IAsyncDisposable
         await BecomesHealthyAsync(1, 2, 3);
         await using var client = Connect(TopicLeader);
         await Eventually.HoldsAsync(
-            async () => (await client.DescribeClusterAsync()).Groups.Single(
-                static group => group.Group == TopicGroup).Leader == TopicLeader,
+            async () => (await client.DescribeClusterAsync()).Shards.Single(
+                static group => group.Shard == TopicGroup).Leader == TopicLeader,
             () => $"node {TopicLeader} leads the topics",
             60);
     }

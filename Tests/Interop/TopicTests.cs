@@ -45,7 +45,7 @@ public sealed class TopicTests
                 Assert.Equal(made.Config, found.Config);
                 Assert.Equal((name, 0L, 0L), (found.Topic.Name, found.Topic.FirstOffset, found.Topic.NextOffset));
                 Assert.NotEqual(0UL, found.Topic.TopicId);
-                Assert.Equal(found.Topic.Group, Assert.Single(found.Partitions).Group);
+                Assert.Equal(found.Topic.Shard, Assert.Single(found.Partitions).Shard);
             }
 
             var update = new UpdateTopicRequest

@@ -37,6 +37,22 @@ public sealed class PublishRouterTests : IAsyncLifetime
         await _lone.DisposeAsync();
     }
 
+    /// <summary>What waits behind it would wait for ever; a node that ends is replaced by another.</summary>
+    [Fact]
+    public async Task A_failure_that_nobody_foresaw_ends_the_node()
+    {
+        var told = new TaskCompletionSource<Exception>();
+        await using var lone = new LoneNode(told.SetResult);
+        var foreseen = new InvalidOperationException("a bug");
+        var waiting = new WaitingCalls(lone.Node, new GroupId(1), (_, _) => throw foreseen);
+        var request = new PublishRequest { Topic = "a", Batch = Batch };
+        waiting.Add(
+            new PublishCall(1, request, new GroupId(1), 1, _answers, new LeaderDirectory(lone.Node), lone.Metrics),
+            forwarded: false,
+            Stop);
+        Assert.Same(foreseen, await told.Task.WaitAsync(Stop));
+    }
+
     /// <summary>
     /// Each waited for the leader by itself, and what came when it was there overtook those that still did.
     /// </summary>

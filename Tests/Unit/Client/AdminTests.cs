@@ -68,8 +68,8 @@ public sealed class AdminTests
         var info = await client.DescribeClusterAsync(Test);
 
         Assert.Equal((3, 3), (info.ThisNode, info.Nodes.Count));
-        var group = info.Groups[0];
-        Assert.Equal((1, 3, 3L, "Leader"), (group.Group, group.Leader, group.Term, group.Role));
+        var shard = info.Shards[0];
+        Assert.Equal((1, 3, 3L, "Leader"), (shard.Shard, shard.Leader, shard.Term, shard.Role));
     }
 
     [Fact]

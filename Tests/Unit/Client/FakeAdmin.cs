@@ -17,7 +17,7 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
         var found = cluster.Topics()
             .Where(t => filter.Matches(t.Name) && string.CompareOrdinal(t.Name, request.PageToken) > 0)
             .OrderBy(t => t.Name, StringComparer.Ordinal)
-            .Select(t => new TopicDescription { Name = t.Name, Group = 1, NextOffset = t.Next })
+            .Select(t => new TopicDescription { Name = t.Name, Shard = 1, NextOffset = t.Next })
             .ToList();
         var response = new ListTopicsResponse { NextPageToken = found.Count > 1 ? found[0].Name : "" };
         response.Topics.AddRange(found.Take(1));
@@ -46,8 +46,8 @@ internal sealed class FakeAdmin(FakeCluster cluster, int index) : Admin.AdminBas
             Address = n.Address.OriginalString,
             Connected = true,
         }));
-        response.Groups.Add(
-            new GroupDescription { Group = 1, Leader = (uint)cluster.Leader + 1, Term = 3, Role = "Leader" });
+        response.Shards.Add(
+            new ShardDescription { Shard = 1, Leader = (uint)cluster.Leader + 1, Term = 3, Role = "Leader" });
         return Task.FromResult(response);
     }
 

@@ -1,12 +1,12 @@
 namespace Broker.Client;
 
-/// <summary>A Raft group, as the answering node sees it.</summary>
-/// <param name="Group">Its number: 0 is the metadata, shards follow.</param>
+/// <summary>A shard (a Raft group), as the answering node sees it.</summary>
+/// <param name="Shard">Its number: 0 holds the cluster's metadata, those of topics follow.</param>
 /// <param name="Leader">The leading node's number. 0: no leader known.</param>
 /// <param name="Term">The current term.</param>
 /// <param name="CommitIndex">The last log entry known to be on a majority's disks.</param>
 /// <param name="AppliedIndex">The last log entry that this node has applied.</param>
 /// <param name="LastIndex">The last log entry that this node holds.</param>
 /// <param name="Role">The answering node's role: Follower, PreCandidate, Candidate, Leader or Learner.</param>
-public sealed record GroupInfo(
-    int Group, int Leader, long Term, long CommitIndex, long AppliedIndex, long LastIndex, string Role);
+public sealed record ShardInfo(
+    int Shard, int Leader, long Term, long CommitIndex, long AppliedIndex, long LastIndex, string Role);
