@@ -125,12 +125,11 @@ internal sealed class PeerLink(
     private async Task ReadAsync(IAsyncStreamReader<PeerEnvelope> reader, CancellationTokenSource ended)
     {
         var (from, to) = ((uint)peer.Node.Value, (uint)self.Value);
-        await using var silence = time.CreateTimer(
-            _ => ended.Cancel(), null, SilenceLimit, Timeout.InfiniteTimeSpan);
+        await using var silence = new SilenceWatch(time, SilenceLimit, ended.Cancel);
         var arrived = new List<PeerMessage>();
         while (await reader.MoveNext(ended.Token))
         {
-            silence.Change(SilenceLimit, Timeout.InfiniteTimeSpan);
+            silence.Heard();
             var envelope = reader.Current;
             foreach (var heartbeat in envelope.Heartbeats)
             {
@@ -163,6 +162,43 @@ internal sealed class PeerLink(
             await writer.WriteAsync(envelope, cancellationToken);
             Volatile.Write(ref _writeBegan, 0);
             metrics.PeerBytesSent(bytes);
+        }
+    }
+
+    /// <summary>
+    /// Says when nothing was heard for so long. Hearing something only notes the time: a timer that were set anew with
+    /// every message would wake the runtime's timer thread again and again on a node that has nothing else to do.
+    /// </summary>
+    private sealed class SilenceWatch : IAsyncDisposable
+    {
+        private readonly TimeProvider _time;
+        private readonly TimeSpan _limit;
+        private readonly Action _isSilent;
+        private readonly ITimer _timer;
+        private long _heardAt;
+
+        public SilenceWatch(TimeProvider time, TimeSpan limit, Action isSilent)
+        {
+            (_time, _limit, _isSilent, _heardAt) = (time, limit, isSilent, time.GetTimestamp());
+            _timer = time.CreateTimer(_ => Look(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            _timer.Change(limit, Timeout.InfiniteTimeSpan);
+        }
+
+        public void Heard() => Volatile.Write(ref _heardAt, _time.GetTimestamp());
+
+        public ValueTask DisposeAsync() => _timer.DisposeAsync();
+
+        private void Look()
+        {
+            var left = _limit - _time.GetElapsedTime(Volatile.Read(ref _heardAt));
+            if (left <= TimeSpan.Zero)
+            {
+                _isSilent();
+            }
+            else
+            {
+                _timer.Change(left, Timeout.InfiniteTimeSpan);
+            }
         }
     }
 }
