@@ -74,6 +74,15 @@ public static class Limits
     public const int PendingReadsPerGroup = 10_000;
 
     /// <summary>
+    /// Segments that a log drops with one write, once a second: the group's next write waits until their files are
+    /// removed, which takes a file system some 10 ms for 64 MiB.
+    /// </summary>
+    public const int SegmentsDroppedAtOnce = 64;
+
+    /// <summary>The same in bytes: more than a group can publish in a second.</summary>
+    public const long BytesDroppedAtOnce = 512L * 1024 * 1024;
+
+    /// <summary>
     /// Commands that a leader proposes by itself and that are not applied yet, per group: as many as one entry takes
     /// beside the same number of publishes.
     /// </summary>

@@ -52,7 +52,7 @@ internal static class LoadVerbs
     [
         Verb("setup", "Makes the topic by publishing one message; prints its leader.", LeaderAsync),
         Verb("leader", "Prints the index of the node that leads the topic.", LeaderAsync),
-        Verb("delete", "Does nothing: topics stay.", static (_, _, _) => Task.FromResult("{}")),
+        Verb("delete", "Deletes the topics; prints how many there were.", DeleteAsync),
         Verb("sync", "Publishes one at a time.", Load(PublishLoad.OneAtATimeAsync)),
         Verb("async", "Publishes as fast as the window allows.", Load(PublishLoad.PipelinedAsync)),
         Verb("consume", "Reads the topic from its beginning.", Load(ReadLoad.RunAsync, warm: false)),
@@ -153,7 +153,20 @@ internal static class LoadVerbs
         return JsonSerializer.Serialize(new Dictionary<string, int> { ["leader"] = leader });
     }
 
-    /// <summary>The index of the node that leads a topic's group.</summary>
+    private static async Task<string> DeleteAsync(
+        LoadSettings settings, ParseResult parsed, CancellationToken cancellationToken)
+    {
+        await using var client = settings.Connect();
+        var deleted = 0;
+        foreach (var topic in settings.Topics)
+        {
+            deleted += await client.DeleteTopicAsync(topic, cancellationToken) ? 1 : 0;
+        }
+
+        return JsonSerializer.Serialize(new Dictionary<string, int> { ["deleted"] = deleted });
+    }
+
+    /// <summary>The index of the node that leads a topic's shard.</summary>
     public static async Task<int> FindLeaderAsync(
         BrokerClient client, string topic, CancellationToken cancellationToken)
     {
@@ -163,9 +176,9 @@ internal static class LoadVerbs
             if (topics.Count == 1)
             {
                 var cluster = await client.DescribeClusterAsync(cancellationToken);
-                if (cluster.Shards.FirstOrDefault(g => g.Shard == topics[0].Shard) is { Leader: > 0 } group)
+                if (cluster.Shards.FirstOrDefault(each => each.Shard == topics[0].Shard) is { Leader: > 0 } shard)
                 {
-                    return group.Leader - 1;
+                    return shard.Leader - 1;
                 }
             }
 

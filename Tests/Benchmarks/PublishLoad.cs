@@ -102,6 +102,12 @@ internal static class PublishLoad
             Duration = WarmUpDuration,
         };
         await RunAsync("warm", warm, client, cancellationToken);
+
+        // What they left would keep the beginning of a log, however short the measured topic is kept.
+        foreach (var topic in warm.Topics)
+        {
+            await client.DeleteTopicAsync(topic, cancellationToken);
+        }
     }
 
     public static byte[] Payload(int sizeBytes)

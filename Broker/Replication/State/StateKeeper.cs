@@ -132,8 +132,9 @@ internal sealed partial class StateKeeper
     }
 
     /// <summary>
-    /// The highest snapshot that the log may begin behind, as nothing at or before it is wanted; null: none above its
-    /// base. It may be the leader's, and lie within a segment; the log is dropped by whole segments.
+    /// A snapshot that the log may begin behind, as nothing at or before it is wanted; null: none above its base. The
+    /// highest that drops no more at once than keeps the group's next write waiting for moments only. A snapshot may be
+    /// the leader's, and lie within a segment; the log is dropped by whole segments.
     /// </summary>
     public LogIndex? DroppableThrough()
     {
@@ -146,21 +147,28 @@ internal sealed partial class StateKeeper
         // The index files of what stays must be in use: until then the machine may still ask memory, which they are
         // made of.
         var wanted = LogIndex.Min(_machine.FirstNeeded, _applied.Next());
-        for (var i = _snapshots.OnDisk.Count - 1; i >= 0; i--)
+        LogIndex? through = null;
+        foreach (var index in _snapshots.OnDisk)
         {
-            var index = _snapshots.OnDisk[i];
-            if (index <= baseIndex)
+            if (index >= wanted || index >= _indexes.FirstNotInUse)
             {
                 break;
             }
 
-            if (index < wanted && index < _indexes.FirstNotInUse && IsEndOfSegment(index))
+            if (index <= baseIndex || !IsEndOfSegment(index))
             {
-                return index;
+                continue;
             }
+
+            if (through is not null && IsMuch(index))
+            {
+                break;
+            }
+
+            through = index;
         }
 
-        return null;
+        return through;
     }
 
     /// <summary>
@@ -233,6 +241,24 @@ internal sealed partial class StateKeeper
         {
             _snapshots.Start(_machine, _applied, _configuration);
         }
+    }
+
+    /// <summary>Whether it would take long to remove all segments through there.</summary>
+    private bool IsMuch(LogIndex through)
+    {
+        var (count, bytes) = (0, 0L);
+        foreach (var segment in _log.SealedSegments)
+        {
+            if (segment.Last > through)
+            {
+                break;
+            }
+
+            count++;
+            bytes += segment.SizeBytes;
+        }
+
+        return count > Limits.SegmentsDroppedAtOnce || bytes > Limits.BytesDroppedAtOnce;
     }
 
     private bool IsEndOfSegment(LogIndex index)

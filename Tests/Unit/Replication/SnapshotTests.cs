@@ -120,6 +120,37 @@ public sealed class SnapshotTests
         }
     }
 
+    /// <summary>The next write waits for the files to go: seven hundred of them took more than a second.</summary>
+    [Fact]
+    public void A_long_log_is_dropped_piece_by_piece()
+    {
+        var group = new TestGroup(1);
+        group.Publish(5_000);
+        group.RunUntilEven();
+        var replica = group[1];
+        var segments = replica.Files(".log").Count();
+        Assert.True(segments > 3 * Limits.SegmentsDroppedAtOnce, $"there are {segments} segments");
+        group.Purge();
+        var dropped = new List<int>();
+        group.RunUntil(
+            () =>
+            {
+                var now = replica.Files(".log").Count();
+                if (now < segments)
+                {
+                    dropped.Add(segments - now);
+                    segments = now;
+                }
+
+                return now < 10;
+            },
+            "nothing but the end of the log is left");
+        Assert.True(dropped.Count > 3, $"it was dropped in {dropped.Count} pieces");
+
+        // A snapshot is not taken at the end of every segment: the next one may lie a few further on.
+        Assert.All(dropped, each => Assert.InRange(each, 1, Limits.SegmentsDroppedAtOnce));
+    }
+
     [Fact]
     public async Task A_log_whose_snapshot_is_damaged_is_dropped_through_another_one()
     {
