@@ -74,6 +74,25 @@ public sealed partial class BrokerClient
         return response.FirstOffsets[0];
     }
 
+    /// <summary>What a broker is, has and takes; during an upgrade each may say something else.</summary>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>What the node that answered says of itself.</returns>
+    /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>
+    public async ValueTask<ServerInfo> GetServerInfoAsync(CancellationToken cancellationToken = default)
+    {
+        var response = await CallAnyAsync(
+            "Asking a broker what it is",
+            (c, o) => c.Admin.GetServerInfoAsync(new GetServerInfoRequest(), o),
+            cancellationToken);
+        return new ServerInfo(
+            response.Version,
+            [.. response.Features],
+            (int)response.Limits.MessageBytes,
+            (int)response.Limits.BatchBytes,
+            (int)response.Limits.BatchRecords,
+            (int)response.Limits.Topics);
+    }
+
     /// <summary>The cluster as any live node sees it.</summary>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>Nodes, shards and leaders.</returns>

@@ -19,6 +19,25 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
 {
     private const int NameBytes = 255;
 
+    public override Task<GetServerInfoResponse> GetServerInfo(
+        GetServerInfoRequest request, ServerCallContext context) => Task.FromResult(new GetServerInfoResponse
+        {
+            Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
+            Features = { "error-reasons", "expected-offset", "read-from-time", "topic-ids", "topic-settings" },
+            Limits = new ServerLimits
+            {
+                MessageBytes = Limits.RecordBytes,
+                BatchBytes = Limits.BatchBytes,
+                BatchRecords = Limits.RecordsPerBatch,
+                KeyBytes = Limits.KeyBytes,
+                Headers = Limits.HeadersPerRecord,
+                HeaderBytes = Limits.HeaderBytes,
+                TopicNameBytes = Limits.TopicNameBytes,
+                Topics = Limits.Topics,
+                PublishesInFlight = Limits.PublishesInFlightPerStream,
+            },
+        });
+
     public override Task<DescribeClusterResponse> DescribeCluster(
         DescribeClusterRequest request, ServerCallContext context)
     {

@@ -302,6 +302,23 @@ public sealed class TopicTests
         Assert.Equal(50, (await ReadAllAsync(client, "all", new ReadOptions())).Count);
     }
 
+    [Fact]
+    public async Task A_broker_says_what_it_is_and_takes_and_keeps_its_word()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(1);
+        await using var client = brokers.Connect();
+        var info = await client.GetServerInfoAsync(Test);
+        Assert.Matches(@"^\d+\.\d+\.\d+$", info.Version);
+        Assert.Contains("topic-settings", info.Features);
+        Assert.Equal(info.Features.Order(StringComparer.Ordinal), info.Features);
+        await client.PublishAsync("a", new BrokerMessage { Value = new byte[info.MessageBytes] }, Test);
+        var broker = new Protocol.V1.Broker.BrokerClient(brokers.Channels[0]);
+        var tooLarge = new Record { Value = ByteString.CopyFrom(new byte[info.MessageBytes + 1]) };
+        await RefusedAsync(StatusCode.ResourceExhausted, "LIMIT_REACHED", () => broker.PublishAsync(
+            new PublishRequest { Topic = "a", Batch = new RecordBatch { Records = { tooLarge } } },
+            cancellationToken: Test).ResponseAsync);
+    }
+
     private static (uint?, ulong?, ulong?, ulong?, bool?, uint?) Settings(TopicConfig config) => (
         config.Partitions,
         config.MaxAgeMs,
