@@ -1,7 +1,7 @@
 using Broker.Client;
 using Broker.Protocol;
-using Broker.ServiceDefaults.Http;
 using Broker.ServiceDefaults;
+using Broker.ServiceDefaults.Http;
 using Subscriber;
 using Subscriber.Api;
 

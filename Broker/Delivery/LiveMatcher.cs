@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using Broker.Client;
-using Broker.Domain;
 using Broker.ClusterState;
+using Broker.Domain;
 
 namespace Broker.Delivery;
 

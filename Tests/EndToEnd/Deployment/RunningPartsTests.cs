@@ -23,7 +23,8 @@ public sealed class RunningPartsTests(BrokerSystem fixture, PublishedSystem publ
         var job = published.Services["postgres-databases"];
         Assert.Contains("for database in outbox inbox;", job.Command[2], StringComparison.Ordinal);
         var server = new NpgsqlConnectionStringBuilder(
-            await fixture.System.ConnectionStringAsync("postgres", Cancellation)) { Database = "postgres" };
+            await fixture.System.ConnectionStringAsync("postgres", Cancellation))
+        { Database = "postgres" };
         for (var run = 0; run < 2; run++)
         {
             var start = new ProcessStartInfo("sh", ["-c", job.Command[2]

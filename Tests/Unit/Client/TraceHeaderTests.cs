@@ -5,8 +5,8 @@ using Broker.Client.Tracing;
 using Broker.Protocol.V1;
 using Google.Protobuf;
 using Xunit;
-using Record = Broker.Protocol.V1.Record;
 using static Broker.Tests.Unit.Client.ClientTesting;
+using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Unit.Client;
 
