@@ -147,6 +147,9 @@ public sealed class CallFailureTests
     public async Task A_deadline_ends_a_call_on_both_sides()
     {
         await using var server = await EchoServer.StartAsync();
+
+        // The handler must have begun before the deadline: the connection is there, and its code is compiled.
+        await server.Unary([1]).ResponseAsync.WaitAsync(EchoServer.Patience, Stop);
         var cancelled = new TaskCompletionSource();
         server.Probe.OnUnary = async (request, context) =>
         {
@@ -155,7 +158,7 @@ public sealed class CallFailureTests
             return request;
         };
 
-        var deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddMilliseconds(200);
+        var deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(1);
         var failure = await EchoServer.FailureAsync(
             server.Unary([1], new CallOptions(deadline: deadline)).ResponseAsync);
 
