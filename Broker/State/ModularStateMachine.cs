@@ -160,9 +160,9 @@ public abstract class ModularStateMachine : IStateMachine
             }
             else
             {
-                // Of before there were modules: what follows is the first one's section.
+                // Of before there were modules: what follows is the first one's section, in the format of that number.
                 reader.Check(IsFormerFormat(format), "its format is one that this version knows");
-                puts[0] = _modules[0].Read(ref reader, FormerSectionFormat(format), moment);
+                puts[0] = _modules[0].Read(ref reader, format, moment);
             }
 
             reader.CheckEnd();
@@ -202,9 +202,6 @@ public abstract class ModularStateMachine : IStateMachine
 
     /// <summary>Whether a snapshot of before there were modules can be read.</summary>
     private protected virtual bool IsFormerFormat(byte format) => false;
-
-    /// <summary>The format of the first module's section in such a snapshot.</summary>
-    private protected virtual byte FormerSectionFormat(byte format) => format;
 
     /// <summary>Whether such a snapshot says the time of its last entry.</summary>
     private protected virtual bool HasTimestamp(byte format) => true;
