@@ -156,7 +156,7 @@ public sealed partial class RaftNode
         Leader = NodeId.None;
         _isTransferCampaign = false;
         _preVoteRound++;
-        _votes.Clear();
+        ClearVotes();
         _votes.Count(Configuration, Id, granted: true);
         _election.ResetToRetry(IsPreferredToBegin, _nowMs);
         SendToAll(RaftMessageKind.RequestPreVote, Term.Next(), _preVoteRound);
@@ -169,9 +169,22 @@ public sealed partial class RaftNode
         Leader = NodeId.None;
 
         // The own vote counts when it is durable, see CountOwnVote.
-        _votes.Clear();
+        ClearVotes();
         _election.Reset(_nowMs);
         SendToAll(RaftMessageKind.RequestVote, Term, 0);
+    }
+
+    /// <summary>
+    /// A leader whose connection broke will not answer: without counting it as a refusal, two others that have voted
+    /// for themselves would wait for it through a whole timeout. Should it answer after all, its answer counts.
+    /// </summary>
+    private void ClearVotes()
+    {
+        _votes.Clear();
+        if (!_election.BrokenLeader.IsNone)
+        {
+            _votes.Count(Configuration, _election.BrokenLeader, granted: false);
+        }
     }
 
     private void SendToAll(RaftMessageKind kind, Term term, long context)
@@ -202,6 +215,20 @@ public sealed partial class RaftNode
             Reject = !granted,
             Context = message.Context,
         });
+        if (granted && Role == RaftRole.PreCandidate && message.From.Value < Id.Value)
+        {
+            GiveWay();
+        }
+    }
+
+    /// <summary>
+    /// Two that ask at the same time would each get the other's pre-vote, and then each vote for itself. So the one of
+    /// the higher number lets the other go first; it asks again soon, in case that one does not succeed.
+    /// </summary>
+    private void GiveWay()
+    {
+        BecomeFollower(Term, NodeId.None);
+        _election.ResetAfterSplitVote(_nowMs);
     }
 
     private void HandleRequestVote(in RaftMessage message)

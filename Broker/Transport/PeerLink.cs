@@ -99,26 +99,22 @@ internal sealed class PeerLink(
         _connected = true;
         TransportEvents.Connected(logger, peer.Node.Value, peer.Name);
         gate.Connected(peer.Node, hello);
-        try
-        {
-            Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token)];
-            var first = await Task.WhenAny(pumps);
-            await ended.CancelAsync();
-            foreach (var pump in pumps)
-            {
-                await pump.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
+        Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token)];
+        var first = await Task.WhenAny(pumps);
 
-            if (first.Exception?.InnerException is { } exception and not OperationCanceledException)
-            {
-                TransportEvents.Broke(logger, peer.Node.Value, peer.Name, exception.Message);
-            }
-        }
-        finally
+        // Told at once: when the peer led, every millisecond until the others know is one without a leader.
+        _connected = false;
+        gate.Disconnected(peer.Node);
+        TransportEvents.Disconnected(logger, peer.Node.Value, peer.Name);
+        await ended.CancelAsync();
+        foreach (var pump in pumps)
         {
-            _connected = false;
-            TransportEvents.Disconnected(logger, peer.Node.Value, peer.Name);
-            gate.Disconnected(peer.Node);
+            await pump.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        if (first.Exception?.InnerException is { } exception and not OperationCanceledException)
+        {
+            TransportEvents.Broke(logger, peer.Node.Value, peer.Name, exception.Message);
         }
     }
 

@@ -16,6 +16,9 @@ internal sealed class ElectionTimer(Random random, RaftTimes times)
     /// </summary>
     private NodeId _brokenLeader;
 
+    /// <summary>The leader whose connection broke, until somebody is heard to lead; else none.</summary>
+    public NodeId BrokenLeader => _brokenLeader;
+
     public long DeadlineMs { get; private set; }
 
     /// <param name="isOnlyVoter">Nobody else need be waited for.</param>
