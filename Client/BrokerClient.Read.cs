@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using Broker.Client.Connections;
-using Wire = Broker.Protocol.Wire;
 
 namespace Broker.Client;
 
@@ -72,30 +71,5 @@ public sealed partial class BrokerClient
     {
         var topics = await ListTopicsAsync(topic, cancellationToken);
         return topics.Count == 0 ? 0 : topics[0].NextOffset;
-    }
-
-    /// <summary>Walks through the records of one stored batch, from an offset on.</summary>
-    private sealed class RecordCursor(string topic, Wire.StoredBatch batch, long fromOffset)
-    {
-        private readonly DateTimeOffset _timestamp = DateTimeOffset.FromUnixTimeMilliseconds(batch.TimestampUnixMs);
-        private readonly ReadOnlyMemory<byte> _bytes = batch.Batch.Memory;
-        private long _offset = batch.BaseOffset;
-        private int _at;
-
-        public bool TryNext(out BrokerRecord record)
-        {
-            while (RecordBatchDecoder.TryNext(_bytes, ref _at, out var bytes))
-            {
-                var offset = _offset++;
-                if (offset >= fromOffset)
-                {
-                    record = RecordBatchDecoder.Decode(bytes, topic, offset, _timestamp);
-                    return true;
-                }
-            }
-
-            record = null!;
-            return false;
-        }
     }
 }

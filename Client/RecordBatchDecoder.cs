@@ -142,3 +142,28 @@ internal static class RecordBatchDecoder
 
     private static InvalidDataException Malformed() => new("The batch is not an encoded broker.v1.RecordBatch.");
 }
+
+/// <summary>Walks through the records of one stored batch, from an offset on.</summary>
+internal sealed class RecordCursor(string topic, Protocol.Wire.StoredBatch batch, long fromOffset)
+{
+    private readonly DateTimeOffset _timestamp = DateTimeOffset.FromUnixTimeMilliseconds(batch.TimestampUnixMs);
+    private readonly ReadOnlyMemory<byte> _bytes = batch.Batch.Memory;
+    private long _offset = batch.BaseOffset;
+    private int _at;
+
+    public bool TryNext(out BrokerRecord record)
+    {
+        while (RecordBatchDecoder.TryNext(_bytes, ref _at, out var bytes))
+        {
+            var offset = _offset++;
+            if (offset >= fromOffset)
+            {
+                record = RecordBatchDecoder.Decode(bytes, topic, offset, _timestamp);
+                return true;
+            }
+        }
+
+        record = null!;
+        return false;
+    }
+}

@@ -68,18 +68,33 @@ internal sealed class BrokerService(
         }
     }
 
-    public override async Task Read(
-        ReadRequest request, IServerStreamWriter<ReadResponse> responseStream, ServerCallContext context)
+    public override Task Read(
+        ReadRequest request, IServerStreamWriter<ReadResponse> responseStream, ServerCallContext context) =>
+        ServeAsync(context, async ended =>
+        {
+            await foreach (var page in readers.ReadAsync(request, ended))
+            {
+                await WriteAsync(request.Topic, page, responseStream, ended);
+            }
+        });
+
+    public override Task Subscribe(
+        SubscribeRequest request, IServerStreamWriter<SubscribeResponse> responseStream, ServerCallContext context) =>
+        ServeAsync(context, async ended =>
+        {
+            await foreach (var (topic, page, resumeToken) in readers.SubscribeAsync(request, ended))
+            {
+                await WriteAsync(topic, page, resumeToken, responseStream, ended);
+            }
+        });
+
+    /// <summary>A call that sends until it is at its end, its client goes, or the node stops.</summary>
+    private async Task ServeAsync(ServerCallContext context, Func<CancellationToken, Task> send)
     {
         using var ended = EndsWith(context);
         try
         {
-            await foreach (var page in readers.ReadAsync(request, ended.Token))
-            {
-                await WriteAsync(request.Topic, page, responseStream, ended.Token);
-                metrics.Read(
-                    page.Batches.Sum(batch => batch.Count), page.Batches.Sum(batch => (long)batch.Batch.Length));
-            }
+            await send(ended.Token);
         }
         catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
         {
@@ -91,13 +106,41 @@ internal sealed class BrokerService(
         }
     }
 
-    private static async Task WriteAsync(
+    private async Task WriteAsync(
         string topic, ReadPage page, IServerStreamWriter<ReadResponse> stream, CancellationToken cancellationToken)
     {
-        var first = page.Batches[0];
-        using var span = BrokerSpans.StartHandOver("read", topic, first.Batch.Span, first.BaseOffset, first.Count);
+        using var span = StartSpan(topic, page);
         await stream.WriteAsync(ToResponse(page), cancellationToken);
+        CountRead(page);
     }
+
+    private async Task WriteAsync(
+        string topic,
+        ReadPage? page,
+        ReadOnlyMemory<byte> resumeToken,
+        IServerStreamWriter<SubscribeResponse> stream,
+        CancellationToken cancellationToken)
+    {
+        if (page is null)
+        {
+            var began = new SubscribeResponse { ResumeToken = UnsafeByteOperations.UnsafeWrap(resumeToken) };
+            await stream.WriteAsync(began, cancellationToken);
+            return;
+        }
+
+        using var span = StartSpan(topic, page);
+        await stream.WriteAsync(new SubscribeResponse { Topic = topic, Read = ToResponse(page) }, cancellationToken);
+        CountRead(page);
+    }
+
+    private static System.Diagnostics.Activity? StartSpan(string topic, ReadPage page)
+    {
+        var first = page.Batches[0];
+        return BrokerSpans.StartHandOver("read", topic, first.Batch.Span, first.BaseOffset, first.Count);
+    }
+
+    private void CountRead(ReadPage page) => metrics.Read(
+        page.Batches.Sum(batch => batch.Count), page.Batches.Sum(batch => (long)batch.Batch.Length));
 
     private static ReadResponse ToResponse(ReadPage page)
     {

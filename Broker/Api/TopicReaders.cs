@@ -19,6 +19,16 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             LostThrough = index => node.LostThrough(shard.Group, index),
         });
 
+    /// <summary>What comes to all topics that the request's filters match; see <see cref="FilterReader"/>.</summary>
+    /// <exception cref="BrokerException">InvalidArgument, and as FilterReader.</exception>
+    public IAsyncEnumerable<SubscribedPage> SubscribeAsync(
+        SubscribeRequest request, CancellationToken cancellationToken)
+    {
+        var (filters, start) = Subscriptions.Read(request);
+        var reader = new FilterReader(_readers.Values, topic => _readers[node.Shards.GroupOf(topic)], tail);
+        return reader.ReadAsync(filters, start, cancellationToken);
+    }
+
     public async IAsyncEnumerable<ReadPage> ReadAsync(
         ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {

@@ -13,7 +13,7 @@ namespace Broker.Delivery;
 /// waiter.
 /// </para>
 /// </summary>
-public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
+public sealed class TailSignal(int maxWaiters = Limits.TailReaders, int maxWatches = Limits.Subscriptions)
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
@@ -21,6 +21,7 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
     private readonly ConcurrentDictionary<string, TailWaiter[]> _waiters = new(StringComparer.Ordinal);
     private readonly Lock _registration = new();
     private int _count;
+    private WatchTable _watches = new([]);
 
     /// <summary>Readers that hold a place.</summary>
     public int Count => Volatile.Read(ref _count);
@@ -43,12 +44,30 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
         }
     }
 
+    /// <summary>Takes a place at the tail of all topics that a filter matches.</summary>
+    /// <exception cref="BrokerException">ResourceExhausted: all places are taken.</exception>
+    internal TopicWatch Watch(TopicFilterSet filters)
+    {
+        lock (_registration)
+        {
+            if (_watches.All.Length >= maxWatches)
+            {
+                throw Refusal.Overloaded("The list of subscriptions to topics by filter", RetryAfter);
+            }
+
+            var watch = new TopicWatch(this, filters);
+            Volatile.Write(ref _watches, new WatchTable([.. _watches.All, watch]));
+            return watch;
+        }
+    }
+
     /// <summary>
     /// Wakes the readers of a topic that got records. For the apply thread: never blocks, is cheap without readers.
     /// </summary>
     public void Notify(string topic)
     {
         Interlocked.MemoryBarrier();
+        _watches.Mark(topic);
         if (_count == 0 || !_waiters.TryGetValue(topic, out var waiters))
         {
             return;
@@ -64,12 +83,22 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
     public void NotifyAll()
     {
         Interlocked.MemoryBarrier();
+        _watches.MarkAll();
         foreach (var (_, waiters) in _waiters)
         {
             foreach (var waiter in waiters)
             {
                 waiter.Wake();
             }
+        }
+    }
+
+    internal void Remove(TopicWatch watch)
+    {
+        lock (_registration)
+        {
+            var others = Array.FindAll(_watches.All, other => !ReferenceEquals(other, watch));
+            Volatile.Write(ref _watches, new WatchTable(others));
         }
     }
 
@@ -86,6 +115,49 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders)
             else
             {
                 _waiters.TryRemove(waiter.Topic, out _);
+            }
+        }
+    }
+
+    /// <summary>
+    /// The watches of a moment, and who of them wants which topic: found once for a topic, then looked up.
+    /// </summary>
+    private sealed class WatchTable(TopicWatch[] all)
+    {
+        private readonly ConcurrentDictionary<string, TopicWatch[]> _wanting = new(StringComparer.Ordinal);
+
+        public TopicWatch[] All => all;
+
+        public void Mark(string topic)
+        {
+            if (all.Length == 0)
+            {
+                return;
+            }
+
+            if (!_wanting.TryGetValue(topic, out var wanting))
+            {
+                // Topics that were deleted stay in it: beyond what a cluster may have it begins anew.
+                if (_wanting.Count >= Limits.Topics)
+                {
+                    _wanting.Clear();
+                }
+
+                wanting = Array.FindAll(all, watch => watch.Wants(topic));
+                _wanting[topic] = wanting;
+            }
+
+            foreach (var watch in wanting)
+            {
+                watch.Mark(topic);
+            }
+        }
+
+        public void MarkAll()
+        {
+            foreach (var watch in all)
+            {
+                watch.MarkAll();
             }
         }
     }

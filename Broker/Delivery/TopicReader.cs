@@ -22,6 +22,38 @@ public sealed class TopicReader(
     /// </summary>
     public Func<LogIndex, LogIndex> LostThrough { get; init; } = static _ => LogIndex.None;
 
+    /// <summary>The time of the last entry that this replica has applied.</summary>
+    public long LogTimeUnixMs => topics.LastTimestampUnixMs;
+
+    /// <summary>All topics of the shard, ordered by name.</summary>
+    public IReadOnlyList<TopicView> ListTopics() => topics.ListTopics();
+
+    /// <summary>
+    /// The next page of a topic that is followed from a cursor, and the cursor after it; without a page when nothing is
+    /// there yet. A topic that was made under the name of the cursor's one is read from its beginning. Null: there is
+    /// no such topic any more.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// FailedPrecondition: this replica cannot give the records now. DataLost: none can.
+    /// </exception>
+    public TopicCursor? ReadNext(string topic, TopicCursor cursor, out ReadPage? page)
+    {
+        page = null;
+        if (!topics.TryGetTopic(topic, out var view))
+        {
+            return null;
+        }
+
+        if (view.Number < cursor.Number)
+        {
+            return cursor;  // The cursor comes from another replica, and this one has yet to learn of its topic.
+        }
+
+        var offset = view.Number == cursor.Number ? cursor.Offset : 0;
+        return new TopicCursor(
+            view.Number, TryReadPage(view, offset, view.NextOffset, out page) ? page.NextOffset : offset);
+    }
+
     /// <summary>
     /// Batches from the one that holds <paramref name="offset"/>, or from the first record that is kept when that comes
     /// later: a purge may also overtake a read. Without <paramref name="follow"/> it ends at the offset that was the

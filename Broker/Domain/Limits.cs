@@ -215,6 +215,18 @@ public static class Limits
     public const int TailReaders = 10_000;
 
     /// <summary>
+    /// Subscriptions by filter that one node serves at a time: each remembers how far it is in every topic that it has
+    /// seen, some 100 bytes for each, and a batch that all of them want marks all of them.
+    /// </summary>
+    public const int Subscriptions = 1_000;
+
+    /// <summary>Filters of one subscription: as many as one of Redis may have.</summary>
+    public const int FiltersPerSubscription = 100;
+
+    /// <summary>Positions with which a subscription may go on: with names of 255 bytes about 3 MiB.</summary>
+    public const int PositionsPerSubscription = 10_000;
+
+    /// <summary>
     /// Nodes that a cluster may have registered: far above any sensible Raft cluster, and a bound on its metadata.
     /// </summary>
     public const int ClusterNodes = 100;

@@ -22,7 +22,9 @@ public interface IStateMachine
     /// </summary>
     LogIndex FirstNeeded { get; }
 
-    /// <summary>The time of the last applied entry of commands; 0 before the first. A snapshot carries it on.</summary>
+    /// <summary>
+    /// The time of the last applied entry of commands; 0 before the first. A snapshot carries it on. Any thread.
+    /// </summary>
     long LastTimestampUnixMs { get; }
 
     /// <summary>

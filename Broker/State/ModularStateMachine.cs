@@ -46,7 +46,7 @@ public abstract class ModularStateMachine : IStateMachine
 
     public ulong StateHash => _hash.Value;
 
-    public long LastTimestampUnixMs => _lastTimestampUnixMs;
+    public long LastTimestampUnixMs => Volatile.Read(ref _lastTimestampUnixMs);
 
     public bool KeepsIndexes => _indexed is not null;
 
