@@ -14,7 +14,7 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
         HealthCheckContext context, CancellationToken cancellationToken = default) =>
         Task.FromResult(node.Obstacle.Length > 0
             ? HealthCheckResult.Unhealthy(node.Obstacle)
-            : Judge([.. node.Groups.Select(static group => group.Status)], [.. node.FailingTasks, .. LostSegments()]));
+            : Judge([.. node.Groups.Select(static group => group.Status)], [.. node.FailingTasks, .. LostSegments(), .. Disk()]));
 
     internal static HealthCheckResult Judge(IReadOnlyList<GroupStatus> groups, IReadOnlyList<string> failing)
     {
@@ -32,6 +32,8 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
             : unwell.Count > 0 ? HealthCheckResult.Degraded(words)
             : HealthCheckResult.Healthy();
     }
+
+    private IEnumerable<string> Disk() => node.DiskWarning is { Length: > 0 } warning ? [warning] : [];
 
     private IEnumerable<string> LostSegments()
     {

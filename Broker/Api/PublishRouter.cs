@@ -112,6 +112,12 @@ internal sealed class PublishRouter
         var status = group.Status;
         if (status.Role == RaftRole.Leader || (forwarded && !status.Leader.IsNone))
         {
+            if (_node.RefusalForSpace is { } refusal)
+            {
+                call.Fail(refusal);
+                return true;
+            }
+
             group.Propose(call);
             return true;
         }

@@ -25,6 +25,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly LeaderBalancer _balancer;
     private readonly SegmentRepair _repair;
     private readonly Scrubber _scrubber;
+    private readonly DiskReserve _disk;
     private readonly NodeTasks _tasks;
     private readonly ILogger _logger;
     private readonly Action<Exception> _onFatal;
@@ -87,6 +88,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
+        _disk = new DiskReserve(options, _groups, device, time, _logger);
+        metrics.ObserveFreeDisk(() => _disk.FreeBytes);
         metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
     }
 
@@ -114,6 +117,15 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>What the node does beside its groups, and has failed of late; in words, mostly nothing.</summary>
     public IReadOnlyList<string> FailingTasks => _tasks.Failing;
 
+    /// <summary>
+    /// Null: there is space on the disk for publishes. Else why this node takes none.
+    /// </summary>
+    public BrokerException? RefusalForSpace =>
+        _disk.IsShort ? Refusal.ShortOfSpace(Options.NodeName, _disk.FreeBytes, Options.DiskReserveBytes) : null;
+
+    /// <summary>That there is not much space left on the disk; empty when there is.</summary>
+    public string DiskWarning => _disk.Warning;
+
     /// <summary>The streams to the other nodes, for the endpoint that accepts them.</summary>
     public PeerTransport Transport => _transport;
 
@@ -138,6 +150,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _tasks.Start("formation of the cluster", _formation.RunAsync);
         _tasks.Start("balance of leaders", _balancer.RunAsync);
         _tasks.Start("repair of segments", _repair.RunAsync);
+        _tasks.Start("watch over the disk's space", _disk.RunAsync);
         _tasks.Start("check of files at rest", _scrubber.RunAsync);
     }
 

@@ -44,6 +44,25 @@ internal static partial class ClusterEvents
         7010, LogLevel.Error, "The disk does not answer: the logs are left open, and recovered at the next start")]
     public static partial void DiskHangs(ILogger logger);
 
+    [LoggerMessage(
+        7012,
+        LogLevel.Warning,
+        "The disk of {Folder} has {FreeBytes} bytes left: below {ReserveBytes} (Broker:DiskReserveBytes) this node takes "
+        + "no publishes. Shorten what topics keep, delete topics, or enlarge the disk")]
+    public static partial void DiskSoonShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
+
+    [LoggerMessage(
+        7013,
+        LogLevel.Error,
+        "The disk of {Folder} has {FreeBytes} bytes left, less than {ReserveBytes} (Broker:DiskReserveBytes): this node "
+        + "takes no publishes, and leaves the lead to nodes that have space. Reading goes on. Shorten what topics keep, "
+        + "delete topics, or enlarge the disk")]
+    public static partial void DiskShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
+
+    [LoggerMessage(
+        7014, LogLevel.Information, "The disk of {Folder} has {FreeBytes} bytes again: this node takes publishes")]
+    public static partial void DiskHasSpace(ILogger logger, string folder, long freeBytes);
+
     [LoggerMessage(7011, LogLevel.Error, "The node's {Task} failed and is begun again in {Delay}: {Reason}")]
     public static partial void TaskFailed(
         ILogger logger, string task, string reason, TimeSpan delay, Exception exception);

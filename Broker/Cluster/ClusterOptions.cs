@@ -35,6 +35,13 @@ public sealed record ClusterOptions
     public long SegmentBytes { get; init; } = 64L * 1024 * 1024;
 
     /// <summary>
+    /// Free space of the disk that is kept for reading, retention, votes and other leaders' entries: below it this node
+    /// takes no publishes, and leaves the lead of its shards to nodes that have space; below twice as much it warns.
+    /// Setting Broker:DiskReserveBytes; default 512 MiB. 0: never.
+    /// </summary>
+    public long DiskReserveBytes { get; init; } = 512L * 1024 * 1024;
+
+    /// <summary>
     /// An operator's word that this node's old disk is gone for good and never comes back: the empty one takes its
     /// place, as a replica that has lost everything. It means nothing on a disk that the cluster knows. Setting
     /// Broker:ReplaceLostDisk; default false.
@@ -77,6 +84,13 @@ public sealed record ClusterOptions
                 + "(1 GiB).");
         }
 
+        var reserveBytes = configuration.GetValue("Broker:DiskReserveBytes", 512L * 1024 * 1024);
+        if (reserveBytes is < 0 or > long.MaxValue / 4)
+        {
+            throw new StartupException(
+                $"Broker:DiskReserveBytes is {reserveBytes}; it must be from 0 (no reserve) to {long.MaxValue / 4}.");
+        }
+
         return new ClusterOptions
         {
             NodeName = name,
@@ -85,6 +99,7 @@ public sealed record ClusterOptions
             Nodes = nodes,
             DataShards = shards,
             SegmentBytes = segmentBytes,
+            DiskReserveBytes = reserveBytes,
             ReplacesLostDisk = configuration.GetValue("Broker:ReplaceLostDisk", false),
         };
     }

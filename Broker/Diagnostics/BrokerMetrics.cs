@@ -161,6 +161,10 @@ public sealed class BrokerMetrics : IDisposable
     /// </summary>
     public void ObserveGroups(Func<IEnumerable<GroupFigures>> groups) => Volatile.Write(ref _groups, groups);
 
+    /// <summary>Says where the free space of the disk is known.</summary>
+    public void ObserveFreeDisk(Func<long> freeBytes) => _meter.CreateObservableGauge(
+        "broker.storage.free", freeBytes, "By", "Free bytes of the disk that holds the logs");
+
     /// <summary>Says where the live plane's figures come from; without a live plane they stay 0.</summary>
     public void ObserveLive(Func<LiveFigures> live) => Volatile.Write(ref _live, live);
 

@@ -98,6 +98,14 @@ public static class Refusal
         NodeId.None,
         TimeSpan.FromMilliseconds(Limits.DiskFullRetryMs));
 
+    public static BrokerException ShortOfSpace(string node, long freeBytes, long reserveBytes) => new(
+        RefusalCode.Overloaded,
+        $"The disk of '{node}', which leads the topic's shard, has {freeBytes:N0} bytes left, less than the "
+        + $"{reserveBytes:N0} that it keeps (Broker:DiskReserveBytes), and no other replica has space. Nothing was stored; "
+        + "shorten what topics keep, delete topics, or enlarge the disk, then send again.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(Limits.DiskFullRetryMs));
+
     public static BrokerException OutcomeUnknown(GroupId group) => Make(
         RefusalCode.OutcomeUnknown,
         $"Leadership of group {group} moved, or its disk failed it, while the batch was under way: it may be stored or "

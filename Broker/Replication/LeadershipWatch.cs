@@ -33,11 +33,11 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
     public bool IsBehind { get; private set; }
 
     /// <summary>
-    /// A leader that cannot apply, or cannot help a follower, holds the whole group up: another replica that is well
-    /// leads better. It is tried again while the trouble lasts. When what even the heir lacks cannot be read, it has
+    /// A leader that cannot apply, or cannot help a follower, or has no space for more, holds the whole group up:
+    /// another replica that is well leads better. It is tried again while the trouble lasts. When what even the heir lacks cannot be read, it has
     /// not committed, and nobody but this leader has it: the group goes on without it.
     /// </summary>
-    public void ConsiderHandingOver(long now, bool isApplyBlocked)
+    public void ConsiderHandingOver(long now, bool isApplyBlocked, bool isShortOfSpace)
     {
         if (loop.Raft.Role != RaftRole.Leader)
         {
@@ -47,14 +47,15 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         }
 
         var followers = loop.Raft.Followers;
-        if (!(isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable)))
+        var cannotRead = isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable);
+        if (!(cannotRead || isShortOfSpace))
         {
             _hamperedSinceMs = null;
             return;
         }
 
         _hamperedSinceMs ??= now;
-        if (now - _hamperedSinceMs < Limits.HandOverAfterMs)
+        if (cannotRead && now - _hamperedSinceMs < Limits.HandOverAfterMs)
         {
             return;
         }
@@ -73,7 +74,11 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         if (!heir.IsNone && loop.Raft.TryTransferLeadership(heir, catchesUp))
         {
             _hamperedSinceMs = now;
-            ReplicationEvents.HandingOver(logger, loop.Id.Value, heir.Value, "a part of its log cannot be read");
+            ReplicationEvents.HandingOver(
+                logger,
+                loop.Id.Value,
+                heir.Value,
+                cannotRead ? "a part of its log cannot be read" : "its disk is almost full");
         }
     }
 

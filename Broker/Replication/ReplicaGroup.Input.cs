@@ -35,6 +35,15 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>
+    /// The disk is almost full: another replica should lead. What leads takes is for others to say. Any thread.
+    /// </summary>
+    public bool IsShortOfSpace
+    {
+        get => Volatile.Read(ref _isShortOfSpace);
+        set => Volatile.Write(ref _isShortOfSpace, value);
+    }
+
+    /// <summary>
     /// Hands a command to the group. The proposal's callbacks tell its fate; it is refused at once when this replica
     /// does not lead, or when too much waits.
     /// </summary>

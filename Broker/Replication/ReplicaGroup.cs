@@ -38,6 +38,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     private readonly PeerLanes _lanes;
     private readonly LeadershipWatch _leadership;
     private readonly LinearizableReads _reads;
+    private bool _isShortOfSpace;
     private readonly MembershipChanges _members;
     private readonly LeaderDuties _duties;
 
@@ -103,7 +104,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     long IGroupLoop.NowMs => NowMs();
 
     /// <summary>Another replica would lead better: this one cannot write, or cannot apply what is committed.</summary>
-    private bool IsHampered => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked;
+    private bool IsHampered => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked || IsShortOfSpace;
 
     /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
     public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
@@ -227,7 +228,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _state.LookAfter(now);
         _members.Approach();
         _duties.Propose();
-        _leadership.ConsiderHandingOver(now, _state.IsBlocked);
+        _leadership.ConsiderHandingOver(now, _state.IsBlocked, IsShortOfSpace);
         _leadership.LookWhetherStuck(now, IsHampered);
         if (_leadership.IsStuck)
         {

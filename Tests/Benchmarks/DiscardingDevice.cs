@@ -33,6 +33,8 @@ internal sealed class DiscardingDevice : IStorageDevice
 
     public long Length(string path) => Find(path).Length;
 
+    public long FreeBytes(string folder) => long.MaxValue;
+
     public IStorageFile Open(string path, bool create)
     {
         lock (_gate)

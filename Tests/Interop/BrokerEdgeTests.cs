@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using System.Globalization;
+using Broker.Client;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Google.Protobuf;
 using Grpc.Core;
 using Xunit;
+using ProducerStamp = Broker.Protocol.V1.ProducerStamp;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -12,6 +14,39 @@ namespace Broker.Tests.Interop;
 /// <summary>What a foreign client with gRPC's defaults meets at the edges of the brokers' contract.</summary>
 public sealed class BrokerEdgeTests
 {
+    [Fact]
+    public async Task A_node_whose_disk_is_almost_full_takes_no_publishes_and_is_read()
+    {
+        // Node 1 of three keeps more free than there is: the others lead, and everything goes on.
+        string[] keepsAll = [$"--Broker:DiskReserveBytes={long.MaxValue / 4}"];
+        await using (var brokers = await BrokerProcesses.StartAsync(3, node => node == 0 ? keepsAll : []))
+        {
+            await using var client = brokers.Connect();
+            foreach (var i in Enumerable.Range(0, 12))
+            {
+                await client.PublishAsync($"t{i}", new BrokerMessage(), Test);
+            }
+
+            var cluster = await client.DescribeClusterAsync(Test);
+            Assert.All(cluster.Shards, shard => Assert.NotEqual(1, shard.Leader));
+            Assert.Equal(12, (await client.ListTopicsAsync(cancellationToken: Test)).Count);
+        }
+
+        // Alone it refuses what would be stored, and says why; what is there, and what gives space back, goes on.
+        await using var alone = await BrokerProcesses.StartAsync(1, _ => keepsAll);
+        var broker = new Protocol.V1.Broker.BrokerClient(alone.Channels[0]);
+        var admin = new Admin.AdminClient(alone.Channels[0]);
+        await admin.CreateTopicAsync(new CreateTopicRequest { Name = "a" }, cancellationToken: Test);
+        var refusal = await Assert.ThrowsAsync<RpcException>(async () => await broker.PublishAsync(
+            new PublishRequest { Topic = "a", Batch = new RecordBatch { Records = { new Record() } } },
+            cancellationToken: Test));
+        Assert.Equal(StatusCode.ResourceExhausted, refusal.StatusCode);
+        Assert.Contains("Broker:DiskReserveBytes", refusal.Status.Detail, StringComparison.Ordinal);
+        using var read = broker.Read(new ReadRequest { Topic = "a" }, cancellationToken: Test);
+        Assert.False(await read.ResponseStream.MoveNext(Test));
+        await admin.DeleteTopicAsync(new DeleteTopicRequest { Name = "a" }, cancellationToken: Test);
+    }
+
     private static readonly CancellationToken Test = TestContext.Current.CancellationToken;
 
     [Fact]

@@ -23,7 +23,9 @@ internal sealed class BrokerProcesses : IAsyncDisposable
     /// <summary>A connection to each node, as a foreign client would make it: with gRPC's own limits.</summary>
     public IReadOnlyList<GrpcChannel> Channels => _channels;
 
-    public static async Task<BrokerProcesses> StartAsync(int nodes)
+    /// <param name="nodes">How many.</param>
+    /// <param name="settings">Settings of a node, from 0, beside those that it needs.</param>
+    public static async Task<BrokerProcesses> StartAsync(int nodes, Func<int, string[]>? settings = null)
     {
         var started = new BrokerProcesses();
         var ports = Enumerable.Range(0, nodes).Select(_ => FreePort()).ToList();
@@ -35,6 +37,7 @@ internal sealed class BrokerProcesses : IAsyncDisposable
                 $"--Broker:DataDirectory={Path.Combine(started._folder.FullName, $"{i + 1}")}",
                 "--urls=http://127.0.0.1:0",
                 "--Logging:LogLevel:Default=Warning",
+                .. settings?.Invoke(i) ?? [],
                 .. ports.Select((each, at) => $"--services:broker-{at + 1}:grpc:0=http://localhost:{each}"),
             ]);
             await node.StartAsync();

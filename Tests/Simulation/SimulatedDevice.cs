@@ -66,6 +66,8 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
 
     public long Length(string path) => Run(() => Find(path).Length);
 
+    public long FreeBytes(string folder) => long.MaxValue;
+
     public IStorageFile Open(string path, bool create)
     {
         lock (Gate)

@@ -31,6 +31,9 @@ public interface IStorageDevice
     /// <summary>Makes creations, deletions and renames in the folder durable.</summary>
     void SyncFolder(string folder);
 
+    /// <summary>Bytes of the folder's file system that can still be written.</summary>
+    long FreeBytes(string folder);
+
     /// <summary>
     /// Takes the file as an exclusive lock that ends with its owner's process; null when another holds it.
     /// </summary>

@@ -35,6 +35,8 @@ public sealed class PhysicalDevice : IStorageDevice
 
     public long Length(string path) => new FileInfo(path).Length;
 
+    public long FreeBytes(string folder) => new DriveInfo(folder).AvailableFreeSpace;
+
     public IStorageFile Open(string path, bool create)
     {
         try

@@ -8,6 +8,9 @@ internal sealed class HangingDevice(IStorageDevice inner) : IStorageDevice, IDis
     private readonly ManualResetEventSlim _goesOn = new(initialState: true);
     private volatile string? _folder;
 
+    /// <summary>What the disk says of its free space; null: the truth.</summary>
+    public long? FreeSpace { get; set; }
+
     /// <summary>Nothing that is asked of these files from now on comes to an end.</summary>
     public void Hang(string folder)
     {
@@ -26,6 +29,8 @@ internal sealed class HangingDevice(IStorageDevice inner) : IStorageDevice, IDis
     public IReadOnlyList<string> List(string folder) => Passing(folder).List(folder);
 
     public long Length(string path) => Passing(path).Length(path);
+
+    public long FreeBytes(string folder) => FreeSpace ?? inner.FreeBytes(folder);
 
     public IStorageFile Open(string path, bool create) =>
         new HangingFile(this, Passing(path).Open(path, create), path);

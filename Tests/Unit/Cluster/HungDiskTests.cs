@@ -47,6 +47,36 @@ public sealed class HungDiskTests
             "all are well when the disk is mended");
     }
 
+    [Fact]
+    public async Task Leadership_leaves_a_disk_that_is_almost_full_and_comes_to_no_such_disk()
+    {
+        await using var cluster = await RunningNodes.StartAsync();
+        await PublishToAllAsync(cluster);
+        var full = cluster.LeaderOf(cluster.Shards[0])!;
+        var device = cluster.Devices[full.Options.NodeId.Value - 1];
+        Assert.Equal("", full.DiskWarning);
+
+        device.FreeSpace = full.Options.DiskReserveBytes + 1;
+        await EchoServer.UntilAsync(() => full.DiskWarning.Length > 0, "the node warns");
+        Assert.Null(full.RefusalForSpace);
+
+        device.FreeSpace = full.Options.DiskReserveBytes - 1;
+        await EchoServer.UntilAsync(
+            () => full.Groups.All(group => cluster.LeaderOf(group.Id) is { } leader && leader != full),
+            "others lead all groups");
+        Assert.Contains("takes no publishes", full.DiskWarning, StringComparison.Ordinal);
+        Assert.Contains("Broker:DiskReserveBytes", full.RefusalForSpace!.Message, StringComparison.Ordinal);
+
+        // It is still written to: the others need it for their majority.
+        await PublishToAllAsync(cluster);
+        var through = cluster.LeaderOf(cluster.Shards[0])!.Group(cluster.Shards[0]).Status.LastIndex;
+        await EchoServer.UntilAsync(
+            () => full.Group(cluster.Shards[0]).Status.CommitIndex >= through, "the full node follows");
+
+        device.FreeSpace = null;
+        await EchoServer.UntilAsync(() => full.RefusalForSpace is null && full.DiskWarning == "", "there is space again");
+    }
+
     /// <summary>Publishes to every group are acknowledged, each within what a group may stand still.</summary>
     private static Task PublishToAllAsync(RunningNodes cluster) => Task.WhenAll(cluster.Shards.Select(
         shard => cluster.PublishAsync(shard, Stop).WaitAsync(Standstill, Stop)));

@@ -33,6 +33,8 @@ internal sealed class FaultyReads(IStorageDevice device) : IStorageDevice
 
     public long Length(string path) => device.Length(path);
 
+    public long FreeBytes(string folder) => device.FreeBytes(folder);
+
     public IStorageFile Open(string path, bool create)
     {
         if (FailOpens)

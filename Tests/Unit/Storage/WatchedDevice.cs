@@ -13,6 +13,8 @@ internal sealed class WatchedDevice(IStorageDevice inner, Action<string, long, i
 
     public long Length(string path) => inner.Length(path);
 
+    public long FreeBytes(string folder) => inner.FreeBytes(folder);
+
     public IStorageFile Open(string path, bool create) => new WatchedFile(inner.Open(path, create), path, onRead);
 
     public void Delete(string path) => inner.Delete(path);
