@@ -14,7 +14,9 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
         HealthCheckContext context, CancellationToken cancellationToken = default) =>
         Task.FromResult(node.Obstacle.Length > 0
             ? HealthCheckResult.Unhealthy(node.Obstacle)
-            : Judge([.. node.Groups.Select(static group => group.Status)], [.. node.FailingTasks, .. LostSegments(), .. Disk()]));
+            : Judge(
+                [.. node.Groups.Select(static group => group.Status)],
+                [.. node.FailingTasks, .. LostSegments(), .. Disk()]));
 
     internal static HealthCheckResult Judge(IReadOnlyList<GroupStatus> groups, IReadOnlyList<string> failing)
     {

@@ -47,16 +47,16 @@ internal static partial class ClusterEvents
     [LoggerMessage(
         7012,
         LogLevel.Warning,
-        "The disk of {Folder} has {FreeBytes} bytes left: below {ReserveBytes} (Broker:DiskReserveBytes) this node takes "
-        + "no publishes. Shorten what topics keep, delete topics, or enlarge the disk")]
+        "The disk of {Folder} has {FreeBytes} bytes left: below {ReserveBytes} (Broker:DiskReserveBytes) this node "
+        + "takes no publishes. Shorten what topics keep, delete topics, or enlarge the disk")]
     public static partial void DiskSoonShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
 
     [LoggerMessage(
         7013,
         LogLevel.Error,
-        "The disk of {Folder} has {FreeBytes} bytes left, less than {ReserveBytes} (Broker:DiskReserveBytes): this node "
-        + "takes no publishes, and leaves the lead to nodes that have space. Reading goes on. Shorten what topics keep, "
-        + "delete topics, or enlarge the disk")]
+        "The disk of {Folder} has {FreeBytes} bytes left, less than {ReserveBytes} (Broker:DiskReserveBytes): this "
+        + "node takes no publishes, and leaves the lead to nodes that have space. Reading goes on. Shorten what topics "
+        + "keep, delete topics, or enlarge the disk")]
     public static partial void DiskShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
 
     [LoggerMessage(

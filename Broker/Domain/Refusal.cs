@@ -101,8 +101,8 @@ public static class Refusal
     public static BrokerException ShortOfSpace(string node, long freeBytes, long reserveBytes) => new(
         RefusalCode.Overloaded,
         $"The disk of '{node}', which leads the topic's shard, has {freeBytes:N0} bytes left, less than the "
-        + $"{reserveBytes:N0} that it keeps (Broker:DiskReserveBytes), and no other replica has space. Nothing was stored; "
-        + "shorten what topics keep, delete topics, or enlarge the disk, then send again.",
+        + $"{reserveBytes:N0} that it keeps (Broker:DiskReserveBytes), and no other replica has space. Nothing was "
+        + "stored; shorten what topics keep, delete topics, or enlarge the disk, then send again.",
         NodeId.None,
         TimeSpan.FromMilliseconds(Limits.DiskFullRetryMs));
 

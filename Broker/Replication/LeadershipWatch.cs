@@ -34,8 +34,8 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
     /// <summary>
     /// A leader that cannot apply, or cannot help a follower, or has no space for more, holds the whole group up:
-    /// another replica that is well leads better. It is tried again while the trouble lasts. When what even the heir lacks cannot be read, it has
-    /// not committed, and nobody but this leader has it: the group goes on without it.
+    /// another replica that is well leads better. It is tried again while the trouble lasts. When what even the heir
+    /// lacks cannot be read, it has not committed, and nobody but this leader has it: the group goes on without it.
     /// </summary>
     public void ConsiderHandingOver(long now, bool isApplyBlocked, bool isShortOfSpace)
     {

@@ -74,7 +74,8 @@ public sealed class HungDiskTests
             () => full.Group(cluster.Shards[0]).Status.CommitIndex >= through, "the full node follows");
 
         device.FreeSpace = null;
-        await EchoServer.UntilAsync(() => full.RefusalForSpace is null && full.DiskWarning == "", "there is space again");
+        await EchoServer.UntilAsync(
+            () => full.RefusalForSpace is null && full.DiskWarning == "", "there is space again");
     }
 
     /// <summary>Publishes to every group are acknowledged, each within what a group may stand still.</summary>
