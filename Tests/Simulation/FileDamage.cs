@@ -51,6 +51,31 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
     }
 
+    /// <summary>Takes away what a replica has promised: its vote, the end of its log, or everything.</summary>
+    /// <param name="lastSegment">The segment that is appended to.</param>
+    public void LosePromises(string lastSegment)
+    {
+        var path = $"{folder}/{lastSegment}";
+        switch (world.Random.Next(3))
+        {
+            case 0:
+                Wipe();
+                break;
+            case 1 when device.Exists(path):
+                var shorter = world.Random.NextInt64(device.Length(path) / 4);
+                say($"finds {lastSegment} cut short to {shorter}");
+                world.Figures.Count(Figure.FileCutShort);
+                device.SetLength(path, shorter);
+                break;
+            default:
+                say("loses its vote");
+                world.Figures.Count(Figure.FileDeleted);
+                device.Delete($"{folder}/{VoteName}");
+                device.SyncFolder(folder);
+                break;
+        }
+    }
+
     private void Wipe()
     {
         say("loses all files");

@@ -1,3 +1,4 @@
+using Broker.Cluster;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
@@ -81,6 +82,32 @@ internal sealed partial class ReplicaNode
         IsHurt = true;
         _losesLast = !isProven;
     }
+
+    /// <summary>What an operator's tools would see of it; null while it is down.</summary>
+    public ReplicaFacts? Facts => _status is null ? null : ReplicaFacts.Of(Id, _status);
+
+    public bool IsSuperseded => _status is { Condition.IsSuperseded: true };
+
+    public override void LosePromises()
+    {
+        IsHurt = true;
+        World.Network.Forget(Id.Value);
+        _fileDamage.LosePromises(_lastSegment);
+    }
+
+    /// <summary>What its disk has does not count any more, and it knows that from its next start on.</summary>
+    public void NoteSuperseded()
+    {
+        World.Figures.Count(Figure.ReplicaSuperseded);
+        IsHurt = true;
+    }
+
+    /// <summary>An operator has the group go on from here.</summary>
+    public void ForceRecovery(IReadOnlyCollection<NodeId> others, Term above) => WhenRunning(() =>
+    {
+        Say($"is the one from which the group shall go on; {string.Join(' ', others)} give up their votes");
+        _calls.AddRecovery(_group!.ForceRecoveryAsync(others, above, CancellationToken.None));
+    });
 
     private void BeginUpkeep()
     {
