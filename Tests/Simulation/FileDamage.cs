@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Broker.Domain;
 using Broker.Storage;
 
 namespace Broker.Tests.Simulation;
@@ -51,12 +52,34 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
     }
 
+    /// <summary>
+    /// Flips a bit of a sealed segment, and takes away the snapshots behind the log's base, which would do without it.
+    /// </summary>
+    public void LoseUnapplied(string segment, LogIndex baseIndex)
+    {
+        foreach (var name in device.List(folder))
+        {
+            if (GroupFolder.TryParseSnapshot(name, out var index) && index > baseIndex)
+            {
+                device.Delete($"{folder}/{name}");
+            }
+        }
+
+        device.SyncFolder(folder);
+        var path = $"{folder}/{segment}";
+        var offset = SegmentHeader.SizeBytes + world.Random.Next(FrameHeader.SizeBytes);
+        say($"loses its snapshots behind {baseIndex}, and finds a bit of {segment} flipped at {offset}");
+        world.Figures.Count(Figure.BitFlip);
+        device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+    }
+
     /// <summary>Takes away what a replica has promised: its vote, the end of its log, or everything.</summary>
     /// <param name="lastSegment">The segment that is appended to.</param>
-    public void LosePromises(string lastSegment)
+    /// <param name="isEnd">It is the end of the log, where there is one.</param>
+    public void LosePromises(string lastSegment, bool isEnd)
     {
         var path = $"{folder}/{lastSegment}";
-        switch (world.Random.Next(3))
+        switch (isEnd ? 1 : world.Random.Next(3))
         {
             case 0:
                 Wipe();

@@ -68,11 +68,26 @@ internal sealed class MajorityExam(World world)
         world.RunUntil(() => LastEntryExam.IsEven(group), EvenWithinUs, "all logs are equal for a moment");
     }
 
-    /// <summary>The others elect a leader who commits its first entry, and nothing of a client's.</summary>
+    /// <summary>
+    /// Nothing of a client's commits: the leader commits what an operator wants, or another one its first entry.
+    /// </summary>
     private void GoOnWithout(SimulatedGroup group, ReplicaNode kept)
     {
         var before = group.Nodes.Max(static node => node.Term);
-        if (group.Nodes.FirstOrDefault(static node => node.IsLeader) is { } leader && leader != kept)
+        var leader = group.Nodes.FirstOrDefault(static node => node.IsLeader);
+        if (leader is not null && leader != kept && Random.Next(2) == 0)
+        {
+            world.Network.Isolate(kept.Id.Value);
+            var last = leader.LastIndex;
+            leader.Purge("load");
+            world.RunUntil(
+                () => group.Nodes.Where(node => node != kept).All(node => node.AppliedIndex > last),
+                EvenWithinUs,
+                "the others go on without one");
+            return;
+        }
+
+        if (leader is not null && leader != kept)
         {
             var heirs = group.Nodes.Where(node => node != kept && node != leader).ToArray();
             leader.Transfer(heirs[Random.Next(heirs.Length)].Id);
@@ -108,9 +123,10 @@ internal sealed class MajorityExam(World world)
             world.Network.Isolate(gone.Id.Value);
         }
 
+        var isEnd = Random.Next(2) == 0;
         foreach (var node in damaged)
         {
-            node.LosePromises();
+            node.LosePromises(isEnd);
         }
 
         foreach (var machine in world.Machines)

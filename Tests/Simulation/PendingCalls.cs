@@ -107,7 +107,7 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
                 group.World.Figures.Count(Figure.RecoveryForced);
                 var index = ResultOf(answer);
                 World.Check(
-                    node.DurableAt(index) is { Term.Recovery: > 0 },
+                    node.DurableAt(index)?.Term == node.Term,
                     $"node {node.Id} says that a recovery has committed, by entry {index}");
             }
         }

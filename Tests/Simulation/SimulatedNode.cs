@@ -175,7 +175,7 @@ internal abstract class SimulatedNode
     }
 
     /// <summary>Its disk loses what it has promised, while the process is down.</summary>
-    public virtual void LosePromises()
+    public virtual void LosePromises(bool isEnd)
     {
     }
 

@@ -169,6 +169,7 @@ internal sealed class World
 
         if (_exam is not null)
         {
+            new AdoptionExam(this).Run();
             new MajorityExam(this).Run();
         }
 
