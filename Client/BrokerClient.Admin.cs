@@ -115,10 +115,7 @@ public sealed partial class BrokerClient
     public async ValueTask<ClusterInfo> DescribeNodeAsync(Uri address, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(address);
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        var connection = _connections.Find(address.AbsoluteUri) ?? throw ClientErrors.Invalid(
-            $"'{address}' is no address of a broker; expected an http or https base address, "
-            + "for example http://localhost:7001.");
+        var connection = Find(address);
         try
         {
             return ToInfo(await connection.Admin.DescribeClusterAsync(
@@ -127,6 +124,61 @@ public sealed partial class BrokerClient
         catch (RpcException error) when (!cancellationToken.IsCancellationRequested)
         {
             throw ClientErrors.CallFailed("Describing a node", 1, connection.Address, error, gaveUp: true);
+        }
+    }
+
+    /// <summary>
+    /// Has a shard go on from one node's replica alone, when so many others have lost what they promised that no leader
+    /// can be elected. What only the others had is lost for good. Asked once, without a retry; never do it from two
+    /// nodes.
+    /// </summary>
+    /// <param name="address">Base address of the gRPC endpoint of that node.</param>
+    /// <param name="shard">The shard; 0 is the one of the cluster's metadata.</param>
+    /// <param name="nodeId">The node's number.</param>
+    /// <param name="operatorName">Who orders it, 1 to 255 characters; it is written down.</param>
+    /// <param name="confirmation">
+    /// Confirmation of the answer to the same call without one. Empty, the default: nothing is done, the answer says
+    /// what would be.
+    /// </param>
+    /// <param name="goneNodes">Nodes that are away and never come back with what they have. Null: none.</param>
+    /// <param name="cancellationToken">Ends the waiting; the recovery may take place all the same.</param>
+    /// <returns>What was done, or would be.</returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such shard. InvalidArgument: another node than the one that is asked, or another confirmation.
+    /// FailedPrecondition: it is not the last resort, or not from there; the message says why. OutcomeUnknown: not done
+    /// in time. Unavailable: the node does not answer within twice AnswerTimeout.
+    /// </exception>
+    public async ValueTask<RecoveryReport> ForceRecoveryAsync(
+        Uri address,
+        int shard,
+        int nodeId,
+        string operatorName,
+        string confirmation = "",
+        IReadOnlyList<int>? goneNodes = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        ArgumentNullException.ThrowIfNull(operatorName);
+        ArgumentNullException.ThrowIfNull(confirmation);
+        ArgumentOutOfRangeException.ThrowIfNegative(shard);
+        ArgumentOutOfRangeException.ThrowIfNegative(nodeId);
+        var connection = Find(address);
+        var request = new ForceRecoveryRequest
+        {
+            Shard = (uint)shard,
+            NodeId = (uint)nodeId,
+            Operator = operatorName,
+            Confirmation = confirmation,
+            GoneNodes = { (goneNodes ?? []).Select(static gone => (uint)gone) },
+        };
+        try
+        {
+            var response = await connection.Admin.ForceRecoveryAsync(request, TryOptions(cancellationToken));
+            return new RecoveryReport(response.Report, response.Confirmation, response.Done);
+        }
+        catch (RpcException error) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw ClientErrors.CallFailed("Forcing a recovery", 1, connection.Address, error, gaveUp: false);
         }
     }
 
@@ -212,6 +264,14 @@ public sealed partial class BrokerClient
                 }
             }
         }
+    }
+
+    private BrokerConnection Find(Uri address)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return _connections.Find(address.AbsoluteUri) ?? throw ClientErrors.Invalid(
+            $"'{address}' is no address of a broker; expected an http or https base address, "
+            + "for example http://localhost:7001.");
     }
 
     private static bool MayRetry(RpcException error) => error.StatusCode is StatusCode.Unavailable or StatusCode.Aborted

@@ -49,4 +49,10 @@ public enum BrokerClientErrorCode
     /// The topic was deleted while it was read. One of its name is another one, whose offsets begin at 0.
     /// </summary>
     TopicDeleted,
+
+    /// <summary>
+    /// Most replicas of the shard have lost what they promised, so that no broker can lead it. Nothing was stored. A
+    /// retry does not help: the message says what each replica has lost, and what an operator can do.
+    /// </summary>
+    QuorumLost,
 }

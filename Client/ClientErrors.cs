@@ -99,6 +99,7 @@ internal static class ClientErrors
         StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
         StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
         StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
+        StatusCode.FailedPrecondition when reason == QuorumLost => BrokerClientErrorCode.QuorumLost,
         StatusCode.InvalidArgument => BrokerClientErrorCode.InvalidArgument,
         StatusCode.NotFound => BrokerClientErrorCode.NotFound,
         StatusCode.OutOfRange => BrokerClientErrorCode.OutOfRange,
@@ -115,6 +116,8 @@ internal static class ClientErrors
     public const string TopicDeleted = "TOPIC_DELETED";
 
     public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
+
+    public const string QuorumLost = "QUORUM_LOST";
 
     private const string SendAgain =
         "To be sure that it is stored once whatever happens, "

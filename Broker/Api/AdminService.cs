@@ -23,7 +23,10 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
         GetServerInfoRequest request, ServerCallContext context) => Task.FromResult(new GetServerInfoResponse
         {
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
-            Features = { "error-reasons", "expected-offset", "read-from-time", "topic-ids", "topic-settings" },
+            Features =
+            {
+                "error-reasons", "expected-offset", "force-recovery", "read-from-time", "topic-ids", "topic-settings",
+            },
             Limits = new ServerLimits
             {
                 MessageBytes = Limits.RecordBytes,

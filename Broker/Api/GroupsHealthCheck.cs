@@ -16,9 +16,11 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
             ? HealthCheckResult.Unhealthy(node.Obstacle)
             : Judge(
                 [.. node.Groups.Select(static group => group.Status)],
-                [.. node.FailingTasks, .. LostSegments(), .. Disk()]));
+                [.. node.FailingTasks, .. LostSegments(), .. Disk()],
+                [.. node.Groups.Select(group => node.QuorumLossOf(group.Id)?.What).OfType<string>()]));
 
-    internal static HealthCheckResult Judge(IReadOnlyList<GroupStatus> groups, IReadOnlyList<string> failing)
+    internal static HealthCheckResult Judge(
+        IReadOnlyList<GroupStatus> groups, IReadOnlyList<string> failing, IReadOnlyList<string>? quorumLosses = null)
     {
         var unwell = groups.Where(static group => !group.Condition.IsWell)
             .Select(static group => $"group {group.Group} {Describe(group.Condition)}").Concat(failing).ToList();
@@ -26,8 +28,9 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
         var leaderless = groups.Where(static group => group.Leader.IsNone).Select(static group => group.Group).ToList();
         if (leaderless.Count > 0)
         {
+            var losses = string.Concat(quorumLosses?.Select(static loss => $"{loss} ") ?? []);
             return HealthCheckResult.Unhealthy(
-                $"No leader is known for group {string.Join(", ", leaderless)}. {words}".TrimEnd());
+                $"No leader is known for group {string.Join(", ", leaderless)}. {losses}{words}".TrimEnd());
         }
 
         return groups.Any(static group => group.Condition.IsStuck) ? HealthCheckResult.Unhealthy(words)
@@ -51,7 +54,8 @@ internal sealed class GroupsHealthCheck(BrokerNode node) : IHealthCheck
     private static string Describe(GroupCondition condition)
     {
         var words = new List<string>();
-        Add(condition.IsLost, "has lost its log and waits to be a member again");
+        Add(condition.IsSuperseded, "was left out of a forced recovery: start this broker again");
+        Add(condition.IsLost && !condition.IsSuperseded, "has lost its log and waits to be a member again");
         Add(condition.IsPassive && !condition.IsLost, "catches up after it lost its log");
         Add(condition.IsFenced, "fetches the damaged end of its log");
         Add(condition.DamagedSegments > 0, $"has {condition.DamagedSegments} damaged segments to repair");

@@ -25,6 +25,13 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
             ? Task.CompletedTask
             : WaitForLeadersAsync(group, topic, offset, cancellationToken);
 
+    /// <summary>
+    /// Whether what this replica has may be said to be all: not when it has lost something, and no leader knows better.
+    /// Null: it may. Else what to answer.
+    /// </summary>
+    public BrokerException? WhyNotAll(GroupId group) =>
+        node.Group(group).Status.Leader.IsNone ? WhyNobodyTells(group) : null;
+
     /// <summary>Ends when this node has as much of the topic as its leader had when it was asked.</summary>
     /// <exception cref="BrokerException">As above.</exception>
     public Task WaitForEndAsync(GroupId group, string topic, CancellationToken cancellationToken) =>
@@ -54,7 +61,7 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
                 return;  // The offset is the next one here: whoever reads on from the end is not to wait for a leader.
             }
 
-            throw Refusal.CannotTell(topic, offset, group);
+            throw WhyNobodyTells(group) ?? Refusal.CannotTell(topic, offset, group);
         }
 
         if (found is not null)
@@ -62,6 +69,21 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
             var end = Math.Min(found.NextOffset, offset + 1);
             await WaitForAsync(group, topic, new TopicId(found.TopicId), end, patience.Token, cancellationToken);
         }
+    }
+
+    private BrokerException? WhyNobodyTells(GroupId group)
+    {
+        if (node.QuorumLossOf(group) is { } loss)
+        {
+            return Refusal.QuorumLost(loss.What);
+        }
+
+        var condition = node.Group(group).Status.Condition;
+        return condition.IsLost || condition.IsPassive || condition.IsFenced
+            ? Refusal.FailedPrecondition(
+                $"This replica of shard {group} has lost a part of its log, and has not got it back; read from another "
+                + "replica.")
+            : null;
     }
 
     private async Task WaitForAsync(

@@ -35,7 +35,7 @@ internal static class StatusMap
         RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
-            or RefusalCode.UnexpectedOffset => StatusCode.FailedPrecondition,
+            or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost => StatusCode.FailedPrecondition,
         RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
         _ => StatusCode.Internal,
@@ -62,6 +62,7 @@ internal static class StatusMap
         RefusalCode.ProducerFenced => Reason.ProducerFenced,
         RefusalCode.UnexpectedOffset => Reason.UnexpectedOffset,
         RefusalCode.FailedPrecondition => Reason.NotPossibleNow,
+        RefusalCode.QuorumLost => Reason.QuorumLost,
         RefusalCode.DataLost => Reason.DataLost,
         RefusalCode.Unimplemented => Reason.NotInThisVersion,
         _ => Reason.Internal,

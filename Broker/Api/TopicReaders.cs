@@ -53,6 +53,14 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         }
 
         var start = StartOf(request, topics);
+        if (node.Group(group).Status.Condition is { IsLost: true } or { IsPassive: true } or { IsFenced: true })
+        {
+            // What it has may be far from all: the leader says how much that is.
+            await (request.Follow && catchUp.WhyNotAll(group) is null
+                ? Task.CompletedTask
+                : catchUp.WaitForEndAsync(group, request.Topic, cancellationToken));
+        }
+
         if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
             && !(request.HasPosition && request.Position == StartPosition.End))
         {
@@ -71,6 +79,12 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             {
                 yield break;
             }
+        }
+
+        if (catchUp.WhyNotAll(group) is { } cannotTell)
+        {
+            // What it has was given; whether that is all nobody can say.
+            throw cannotTell;
         }
     }
 

@@ -56,6 +56,11 @@ public sealed partial class BrokerNode
                 return status.Leader;
             }
 
+            if (QuorumLossOf(id) is { } loss)
+            {
+                throw Refusal.QuorumLost(loss.What);
+            }
+
             try
             {
                 await group.WaitForChangeAsync(status, patience.Token);

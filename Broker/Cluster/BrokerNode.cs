@@ -23,6 +23,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly PeerGate _gate;
     private readonly ClusterFormation _formation;
     private readonly LeaderBalancer _balancer;
+    private readonly QuorumWatch _quorum;
+    private readonly OperatorRecovery _recovery;
     private readonly SegmentRepair _repair;
     private readonly Scrubber _scrubber;
     private readonly DiskReserve _disk;
@@ -86,11 +88,16 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
+        _quorum = new QuorumWatch(options, _groups, _transport, time, _logger);
+        _recovery = new OperatorRecovery(options, _groups, _logs, _quorum, time, _logger);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         _disk = new DiskReserve(options, _groups, device, time, _logger);
         metrics.ObserveFreeDisk(() => _disk.FreeBytes);
-        metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
+        metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status) with
+        {
+            HasLostQuorum = QuorumLossOf(group.Id) is not null,
+        }));
     }
 
     public ClusterOptions Options { get; }
@@ -135,6 +142,13 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>See <see cref="SegmentRepair.LostThrough"/>.</summary>
     public LogIndex LostThrough(GroupId group, LogIndex index) => _repair.LostThrough(group, index);
 
+    /// <summary>Why no leader of a group can be elected; null when one can, as far as is known. Any thread.</summary>
+    public QuorumLoss? QuorumLossOf(GroupId group) => _quorum.LossOf(group);
+
+    /// <summary>See <see cref="OperatorRecovery.RunAsync"/>.</summary>
+    public Task<RecoveryReport> ForceRecoveryAsync(RecoveryOrder order, CancellationToken cancellationToken) =>
+        _recovery.RunAsync(order, cancellationToken);
+
     public bool IsConnected(NodeId peer) => _transport.IsConnected(peer);
 
     public void Start()
@@ -149,6 +163,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _transport.Start();
         _tasks.Start("formation of the cluster", _formation.RunAsync);
         _tasks.Start("balance of leaders", _balancer.RunAsync);
+        _tasks.Start("watch over lost quorums", _quorum.RunAsync);
         _tasks.Start("repair of segments", _repair.RunAsync);
         _tasks.Start("watch over the disk's space", _disk.RunAsync);
         _tasks.Start("check of files at rest", _scrubber.RunAsync);

@@ -67,6 +67,18 @@ internal static partial class ClusterEvents
     public static partial void TaskFailed(
         ILogger logger, string task, string reason, TimeSpan delay, Exception exception);
 
+    [LoggerMessage(7012, LogLevel.Critical, "{What}")]
+    public static partial void QuorumLost(ILogger logger, string what);
+
+    [LoggerMessage(7013, LogLevel.Information, "Group {Group} can elect a leader again")]
+    public static partial void QuorumRegained(ILogger logger, int group);
+
+    [LoggerMessage(7014, LogLevel.Debug, "Node {Node} does not say what its replicas have: {Reason}")]
+    public static partial void NotDescribed(ILogger logger, int node, string reason);
+
+    [LoggerMessage(7015, LogLevel.Warning, "Audit: {Record}")]
+    public static partial void RecoveryForced(ILogger logger, string record);
+
     [LoggerMessage(
         7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]
     public static partial void SegmentMended(ILogger logger, int group, LogIndex first, LogIndex last, int node);

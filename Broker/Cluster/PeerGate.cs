@@ -104,6 +104,17 @@ internal sealed class PeerGate(
         }
     }
 
+    public DescribeReplicasResponse DescribeReplicas()
+    {
+        var response = new DescribeReplicasResponse();
+        if (_isOpen)
+        {
+            response.Replicas.AddRange(_groups.Values.Select(static group => ReplicaFacts.ToWire(group.Status)));
+        }
+
+        return response;
+    }
+
     public IEntrySource? FindEntries(GroupId group) => _entries.GetValueOrDefault(group.Value);
 
     private string WhyNot(PeerHello hello)

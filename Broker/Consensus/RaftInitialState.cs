@@ -37,6 +37,12 @@ public sealed class RaftInitialState
     public LogPosition Fence { get; init; }
 
     /// <summary>
+    /// This replica led the term of its last entry, and its disk has lost nothing since. Default false: that is not
+    /// known.
+    /// </summary>
+    public bool HasLedLastTerm { get; init; }
+
+    /// <summary>
     /// What the last write before a crash held, when it looks as if it had never returned: damage of it looks alike.
     /// None otherwise.
     /// </summary>

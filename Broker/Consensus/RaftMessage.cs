@@ -13,7 +13,7 @@ namespace Broker.Consensus;
 /// how far the follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous
 /// index, RejectHint and LogTerm the last entry of the follower that may agree. Lost: see there.</description></item>
 /// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A
-/// pre-vote's Term is the term that the candidate would campaign in. Force: see there. Context of a pre-vote: its
+/// pre-vote's Term is the term that the candidate would campaign in. Force, Led: see there. Context of a pre-vote: its
 /// round, given back in the answer.</description></item>
 /// <item><term>RequestVoteResponse, RequestPreVoteResponse</term><description>Reject. A granted pre-vote repeats the
 /// request's Term, a refused one tells the voter's own.</description></item>
@@ -27,6 +27,9 @@ namespace Broker.Consensus;
 /// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
 /// <item><term>RequestSnapshot</term><description>LogIndex: what the follower has applied; only a snapshot of a later
 /// entry helps it.</description></item>
+/// <item><term>RequestRecovery</term><description>LogIndex, LogTerm: the sender's last entry.</description></item>
+/// <item><term>RecoveryResponse</term><description>Term: the request's. Reject: the sender of the answer keeps its
+/// vote, for it hears a leader or has more.</description></item>
 /// <item><term>TimeoutNow</term><description>Nothing more.</description></item>
 /// </list>
 /// </summary>
@@ -60,6 +63,12 @@ public readonly record struct RaftMessage
     public bool Force { get; init; }
 
     public long Context { get; init; }
+
+    /// <summary>
+    /// Of a vote request: the candidate itself led the term of its last entry, and its disk has lost nothing. So it
+    /// has everything that committed up to the end of that term, see <see cref="ReplicaDamage"/>.
+    /// </summary>
+    public bool Led { get; init; }
 
     /// <summary>
     /// Of a response, together with Reject: the sender has lost its log or its vote, and acknowledges nothing until a
@@ -102,5 +111,6 @@ public readonly record struct RaftMessage
         + (Force ? " force" : string.Empty)
         + (Context != 0 ? $" context {Context}" : string.Empty)
         + (Lost ? " lost" : string.Empty)
+        + (Led ? " led" : string.Empty)
         + (LearnerSince.Value != 0 ? $" learner since {LearnerSince}" : string.Empty);
 }

@@ -26,4 +26,12 @@ public enum RaftMessageKind : byte
     /// apply next. Answered by InstallSnapshot, or not at all.
     /// </summary>
     RequestSnapshot = 11,
+
+    /// <summary>
+    /// An operator has the group go on from the sender alone: the receiver shall give up its vote first. Answered by
+    /// RecoveryResponse.
+    /// </summary>
+    RequestRecovery = 12,
+
+    RecoveryResponse = 13,
 }

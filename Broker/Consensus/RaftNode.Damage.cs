@@ -15,6 +15,9 @@ public sealed partial class RaftNode
     /// <summary>It has lost its log or its vote, and gives no votes yet.</summary>
     public bool IsPassive => _damage.IsPassive;
 
+    /// <summary>See <see cref="ReplicaDamage.Fence"/>.</summary>
+    public LogPosition Fence => _damage.Fence;
+
     private bool IsInDoubt => _damage.IsInDoubt(IsOnlyVoter, _nowMs);
 
     private void ReportLoss(RaftMessageKind kind) => Send(MessageTo(Leader, kind) with
@@ -32,7 +35,7 @@ public sealed partial class RaftNode
             _damage.Reach(new LogPosition(MatchIndex, TermAt(MatchIndex)));
         }
 
-        if (_damage.TryEndPassivity(_commitIndex, Configuration))
+        if (_damage.TryEndPassivity(_commitIndex, Configuration, Term))
         {
             _disk.MarkHardStateChanged();
         }

@@ -10,6 +10,9 @@ public sealed partial class RaftNode
 
     private long _preVoteRound;
 
+    /// <summary>The last term that this replica is known to have led, on a disk that has lost nothing.</summary>
+    private Term _ledTerm;
+
     /// <summary>The campaign under way was ordered by the leader that hands over (Raft thesis 3.10).</summary>
     private bool _isTransferCampaign;
 
@@ -42,7 +45,7 @@ public sealed partial class RaftNode
     {
         switch (message.Kind)
         {
-            case RaftMessageKind.RequestPreVote:
+            case RaftMessageKind.RequestPreVote or RaftMessageKind.RequestRecovery:
             case RaftMessageKind.RequestPreVoteResponse when !message.Reject:
                 return true;
             case RaftMessageKind.RequestVote when HasLiveLeader && !message.Force:
@@ -64,6 +67,7 @@ public sealed partial class RaftNode
                 RaftMessageKind.HeartbeatResponse,
             RaftMessageKind.RequestVote => RaftMessageKind.RequestVoteResponse,
             RaftMessageKind.RequestPreVote => RaftMessageKind.RequestPreVoteResponse,
+            RaftMessageKind.RequestRecovery => RaftMessageKind.RecoveryResponse,
             _ => default,
         };
         if (kind != default)
@@ -93,6 +97,7 @@ public sealed partial class RaftNode
         Role = RaftRole.Follower;
         Leader = leader;
         _isTransferCampaign = false;
+        _recovery = null;
         if (!leader.IsNone)
         {
             _election.HearLeader(_nowMs);
@@ -127,7 +132,12 @@ public sealed partial class RaftNode
     /// <summary>An election timeout has passed.</summary>
     private void Campaign()
     {
-        if (IsHampered && !_hasStoodBack)
+        if (_recovery is not null)
+        {
+            // Not all have answered: the operator tries again.
+            BecomeFollower(Term, NodeId.None);
+        }
+        else if (IsHampered && !_hasStoodBack)
         {
             // Others go first; when nobody comes, one that at least tells callers what is wrong is better than none.
             _hasStoodBack = true;
@@ -199,6 +209,7 @@ public sealed partial class RaftNode
                     LogIndex = _log.LastIndex,
                     LogTerm = _log.LastTerm,
                     Force = _isTransferCampaign,
+                    Led = _ledTerm == _log.LastTerm,
                     Context = context,
                 });
             }
@@ -258,7 +269,7 @@ public sealed partial class RaftNode
     private bool HasLogToVoteFor(in RaftMessage request) =>
         !IsPassive
         && _log.IsNoNewerThan(request.LogIndex, request.LogTerm)
-        && new LogPosition(request.LogIndex, request.LogTerm) >= _damage.LeastLog(IsInDoubt);
+        && _damage.IsCoveredBy(request, IsInDoubt);
 
     private void HandleRequestPreVoteResponse(in RaftMessage message)
     {
@@ -298,7 +309,10 @@ public sealed partial class RaftNode
 
     private void BecomeLeaderWhenElected()
     {
-        if (Role == RaftRole.Candidate && _votes.IsWon(Configuration))
+        var isElected = _recovery is null
+            ? _votes.IsWon(Configuration)
+            : _recovery.IsAgreed && _disk.IsHardStateDurable;
+        if (Role == RaftRole.Candidate && isElected)
         {
             BecomeLeader();
         }
@@ -319,6 +333,7 @@ public sealed partial class RaftNode
         Invariant.Check(_disk.IsHardStateDurable && VotedFor == Id, "a leader's own vote is durable");
         Role = RaftRole.Leader;
         Leader = Id;
+        _ledTerm = Term;
         _election.HearLeader(_nowMs);
         _isTransferCampaign = false;
         EnterLeadership();

@@ -31,12 +31,23 @@ public sealed partial class RaftNode
         }
 
         LeaderCommitIndex = LogIndex.Max(LeaderCommitIndex, message.CommitIndex);
+        if (IsForkedAt(message.LogIndex, message.LogTerm))
+        {
+            GiveUpLog();
+            return;
+        }
 
         // Entries below the base are gone, and committed: every leader's log agrees with them.
         if (message.LogIndex >= _log.BaseIndex && !_log.Contains(message.LogIndex, message.LogTerm))
         {
             Invariant.Check(message.LogIndex > _commitIndex, "a leader's log holds every committed entry");
             var hint = _log.LastPossibleAgreement(message.LogIndex, message.LogTerm);
+            if (hint < _log.BaseIndex && IsBehindRecovery)
+            {
+                GiveUpLog();
+                return;
+            }
+
             Invariant.Check(hint >= _log.BaseIndex, "a leader's log agrees with what is committed");
             Reject(message.LogIndex, hint);
             return;
@@ -44,6 +55,11 @@ public sealed partial class RaftNode
 
         var last = message.LogIndex + message.EntryCount;
         var agreed = AppendMissing(message);
+        if (IsSuperseded)
+        {
+            return;
+        }
+
         VerifyThrough(agreed);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
 
@@ -80,6 +96,12 @@ public sealed partial class RaftNode
                 if (_log.TermAt(index) == term)
                 {
                     continue;
+                }
+
+                if (index <= _commitIndex && IsBehindRecovery)
+                {
+                    GiveUpLog();
+                    return index.Previous();
                 }
 
                 Truncate(index);

@@ -34,8 +34,9 @@ public sealed partial class RaftNode
 
     private void EnterLeadership()
     {
-        FollowMembers();
         _sizes.AddTail(_commitIndex, _log.LastIndex, _options.MaxUncommittedBytes);
+        AppendRecoveredMembers();
+        FollowMembers();
 
         // Entries of older terms commit only below one of this term (Raft thesis 3.6.2); the no-op brings that about at
         // once.

@@ -87,7 +87,13 @@ public sealed partial class RaftNode
         if (position.Index <= LogIndex.Max(_commitIndex, _log.BaseIndex))
         {
             // Late, or sent twice: the log never goes back to an older snapshot.
-            VerifyThrough(LogIndex.Max(_commitIndex, _log.BaseIndex));
+            if (IsForkedAt(position.Index, position.Term))
+            {
+                GiveUpLog();
+                return;
+            }
+
+            VerifyThrough(IsBehindRecovery ? position.Index : LogIndex.Max(_commitIndex, _log.BaseIndex));
         }
         else if (_log.Contains(position.Index, position.Term))
         {

@@ -10,11 +10,11 @@ namespace Broker.Consensus;
 /// leadership transfer (3.10), and the leader's own write in parallel with its followers' (10.2.1). Nothing is revealed
 /// before it is durable. </para>
 /// <para>Start reading here; then Election, Replication, Following, Persistence; then Membership, Snapshot, ReadIndex,
-/// Transfer; and Damage, for replicas whose disk has lost something. What they decide by is in classes of their own:
-/// <see cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see cref="FollowerTable"/>, <see
-/// cref="FollowerSender"/>; <see cref="DiskProgress"/>, <see cref="Outbox"/>; <see cref="LogConfigurations"/>, <see
-/// cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see cref="LeadershipTransfer"/>; <see cref="ReplicaDamage"/>.
-/// </para>
+/// Transfer; and Damage and Recovery, for replicas whose disk has lost something. What they decide by is in classes of
+/// their own: <see cref="ElectionTimer"/>, <see cref="VoteTally"/>; <see cref="Follower"/>, <see
+/// cref="FollowerTable"/>, <see cref="FollowerSender"/>; <see cref="DiskProgress"/>, <see cref="Outbox"/>; <see
+/// cref="LogConfigurations"/>, <see cref="MembershipRules"/>; <see cref="ReadRounds"/>; <see
+/// cref="LeadershipTransfer"/>; <see cref="ReplicaDamage"/>, <see cref="ForcedRecovery"/>. </para>
 /// </summary>
 public sealed partial class RaftNode
 {
@@ -63,6 +63,7 @@ public sealed partial class RaftNode
         _nowMs = nowMs;
         _configurations = new LogConfigurations(initial, options.Voters);
         _damage = new ReplicaDamage(initial, random, nowMs + _times.DoubtMs);
+        _ledTerm = initial.HasLedLastTerm ? _log.LastTerm : new Term(-1);
         _election.Start(IsOnlyVoter, IsPreferredToBegin, nowMs);
         _revealedState = (Role, Term, Leader);
     }
@@ -82,6 +83,8 @@ public sealed partial class RaftNode
     public LogIndex BaseIndex => _log.BaseIndex;
 
     public LogIndex LastIndex => _log.LastIndex;
+
+    public Term LastTerm => _log.LastTerm;
 
     public LogIndex CommitIndex => _commitIndex;
 
@@ -138,7 +141,7 @@ public sealed partial class RaftNode
     /// </summary>
     public void Step(in RaftMessage message)
     {
-        if (message.To != Id || message.From == Id || message.From.IsNone)
+        if (message.To != Id || message.From == Id || message.From.IsNone || IsSuperseded)
         {
             return;
         }
@@ -262,6 +265,12 @@ public sealed partial class RaftNode
                 break;
             case RaftMessageKind.RequestSnapshot:
                 HandleRequestSnapshot(message);
+                break;
+            case RaftMessageKind.RequestRecovery:
+                HandleRequestRecovery(message);
+                break;
+            case RaftMessageKind.RecoveryResponse:
+                HandleRecoveryResponse(message);
                 break;
             default:
                 // A kind of a newer version: Raft tolerates every lost message.

@@ -10,6 +10,10 @@ namespace Broker.Consensus;
 /// what there ever was (the file is gone that knew); so it falls, too, when the log holds all that a leader had when it
 /// heard of this fence: whatever this replica had acknowledged and was committed is among that (Leader Completeness,
 /// Raft thesis 3.6.3).</para>
+/// <para>A candidate that led the last term in which this replica can have acknowledged anything, and has lost nothing,
+/// needs no longer log than it has: what committed in that term committed on its disk first, and what committed before
+/// was in its log when it was elected. So of many replicas that lost an end of unknown length, one that led is enough.
+/// </para>
 /// <para>In doubt: what looks like a write that never returned, and so was never acknowledged, may be one that damage
 /// hit before anything else proved it. Nobody can tell; so for a while after its start the replica leaves the lead to
 /// those that have that write, and then goes on as any other: a write that nobody has must not hold the group
@@ -84,6 +88,27 @@ internal sealed class ReplicaDamage
     /// <summary>What a candidate's log must reach.</summary>
     public LogPosition LeastLog(bool isInDoubt) => isInDoubt && _doubt > Fence ? _doubt : Fence;
 
+    /// <summary>Whether a candidate has all that this replica may have helped to commit and has lost.</summary>
+    public bool IsCoveredBy(in RaftMessage request, bool isInDoubt) =>
+        new LogPosition(request.LogIndex, request.LogTerm) >= LeastLog(isInDoubt)
+        || (request.Led && !isInDoubt && request.LogTerm >= Fence.Term);
+
+    /// <summary>
+    /// By an operator's word the group goes on from another replica, by a configuration at this index: until that is
+    /// here, this one gives no vote. What is lost stays lost.
+    /// </summary>
+    public void GiveUpVote(LogIndex until) => PassiveUntil = IsLost ? PassiveUntil : until;
+
+    /// <summary>The group went on without what this replica has: at its next start it has lost it.</summary>
+    public void GiveUpLog() => PassiveUntil = HardState.Lost.PassiveUntil;
+
+    /// <summary>By an operator's word the group goes on from this replica: what it lost is lost.</summary>
+    public void GiveUpFence()
+    {
+        FenceChanged |= IsFenced;
+        Fence = _doubt = LogPosition.None;
+    }
+
     /// <summary>The log equals a leader's up to a position, and that is flushed: fence and doubt may fall.</summary>
     public void Reach(LogPosition match)
     {
@@ -148,13 +173,15 @@ internal sealed class ReplicaDamage
     }
 
     /// <summary>
-    /// The configuration that made it a learner anew has committed here. True: the hard state changed.
+    /// The configuration that it waited for has committed here. True: the hard state changed.
     /// </summary>
-    public bool TryEndPassivity(LogIndex commitIndex, GroupConfiguration configuration)
+    public bool TryEndPassivity(LogIndex commitIndex, GroupConfiguration configuration, Term term = default)
     {
         if (IsPassive && commitIndex >= PassiveUntil)
         {
-            Invariant.Check(configuration.Index >= PassiveUntil, "the log holds what it waited for");
+            // After a recovery that came to nothing the members are those of before.
+            Invariant.Check(
+                configuration.Index >= PassiveUntil || term.Recovery > 0, "the log holds what it waited for");
             PassiveUntil = LogIndex.None;
             return true;
         }

@@ -110,6 +110,8 @@ public sealed class BrokerMetrics : IDisposable
         ObserveTrouble("broker.consensus.behind", "does not catch up with its leader", group => group.IsBehind);
         ObserveTrouble("broker.consensus.stuck", "leads and refuses publishes, as too few nodes can write", group =>
             group.IsStuck);
+        ObserveTrouble("broker.consensus.quorum_lost", "is of a group that cannot elect a leader", group =>
+            group.HasLostQuorum);
         ObserveTrouble("broker.storage.full", "finds the disk full", group => group.IsDiskFull);
         ObserveTrouble("broker.storage.stalled", "waits for a disk that does not answer", group => group.IsDiskStalled);
         ObserveTrouble("broker.replication.blocked", "cannot read the next entry to apply", group =>

@@ -20,4 +20,5 @@ public readonly record struct GroupFigures(
     bool IsDiskStalled = false,
     bool IsApplyBlocked = false,
     bool IsBehind = false,
-    bool IsStuck = false);
+    bool IsStuck = false,
+    bool HasLostQuorum = false);

@@ -59,6 +59,9 @@ public enum RefusalCode
 
     /// <summary>A record is larger than its topic takes: nothing was stored.</summary>
     MessageTooLarge,
+
+    /// <summary>Too many replicas have lost what they promised: no leader can be elected. Nothing was stored.</summary>
+    QuorumLost,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

@@ -256,6 +256,9 @@ public static class Limits
     /// <summary>Bytes of batches in one answer to a reader.</summary>
     public const int ReadResponseBytes = 1024 * 1024;
 
+    /// <summary>Characters in which an operator says who orders what is written down.</summary>
+    public const int OperatorNameChars = 255;
+
     /// <summary>
     /// Publishes under way on one PublishStream; beyond it the stream is not read, so HTTP/2 holds the sender back.
     /// </summary>

@@ -77,6 +77,9 @@ public static class Refusal
         NodeId.None,
         TimeSpan.FromMilliseconds(50));
 
+    /// <param name="what">What is wrong, and what to do, in words for the operator.</param>
+    public static BrokerException QuorumLost(string what) => Make(RefusalCode.QuorumLost, what);
+
     public static BrokerException CannotTell(string topic, long offset, GroupId group) => new(
         RefusalCode.NoLeader,
         $"This replica does not have offset {offset} of topic '{topic}', and cannot ask the leader of group {group} "

@@ -17,6 +17,8 @@ namespace Broker.Replication;
 /// <param name="IsStuck">It leads and refuses publishes, as too few nodes can write.</param>
 /// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
 /// <param name="DamagedIndexes">Index files of segments that are being made anew.</param>
+/// <param name="Fence">What its log may have had before it lost its end; none: it lost nothing.</param>
+/// <param name="IsSuperseded">Its group has gone on without what it has, by an operator's word.</param>
 public sealed record GroupCondition(
     LogIndex BaseIndex,
     LogIndex SnapshotIndex,
@@ -31,10 +33,12 @@ public sealed record GroupCondition(
     bool IsBehind,
     bool IsStuck,
     int DamagedSegments,
-    int DamagedIndexes)
+    int DamagedIndexes,
+    LogPosition Fence = default,
+    bool IsSuperseded = false)
 {
     /// <summary>Nothing is wrong with this replica.</summary>
     public bool IsWell => !(IsFenced || IsLost || IsPassive || IsApplyBlocked || IsDiskFull || IsWriteStalled
-            || IsBackgroundStalled || IsBehind || IsStuck)
+            || IsBackgroundStalled || IsBehind || IsStuck || IsSuperseded)
         && DamagedSegments + DamagedIndexes == 0;
 }

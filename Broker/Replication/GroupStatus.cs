@@ -12,4 +12,5 @@ public sealed record GroupStatus(
     LogIndex CommitIndex,
     LogIndex AppliedIndex,
     LogIndex LastIndex,
-    GroupCondition Condition);
+    GroupCondition Condition,
+    Term LastTerm = default);

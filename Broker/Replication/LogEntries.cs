@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Broker.Domain;
 using Broker.Storage;
 
@@ -50,6 +51,31 @@ internal sealed class LogEntries
         {
             _timeUnknownThrough = _log.LastIndex;
         }
+    }
+
+    /// <summary>The first entry of a leader says who it is: its number, int32, little endian.</summary>
+    public static byte[] BodyOfNoop(NodeId leader)
+    {
+        var body = new byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(body, leader.Value);
+        return body;
+    }
+
+    /// <summary>
+    /// At a start: who led the term of the last entry; none when that is not known, because its first entry is gone, or
+    /// cannot be read, or an older version made it.
+    /// </summary>
+    public NodeId LeaderOfLastTerm(IReadOnlyList<TermRun> runs)
+    {
+        var entries = new List<LogEntry>(1);
+        if (runs.Count == 0 || !TryRead(runs[^1].First, runs[^1].First, int.MaxValue, entries))
+        {
+            return NodeId.None;
+        }
+
+        return entries[0] is { Kind: EntryKind.Noop, Body.Length: sizeof(int) } noop
+            ? new NodeId(BinaryPrimitives.ReadInt32LittleEndian(noop.Body.Span))
+            : NodeId.None;
     }
 
     /// <summary>No command may precede an entry whose time is not known: it waits until this holds.</summary>

@@ -12,7 +12,8 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
     private volatile IReadOnlyList<NodeId>? _desiredVoters;
     private PendingChange? _change;
 
-    private sealed record PendingChange(LogIndex Index, Term Term, TaskCompletionSource<LogIndex> Done);
+    private sealed record PendingChange(
+        LogIndex Index, Term Term, TaskCompletionSource<LogIndex> Done, bool IsRecovery = false);
 
     /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>. Any thread.</summary>
     public IReadOnlyList<NodeId>? DesiredVoters
@@ -29,11 +30,31 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
         return done.Task.WaitAsync(cancellationToken);
     }
 
+    /// <summary>See <see cref="ReplicaGroup.ForceRecoveryAsync"/>. Any thread.</summary>
+    public Task<LogIndex> RecoverAsync(
+        IReadOnlyCollection<NodeId> others, Term above, CancellationToken cancellationToken)
+    {
+        var done = new TaskCompletionSource<LogIndex>(TaskCreationOptions.RunContinuationsAsynchronously);
+        loop.Resume(() => Recover(others, above, done));
+        return done.Task.WaitAsync(cancellationToken);
+    }
+
     /// <summary>Answers who waits for a change, when its fate is known.</summary>
     public void Settle()
     {
         if (_change is not { } change)
         {
+            return;
+        }
+
+        if (change.IsRecovery && loop.Raft.Term == change.Term && loop.Raft.Role == RaftRole.Follower)
+        {
+            _change = null;
+            change.Done.TrySetException(Refusal.MembershipRefused(
+                loop.Id,
+                "The recovery",
+                "not all of the others have given up their votes: one did not answer in time, hears a leader, or has "
+                + "what this replica lacks. Look at the shard again, and repeat it"));
             return;
         }
 
@@ -81,6 +102,22 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
 
         _change = new PendingChange(index, loop.Raft.Term, done);
         ReplicationEvents.Changing(logger, loop.Id.Value, change.Kind, change.Node.Value, index.Value);
+    }
+
+    private void Recover(IReadOnlyCollection<NodeId> others, Term above, TaskCompletionSource<LogIndex> done)
+    {
+        if (_change is not null || !loop.Raft.TryForceRecovery(others, above))
+        {
+            done.SetException(Refusal.MembershipRefused(
+                loop.Id,
+                "The recovery",
+                "this replica hears a leader, gives no votes itself, is no voter, or leaves out too many voters"));
+            return;
+        }
+
+        _change = new PendingChange(loop.Raft.LastIndex.Next(), loop.Raft.Term, done, IsRecovery: true);
+        ReplicationEvents.Recovering(
+            logger, loop.Id.Value, loop.Raft.Term.Value, _change.Index.Value, string.Join(", ", others));
     }
 
     private BrokerException WhyNot(MembershipChange change, ProposeResult result) => result switch

@@ -27,6 +27,7 @@ public static class PeerMessageMapper
             Context = message.Context,
             Lost = message.Lost,
             LearnerSince = message.LearnerSince.Value,
+            Led = message.Led,
         };
 
     /// <summary>A message with its entries, which may be shared with other messages: nobody changes them.</summary>
@@ -91,6 +92,7 @@ public static class PeerMessageMapper
             Configurations = configurations,
             Lost = wire.Lost,
             LearnerSince = new LogIndex(wire.LearnerSince),
+            Led = wire.Led,
         };
     }
 

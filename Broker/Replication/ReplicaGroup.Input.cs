@@ -82,6 +82,19 @@ public sealed partial class ReplicaGroup
     public Task<LogIndex> ChangeConfigurationAsync(MembershipChange change, CancellationToken cancellationToken) =>
         _members.AskAsync(change, cancellationToken);
 
+    /// <summary>
+    /// By an operator's word the group goes on from this replica alone, as no leader can be elected; completes when
+    /// that is committed, with the index of the entry that makes it the only member. See <see
+    /// cref="RaftNode.TryForceRecovery"/>.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// FailedPrecondition: it cannot be, or not all others have given up their votes. OutcomeUnknown: another replica
+    /// has a newer term.
+    /// </exception>
+    public Task<LogIndex> ForceRecoveryAsync(
+        IReadOnlyCollection<NodeId> others, Term above, CancellationToken cancellationToken) =>
+        _members.RecoverAsync(others, above, cancellationToken);
+
     /// <summary>A message from another node arrived.</summary>
     public void Receive(PeerMessage message) => Hand(new GroupInput(GroupInputKind.Message, Message: message));
 

@@ -23,7 +23,8 @@ public sealed partial class ReplicaGroup
     }
 
     private GroupStatus MakeStatus() => new(
-        Id, _raft.Role, _raft.Term, _raft.Leader, _raft.CommitIndex, _state.Applied, _raft.LastIndex, _condition);
+        Id, _raft.Role, _raft.Term, _raft.Leader, _raft.CommitIndex, _state.Applied, _raft.LastIndex, _condition,
+        _raft.LastTerm);
 
     private void PublishStatus()
     {
@@ -32,7 +33,7 @@ public sealed partial class ReplicaGroup
         if (ReferenceEquals(before.Condition, _condition)
             && before.CommitIndex == _raft.CommitIndex && before.AppliedIndex == _state.Applied
             && before.Role == _raft.Role && before.Term == _raft.Term && before.Leader == _raft.Leader
-            && before.LastIndex == _raft.LastIndex)
+            && before.LastIndex == _raft.LastIndex && before.LastTerm == _raft.LastTerm)
         {
             return;
         }
@@ -66,7 +67,7 @@ public sealed partial class ReplicaGroup
             _state.NewestSnapshot,
             _raft.Configuration,
             _raft.IsFenced,
-            _log.HardState.IsLost,
+            _log.HardState.IsLost || _raft.IsSuperseded,
             _raft.IsPassive,
             _state.IsBlocked,
             _writes.IsDiskFull,
@@ -75,7 +76,9 @@ public sealed partial class ReplicaGroup
             _leadership.IsBehind,
             _leadership.IsStuck,
             damaged,
-            _state.CountDamagedIndexes());
+            _state.CountDamagedIndexes(),
+            _raft.Fence,
+            _raft.IsSuperseded);
     }
 
     private void RefreshCondition()
@@ -94,6 +97,11 @@ public sealed partial class ReplicaGroup
         }
 
         _condition = now;
+        if (now.IsSuperseded && !before.IsSuperseded)
+        {
+            ReplicationEvents.Superseded(_logger, Id.Value);
+        }
+
         if (now.IsBehind && !before.IsBehind)
         {
             ReplicationEvents.Behind(_logger, Id.Value, _raft.CommitIndex.Value, _raft.LeaderCommitIndex.Value);

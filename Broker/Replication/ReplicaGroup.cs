@@ -172,6 +172,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
             PreviousConfiguration = _log.PreviousConfiguration,
             Fence = _log.Fence,
             Doubt = _log.Doubt,
+            HasLedLastTerm = _log.Fence == LogPosition.None && _log.Doubt == LogPosition.None
+                && _entries.LeaderOfLastTerm(_log.TermRuns) == options.Id,
         };
         return new RaftNode(
             options, initial, index => _entries.SizeBytesOf(index, _writes.Dropping), random, NowMs());
@@ -299,14 +301,14 @@ public sealed partial class ReplicaGroup : IGroupLoop
             _writes.TruncateFrom(from);
         }
 
-        if (ready.Noop is { } noop)
-        {
-            _entries.Make(noop, _raft.Term, EntryKind.Noop, 0, []);
-        }
-
         if (ready.AppendedConfiguration is { } changed)
         {
             _entries.Make(changed.Index, _raft.Term, EntryKind.Configuration, 0, changed.Encode());
+        }
+
+        if (ready.Noop is { } noop)
+        {
+            _entries.Make(noop, _raft.Term, EntryKind.Noop, 0, LogEntries.BodyOfNoop(_raft.Id));
         }
 
         for (var index = ready.AppendFirst; index <= ready.AppendLast; index = index.Next())

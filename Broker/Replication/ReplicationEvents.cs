@@ -153,6 +153,21 @@ internal static partial class ReplicationEvents
     public static partial void ApplyBlocked(ILogger logger, int group, long index);
 
     [LoggerMessage(
+        1133,
+        LogLevel.Critical,
+        "Group {Group} has gone on from another replica by an operator's word, without what is committed here. This "
+        + "replica takes part in nothing any more; start this broker again, and it sets its files of the group aside "
+        + "and fetches the group's log anew")]
+    public static partial void Superseded(ILogger logger, int group);
+
+    [LoggerMessage(
+        1134,
+        LogLevel.Warning,
+        "Group {Group}: a recovery from this replica alone begins, in term {Term}, with entry {Index}; nodes {Others} "
+        + "give up their votes")]
+    public static partial void Recovering(ILogger logger, int group, long term, long index, string others);
+
+    [LoggerMessage(
         1127,
         LogLevel.Warning,
         "Group {Group} goes over to the leader's state at {Index}, {SizeBytes} bytes: entries before it are gone")]

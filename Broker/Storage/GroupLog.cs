@@ -1,3 +1,4 @@
+using System.Text;
 using Broker.Domain;
 
 namespace Broker.Storage;
@@ -20,6 +21,7 @@ public sealed class GroupLog : IScrubbed, IDisposable
     private readonly SegmentReplacement _replacement;
     private readonly LogScrub _scrub;
     private volatile Exception? _failure;
+    private readonly Lock _auditing = new();
     private volatile bool _disposed;
 
     private GroupLog(GroupFolder folder, StorageOptions options, SnapshotFiles snapshots, RecoveredLog recovered)
@@ -214,6 +216,23 @@ public sealed class GroupLog : IScrubbed, IDisposable
     {
         ThrowIfUnusable();
         _replacement.Replace(first, entries);
+    }
+
+    /// <summary>
+    /// Adds a line, what an operator did by force, to a file beside the vote file, which the broker never reads or
+    /// deletes. Any thread; durable when it returns.
+    /// </summary>
+    /// <exception cref="IOException">It could not be written.</exception>
+    public void Audit(string record)
+    {
+        ThrowIfUnusable();
+        lock (_auditing)
+        {
+            using var file = _folder.Device.Open(_folder.PathOf(GroupFolder.AuditName), create: true);
+            file.Write(file.Length, Encoding.UTF8.GetBytes($"{record}\n"));
+            file.Sync();
+            _folder.Sync();
+        }
     }
 
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()

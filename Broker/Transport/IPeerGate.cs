@@ -34,6 +34,9 @@ public interface IPeerGate
     /// </summary>
     void SnapshotReceived(PeerMessage message, ReadOnlyMemory<byte> data, Action<bool, long> done);
 
+    /// <summary>What this node's replicas have and lack; nothing while it takes no part in a cluster.</summary>
+    DescribeReplicasResponse DescribeReplicas();
+
     /// <summary>Where a group's committed entries are read for a peer; null when there is no such group.</summary>
     IEntrySource? FindEntries(GroupId group);
 }

@@ -21,8 +21,8 @@ internal static class PeerHeartbeats
         var isAnswer = message.Kind == AnswerKind;
         if ((!isAnswer && message.Kind != HeartbeatKind)
             || (isAnswer ? message.CommitIndex : message.LogIndex) != 0
-            || message.LogTerm != 0 || message.RejectHint != 0 || message.Force || message.Entries.Count != 0
-            || message.ConfigurationIndex != 0 || message.Configuration.Length != 0)
+            || message.LogTerm != 0 || message.RejectHint != 0 || message.Force || message.Led
+            || message.Entries.Count != 0 || message.ConfigurationIndex != 0 || message.Configuration.Length != 0)
         {
             return null;
         }

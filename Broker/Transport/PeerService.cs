@@ -30,4 +30,8 @@ public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
     public override Task FetchEntries(
         FetchEntriesRequest request, IServerStreamWriter<EntriesChunk> responseStream, ServerCallContext context) =>
         transport.ServeEntriesAsync(request, responseStream, context.CancellationToken);
+
+    public override Task<DescribeReplicasResponse> DescribeReplicas(
+        DescribeReplicasRequest request, ServerCallContext context) =>
+        Task.FromResult(transport.DescribeReplicas(request));
 }

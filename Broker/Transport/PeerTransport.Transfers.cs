@@ -54,6 +54,21 @@ public sealed partial class PeerTransport
             ? _entryFetcher.FetchAsync(link.Peer, group, first, new LogPosition(last, lastTerm), cancellationToken)
             : throw PeerTransfer.Refuse(StatusCode.NotFound, $"Node {peer} is not one of this cluster's nodes.");
 
+    /// <summary>What the replicas of a peer have and lack.</summary>
+    /// <exception cref="RpcException">The peer is away, or does not know this node.</exception>
+    public async Task<DescribeReplicasResponse> DescribeReplicasAsync(NodeId peer, CancellationToken cancellationToken)
+    {
+        using var channel = PeerChannel.Open(_links[peer].Peer.Address);
+        return await new Peer.PeerClient(channel).DescribeReplicasAsync(
+            new DescribeReplicasRequest { From = _gate.Hello }, cancellationToken: cancellationToken);
+    }
+
+    internal DescribeReplicasResponse DescribeReplicas(DescribeReplicasRequest request)
+    {
+        Admit(request.From ?? new PeerHello());
+        return _gate.DescribeReplicas();
+    }
+
     /// <summary>Serves a leader that gives this node a snapshot.</summary>
     internal async Task ReceiveSnapshotAsync(
         IAsyncStreamReader<InstallSnapshotRequest> reader,

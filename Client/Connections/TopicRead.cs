@@ -127,6 +127,14 @@ internal sealed class TopicRead(
                 }
 
                 break;
+            case StatusCode.FailedPrecondition when ClientErrors.ReasonOf(error) == ClientErrors.QuorumLost:
+                // A replica that is whole gives what it has; when none has more, only an operator can help.
+                if (_failures >= connections.All.Count)
+                {
+                    throw Failure(error, from, gaveUp: false);
+                }
+
+                break;
             case StatusCode.InvalidArgument or StatusCode.PermissionDenied or StatusCode.Unauthenticated
                 or StatusCode.Unimplemented:
                 throw Failure(error, from, gaveUp: false);

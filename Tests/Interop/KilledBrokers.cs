@@ -149,7 +149,7 @@ internal sealed class KilledBrokers : IAsyncDisposable
 
     private Uri HttpOf(int node) => new($"http://127.0.0.1:{_ports[node - 1]}");
 
-    private Uri GrpcOf(int node) => new($"http://127.0.0.1:{_ports[Count + node - 1]}");
+    public Uri GrpcOf(int node) => new($"http://127.0.0.1:{_ports[Count + node - 1]}");
 
     /// <summary>Ports that were free a moment ago, all different.</summary>
     private static int[] FreePorts()

@@ -71,4 +71,8 @@ internal enum Figure
     SegmentDamaged,
     SegmentMended,
     NodeHealed,
+    MajorityDamaged,
+    LeaderInSpiteOfDamage,
+    RecoveryForced,
+    ReplicaSuperseded,
 }

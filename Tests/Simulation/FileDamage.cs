@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Broker.Domain;
 using Broker.Storage;
 
 namespace Broker.Tests.Simulation;
@@ -49,6 +50,53 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         say($"finds a bit of its last entry {lastEntry} flipped at {offset}");
         world.Figures.Count(Figure.LastFrameLost);
         device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+    }
+
+    /// <summary>
+    /// Flips a bit of a sealed segment, and takes away the snapshots behind the log's base, which would do without it.
+    /// </summary>
+    public void LoseUnapplied(string segment, LogIndex baseIndex)
+    {
+        foreach (var name in device.List(folder))
+        {
+            if (GroupFolder.TryParseSnapshot(name, out var index) && index > baseIndex)
+            {
+                device.Delete($"{folder}/{name}");
+            }
+        }
+
+        device.SyncFolder(folder);
+        var path = $"{folder}/{segment}";
+        var offset = SegmentHeader.SizeBytes + world.Random.Next(FrameHeader.SizeBytes);
+        say($"loses its snapshots behind {baseIndex}, and finds a bit of {segment} flipped at {offset}");
+        world.Figures.Count(Figure.BitFlip);
+        device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+    }
+
+    /// <summary>Takes away what a replica has promised: its vote, the end of its log, or everything.</summary>
+    /// <param name="lastSegment">The segment that is appended to.</param>
+    /// <param name="isEnd">It is the end of the log, where there is one.</param>
+    public void LosePromises(string lastSegment, bool isEnd)
+    {
+        var path = $"{folder}/{lastSegment}";
+        switch (isEnd ? 1 : world.Random.Next(3))
+        {
+            case 0:
+                Wipe();
+                break;
+            case 1 when device.Exists(path):
+                var shorter = world.Random.NextInt64(device.Length(path) / 4);
+                say($"finds {lastSegment} cut short to {shorter}");
+                world.Figures.Count(Figure.FileCutShort);
+                device.SetLength(path, shorter);
+                break;
+            default:
+                say("loses its vote");
+                world.Figures.Count(Figure.FileDeleted);
+                device.Delete($"{folder}/{VoteName}");
+                device.SyncFolder(folder);
+                break;
+        }
     }
 
     private void Wipe()

@@ -72,6 +72,24 @@ internal sealed class History(SimulatedGroup group)
         }
     }
 
+    /// <summary>
+    /// An operator has the group go on from a replica that has nothing behind an entry: what has committed there, and
+    /// no client was told of, is given up.
+    /// </summary>
+    public void GiveUpBehind(LogIndex last)
+    {
+        World.Check(last >= LastAcknowledged, $"a recovery gives up entry {LastAcknowledged}, which was acknowledged");
+        if (last.Value < _committed.Count)
+        {
+            _committed.RemoveRange((int)last.Value, _committed.Count - (int)last.Value);
+        }
+
+        foreach (var index in _states.Keys.Where(index => index > last).ToArray())
+        {
+            _states.Remove(index);
+        }
+    }
+
     public Entry CommittedAt(LogIndex index) => _committed[(int)index.Value - 1].Entry;
 
     public bool IsCommitted(LogIndex index, Entry entry) =>
@@ -256,6 +274,7 @@ internal sealed class History(SimulatedGroup group)
         {
             RaftMessageKind.RequestPreVote => new Term(message.Term.Value - 1),
             RaftMessageKind.RequestPreVoteResponse when !message.Reject => Term.None,
+            RaftMessageKind.RecoveryResponse when message.Reject => Term.None,
             _ => message.Term,
         };
         World.Check(onDisk.Term >= revealsTerm, $"node {node.Id} reveals term {revealsTerm} with {onDisk} on disk");
@@ -263,7 +282,8 @@ internal sealed class History(SimulatedGroup group)
         {
             RaftMessageKind.RequestVote => node.Id,
             RaftMessageKind.RequestVoteResponse when !message.Reject => message.To,
-            RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat => node.Id,
+            RaftMessageKind.AppendEntries or RaftMessageKind.Heartbeat or RaftMessageKind.RequestRecovery => node.Id,
+            RaftMessageKind.RecoveryResponse when !message.Reject => message.To,
             _ => NodeId.None,
         };
         var voteIsDurable = vote.IsNone || onDisk.Term > message.Term || onDisk.VotedFor == vote;

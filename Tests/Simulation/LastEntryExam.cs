@@ -84,7 +84,7 @@ internal sealed class LastEntryExam(World world)
     }
 
     /// <summary>All have the same last entry, acknowledged and durable, and nobody writes.</summary>
-    private static bool IsEven(SimulatedGroup group)
+    public static bool IsEven(SimulatedGroup group)
     {
         var last = group.Nodes[0].LastIndex;
         return group.Nodes.Any(static node => node.IsLeader)

@@ -11,12 +11,17 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
 
     private readonly List<Task<LogIndex>> _changes = [];
 
+    private readonly List<Task<LogIndex>> _recoveries = [];
+
     public void AddRead(LogIndex acknowledged, Task<LogIndex> answer) => _reads.Add((acknowledged, answer));
 
     public void AddChange(Task<LogIndex> answer) => _changes.Add(answer);
 
+    public void AddRecovery(Task<LogIndex> answer) => _recoveries.Add(answer);
+
     public void Clear()
     {
+        _recoveries.Clear();
         _reads.Clear();
         _changes.Clear();
     }
@@ -26,6 +31,7 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
     {
         CheckReads();
         CheckChanges();
+        CheckRecoveries();
     }
 
     private void CheckReads()
@@ -76,6 +82,34 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
             World.Check(
                 !change.IsCompletedSuccessfully || ResultOf(change).Value <= group.History.Committed,
                 $"node {node.Id} says that a change of members has committed");
+        }
+    }
+
+    /// <summary>A recovery that is answered has committed; one that is refused is the operator's to repeat.</summary>
+    private void CheckRecoveries()
+    {
+        for (var i = _recoveries.Count - 1; i >= 0; i--)
+        {
+            if (!_recoveries[i].IsCompleted)
+            {
+                continue;
+            }
+
+            var answer = _recoveries[i];
+            _recoveries.RemoveAt(i);
+            if (answer.Exception is { InnerException: not BrokerException } failure)
+            {
+                throw failure;
+            }
+
+            if (answer.IsCompletedSuccessfully)
+            {
+                group.World.Figures.Count(Figure.RecoveryForced);
+                var index = ResultOf(answer);
+                World.Check(
+                    node.DurableAt(index)?.Term == node.Term,
+                    $"node {node.Id} says that a recovery has committed, by entry {index}");
+            }
         }
     }
 

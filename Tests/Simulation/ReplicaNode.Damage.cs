@@ -1,3 +1,4 @@
+using Broker.Cluster;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
@@ -19,6 +20,8 @@ internal sealed partial class ReplicaNode
 
     /// <summary>The segment that has it.</summary>
     private string _lastSegment = "";
+
+    private LogIndex _baseAtDamage;
 
     private bool _isKnownGroup;
 
@@ -81,6 +84,59 @@ internal sealed partial class ReplicaNode
         IsHurt = true;
         _losesLast = !isProven;
     }
+
+    /// <summary>
+    /// Chooses a sealed segment that lies before an entry, of which another replica has a snapshot; false: there is
+    /// none.
+    /// </summary>
+    public bool TryChooseUnapplied(LogIndex before, out LogIndex last)
+    {
+        var sealedBefore = IsUp ? _log!.SealedSegments.Where(segment => segment.Last <= before).ToArray() : [];
+        last = LogIndex.None;
+        if (sealedBefore.Length == 0)
+        {
+            return false;
+        }
+
+        var segment = sealedBefore[World.Random.Next(sealedBefore.Length)];
+        last = segment.Last;
+        _lastSegment = GroupFolder.SegmentName(segment.First);
+        _baseAtDamage = _log!.Base.Index;
+        return true;
+    }
+
+    /// <summary>Damages that one while the process is down, and whatever could be restored behind it.</summary>
+    public void LoseUnapplied()
+    {
+        IsHurt = true;
+        _fileDamage.LoseUnapplied(_lastSegment, _baseAtDamage);
+    }
+
+    /// <summary>What an operator's tools would see of it; null while it is down.</summary>
+    public ReplicaFacts? Facts => _status is null ? null : ReplicaFacts.Of(Id, _status);
+
+    public bool IsSuperseded => _status is { Condition.IsSuperseded: true };
+
+    public override void LosePromises(bool isEnd)
+    {
+        IsHurt = true;
+        World.Network.Forget(Id.Value);
+        _fileDamage.LosePromises(_lastSegment, isEnd);
+    }
+
+    /// <summary>What its disk has does not count any more, and it knows that from its next start on.</summary>
+    public void NoteSuperseded()
+    {
+        World.Figures.Count(Figure.ReplicaSuperseded);
+        IsHurt = true;
+    }
+
+    /// <summary>An operator has the group go on from here.</summary>
+    public void ForceRecovery(IReadOnlyCollection<NodeId> others, Term above) => WhenRunning(() =>
+    {
+        Say($"is the one from which the group shall go on; {string.Join(' ', others)} give up their votes");
+        _calls.AddRecovery(_group!.ForceRecoveryAsync(others, above, CancellationToken.None));
+    });
 
     private void BeginUpkeep()
     {

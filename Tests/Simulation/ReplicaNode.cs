@@ -62,6 +62,14 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     public override LogIndex LastIndex => _status?.LastIndex ?? _durable.LastIndex;
 
+    public LogIndex BaseIndex => _status?.Condition.BaseIndex ?? LogIndex.None;
+
+    /// <summary>The newest snapshot that is not that at the base; null: there is none.</summary>
+    public LogIndex? SnapshotBehindBase =>
+        _status is { } status && status.Condition.SnapshotIndex > status.Condition.BaseIndex
+            ? status.Condition.SnapshotIndex
+            : null;
+
     public override Entry? EntryAt(LogIndex index)
     {
         if (_group is null || index < new LogIndex(1))

@@ -69,6 +69,14 @@ internal sealed class SimulatedGroup
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 
+    public void PurgeAll(SimulatedNode leader)
+    {
+        leader.Purge("load");
+        leader.Purge(Crowd.Topic);
+        leader.Purge(TopicOwner.Topic);
+        _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+    }
+
     private SimulatedNode MakeNode(NodeKind kind, SimulatedMachine machine) =>
         kind == NodeKind.Core ? new CoreNode(this, machine) : new ReplicaNode(this, machine);
 
@@ -90,10 +98,7 @@ internal sealed class SimulatedGroup
     {
         if (!World.ClientsAreDone && !World.ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
         {
-            leader.Purge("load");
-            leader.Purge(Crowd.Topic);
-            leader.Purge(TopicOwner.Topic);
-            _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+            PurgeAll(leader);
         }
 
         SchedulePurge();

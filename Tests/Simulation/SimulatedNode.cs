@@ -174,6 +174,11 @@ internal abstract class SimulatedNode
     {
     }
 
+    /// <summary>Its disk loses what it has promised, while the process is down.</summary>
+    public virtual void LosePromises(bool isEnd)
+    {
+    }
+
     /// <summary>Has this leader remove a member; false when it does not try.</summary>
     public virtual bool TryRemove(NodeId node) => false;
 

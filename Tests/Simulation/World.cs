@@ -167,6 +167,12 @@ internal sealed class World
             FillAllDisks();
         }
 
+        if (_exam is not null)
+        {
+            new AdoptionExam(this).Run();
+            new MajorityExam(this).Run();
+        }
+
         ClientsAreDone = true;
         RunUntil(
             () => Groups.All(static group =>
@@ -188,7 +194,7 @@ internal sealed class World
     public void RunUntilProgress() =>
         RunUntilProgress(ProgressWithinUs, "progress within ten election timeouts after the last fault");
 
-    private void RunUntilProgress(long withinUs, string what)
+    public void RunUntilProgress(long withinUs, string what)
     {
         var values = _lastValue;
         var indexes = new Dictionary<SimulatedGroup, LogIndex>();

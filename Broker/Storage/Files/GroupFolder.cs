@@ -7,7 +7,8 @@ namespace Broker.Storage;
 /// A group's folder on a disk, and whose it is: what all of its files are opened with. The names in it: <c>vote</c>,
 /// <c>{first index, 20 digits}.log</c> and beside it <c>.pos</c> and <c>.idx</c>, <c>{last index in it, 20
 /// digits}.snap</c>, <c>*.bad</c> that is kept for inspection only, <c>*.tmp</c> that no one needs after a crash, and
-/// the folder <c>quarantine</c> for damaged files that were replaced by nothing.
+/// the folder <c>quarantine</c> for damaged files that were replaced by nothing, and <c>recoveries.txt</c>, what
+/// operators did by force, for people.
 /// </summary>
 internal sealed class GroupFolder(IStorageDevice device, string path, GroupId group, Guid storeId, ILogger logger)
 {
@@ -15,6 +16,7 @@ internal sealed class GroupFolder(IStorageDevice device, string path, GroupId gr
     public const string TemporarySuffix = ".tmp";
     public const string BadSuffix = ".bad";
     public const string QuarantineName = "quarantine";
+    public const string AuditName = "recoveries.txt";
     private const string SegmentSuffix = ".log";
     private const string PositionsSuffix = ".pos";
     private const string SnapshotSuffix = ".snap";

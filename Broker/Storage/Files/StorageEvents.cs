@@ -78,6 +78,13 @@ internal static partial class StorageEvents
     public static partial void VoteLost(ILogger logger, GroupId group, string folder);
 
     [LoggerMessage(
+        2059,
+        LogLevel.Error,
+        "Group {Group}: its leader has gone on without what this replica has. What is in {Folder} is set aside; the "
+        + "replica begins empty, and takes no part until its leader makes it a member again")]
+    public static partial void LogGivenUp(ILogger logger, GroupId group, string folder);
+
+    [LoggerMessage(
         2014,
         LogLevel.Error,
         "Group {Group}: the log begins after {Base}, but no snapshot can be read that says what was before")]

@@ -87,6 +87,10 @@ internal sealed record VoteRecord
     /// </summary>
     public bool SetsAside { get; init; }
 
+    /// <summary>A replica that is lost has nothing; one that has was lost by the word of its leader.</summary>
+    public bool HasGivenUpLog =>
+        HardState.IsLost && (Active.IsMade || Active.First.Value > 1 || Base != LogPosition.None);
+
     /// <summary>Whether a frame was removed by the last truncation, though its bytes are still there.</summary>
     public bool IsVoid(LogIndex index, uint writtenInEpoch) => index >= CutFrom && writtenInEpoch < TruncationEpoch;
 

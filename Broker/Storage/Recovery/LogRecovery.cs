@@ -63,6 +63,13 @@ internal sealed partial class LogRecovery(
     {
         if (VoteFile.TryOpen(folder) is { } vote)
         {
+            if (vote.Current.HasGivenUpLog)
+            {
+                // Its group has gone on without what it has. What is left is set aside, as after damage.
+                StorageEvents.LogGivenUp(folder.Logger, folder.Group, folder.FullPath);
+                vote.Write(VoteRecord.Lost with { HardState = vote.Current.HardState });
+            }
+
             return vote;
         }
 

@@ -33,6 +33,7 @@ internal sealed class Replica
     private GroupConfiguration? _previousConfiguration;
     private LogIndex _base;
     private LogPosition _doubt;
+    private Term _ledTerm = new(-1);
     private Item[] _arriving = [];
     private LogIndex _arrivingFirst;
 
@@ -121,6 +122,8 @@ internal sealed class Replica
             PreviousConfiguration = _previousConfiguration,
             Fence = DurableFence,
             Doubt = _doubt,
+            HasLedLastTerm = _disk.Count > 0 && _disk[^1].Term == _ledTerm
+                && DurableFence == LogPosition.None && _doubt == LogPosition.None,
         };
         Node = new RaftNode(Options, initial, _ => 100, new Random(_seed), nowMs);
         return Node;
@@ -141,10 +144,14 @@ internal sealed class Replica
     /// <summary>
     /// The log is damaged after an index, and cut there: its end becomes the fence, if anything proves it.
     /// </summary>
-    public void LoseEnd(int keep, Notice notice = Notice.Proof)
+    /// <param name="keep">How many entries stay.</param>
+    /// <param name="notice">What proves that there were more.</param>
+    /// <param name="beyond">How far the fence is above what there was: the file that knew is cut short.</param>
+    public void LoseEnd(int keep, Notice notice = Notice.Proof, int beyond = 0)
     {
         Crash();
         var end = PositionOnDisk(new LogIndex(_disk.Count));
+        end = end with { Index = end.Index + beyond };
         DurableFence = notice == Notice.Proof ? end : DurableFence;
         _doubt = notice == Notice.Doubt ? end : LogPosition.None;
         _disk.RemoveRange(keep, _disk.Count - keep);
@@ -163,6 +170,13 @@ internal sealed class Replica
         var result = Node.TryChangeConfiguration(new MembershipChange(kind, new NodeId(node)), out _);
         Drain();
         return result;
+    }
+
+    public bool ForceRecovery(params int[] others)
+    {
+        var isBegun = Node.TryForceRecovery([.. others.Select(static other => new NodeId(other))], Term.None);
+        Drain();
+        return isBegun;
     }
 
     public LogIndex Propose(int value, int sizeBytes = 100)
@@ -200,6 +214,7 @@ internal sealed class Replica
         while (Node.HasReady)
         {
             var ready = Node.TakeReady();
+            _ledTerm = Node.Role == RaftRole.Leader ? Node.Term : _ledTerm;
             Reads.AddRange(ready.Reads);
             if (ready.Snapshot is { } snapshot)
             {

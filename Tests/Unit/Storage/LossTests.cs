@@ -169,6 +169,7 @@ public sealed class LossTests
     [InlineData(false)]
     public void Lost_vote_sets_everything_aside_and_opens_as_lost(bool isDeleted)
     {
+        var passive = new HardState(new Term(1), NodeId.None, new LogIndex(3));
         SmallLog.WriteWithBase(_fixture);
         var names = _fixture.Device.List(LogFixture.Folder);
         if (isDeleted)
@@ -190,12 +191,36 @@ public sealed class LossTests
             var kept = names.Where(name => !name.EndsWith(".pos", StringComparison.Ordinal)
                 && !name.EndsWith(".idx", StringComparison.Ordinal) && (name != "vote" || !isDeleted));
             Assert.Equal(kept.Select(name => name + ".1"), _fixture.Quarantined());
-            log.Write(LogFixture.AppendRange(1, 3));
+            var write = LogFixture.AppendRange(1, 3);
+            write.HardState = passive;
+            log.Write(write);
         }
 
         using var reopened = _fixture.Open();
-        Assert.Equal(HardState.Lost, reopened.HardState);
+        Assert.Equal(passive, reopened.HardState);
         Assert.Equal(3, reopened.LastIndex.Value);
+    }
+
+    /// <summary>The group has gone on without what the log has: the replica said so before it ended.</summary>
+    [Fact]
+    public void Log_that_was_given_up_is_set_aside_and_its_term_stays()
+    {
+        SmallLog.WriteWithBase(_fixture);
+        var lost = new HardState(new Term(7), new NodeId(2), HardState.Lost.PassiveUntil);
+        string[] segments;
+        using (var log = _fixture.Open())
+        {
+            segments = [.. _fixture.Device.List(LogFixture.Folder)
+                .Where(static name => name.EndsWith(".log", StringComparison.Ordinal))];
+            log.Write(new LogWrite { HardState = lost });
+        }
+
+        using var reopened = _fixture.Open();
+        Assert.Equal(lost, reopened.HardState);
+        Assert.Equal(LogPosition.None, reopened.Base);
+        Assert.Equal(0, reopened.LastIndex.Value);
+        Assert.Empty(reopened.Configuration!.Voters);
+        Assert.All(segments, segment => Assert.Contains($"{segment}.1", _fixture.Quarantined()));
     }
 
     [Fact]

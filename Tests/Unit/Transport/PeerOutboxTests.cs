@@ -45,6 +45,7 @@ public sealed class PeerOutboxTests
             message => message.LogTerm = 1,
             message => message.RejectHint = 1,
             message => message.Force = true,
+            message => message.Led = true,
             message => message.ConfigurationIndex = 1,
             message => message.Configuration = ByteString.CopyFromUtf8("x"),
             message => message.Entries.Add(new PeerEntry()),
@@ -61,7 +62,7 @@ public sealed class PeerOutboxTests
     /// <summary>A new field of PeerMessage is either in the short form or in the list above.</summary>
     [Fact]
     public void Every_field_of_a_message_was_thought_of() => Assert.Equal(
-        17, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
+        18, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
 
     [Fact]
     public async Task Heartbeats_of_all_groups_leave_together_and_small()

@@ -54,6 +54,8 @@ internal sealed class TestGate(int node) : IPeerGate
 
     public void Disconnected(NodeId peer) => Interlocked.Increment(ref _disconnected);
 
+    public DescribeReplicasResponse DescribeReplicas() => new();
+
     /// <summary>Groups below ten exist.</summary>
     public Term? TermOf(GroupId group) => group.Value < 10 ? new Term(Term) : null;
 
