@@ -23,11 +23,17 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly PeerGate _gate;
     private readonly ClusterFormation _formation;
     private readonly LeaderBalancer _balancer;
+    private readonly MembershipDriver _driver;
+    private readonly Admission _admission;
+    private readonly Announcer _announcer;
+    private readonly CancellationTokenSource _removed = new();
+    private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
     private readonly Scrubber _scrubber;
     private readonly NodeTasks _tasks;
     private readonly ILogger _logger;
     private readonly Action<Exception> _onFatal;
+    private volatile string _removal = "";
     private bool _disposed;
 
     /// <param name="options">Who this node is and who the others are.</param>
@@ -49,6 +55,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Action<Exception> onFatal)
     {
         Options = options;
+        Directory = new NodeDirectory(options);
+        _time = time;
         _onFatal = onFatal;
         _logger = loggers.CreateLogger("Broker.Cluster");
         ClusterEvents.Starting(
@@ -62,13 +70,14 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
-        Metadata = new MetadataStateMachine(metadataChanged);
+        Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply);
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
         var register = new PeerRegister(time);
-        _gate = new PeerGate(options, _store, Metadata, register);
+        _gate = new PeerGate(options, _store, Metadata, register, Directory);
         _transport = new PeerTransport(
             options.NodeId, options.Nodes, _gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
+        Directory.OnChange(_transport.SetPeers);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
@@ -81,10 +90,14 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             _store.AddKnownGroups(_groups.Select(static group => group.Id));
         }
 
+        _admission = new Admission(this, _store, _logger);
         _gate.Attach(_groups, _logs);
+        _gate.Attach(_admission.RegisterAsync, ChangeMetadataForAsync);
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
-        _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
+        _balancer = new LeaderBalancer(options, Metadata, _groups, _transport, time, _logger);
+        _driver = new MembershipDriver(this, _store, Founders, time, _logger);
+        _announcer = new Announcer(this, time, _logger);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         metrics.ObserveGroups(() => _groups.Select(group => Figures(group.Status)));
@@ -104,7 +117,11 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public Guid? ClusterId => _store.ClusterId;
 
     /// <summary>Why this node takes no part in a cluster yet, in words for its operator; empty when it does.</summary>
-    public string Obstacle => _formation.Obstacle;
+    public string Obstacle => _removal.Length > 0 ? _removal : _formation.Obstacle;
+
+    /// <summary>The nodes that the groups began with.</summary>
+    internal IReadOnlyList<NodeId> Founders =>
+        Options.Founders ?? [.. Options.Nodes.Select(static node => node.Node)];
 
     public ReplicaGroup Group(GroupId id) => _groups[id.Value];
 
@@ -136,6 +153,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
         _transport.Start();
         _tasks.Start("formation of the cluster", _formation.RunAsync);
+        _tasks.Start("membership of the groups", _driver.RunAsync);
+        _tasks.Start("word of this node's address", _announcer.RunAsync);
         _tasks.Start("balance of leaders", _balancer.RunAsync);
         _tasks.Start("repair of segments", _repair.RunAsync);
         _tasks.Start("check of files at rest", _scrubber.RunAsync);
@@ -199,6 +218,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         }
 
         _store.Dispose();
+        _removed.Dispose();
     }
 
     private void TakePart()

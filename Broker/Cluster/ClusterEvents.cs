@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Domain;
 
 namespace Broker.Cluster;
@@ -47,6 +48,30 @@ internal static partial class ClusterEvents
     [LoggerMessage(7011, LogLevel.Error, "The node's {Task} failed and is begun again in {Delay}: {Reason}")]
     public static partial void TaskFailed(
         ILogger logger, string task, string reason, TimeSpan delay, Exception exception);
+
+    [LoggerMessage(7012, LogLevel.Information, "Node {Node} ({Name}, {Address}) joins the cluster")]
+    public static partial void MemberJoining(ILogger logger, int node, string name, string address);
+
+    [LoggerMessage(7013, LogLevel.Information, "Node {Node} ({Name}) leaves the cluster")]
+    public static partial void MemberLeaving(ILogger logger, int node, string name);
+
+    [LoggerMessage(7014, LogLevel.Information, "Node {Node} ({Name}) has settled: {State}")]
+    public static partial void MemberSettled(ILogger logger, int node, string name, MemberState state);
+
+    [LoggerMessage(7015, LogLevel.Information, "A change of members waits: {Reason}")]
+    public static partial void MembershipWaits(ILogger logger, string reason);
+
+    [LoggerMessage(7016, LogLevel.Warning, "No word from the cluster at {Address}: {Reason}")]
+    public static partial void NotAnnounced(ILogger logger, Uri address, string reason);
+
+    [LoggerMessage(7017, LogLevel.Critical, "This node serves nothing any more. {Reason}")]
+    public static partial void Removed(ILogger logger, string reason);
+
+    [LoggerMessage(7018, LogLevel.Warning, "This node waits to be taken in. {Obstacle}")]
+    public static partial void WaitsToJoin(ILogger logger, string obstacle);
+
+    [LoggerMessage(7019, LogLevel.Information, "The cluster {ClusterId} has taken this node in as node {Node}")]
+    public static partial void TakenIn(ILogger logger, string clusterId, int node);
 
     [LoggerMessage(
         7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]

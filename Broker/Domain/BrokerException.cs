@@ -59,6 +59,9 @@ public enum RefusalCode
 
     /// <summary>A record is larger than its topic takes: nothing was stored.</summary>
     MessageTooLarge,
+
+    /// <summary>A node does not answer at the address that the request names: nothing was changed.</summary>
+    NodeUnreachable,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

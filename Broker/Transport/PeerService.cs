@@ -30,4 +30,14 @@ public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
     public override Task FetchEntries(
         FetchEntriesRequest request, IServerStreamWriter<EntriesChunk> responseStream, ServerCallContext context) =>
         transport.ServeEntriesAsync(request, responseStream, context.CancellationToken);
+
+    public override Task<RegisterResponse> Register(RegisterRequest request, ServerCallContext context) =>
+        transport.RegisterAsync(request, context.CancellationToken);
+
+    public override Task<InviteResponse> Invite(InviteRequest request, ServerCallContext context) =>
+        Task.FromResult(new InviteResponse { Hello = transport.Hello });
+
+    public override Task<ChangeMetadataResponse> ChangeMetadata(
+        ChangeMetadataRequest request, ServerCallContext context) =>
+        transport.ChangeMetadataAsync(request, context.CancellationToken);
 }
