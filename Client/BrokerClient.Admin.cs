@@ -286,7 +286,10 @@ public sealed partial class BrokerClient
     private static ClusterInfo ToInfo(DescribeClusterResponse response) => new(
         response.ClusterId,
         (int)response.ThisNode,
-        [.. response.Nodes.Select(n => new NodeInfo((int)n.NodeId, n.Name, n.Address, n.Connected, (int)n.ProcessId))],
+        [.. response.Nodes.Select(n => new NodeInfo((int)n.NodeId, n.Name, n.Address, n.Connected, (int)n.ProcessId)
+        {
+            State = (NodeStatus)n.State,
+        })],
         [
             .. response.Shards.Select(g => new ShardInfo(
                 (int)g.Shard,
@@ -295,6 +298,11 @@ public sealed partial class BrokerClient
                 (long)g.CommitIndex,
                 (long)g.AppliedIndex,
                 (long)g.LastIndex,
-                g.Role)),
+                g.Role)
+            {
+                Voters = [.. g.Voters.Select(static each => (int)each)],
+                Learners = [.. g.Learners.Select(static each => (int)each)],
+                PreferredLeader = (int)g.PreferredLeader,
+            }),
         ]);
 }

@@ -9,4 +9,14 @@ namespace Broker.Client;
 /// <param name="LastIndex">The last log entry that this node holds.</param>
 /// <param name="Role">The answering node's role: Follower, PreCandidate, Candidate, Leader or Learner.</param>
 public sealed record ShardInfo(
-    int Shard, int Leader, long Term, long CommitIndex, long AppliedIndex, long LastIndex, string Role);
+    int Shard, int Leader, long Term, long CommitIndex, long AppliedIndex, long LastIndex, string Role)
+{
+    /// <summary>Numbers of the nodes whose majority decides, by the answering node's log.</summary>
+    public IReadOnlyList<int> Voters { get; init; } = [];
+
+    /// <summary>Numbers of the nodes that receive the log and do not count yet.</summary>
+    public IReadOnlyList<int> Learners { get; init; } = [];
+
+    /// <summary>The node that it is to be led by. 0: whoever.</summary>
+    public int PreferredLeader { get; init; }
+}

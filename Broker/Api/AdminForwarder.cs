@@ -13,7 +13,7 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
-    private readonly ConcurrentDictionary<NodeId, Lazy<GrpcChannel>> _channels = new();
+    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _channels = new();
 
     public static bool IsForwarded(ServerCallContext context) =>
         context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;
@@ -42,9 +42,8 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
     }
 
     private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.GetOrAdd(
-        leader,
-        id => new Lazy<GrpcChannel>(() =>
-            PeerChannel.Open(node.Options.Nodes.First(known => known.Node == id).Address))).Value);
+        node.Directory.Find(leader)?.Address ?? throw Refusal.NoLeader(GroupId.Metadata),
+        static address => new Lazy<GrpcChannel>(() => PeerChannel.Open(address))).Value);
 
     public void Dispose()
     {

@@ -25,7 +25,8 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "error-reasons", "expected-offset", "force-recovery", "read-from-time", "topic-ids", "topic-settings",
+                "error-reasons", "expected-offset", "force-recovery", "membership", "read-from-time", "subscribe", "topic-ids",
+                "topic-settings",
             },
             Limits = new ServerLimits
             {
@@ -40,46 +41,6 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
                 PublishesInFlight = Limits.PublishesInFlightPerStream,
             },
         });
-
-    public override Task<DescribeClusterResponse> DescribeCluster(
-        DescribeClusterRequest request, ServerCallContext context)
-    {
-        var options = node.Options;
-        var response = new DescribeClusterResponse
-        {
-            ClusterId = node.ClusterId?.ToString("N") ?? "",
-            ThisNode = (uint)options.NodeId.Value,
-        };
-        foreach (var known in options.Nodes)
-        {
-            var self = known.Node == options.NodeId;
-            response.Nodes.Add(new NodeDescription
-            {
-                NodeId = (uint)known.Node.Value,
-                Name = known.Name,
-                Address = known.Address.ToString().TrimEnd('/'),
-                Connected = self || node.IsConnected(known.Node),
-                ProcessId = self ? (uint)Environment.ProcessId : 0,
-            });
-        }
-
-        foreach (var group in node.Groups)
-        {
-            var status = group.Status;
-            response.Shards.Add(new ShardDescription
-            {
-                Shard = (uint)status.Group.Value,
-                Leader = (uint)status.Leader.Value,
-                Term = (ulong)status.Term.Value,
-                CommitIndex = (ulong)status.CommitIndex.Value,
-                AppliedIndex = (ulong)status.AppliedIndex.Value,
-                LastIndex = (ulong)status.LastIndex.Value,
-                Role = status.Role.ToString(),
-            });
-        }
-
-        return Task.FromResult(response);
-    }
 
     public override async Task<PutLiveSubscriptionResponse> PutLiveSubscription(
         PutLiveSubscriptionRequest request, ServerCallContext context)

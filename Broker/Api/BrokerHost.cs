@@ -21,7 +21,19 @@ internal static class BrokerHost
 {
     public static async Task<int> RunAsync(string[] args)
     {
-        await Build(args).RunAsync();
+        // A node without a cluster waits until it is taken in; one that was removed says so from then on.
+        while (await WaitingHost.TryPassAsync(args))
+        {
+            var app = Build(args);
+            var node = app.Services.GetRequiredService<BrokerNode>();
+            await using var removed = node.Removed.Register(app.Lifetime.StopApplication);
+            await app.RunAsync();
+            if (!node.IsRemoved)
+            {
+                break;
+            }
+        }
+
         return Environment.ExitCode;
     }
 
@@ -62,7 +74,7 @@ internal static class BrokerHost
     {
         var services = builder.Services;
         services.AddSingleton(TimeProvider.System);
-        services.AddSingleton(ClusterOptions.From(builder.Configuration));
+        services.AddSingleton(ClusterOptions.From(builder.Configuration, new PhysicalDevice()));
         services.AddSingleton<BrokerMetrics>();
         services.AddSingleton<IStorageDevice, PhysicalDevice>();
         services.AddSingleton(new TailSignal());

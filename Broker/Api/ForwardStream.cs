@@ -39,6 +39,9 @@ internal sealed class ForwardStream : IAsyncDisposable
         _running = Task.Run(RunAsync);
     }
 
+    /// <summary>Where it goes.</summary>
+    public Uri Address => _peer.Address;
+
     public void Send(PublishCall call)
     {
         if (!_queue.Writer.TryWrite(call))

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Broker.Cluster;
 using Broker.Domain;
+using Broker.Transport;
 
 namespace Broker.Api;
 
@@ -11,7 +12,9 @@ internal sealed class LeaderForwarder(BrokerNode node, TimeProvider time, ILogge
     /// <summary>Marks the stream so that the leader's node does not forward again.</summary>
     public const string ForwardedHeader = "broker-forwarded";
 
-    private readonly ConcurrentDictionary<NodeId, Lazy<ForwardStream>> _streams = new();
+    private readonly ConcurrentDictionary<NodeId, ForwardStream> _streams = new();
+    private readonly ConcurrentBag<ForwardStream> _former = [];
+    private readonly Lock _opening = new();
 
     private readonly ForwardedCalls _calls = new(
         Limits.ForwardedBytes,
@@ -26,18 +29,47 @@ internal sealed class LeaderForwarder(BrokerNode node, TimeProvider time, ILogge
     public void Forward(NodeId leader, PublishCall call)
     {
         _calls.Sending(call, leader);
-        var stream = _streams.GetOrAdd(leader, id => new Lazy<ForwardStream>(() =>
-            new ForwardStream(node.Options.Nodes.First(known => known.Node == id), logger)));
-        stream.Value.Send(call);
+        var peer = node.Directory.Find(leader);
+        if (peer is null)
+        {
+            call.Fail(Refusal.NoLeader(call.Group));
+            return;
+        }
+
+        if (!_streams.TryGetValue(leader, out var stream) || stream.Address != peer.Address)
+        {
+            stream = Open(peer);
+        }
+
+        stream.Send(call);
     }
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var stream in _streams.Values)
+        foreach (var stream in _streams.Values.Concat(_former))
         {
-            await stream.Value.DisposeAsync();
+            await stream.DisposeAsync();
         }
 
         await _calls.DisposeAsync();
+    }
+
+    /// <summary>One a node, where it is now. What is on the way to where it was is answered there.</summary>
+    private ForwardStream Open(PeerEndpoint peer)
+    {
+        lock (_opening)
+        {
+            if (_streams.TryGetValue(peer.Node, out var stream) && stream.Address == peer.Address)
+            {
+                return stream;
+            }
+
+            if (stream is not null)
+            {
+                _former.Add(stream);
+            }
+
+            return _streams[peer.Node] = new ForwardStream(peer, logger);
+        }
     }
 }

@@ -32,7 +32,8 @@ internal static class StatusMap
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
             or RefusalCode.MessageTooLarge => StatusCode.ResourceExhausted,
-        RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping => StatusCode.Unavailable,
+        RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping or RefusalCode.NodeUnreachable =>
+            StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
             or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost => StatusCode.FailedPrecondition,
@@ -57,6 +58,7 @@ internal static class StatusMap
         RefusalCode.NotLeader => Reason.NotLeader,
         RefusalCode.NoLeader => Reason.NoLeader,
         RefusalCode.Stopping => Reason.NodeStops,
+        RefusalCode.NodeUnreachable => Reason.NodeUnreachable,
         RefusalCode.OutcomeUnknown => Reason.OutcomeUnknown,
         RefusalCode.OutOfSequence => Reason.OutOfSequence,
         RefusalCode.ProducerFenced => Reason.ProducerFenced,

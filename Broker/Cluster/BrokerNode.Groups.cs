@@ -102,10 +102,10 @@ public sealed partial class BrokerNode
         var options = new RaftOptions
         {
             Id = Options.NodeId,
-            Voters = [.. Options.Nodes.Select(node => node.Node)],
+            Voters = Founders,
             HeartbeatInterval = HeartbeatInterval,
             ElectionTimeoutMin = ElectionTimeoutMin,
-            PreferredLeader = LeaderBalancer.PreferredLeader(Options, id),
+            PreferredLeader = LeaderBalancer.ByTurns(Founders, id),
         };
         IStateMachine machine = Metadata;
         if (id != GroupId.Metadata)
@@ -127,17 +127,14 @@ public sealed partial class BrokerNode
             time,
             new Random(),
             metrics,
-            loggers.CreateLogger("Broker.Replication"))
-        {
-            DesiredVoters = options.Voters,
-        };
+            loggers.CreateLogger("Broker.Replication"));
         _groups.Add(group);
     }
 
     private SegmentRepair MakeRepair(TimeProvider time) => new(
         [.. _logs.Zip(_groups).Select(pair =>
             new GroupRepair(pair.Second.Id, pair.First, new GroupEntries(pair.First, pair.Second)))],
-        [.. Options.Nodes.Select(static node => node.Node).Where(node => node != Options.NodeId)],
+        () => [.. Directory.Nodes.Select(static node => node.Node).Where(node => node != Options.NodeId)],
         _transport.FetchEntriesAsync,
         time,
         Random.Shared,

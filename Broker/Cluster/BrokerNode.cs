@@ -25,12 +25,18 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly LeaderBalancer _balancer;
     private readonly QuorumWatch _quorum;
     private readonly OperatorRecovery _recovery;
+    private readonly MembershipDriver _driver;
+    private readonly Admission _admission;
+    private readonly Announcer _announcer;
+    private readonly CancellationTokenSource _removed = new();
+    private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
     private readonly Scrubber _scrubber;
     private readonly DiskReserve _disk;
     private readonly NodeTasks _tasks;
     private readonly ILogger _logger;
     private readonly Action<Exception> _onFatal;
+    private volatile string _removal = "";
     private bool _disposed;
 
     /// <param name="options">Who this node is and who the others are.</param>
@@ -52,6 +58,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Action<Exception> onFatal)
     {
         Options = options;
+        Directory = new NodeDirectory(options);
+        _time = time;
         _onFatal = onFatal;
         _logger = loggers.CreateLogger("Broker.Cluster");
         ClusterEvents.Starting(
@@ -65,13 +73,14 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
-        Metadata = new MetadataStateMachine(metadataChanged);
+        Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply);
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
         var register = new PeerRegister(time);
-        _gate = new PeerGate(options, _store, Metadata, register);
+        _gate = new PeerGate(options, _store, Metadata, register, Directory);
         _transport = new PeerTransport(
             options.NodeId, options.Nodes, _gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
+        Directory.OnChange(_transport.SetPeers);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
         for (var group = 0; group <= options.DataShards; group++)
@@ -84,12 +93,16 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             _store.AddKnownGroups(_groups.Select(static group => group.Id));
         }
 
+        _admission = new Admission(this, _store, _logger);
         _gate.Attach(_groups, _logs);
+        _gate.Attach(_admission.RegisterAsync, ChangeMetadataForAsync);
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
-        _balancer = new LeaderBalancer(options, _groups, _transport, time, _logger);
+        _balancer = new LeaderBalancer(options, Metadata, _groups, _transport, time, _logger);
         _quorum = new QuorumWatch(options, _groups, _transport, time, _logger);
         _recovery = new OperatorRecovery(options, _groups, _logs, _quorum, time, _logger);
+        _driver = new MembershipDriver(this, _store, Founders, time, _logger);
+        _announcer = new Announcer(this, time, _logger);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         _disk = new DiskReserve(options, _groups, device, time, _logger);
@@ -114,7 +127,11 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public Guid? ClusterId => _store.ClusterId;
 
     /// <summary>Why this node takes no part in a cluster yet, in words for its operator; empty when it does.</summary>
-    public string Obstacle => _formation.Obstacle;
+    public string Obstacle => _removal.Length > 0 ? _removal : _formation.Obstacle;
+
+    /// <summary>The nodes that the groups began with.</summary>
+    internal IReadOnlyList<NodeId> Founders =>
+        Options.Founders ?? [.. Options.Nodes.Select(static node => node.Node)];
 
     public ReplicaGroup Group(GroupId id) => _groups[id.Value];
 
@@ -162,6 +179,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
         _transport.Start();
         _tasks.Start("formation of the cluster", _formation.RunAsync);
+        _tasks.Start("membership of the groups", _driver.RunAsync);
+        _tasks.Start("word of this node's address", _announcer.RunAsync);
         _tasks.Start("balance of leaders", _balancer.RunAsync);
         _tasks.Start("watch over lost quorums", _quorum.RunAsync);
         _tasks.Start("repair of segments", _repair.RunAsync);
@@ -227,6 +246,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         }
 
         _store.Dispose();
+        _removed.Dispose();
     }
 
     private void TakePart()

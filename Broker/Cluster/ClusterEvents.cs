@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Domain;
 
 namespace Broker.Cluster;
@@ -45,14 +46,14 @@ internal static partial class ClusterEvents
     public static partial void DiskHangs(ILogger logger);
 
     [LoggerMessage(
-        7012,
+        7034,
         LogLevel.Warning,
         "The disk of {Folder} has {FreeBytes} bytes left: below {ReserveBytes} (Broker:DiskReserveBytes) this node "
         + "takes no publishes. Shorten what topics keep, delete topics, or enlarge the disk")]
     public static partial void DiskSoonShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
 
     [LoggerMessage(
-        7013,
+        7035,
         LogLevel.Error,
         "The disk of {Folder} has {FreeBytes} bytes left, less than {ReserveBytes} (Broker:DiskReserveBytes): this "
         + "node takes no publishes, and leaves the lead to nodes that have space. Reading goes on. Shorten what topics "
@@ -60,24 +61,48 @@ internal static partial class ClusterEvents
     public static partial void DiskShort(ILogger logger, string folder, long freeBytes, long reserveBytes);
 
     [LoggerMessage(
-        7014, LogLevel.Information, "The disk of {Folder} has {FreeBytes} bytes again: this node takes publishes")]
+        7036, LogLevel.Information, "The disk of {Folder} has {FreeBytes} bytes again: this node takes publishes")]
     public static partial void DiskHasSpace(ILogger logger, string folder, long freeBytes);
 
     [LoggerMessage(7011, LogLevel.Error, "The node's {Task} failed and is begun again in {Delay}: {Reason}")]
     public static partial void TaskFailed(
         ILogger logger, string task, string reason, TimeSpan delay, Exception exception);
 
-    [LoggerMessage(7012, LogLevel.Critical, "{What}")]
+    [LoggerMessage(7030, LogLevel.Critical, "{What}")]
     public static partial void QuorumLost(ILogger logger, string what);
 
-    [LoggerMessage(7013, LogLevel.Information, "Group {Group} can elect a leader again")]
+    [LoggerMessage(7031, LogLevel.Information, "Group {Group} can elect a leader again")]
     public static partial void QuorumRegained(ILogger logger, int group);
 
-    [LoggerMessage(7014, LogLevel.Debug, "Node {Node} does not say what its replicas have: {Reason}")]
+    [LoggerMessage(7032, LogLevel.Debug, "Node {Node} does not say what its replicas have: {Reason}")]
     public static partial void NotDescribed(ILogger logger, int node, string reason);
 
-    [LoggerMessage(7015, LogLevel.Warning, "Audit: {Record}")]
+    [LoggerMessage(7033, LogLevel.Warning, "Audit: {Record}")]
     public static partial void RecoveryForced(ILogger logger, string record);
+
+    [LoggerMessage(7012, LogLevel.Information, "Node {Node} ({Name}, {Address}) joins the cluster")]
+    public static partial void MemberJoining(ILogger logger, int node, string name, string address);
+
+    [LoggerMessage(7013, LogLevel.Information, "Node {Node} ({Name}) leaves the cluster")]
+    public static partial void MemberLeaving(ILogger logger, int node, string name);
+
+    [LoggerMessage(7014, LogLevel.Information, "Node {Node} ({Name}) has settled: {State}")]
+    public static partial void MemberSettled(ILogger logger, int node, string name, MemberState state);
+
+    [LoggerMessage(7015, LogLevel.Information, "A change of members waits: {Reason}")]
+    public static partial void MembershipWaits(ILogger logger, string reason);
+
+    [LoggerMessage(7016, LogLevel.Warning, "No word from the cluster at {Address}: {Reason}")]
+    public static partial void NotAnnounced(ILogger logger, Uri address, string reason);
+
+    [LoggerMessage(7017, LogLevel.Critical, "This node serves nothing any more. {Reason}")]
+    public static partial void Removed(ILogger logger, string reason);
+
+    [LoggerMessage(7018, LogLevel.Warning, "This node waits to be taken in. {Obstacle}")]
+    public static partial void WaitsToJoin(ILogger logger, string obstacle);
+
+    [LoggerMessage(7019, LogLevel.Information, "The cluster {ClusterId} has taken this node in as node {Node}")]
+    public static partial void TakenIn(ILogger logger, string clusterId, int node);
 
     [LoggerMessage(
         7020, LogLevel.Warning, "Group {Group}: the damaged segment {First} to {Last} is mended from node {Node}")]

@@ -26,7 +26,7 @@ internal sealed class ClusterFormation(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId);
+        register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId, node.Hello.Address);
         using var timer = new PeriodicTimer(Interval, time);
         await TakePartAsync(timer, cancellationToken);
         while (await timer.WaitForNextTickAsync(cancellationToken))
@@ -46,7 +46,9 @@ internal sealed class ClusterFormation(
 
     private bool IsFormed =>
         store.ClusterId is not null
-        && node.Options.Nodes.All(known => node.Metadata.Current.FindNode(known.Node) is not null);
+        && node.Metadata.Members.IsKnown
+        && node.Metadata.Members.Nodes.Values.All(
+            member => node.Metadata.Current.FindNode(member.Id) is not null);
 
     /// <summary>Waits until this node may be one of a cluster's, see <see cref="Formation"/>.</summary>
     private async Task TakePartAsync(PeriodicTimer timer, CancellationToken cancellationToken)
@@ -102,9 +104,18 @@ internal sealed class ClusterFormation(
                 await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
             }
 
+            if (!node.Metadata.Members.IsKnown)
+            {
+                await NameMembersAsync(cancellationToken);
+            }
+
             foreach (var (id, sight) in register.Met)
             {
-                await RegisterAsync(new NodeRegistration(id, sight.Name, sight.StoreId), sight, cancellationToken);
+                if (node.Metadata.Members.Find(id) is { } member)
+                {
+                    await RegisterAsync(new NodeRegistration(id, sight.Name, sight.StoreId), sight, cancellationToken);
+                    await NoteAddressAsync(member, sight.Address, cancellationToken);
+                }
             }
         }
         catch (BrokerException refusal)
@@ -112,6 +123,25 @@ internal sealed class ClusterFormation(
             // Leadership moved in between; the next leader, or the next round, does it.
             ClusterEvents.MetadataRefused(logger, refusal.Message);
         }
+    }
+
+    /// <summary>
+    /// The members are those that the cluster began with, by this node's word: also in a cluster of before members
+    /// could change by request.
+    /// </summary>
+    private async Task NameMembersAsync(CancellationToken cancellationToken)
+    {
+        var known = node.Directory.Nodes;
+        if (!node.Group(GroupId.Metadata).Status.Condition.Configuration.Voters.All(
+            voter => known.Any(each => each.Node == voter)))
+        {
+            return;
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteFounded(command, [.. known.Select(static each => new ClusterMember(
+            each.Node, each.Name, each.Address.ToString().TrimEnd('/'), MemberState.Member))]);
+        await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
     }
 
     private async Task RegisterAsync(NodeRegistration met, PeerSight sight, CancellationToken cancellationToken)
@@ -134,5 +164,15 @@ internal sealed class ClusterFormation(
         }
 
         await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
+    }
+
+    private async Task NoteAddressAsync(ClusterMember member, string address, CancellationToken cancellationToken)
+    {
+        if (address.Length > 0 && address != member.Address)
+        {
+            var command = new ArrayBufferWriter<byte>();
+            MemberCommands.WriteMoved(command, member.Id, address);
+            await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
+        }
     }
 }

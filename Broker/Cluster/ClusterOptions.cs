@@ -1,6 +1,7 @@
 using Broker.Client;
 using Broker.Domain;
 using Broker.ServiceDefaults;
+using Broker.Storage;
 using Broker.Transport;
 
 namespace Broker.Cluster;
@@ -13,14 +14,33 @@ public sealed record ClusterOptions
     /// <summary>This node's name, as service discovery knows it, e.g. "broker-1". Setting Broker:NodeName.</summary>
     public required string NodeName { get; init; }
 
-    /// <summary>This node's number in the cluster, from 1.</summary>
+    /// <summary>
+    /// This node's number in the cluster, from 1: as its disk says; in a cluster that forms, its place among the nodes.
+    /// None: it waits to be taken in.
+    /// </summary>
     public required NodeId NodeId { get; init; }
 
     /// <summary>Where this node keeps its logs. Setting Broker:DataDirectory; default ".data/{name}".</summary>
     public required string DataDirectory { get; init; }
 
-    /// <summary>All nodes, this one too, by id.</summary>
+    /// <summary>
+    /// The nodes that are known at the start, this one too, by id: those that form the cluster, or its members as the
+    /// disk remembers them, where service discovery says that they are.
+    /// </summary>
     public required IReadOnlyList<PeerEndpoint> Nodes { get; init; }
+
+    /// <summary>The nodes that the groups began with; null: all of <see cref="Nodes"/>.</summary>
+    public IReadOnlyList<NodeId>? Founders { get; init; }
+
+    /// <summary>
+    /// Where members of a running cluster are that is to take this node in, when its disk is new. Null: it is one of
+    /// those that form a cluster. Empty: it waits until an operator adds it (AddNode). Setting Broker:Join: addresses
+    /// separated by commas; "discovery" for the other brokers that service discovery names; "invitation".
+    /// </summary>
+    public IReadOnlyList<Uri>? JoinAt { get; init; }
+
+    /// <summary>The cluster has taken this node's disk out: it takes no part in anything.</summary>
+    public bool IsRemoved { get; init; }
 
     /// <summary>
     /// Raft groups for topics, beside the metadata group. Fixed when the cluster forms. Setting Broker:DataShards;
@@ -49,31 +69,22 @@ public sealed record ClusterOptions
     public bool ReplacesLostDisk { get; init; }
 
     /// <summary>
-    /// Reads the settings. The nodes of the cluster are the services services:{name}:grpc:0 whose name differs from
-    /// this node's only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
+    /// Reads the settings, and what the disk says of itself. A disk that belongs to a cluster decides who this node is.
+    /// A new one: the nodes of the cluster are the services services:{name}:grpc:0 whose name differs from this node's
+    /// only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
     /// </summary>
-    public static ClusterOptions From(IConfiguration configuration)
+    public static ClusterOptions From(IConfiguration configuration, IStorageDevice? device = null)
     {
         var name = configuration["Broker:NodeName"] ?? "broker-1";
-        var nodes = Discover(configuration, name);
-        var names = string.Join(", ", nodes.Select(node => node.Name));
-        var self = nodes.FirstOrDefault(node => node.Name == name)
-            ?? throw new StartupException(
-                $"Broker:NodeName is '{name}', but service discovery knows only {names}. "
-                + $"Set services__{name}__grpc__0 to this node's own address, or correct the name.");
-        var size = configuration.GetValue("Broker:ClusterSize", nodes.Count);
-        if (size != nodes.Count)
+        var folder = Path.GetFullPath(configuration["Broker:DataDirectory"] ?? Path.Combine(".data", name));
+        var disk = device is null ? null : Peek(device, folder);
+        var discovered = Discover(configuration, name);
+        var joinAt = ReadJoin(configuration, discovered, name);
+        var kept = disk?.Identity.DataShards ?? 3;
+        var shards = configuration.GetValue("Broker:DataShards", kept);
+        if (shards is < 1 or > Limits.Shards)
         {
-            throw new StartupException(
-                $"Broker:ClusterSize is {size}, but service discovery names {nodes.Count}: {names}. A cluster forms "
-                + "with all its nodes and no others: give every node the addresses of all "
-                + "(services__broker-2__grpc__0).");
-        }
-
-        var shards = configuration.GetValue("Broker:DataShards", 3);
-        if (shards is < 1 or > 256)
-        {
-            throw new StartupException($"Broker:DataShards is {shards}; it must be from 1 to 256.");
+            throw new StartupException($"Broker:DataShards is {shards}; it must be from 1 to {Limits.Shards}.");
         }
 
         var segmentBytes = configuration.GetValue("Broker:SegmentBytes", 64L * 1024 * 1024);
@@ -91,18 +102,124 @@ public sealed record ClusterOptions
                 $"Broker:DiskReserveBytes is {reserveBytes}; it must be from 0 (no reserve) to {long.MaxValue / 4}.");
         }
 
-        return new ClusterOptions
+        var self = discovered.FirstOrDefault(node => node.Name == name);
+        var options = new ClusterOptions
         {
             NodeName = name,
-            NodeId = self.Node,
-            DataDirectory = Path.GetFullPath(configuration["Broker:DataDirectory"] ?? Path.Combine(".data", name)),
-            Nodes = nodes,
+            NodeId = NodeId.None,
+            DataDirectory = folder,
+            Nodes = self is null ? [] : [self],
             DataShards = shards,
             SegmentBytes = segmentBytes,
             DiskReserveBytes = reserveBytes,
             ReplacesLostDisk = configuration.GetValue("Broker:ReplaceLostDisk", false),
+            JoinAt = joinAt,
+            IsRemoved = disk?.IsRemoved ?? false,
+        };
+        if (disk is not null && disk.Members.Length > 0 && disk.Identity.NodeName == name)
+        {
+            return options.AsMember(disk, discovered, self);
+        }
+
+        var isFounded = disk is not null && (disk.Identity.ClusterId is not null || disk.Groups.Count > 0);
+        return joinAt is not null && !isFounded
+            ? options
+            : options.AsFounder(configuration, discovered, self, isFounded);
+    }
+
+    private static NodeRecord? Peek(IStorageDevice device, string folder)
+    {
+        try
+        {
+            return NodeStore.Peek(device, folder);
+        }
+        catch (Exception damage) when (damage is StorageRefusedException or StorageCorruptException)
+        {
+            throw new StartupException(damage.Message, damage);
+        }
+    }
+
+    /// <summary>The disk remembers who belongs to the cluster; service discovery, where they are.</summary>
+    private ClusterOptions AsMember(NodeRecord disk, List<PeerEndpoint> discovered, PeerEndpoint? self)
+    {
+        var nodes = disk.Members
+            .Where(member => member.Node != disk.Identity.NodeId)
+            .Select(member => new PeerEndpoint(
+                member.Node,
+                member.Name,
+                discovered.Find(each => each.Name == member.Name)?.Address ?? new Uri(member.Address)))
+            .Append(new PeerEndpoint(
+                disk.Identity.NodeId,
+                NodeName,
+                self?.Address ?? new Uri("http://localhost")))
+            .OrderBy(static node => node.Node.Value);
+        return this with
+        {
+            NodeId = disk.Identity.NodeId,
+            Nodes = [.. nodes],
+            Founders = disk.Founders.IsEmpty ? null : disk.Founders,
         };
     }
+
+    /// <summary>The cluster forms with the nodes that service discovery names, or has.</summary>
+    private ClusterOptions AsFounder(
+        IConfiguration configuration, List<PeerEndpoint> discovered, PeerEndpoint? self, bool isFounded)
+    {
+        var names = string.Join(", ", discovered.Select(static node => node.Name));
+        if (self is null)
+        {
+            throw new StartupException(
+                $"Broker:NodeName is '{NodeName}', but service discovery knows only {names}. "
+                + $"Set services__{NodeName}__grpc__0 to this node's own address, or correct the name.");
+        }
+
+        var size = configuration.GetValue("Broker:ClusterSize", discovered.Count);
+        if (size != discovered.Count)
+        {
+            throw new StartupException(
+                $"Broker:ClusterSize is {size}, but service discovery names {discovered.Count}: {names}. A cluster "
+                + "forms with all its nodes and no others: give every node the addresses of all "
+                + "(services__broker-2__grpc__0). To join a cluster that runs already, set Broker__Join.");
+        }
+
+        var family = DiscoveredService.FamilyOf(NodeName);
+        if (discovered.Count == 1 && !isFounded && family != NodeName
+            && configuration["Broker:NodeName"] is not null && configuration["Broker:ClusterSize"] is null)
+        {
+            throw new StartupException(
+                $"{NodeName} has an empty disk and sees only itself, so it forms no cluster: it waits for the other "
+                + $"nodes named {family} and a number. Give it their addresses (services__{family}2__grpc__0), the "
+                + "address of a running cluster (Broker__Join), or Broker__ClusterSize=1 for a cluster of one.");
+        }
+
+        return this with { NodeId = self.Node, Nodes = discovered };
+    }
+
+    /// <summary>See <see cref="JoinAt"/>.</summary>
+    private static IReadOnlyList<Uri>? ReadJoin(
+        IConfiguration configuration, List<PeerEndpoint> discovered, string name)
+    {
+        switch (configuration["Broker:Join"]?.Trim())
+        {
+            case null or "":
+                return null;
+            case "invitation":
+                return [];
+            case "discovery":
+                return [.. discovered.Where(each => each.Name != name).Select(static each => each.Address)];
+            case var list:
+                return [.. list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+                    .Select(ReadAddress)];
+        }
+    }
+
+    private static Uri ReadAddress(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var address)
+        && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
+            ? address
+            : throw new StartupException(
+                $"Broker:Join has '{text}'. It must be addresses such as http://localhost:7001, separated by commas, "
+                + "or 'discovery', or 'invitation'.");
 
     private static List<PeerEndpoint> Discover(IConfiguration configuration, string name)
     {

@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Replication;
@@ -6,11 +7,13 @@ using Broker.Transport;
 namespace Broker.Cluster;
 
 /// <summary>
-/// Spreads leaders: group g belongs to node g modulo the number of nodes. After a node has come back and stayed, the
-/// node that led in its stead hands the group back, so that one crash does not leave all the work on one node.
+/// Spreads leaders: group g belongs to node g modulo the number of members, or to the member that an operator has
+/// named (TransferLeadership), for as long as that is one. After a node has come back and stayed, the node that led in
+/// its stead hands the group back, so that one crash does not leave all the work on one node.
 /// </summary>
 internal sealed class LeaderBalancer(
     ClusterOptions options,
+    MetadataStateMachine metadata,
     IReadOnlyList<ReplicaGroup> groups,
     PeerTransport transport,
     TimeProvider time,
@@ -25,8 +28,23 @@ internal sealed class LeaderBalancer(
 
     private readonly Dictionary<GroupId, (Term Term, DateTimeOffset Since)> _stable = [];
 
-    public static NodeId PreferredLeader(ClusterOptions options, GroupId group) =>
-        options.Nodes[group.Value % options.Nodes.Count].Node;
+    public static NodeId ByTurns(IReadOnlyList<NodeId> nodes, GroupId group) => nodes[group.Value % nodes.Count];
+
+    /// <summary>None: nobody is to lead it, as nobody is a member.</summary>
+    public NodeId PreferredLeaderOf(GroupId group)
+    {
+        var members = metadata.Members;
+        var placed = members.LeaderOf(group);
+        if (members.Find(placed)?.State == MemberState.Member)
+        {
+            return placed;
+        }
+
+        NodeId[] able = members.IsKnown
+            ? [.. members.Nodes.Values.Where(static each => each.State == MemberState.Member).Select(each => each.Id)]
+            : [.. options.Nodes.Select(static each => each.Node)];
+        return able.Length == 0 ? NodeId.None : ByTurns(able, group);
+    }
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -43,7 +61,7 @@ internal sealed class LeaderBalancer(
     private void Look(ReplicaGroup group)
     {
         var status = group.Status;
-        var preferred = PreferredLeader(options, group.Id);
+        var preferred = PreferredLeaderOf(group.Id);
         var eligible = status.Role == RaftRole.Leader
             && preferred != options.NodeId
             && transport.IsConnected(preferred);

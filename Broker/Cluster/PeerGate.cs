@@ -13,9 +13,17 @@ namespace Broker.Cluster;
 /// acknowledged.
 /// </summary>
 internal sealed class PeerGate(
-    ClusterOptions options, NodeStore store, MetadataStateMachine metadata, PeerRegister register) : IPeerGate
+    ClusterOptions options,
+    NodeStore store,
+    MetadataStateMachine metadata,
+    PeerRegister register,
+    NodeDirectory directory) : IPeerGate
 {
-    private const uint ProtocolVersion = 2;
+    public const uint ProtocolVersion = 3;
+
+    private readonly string _address = directory.Find(options.NodeId)?.Address.ToString().TrimEnd('/') ?? "";
+    private Func<PeerHello, CancellationToken, Task<RegisterResponse>>? _register;
+    private Func<ReadOnlyMemory<byte>, CancellationToken, Task<ChangeMetadataResponse>>? _changeMetadata;
 
     private Dictionary<int, ReplicaGroup> _groups = [];
     private Dictionary<int, GroupEntries> _entries = [];
@@ -33,6 +41,7 @@ internal sealed class PeerGate(
         DataShards = (uint)options.DataShards,
         ReplacesLostDisk = options.ReplacesLostDisk
             && metadata.Current.FindNode(options.NodeId)?.StoreId != store.StoreId,
+        Address = _address,
     };
 
     public void Open() => _isOpen = true;
@@ -44,6 +53,12 @@ internal sealed class PeerGate(
             pair => pair.First.Id.Value, pair => new GroupEntries(pair.Second, pair.First));
         _groups = groups.ToDictionary(group => group.Id.Value);
     }
+
+    /// <summary>Who answers what peers ask beside the streams.</summary>
+    public void Attach(
+        Func<PeerHello, CancellationToken, Task<RegisterResponse>> register,
+        Func<ReadOnlyMemory<byte>, CancellationToken, Task<ChangeMetadataResponse>> changeMetadata) =>
+        (_register, _changeMetadata) = (register, changeMetadata);
 
     public bool Admits(PeerHello hello, out string reason)
     {
@@ -66,6 +81,7 @@ internal sealed class PeerGate(
     public void Connected(NodeId peer, PeerHello hello)
     {
         register.Connected(peer, hello);
+        directory.Heard(peer, hello.Address);
         if (_isOpen)
         {
             foreach (var group in _groups.Values)
@@ -87,7 +103,16 @@ internal sealed class PeerGate(
         }
     }
 
+    public void Unreachable(NodeId peer) => directory.NotReached(peer);
+
     public void RefusedBy(NodeId peer, string reason) => register.RefusedBy(peer, reason);
+
+    public Task<RegisterResponse> RegisterAsync(PeerHello from, CancellationToken cancellationToken) =>
+        _register!(from, cancellationToken);
+
+    public Task<ChangeMetadataResponse> ChangeMetadataAsync(
+        ReadOnlyMemory<byte> command, CancellationToken cancellationToken) =>
+        _changeMetadata!(command, cancellationToken);
 
     public Term? TermOf(GroupId group) =>
         _groups.TryGetValue(group.Value, out var replica) ? replica.Status.Term : null;
@@ -126,9 +151,11 @@ internal sealed class PeerGate(
                 + $"'{options.NodeName}' speaks {ProtocolVersion}. Run the same release on all nodes.";
         }
 
-        if (!options.Nodes.Any(known => known.Node == node && known.Name == hello.Name))
+        if (directory.Find(node)?.Name != hello.Name)
         {
-            return $"Node {node} is not '{hello.Name}' here. Give every node the same list of brokers.";
+            return store.IsFounded
+                ? $"Node {node} ('{hello.Name}') is no member of this cluster."
+                : $"Node {node} is not '{hello.Name}' here. Give every node the same list of brokers.";
         }
 
         if (hello.DataShards != options.DataShards)

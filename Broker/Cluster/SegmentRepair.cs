@@ -11,7 +11,7 @@ namespace Broker.Cluster;
 /// </summary>
 internal sealed class SegmentRepair(
     IReadOnlyList<IRepairable> logs,
-    IReadOnlyList<NodeId> peers,
+    Func<NodeId[]> peers,
     FetchEntries fetch,
     TimeProvider time,
     Random random,
@@ -94,7 +94,7 @@ internal sealed class SegmentRepair(
 
     private async Task<bool> TryMendAsync(IRepairable log, DamagedSegment segment, CancellationToken cancellationToken)
     {
-        var order = peers.ToArray();
+        var order = peers();
         random.Shuffle(order);
         var damagedToo = 0;
         foreach (var peer in order)

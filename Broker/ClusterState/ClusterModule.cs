@@ -63,6 +63,31 @@ public sealed partial class ClusterModule(Action<ClusterMetadata>? changed = nul
         }
     }
 
+    /// <summary>For the module of the members, within an entry: a new member comes with this disk.</summary>
+    internal void Register(NodeRegistration node) =>
+        _next = _next with { Nodes = _next.Nodes.SetItem(node.Id.Value, node) };
+
+    /// <summary>The same: a member has left, and its disk never takes part again.</summary>
+    internal void Retire(NodeId id)
+    {
+        if (_next.FindNode(id) is { } node)
+        {
+            // The oldest are not known; one that goes makes room, and is a stranger from then on, whose number nobody
+            // has: it is refused all the same.
+            var retired = _next.RetiredStores.Count < Limits.RetiredStores
+                ? _next.RetiredStores
+                : _next.RetiredStores.Remove(_next.RetiredStores.Min);
+            _next = _next with
+            {
+                Nodes = _next.Nodes.Remove(id.Value),
+                RetiredStores = retired.Add(node.StoreId),
+            };
+        }
+    }
+
+    /// <summary>What the commands of the entry have come to so far; only within an entry.</summary>
+    internal ClusterMetadata Next => _next;
+
     private void Show(ClusterMetadata state)
     {
         _next = state;

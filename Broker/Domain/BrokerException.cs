@@ -62,6 +62,9 @@ public enum RefusalCode
 
     /// <summary>Too many replicas have lost what they promised: no leader can be elected. Nothing was stored.</summary>
     QuorumLost,
+
+    /// <summary>A node does not answer at the address that the request names: nothing was changed.</summary>
+    NodeUnreachable,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

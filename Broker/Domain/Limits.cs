@@ -231,6 +231,15 @@ public static class Limits
     /// </summary>
     public const int ClusterNodes = 100;
 
+    /// <summary>Addresses that were told of a node and are tried in turn while it is not reached.</summary>
+    public const int AddressesPerNode = 4;
+
+    /// <summary>A command on the metadata that one node hands to another: 32 members with long names fit.</summary>
+    public const int MetadataCommandBytes = 64 * 1024;
+
+    /// <summary>Shards for topics: each is a Raft group on every node, with a log and heartbeats of its own.</summary>
+    public const int Shards = 256;
+
     /// <summary>
     /// Topics in one page of a list: with names of 255 bytes about 3 MiB, which a default client can receive.
     /// </summary>

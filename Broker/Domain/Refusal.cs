@@ -137,6 +137,14 @@ public static class Refusal
     public static BrokerException MembershipRefused(GroupId group, string change, string reason) => Make(
         RefusalCode.FailedPrecondition, $"{change} is not possible in group {group} now: {reason}.");
 
+    public static BrokerException NodeUnreachable(string name, Uri address, string failure) => Make(
+        RefusalCode.NodeUnreachable,
+        $"'{name}' does not answer at {address}: {failure.TrimEnd('.')}. Nothing was changed; start it there, or "
+        + "correct the address.");
+
+    /// <summary>What another node has refused, in its words.</summary>
+    public static BrokerException ByPeer(RefusalCode code, string message) => Make(code, message);
+
     private static BrokerException Make(RefusalCode code, string message) =>
         new(code, message, NodeId.None, TimeSpan.Zero);
 }

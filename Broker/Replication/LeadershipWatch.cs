@@ -134,6 +134,24 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         }
     }
 
+    /// <summary>
+    /// Begins to hand leadership to a node, or with none to the fit one that has most of the log; answers to whom, none
+    /// when nothing has begun.
+    /// </summary>
+    public NodeId BeginTransfer(NodeId to)
+    {
+        var (heir, match) = (NodeId.None, LogIndex.None);
+        foreach (var follower in loop.Raft.Followers)
+        {
+            if (IsFit(follower) && (to.IsNone ? heir.IsNone || follower.MatchIndex > match : follower.NodeId == to))
+            {
+                (heir, match) = (follower.NodeId, follower.MatchIndex);
+            }
+        }
+
+        return !heir.IsNone && loop.Raft.TryTransferLeadership(heir) ? heir : NodeId.None;
+    }
+
     /// <summary>Whether this leader can bring nothing about, and has been so for two election timeouts.</summary>
     public void LookWhetherStuck(long now, bool isHampered)
     {

@@ -167,6 +167,16 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
             }
         }
 
+        // Those that are to come have come first, so that the group is at its strongest when one goes. The leader
+        // itself goes when it leads no more.
+        foreach (var follower in followers)
+        {
+            if (!desired.Contains(follower.NodeId))
+            {
+                return new MembershipChange(MembershipChangeKind.Remove, follower.NodeId);
+            }
+        }
+
         return null;
     }
 }

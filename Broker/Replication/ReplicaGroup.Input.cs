@@ -25,8 +25,8 @@ public sealed partial class ReplicaGroup
 
     /// <summary>
     /// The nodes that should vote. The leader adds a missing one as learner, promotes a learner that has caught up, and
-    /// removes a voter that says that it has lost its log, so that it comes back as a learner. Null: members change
-    /// only by <see cref="ChangeConfigurationAsync"/>.
+    /// removes a voter that says that it has lost its log, so that it comes back as a learner; and it removes whoever
+    /// is none of them, but not itself. Null: members change only by <see cref="ChangeConfigurationAsync"/>.
     /// </summary>
     public IReadOnlyList<NodeId>? DesiredVoters
     {
@@ -114,6 +114,25 @@ public sealed partial class ReplicaGroup
 
     /// <summary>The same, unless that node lags or is not well: then everything stays as it is.</summary>
     public void OfferLeadership(NodeId to) => Resume(() => _leadership.TransferWhenFit(to));
+
+    /// <summary>
+    /// Has the leader, if it is this replica, hand leadership to another node, or with none to the fit one that has
+    /// most of the log. Answers whom it hands over to; none when it does not. Whether that one comes to lead, the
+    /// status tells.
+    /// </summary>
+    public Task<NodeId> BeginTransferAsync(NodeId to)
+    {
+        var begun = new TaskCompletionSource<NodeId>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Resume(() => begun.SetResult(_leadership.BeginTransfer(to)));
+        return begun.Task;
+    }
+
+    /// <summary>Sets <see cref="DesiredVoters"/>, and has the leader take the next step at once.</summary>
+    public void ApproachVoters(IReadOnlyList<NodeId> desired)
+    {
+        DesiredVoters = desired;
+        Resume(_members.Approach);
+    }
 
     /// <summary>The log writer has made the submitted write durable.</summary>
     public void WriteCompleted() => Hand(new GroupInput(GroupInputKind.WriteCompleted));

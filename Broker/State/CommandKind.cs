@@ -40,4 +40,19 @@ public enum CommandKind : byte
 
     /// <summary>Another disk takes the place of a node's lost one (metadata group).</summary>
     NodeReplaced = 20,
+
+    /// <summary>Names the members that the cluster began with (metadata group).</summary>
+    MembersFounded = 32,
+
+    /// <summary>Takes a node in as a member, with a number that nobody had before (metadata group).</summary>
+    MemberJoined = 33,
+
+    /// <summary>A member has another address (metadata group).</summary>
+    MemberMoved = 34,
+
+    /// <summary>A member has settled, is to leave, or has left (metadata group).</summary>
+    MemberChanged = 35,
+
+    /// <summary>An operator wants a shard led by a node (metadata group).</summary>
+    LeaderPlaced = 36,
 }

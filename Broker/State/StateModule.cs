@@ -11,6 +11,7 @@ internal enum StateSection : byte
 {
     Topics = 1,
     Cluster = 2,
+    Members = 8,
 }
 
 /// <summary>

@@ -20,6 +20,9 @@ public interface IPeerGate
 
     void Connected(NodeId peer, PeerHello hello);
 
+    /// <summary>A peer cannot be reached at the address that it is known by.</summary>
+    void Unreachable(NodeId peer);
+
     void Disconnected(NodeId peer);
 
     /// <summary>
@@ -39,4 +42,11 @@ public interface IPeerGate
 
     /// <summary>Where a group's committed entries are read for a peer; null when there is no such group.</summary>
     IEntrySource? FindEntries(GroupId group);
+
+    /// <summary>A node says who it is and where; see peer.proto.</summary>
+    Task<RegisterResponse> RegisterAsync(PeerHello from, CancellationToken cancellationToken);
+
+    /// <summary>Commits a command of a peer's in the metadata group; see peer.proto.</summary>
+    Task<ChangeMetadataResponse> ChangeMetadataAsync(
+        ReadOnlyMemory<byte> command, CancellationToken cancellationToken);
 }

@@ -33,11 +33,22 @@ internal sealed class PeerLink(
 
     private readonly PeerOutbox _outgoing = new(time);
     private readonly SemaphoreSlim _oneStream = new(1);
+
+    private readonly CancellationTokenSource _closed = new();
+    private volatile PeerEndpoint _peer = peer;
     private CancellationTokenSource? _current;
     private volatile bool _connected;
     private long _writeBegan; // a timestamp; 0 while no write is under way
 
-    public PeerEndpoint Peer => peer;
+    /// <summary>The peer, where it was last known to be. Its number and its name stay.</summary>
+    public PeerEndpoint Peer
+    {
+        get => _peer;
+        set => _peer = value;
+    }
+
+    /// <summary>Cancelled when the peer is none any more.</summary>
+    public CancellationToken Closed => _closed.Token;
 
     public bool IsConnected => _connected;
 
@@ -54,7 +65,14 @@ internal sealed class PeerLink(
     /// </summary>
     public void Flush() => _outgoing.Flush();
 
-    public void Dispose() => _oneStream.Dispose();
+    /// <summary>Ends the stream, and what dials it. It may be ending still, so nothing is disposed of.</summary>
+    public void Close() => _ = _closed.CancelAsync();
+
+    public void Dispose()
+    {
+        _oneStream.Dispose();
+        _closed.Dispose();
+    }
 
     /// <summary>
     /// Runs one open stream, after the hellos, until it breaks. A newer stream ends the older: its peer has given that
@@ -97,15 +115,15 @@ internal sealed class PeerLink(
         _outgoing.Clear();
         Volatile.Write(ref _writeBegan, 0);
         _connected = true;
-        TransportEvents.Connected(logger, peer.Node.Value, peer.Name);
-        gate.Connected(peer.Node, hello);
+        TransportEvents.Connected(logger, _peer.Node.Value, _peer.Name);
+        gate.Connected(_peer.Node, hello);
         Task[] pumps = [ReadAsync(reader, ended), WriteAsync(writer, ended.Token)];
         var first = await Task.WhenAny(pumps);
 
         // Told at once: when the peer led, every millisecond until the others know is one without a leader.
         _connected = false;
-        gate.Disconnected(peer.Node);
-        TransportEvents.Disconnected(logger, peer.Node.Value, peer.Name);
+        gate.Disconnected(_peer.Node);
+        TransportEvents.Disconnected(logger, _peer.Node.Value, _peer.Name);
         await ended.CancelAsync();
         foreach (var pump in pumps)
         {
@@ -114,13 +132,13 @@ internal sealed class PeerLink(
 
         if (first.Exception?.InnerException is { } exception and not OperationCanceledException)
         {
-            TransportEvents.Broke(logger, peer.Node.Value, peer.Name, exception.Message);
+            TransportEvents.Broke(logger, _peer.Node.Value, _peer.Name, exception.Message);
         }
     }
 
     private async Task ReadAsync(IAsyncStreamReader<PeerEnvelope> reader, CancellationTokenSource ended)
     {
-        var (from, to) = ((uint)peer.Node.Value, (uint)self.Value);
+        var (from, to) = ((uint)_peer.Node.Value, (uint)self.Value);
         await using var silence = new SilenceWatch(time, SilenceLimit, ended.Cancel);
         var arrived = new List<PeerMessage>();
         while (await reader.MoveNext(ended.Token))
@@ -138,7 +156,7 @@ internal sealed class PeerLink(
             metrics.PeerBytesReceived(PeerOutbox.SizeBytes(envelope));
             if (Volatile.Read(ref _writeBegan) is var began and not 0 && time.GetElapsedTime(began) > StallLimit)
             {
-                TransportEvents.Stalled(logger, peer.Node.Value, peer.Name);
+                TransportEvents.Stalled(logger, _peer.Node.Value, _peer.Name);
                 return;
             }
         }

@@ -34,4 +34,14 @@ public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
     public override Task<DescribeReplicasResponse> DescribeReplicas(
         DescribeReplicasRequest request, ServerCallContext context) =>
         Task.FromResult(transport.DescribeReplicas(request));
+
+    public override Task<RegisterResponse> Register(RegisterRequest request, ServerCallContext context) =>
+        transport.RegisterAsync(request, context.CancellationToken);
+
+    public override Task<InviteResponse> Invite(InviteRequest request, ServerCallContext context) =>
+        Task.FromResult(new InviteResponse { Hello = transport.Hello });
+
+    public override Task<ChangeMetadataResponse> ChangeMetadata(
+        ChangeMetadataRequest request, ServerCallContext context) =>
+        transport.ChangeMetadataAsync(request, context.CancellationToken);
 }

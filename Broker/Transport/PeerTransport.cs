@@ -24,14 +24,18 @@ public sealed partial class PeerTransport : IAsyncDisposable
     private readonly IPeerGate _gate;
     private readonly BrokerMetrics _metrics;
     private readonly ILogger _logger;
-    private readonly Dictionary<NodeId, PeerLink> _links;
-    private readonly PeerLink[] _allLinks;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly Lock _peersGate = new();
     private readonly List<Task> _dialers = [];
     private readonly TimeProvider _time;
     private readonly SnapshotReceiver _snapshotReceiver;
     private readonly EntryServer _entryServer;
     private readonly EntryFetcher _entryFetcher;
+
+    /// <summary>One a peer. Never changed: other peers make another one.</summary>
+    private volatile Dictionary<NodeId, PeerLink> _links = [];
+
+    private bool _isStarted;
 
     public PeerTransport(
         NodeId self,
@@ -46,9 +50,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
         _metrics = metrics;
         _logger = logger;
         _time = time ?? TimeProvider.System;
-        _links = peers.Where(peer => peer.Node != self)
-            .ToDictionary(peer => peer.Node, peer => new PeerLink(self, peer, gate, metrics, logger, _time));
-        _allLinks = [.. _links.Values];
+        SetPeers(peers);
         var throttle = new TransferThrottle(Limits.TransferBytesPerSecond, _time);
         SnapshotInbox = new SnapshotInbox(_time);
         _snapshotReceiver = new SnapshotReceiver(gate, SnapshotInbox, hello => Admit(hello), logger);
@@ -65,9 +67,57 @@ public sealed partial class PeerTransport : IAsyncDisposable
 
     public void Start()
     {
-        foreach (var link in _links.Values.Where(link => link.Peer.Node.Value > _self.Value))
+        lock (_peersGate)
         {
-            _dialers.Add(Task.Run(() => DialForeverAsync(link, _stopping.Token)));
+            _isStarted = true;
+            foreach (var link in _links.Values)
+            {
+                Dial(link);
+            }
+        }
+    }
+
+    /// <summary>
+    /// The other nodes are these from now on. One that is known goes on under its address if it is connected; one that
+    /// is none of them is cut off. Any thread.
+    /// </summary>
+    public void SetPeers(IEnumerable<PeerEndpoint> peers)
+    {
+        lock (_peersGate)
+        {
+            var before = _links;
+            var links = new Dictionary<NodeId, PeerLink>();
+            foreach (var peer in peers)
+            {
+                if (peer.Node == _self)
+                {
+                    continue;
+                }
+
+                if (before.TryGetValue(peer.Node, out var link))
+                {
+                    link.Peer = peer;
+                }
+                else
+                {
+                    link = new PeerLink(_self, peer, _gate, _metrics, _logger, _time);
+                    if (_isStarted)
+                    {
+                        Dial(link);
+                    }
+                }
+
+                links.Add(peer.Node, link);
+            }
+
+            _links = links;
+            foreach (var (node, link) in before)
+            {
+                if (!links.ContainsKey(node))
+                {
+                    link.Close();
+                }
+            }
         }
     }
 
@@ -85,7 +135,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
     /// <summary>Has the heartbeats leave that wait for those of other groups.</summary>
     public void Flush()
     {
-        foreach (var link in _allLinks)
+        foreach (var link in _links.Values)
         {
             link.Flush();
         }
@@ -97,7 +147,13 @@ public sealed partial class PeerTransport : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
-        await Task.WhenAll(_dialers);
+        Task[] dialers;
+        lock (_peersGate)
+        {
+            dialers = [.. _dialers];
+        }
+
+        await Task.WhenAll(dialers);
         foreach (var link in _links.Values)
         {
             link.Dispose();
@@ -116,7 +172,23 @@ public sealed partial class PeerTransport : IAsyncDisposable
         var hello = await ReadHelloAsync(reader, ended.Token);
         var link = Admit(hello);
         await writer.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, ended.Token);
+        using var closed = link.Closed.UnsafeRegister(
+            static state => ((CancellationTokenSource)state!).Cancel(), ended);
         await link.RunAsync(reader, writer, hello, ended.Token);
+    }
+
+    /// <summary>Those with a higher number are dialled; the others dial.</summary>
+    private void Dial(PeerLink link)
+    {
+        if (link.Peer.Node.Value > _self.Value)
+        {
+            _dialers.RemoveAll(static dialer => dialer.IsCompleted);
+            _dialers.Add(Task.Run(async () =>
+            {
+                using var ended = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token, link.Closed);
+                await DialForeverAsync(link, ended.Token);
+            }));
+        }
     }
 
     private async Task DialForeverAsync(PeerLink link, CancellationToken cancellationToken)
@@ -136,6 +208,8 @@ public sealed partial class PeerTransport : IAsyncDisposable
                 {
                     _gate.RefusedBy(link.Peer.Node, refusal.Status.Detail);
                 }
+
+                _gate.Unreachable(link.Peer.Node);
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -156,7 +230,8 @@ public sealed partial class PeerTransport : IAsyncDisposable
     /// <summary>Opens one stream and runs it until it breaks.</summary>
     private async Task DialAsync(PeerLink link, CancellationToken cancellationToken)
     {
-        using var channel = PeerChannel.Open(link.Peer.Address);
+        var address = link.Peer.Address;
+        using var channel = PeerChannel.Open(address);
         using var call = new Peer.PeerClient(channel).Connect(cancellationToken: cancellationToken);
         await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, cancellationToken)
             .WaitAsync(HelloTimeout, _time, cancellationToken);
@@ -165,7 +240,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
         {
             throw new RpcException(new Status(
                 StatusCode.FailedPrecondition,
-                $"{link.Peer.Address} answers as '{hello.Name}', not as '{link.Peer.Name}': "
+                $"{address} answers as '{hello.Name}', not as '{link.Peer.Name}': "
                 + "check service discovery."));
         }
 

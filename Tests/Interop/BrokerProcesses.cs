@@ -33,6 +33,7 @@ internal sealed class BrokerProcesses : IAsyncDisposable
         {
             var node = BrokerHost.Build([
                 $"--Broker:NodeName=broker-{i + 1}",
+                $"--Broker:ClusterSize={nodes}",
                 $"--Broker:GrpcPort={port}",
                 $"--Broker:DataDirectory={Path.Combine(started._folder.FullName, $"{i + 1}")}",
                 "--urls=http://127.0.0.1:0",

@@ -13,28 +13,39 @@ namespace Broker.Storage;
 /// 52 name bytes          56 peers              60 data shards
 /// 64 sequence            72 groups that were created
 /// 76 name in UTF-8, then per peer: node, store id (16); then the groups' numbers, int32 each
+/// then, not in format 2: founders, int32 each after their count; members after their count, each a node and two texts,
+/// its name and its address, in UTF-8 after their length; one byte: 1 when the disk was taken out of its cluster
 /// </code>
-/// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created:
+/// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created, nobody known:
 /// <code>
-/// 42 52 4B 52 4E 4F 44 45  02 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
+/// 42 52 4B 52 4E 4F 44 45  03 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
 /// 08 00 00 00 00 00 00 00  03 00 00 00 02 00 00 00  00 00 00 00 01 00 00 00
-/// 62 72 6F 6B 65 72 2D 31  00 00 00 00
+/// 62 72 6F 6B 65 72 2D 31  00 00 00 00  00 00 00 00  00 00 00 00  00
 /// </code>
 /// </summary>
 /// <param name="Identity">Who the disk belongs to.</param>
 /// <param name="PeerStores">The disks that the peers had when they were first met.</param>
 /// <param name="Groups">The groups that have a log on this disk, or had one before it was lost.</param>
 /// <param name="Sequence">Counts the records; of two files the one with the higher number is the truth.</param>
+/// <param name="Founders">The nodes that the groups began with; empty: not known, as in format 2.</param>
+/// <param name="Members">Who belonged to the cluster when this node last heard of it; empty: not known.</param>
+/// <param name="IsRemoved">The cluster has taken this disk out: it never takes part again.</param>
 internal sealed record NodeRecord(
     StoreIdentity Identity,
     IReadOnlyDictionary<NodeId, Guid> PeerStores,
     ImmutableSortedSet<int> Groups,
-    long Sequence)
+    long Sequence,
+    ImmutableArray<NodeId> Founders,
+    ImmutableArray<KnownMember> Members,
+    bool IsRemoved = false)
 {
-    /// <summary>A file beyond this is not ours: 1,024 peers, 2,048 groups and a long name need less.</summary>
-    public const int MaxBytes = 32 * 1024;
+    /// <summary>
+    /// A file beyond this is not ours: 1,024 peers, 2,048 groups and 32 members with long names need less.
+    /// </summary>
+    public const int MaxBytes = 64 * 1024;
 
-    public const uint FormatVersion = 2;
+    public const uint FormatVersion = 3;
+    private const uint WithoutMembers = 2;
     private const int FixedBytes = 76;
     private const int GuidBytes = 16;
     private const int PeerBytes = sizeof(int) + GuidBytes;
@@ -44,8 +55,9 @@ internal sealed record NodeRecord(
     public byte[] Encode()
     {
         var name = Encoding.UTF8.GetBytes(Identity.NodeName);
+        var tail = EncodeTail();
         var block = new byte[
-            FixedBytes + name.Length + (PeerStores.Count * PeerBytes) + (Groups.Count * sizeof(int))];
+            FixedBytes + name.Length + (PeerStores.Count * PeerBytes) + (Groups.Count * sizeof(int)) + tail.Length];
         Invariant.Check(block.Length <= MaxBytes, "the node record is within its limit");
         BinaryPrimitives.WriteInt32LittleEndian(block.AsSpan(16), Identity.NodeId.Value);
         Identity.StoreId.TryWriteBytes(block.AsSpan(20));
@@ -70,6 +82,7 @@ internal sealed record NodeRecord(
             at += sizeof(int);
         }
 
+        tail.CopyTo(block, at);
         CheckedBlock.Seal(block, Magic, FormatVersion);
         return block;
     }
@@ -82,13 +95,15 @@ internal sealed record NodeRecord(
             return null;
         }
 
-        CheckedBlock.CheckVersion(block, path, FormatVersion);
+        var isFormer = BinaryPrimitives.ReadUInt32LittleEndian(block[8..]) == WithoutMembers;
+        CheckedBlock.CheckVersion(block, path, isFormer ? WithoutMembers : FormatVersion);
         var nameBytes = BinaryPrimitives.ReadInt32LittleEndian(block[52..]);
         var peerCount = BinaryPrimitives.ReadInt32LittleEndian(block[56..]);
         var groupCount = BinaryPrimitives.ReadInt32LittleEndian(block[72..]);
         var groupsAt = FixedBytes + (long)nameBytes + ((long)peerCount * PeerBytes);
-        if (nameBytes < 0 || peerCount < 0 || groupCount < 0
-            || groupsAt + ((long)groupCount * sizeof(int)) != block.Length)
+        var tailAt = groupsAt + ((long)groupCount * sizeof(int));
+        if (nameBytes < 0 || peerCount < 0 || groupCount < 0 || tailAt > block.Length
+            || (isFormer && tailAt != block.Length))
         {
             return null;
         }
@@ -101,7 +116,7 @@ internal sealed record NodeRecord(
         }
 
         var groups = ImmutableSortedSet.CreateBuilder<int>();
-        for (var at = (int)groupsAt; at < block.Length; at += sizeof(int))
+        for (var at = (int)groupsAt; at < tailAt; at += sizeof(int))
         {
             groups.Add(BinaryPrimitives.ReadInt32LittleEndian(block[at..]));
         }
@@ -113,9 +128,68 @@ internal sealed record NodeRecord(
             Encoding.UTF8.GetString(block.Slice(FixedBytes, nameBytes)),
             clusterId == Guid.Empty ? null : clusterId,
             BinaryPrimitives.ReadInt32LittleEndian(block[60..]));
-        return new NodeRecord(
-            identity, peers, groups.ToImmutable(), BinaryPrimitives.ReadInt64LittleEndian(block[64..]));
+        var record = new NodeRecord(
+            identity, peers, groups.ToImmutable(), BinaryPrimitives.ReadInt64LittleEndian(block[64..]), [], []);
+        return isFormer ? record : record.WithTail(block[(int)tailAt..]);
     }
+
+    private byte[] EncodeTail()
+    {
+        using var stream = new MemoryStream();
+        using var writer = new BinaryWriter(stream);
+        writer.Write(Founders.Length);
+        foreach (var founder in Founders)
+        {
+            writer.Write(founder.Value);
+        }
+
+        writer.Write(Members.Length);
+        foreach (var member in Members)
+        {
+            writer.Write(member.Node.Value);
+            WriteText(writer, member.Name);
+            WriteText(writer, member.Address);
+        }
+
+        writer.Write(IsRemoved);
+        writer.Flush();
+        return stream.ToArray();
+    }
+
+    private static void WriteText(BinaryWriter writer, string text)
+    {
+        var bytes = Encoding.UTF8.GetBytes(text);
+        writer.Write(bytes.Length);
+        writer.Write(bytes);
+    }
+
+    /// <summary>The checksum fits, so the tail is what this code wrote.</summary>
+    private NodeRecord? WithTail(ReadOnlySpan<byte> tail)
+    {
+        using var reader = new BinaryReader(new MemoryStream(tail.ToArray()));
+        var founders = ImmutableArray.CreateBuilder<NodeId>();
+        for (var left = reader.ReadInt32(); left > 0; left--)
+        {
+            founders.Add(new NodeId(reader.ReadInt32()));
+        }
+
+        var members = ImmutableArray.CreateBuilder<KnownMember>();
+        for (var left = reader.ReadInt32(); left > 0; left--)
+        {
+            members.Add(new KnownMember(new NodeId(reader.ReadInt32()), ReadText(reader), ReadText(reader)));
+        }
+
+        var isRemoved = reader.ReadBoolean();
+        return reader.BaseStream.Position != tail.Length
+            ? null
+            : this with
+            {
+                Founders = founders.ToImmutable(), Members = members.ToImmutable(), IsRemoved = isRemoved,
+            };
+    }
+
+    private static string ReadText(BinaryReader reader) =>
+        Encoding.UTF8.GetString(reader.ReadBytes(reader.ReadInt32()));
 }
 
 /// <summary>Who a disk belongs to.</summary>
@@ -126,3 +200,6 @@ internal sealed record NodeRecord(
 /// <param name="DataShards">Raft groups for topics: another number would look for topics where they are not.</param>
 public readonly record struct StoreIdentity(
     Guid StoreId, NodeId NodeId, string NodeName, Guid? ClusterId, int DataShards);
+
+/// <summary>A member of the cluster, as a node remembers it for its next start.</summary>
+public sealed record KnownMember(NodeId Node, string Name, string Address);

@@ -75,7 +75,13 @@ public sealed class NodeStore : IDisposable
             {
                 ThrowIfDamaged(device, folder);
                 var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null, dataShards);
-                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1);
+                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1, [], []);
+            }
+            else if (record.Identity.NodeId.IsNone && !nodeId.IsNone && record.Identity.NodeName == nodeName)
+            {
+                // It waited to be taken in, and promised nothing to anybody.
+                var identity = record.Identity with { NodeId = nodeId, DataShards = dataShards };
+                record = record with { Identity = identity, Sequence = record.Sequence + 1 };
             }
 
             // Refused before anything changes.
@@ -121,6 +127,69 @@ public sealed class NodeStore : IDisposable
             }
 
             Replace(_record with { Identity = _record.Identity with { ClusterId = clusterId } });
+        }
+    }
+
+    /// <summary>What a disk says of itself, without opening it for use; null when it is new.</summary>
+    /// <exception cref="StorageCorruptException">Both the record and its copy are damaged.</exception>
+    internal static NodeRecord? Peek(IStorageDevice device, string folder)
+    {
+        var first = TryRead(device, folder, FileName);
+        var second = TryRead(device, folder, CopyName);
+        var record = first?.Sequence >= second?.Sequence ? first : second ?? first;
+        if (record is null)
+        {
+            ThrowIfDamaged(device, folder);
+        }
+
+        return record;
+    }
+
+    /// <summary>
+    /// A cluster has taken this disk in, durably: under which number, and who belongs. Its groups are new: they have
+    /// promised nothing. Without a cluster id the disk is bound later, by <see cref="SetClusterId"/>.
+    /// </summary>
+    public void Admit(
+        NodeId nodeId,
+        int dataShards,
+        Guid? clusterId,
+        IReadOnlyList<NodeId> founders,
+        IReadOnlyList<KnownMember> members)
+    {
+        lock (_gate)
+        {
+            Invariant.Check(_record.Identity.NodeId.IsNone || _record.Identity.NodeId == nodeId, "a number stays");
+            Invariant.Check(_record.Identity.ClusterId is null, "a disk is taken in once");
+            Replace(_record with
+            {
+                Identity = _record.Identity with
+                {
+                    NodeId = nodeId, DataShards = dataShards, ClusterId = clusterId,
+                },
+                Founders = [.. founders],
+                Members = [.. members],
+            });
+        }
+    }
+
+    /// <summary>The cluster has taken this disk out, for ever.</summary>
+    public void MarkRemoved()
+    {
+        lock (_gate)
+        {
+            Replace(_record with { IsRemoved = true });
+        }
+    }
+
+    /// <summary>Remembers who belongs to the cluster, durably, for the next start.</summary>
+    public void RememberMembers(IReadOnlyList<NodeId> founders, IReadOnlyList<KnownMember> members)
+    {
+        lock (_gate)
+        {
+            if (!_record.Founders.SequenceEqual(founders) || !_record.Members.SequenceEqual(members))
+            {
+                Replace(_record with { Founders = [.. founders], Members = [.. members] });
+            }
         }
     }
 

@@ -330,7 +330,7 @@ public sealed class FormationTests
             Options = MakeOptions(number, replaces);
             Store = NodeStore.Open(Device, "/data", Options.NodeName, Options.NodeId, 1, Guid.NewGuid);
             Register = new PeerRegister(time);
-            Gate = new PeerGate(Options, Store, Metadata, Register);
+            Gate = new PeerGate(Options, Store, Metadata, Register, new NodeDirectory(Options));
         }
 
         public void Stop()

@@ -68,7 +68,7 @@ public sealed class LogRepairTests
 
     private static SegmentRepair RepairOf(GroupLog log, TestNodes nodes) => new(
         [new Repairable(log)],
-        [.. Enumerable.Range(2, nodes.Transports.Count - 1).Select(node => new NodeId(node))],
+        () => [.. Enumerable.Range(2, nodes.Transports.Count - 1).Select(node => new NodeId(node))],
         nodes.Transports[0].FetchEntriesAsync,
         TimeProvider.System,
         new Random(1),

@@ -104,7 +104,7 @@ public sealed class SegmentRepairTests
         Damage(5, 9);
         Damage(10, 12);
         var repair = new SegmentRepair(
-            [_log], [Two], BreakAt(new LogIndex(7)), TimeProvider.System, new Random(1), NullLogger.Instance);
+            [_log], () => [Two], BreakAt(new LogIndex(7)), TimeProvider.System, new Random(1), NullLogger.Instance);
 
         Assert.Equal((1, 1), await repair.MendAllAsync(Stop));
         Assert.Equal([10, 11, 12], _log.Replaced[new LogIndex(10)]);
@@ -118,7 +118,7 @@ public sealed class SegmentRepairTests
         var refusing = new DamagedLog { Failure = new IOException("Not the entries of this log.") };
         refusing.Damaged[new LogIndex(1)] = new LogPosition(new LogIndex(4), new Term(2));
         var repair = new SegmentRepair(
-            [refusing, _log], [Two, Three], FetchAsync, TimeProvider.System, new Random(1), NullLogger.Instance);
+            [refusing, _log], () => [Two, Three], FetchAsync, TimeProvider.System, new Random(1), NullLogger.Instance);
 
         Assert.Equal((1, 1), await repair.MendAllAsync(Stop));
     }
@@ -142,7 +142,7 @@ public sealed class SegmentRepairTests
 
         var repair = new SegmentRepair(
             [_log],
-            [Two],
+            () => [Two],
             (_, _, _, _, _, stop) => Flood(stop),
             TimeProvider.System,
             new Random(1),
@@ -157,7 +157,8 @@ public sealed class SegmentRepairTests
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(Stop);
         var time = new PeerStreams.ManualTime();
         _helpless.UnionWith([Two, Three]);
-        var repair = new SegmentRepair([_log], [Two, Three], FetchAsync, time, new Random(1), NullLogger.Instance);
+        var repair = new SegmentRepair(
+            [_log], () => [Two, Three], FetchAsync, time, new Random(1), NullLogger.Instance);
         var running = repair.RunAsync(ended.Token);
         Damage(5, 9);
         Assert.Empty(_asked);
@@ -180,7 +181,7 @@ public sealed class SegmentRepairTests
     }
 
     private SegmentRepair Repair(int seed = 1) =>
-        new([_log], [Two, Three], FetchAsync, TimeProvider.System, new Random(seed), NullLogger.Instance);
+        new([_log], () => [Two, Three], FetchAsync, TimeProvider.System, new Random(seed), NullLogger.Instance);
 
     private void Damage(long first, long last) =>
         _log.Damaged[new LogIndex(first)] = new LogPosition(new LogIndex(last), new Term(2));

@@ -22,7 +22,10 @@ public sealed class MetadataSnapshotTests
     {
         const string Hash = "0100000000000000";
         const string Section = "0000" + "01" + "0173" + "01" + "0161";
-        var bytes = Convert.FromHexString("4D04" + "05" + "00" + Hash + "01" + "0202" + Section + "00");
+        const string Members = "0801" + "00" + "00" + "00" + "00";
+        var bytes = Convert.FromHexString("4D04" + "05" + "00" + Hash + "02" + "0202" + Section + "00" + Members);
+        _machine.Restore(Convert.FromHexString("4D04" + "05" + "00" + Hash + "01" + "0202" + Section + "00"));
+        Assert.Equal(bytes, Snapshot(_machine));
         foreach (var former in new[] { "4D01" + "05" + Hash + Section, "4D02" + "05" + Hash + Section + "00" })
         {
             _machine.Restore(Convert.FromHexString(former));
@@ -120,9 +123,30 @@ public sealed class MetadataSnapshotTests
             .. Enumerable.Range(0, 40).Select(i => _entries.Of(Entries.Metadata(into =>
             {
                 var store = new Guid(random.Next(3), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
-                switch (i == 7 ? -1 : random.Next(5))
+                var number = new NodeId(random.Next(1, 6));
+                switch (i is 7 or 3 ? -i : random.Next(9))
                 {
-                    case -1:
+                    case -3:
+                        MemberCommands.WriteFounded(
+                            into,
+                            [
+                                .. Enumerable.Range(1, 3).Select(each => new ClusterMember(
+                                    new NodeId(each), $"n{each}", $"http://n{each}:1", MemberState.Member)),
+                            ]);
+                        break;
+                    case 5:
+                        MemberCommands.WriteJoined(into, Guid.NewGuid(), $"m{random.Next(3)}", "http://m:1");
+                        break;
+                    case 6:
+                        MemberCommands.WriteMoved(into, number, $"http://m:{random.Next(1, 3)}");
+                        break;
+                    case 7:
+                        MemberCommands.WriteChanged(into, number, (MemberState)random.Next(2, 5));
+                        break;
+                    case 8:
+                        MemberCommands.WriteLeaderPlaced(into, new GroupId(random.Next(3)), number);
+                        break;
+                    case -7:
                         ClusterCommands.WriteClusterCreated(into, store);
                         break;
                     case 0:

@@ -49,7 +49,10 @@ public sealed partial class EnvExampleTests
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(
             Example.Where(setting => setting.Value != "" && !setting.Key.StartsWith("OTEL", StringComparison.Ordinal))
                 .Select(setting => KeyValuePair.Create(
-                    setting.Key.Replace("__", ":", StringComparison.Ordinal), (string?)setting.Value)))
+                    setting.Key.Replace("__", ":", StringComparison.Ordinal), (string?)setting.Value))
+
+                // Without a name of its own a node is alone; with one it asks whether it is meant to be.
+                .Append(KeyValuePair.Create("Broker:ClusterSize", (string?)"1")))
             .Build();
 
         AssertSame(new PublisherOptions(), configuration.GetSection("Publisher").Get<PublisherOptions>()!);

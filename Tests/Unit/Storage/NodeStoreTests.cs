@@ -32,6 +32,59 @@ public sealed class NodeStoreTests
     }
 
     [Fact]
+    public void A_disk_that_waits_is_taken_in_once_and_remembers_who_belongs()
+    {
+        using (var waiting = NodeStore.Open(_device, Folder, "broker-4", NodeId.None, Shards, () => FirstId))
+        {
+            Assert.False(waiting.IsFounded);
+            waiting.Admit(
+                new NodeId(4),
+                2,
+                Cluster,
+                [new NodeId(1), new NodeId(2)],
+                [new KnownMember(new NodeId(4), "broker-4", "http://é:1")]);
+        }
+
+        _device.Crash(SimulatedDeviceCrash.DropUnsynced);
+        var record = NodeStore.Peek(_device, Folder)!;
+        Assert.Equal(new StoreIdentity(FirstId, new NodeId(4), "broker-4", Cluster, 2), record.Identity);
+        Assert.Equal([new NodeId(1), new NodeId(2)], record.Founders);
+        Assert.Equal([new KnownMember(new NodeId(4), "broker-4", "http://é:1")], record.Members);
+        Assert.False(record.IsRemoved);
+        using (var member = NodeStore.Open(_device, Folder, "broker-4", new NodeId(4), 2, Guid.NewGuid))
+        {
+            Assert.True(member.IsFounded);
+            member.RememberMembers([new NodeId(1)], []);
+            member.MarkRemoved();
+        }
+
+        Assert.True(NodeStore.Peek(_device, Folder)!.IsRemoved);
+        Assert.Throws<StorageRefusedException>(
+            () => NodeStore.Open(_device, Folder, "broker-4", new NodeId(5), 2, Guid.NewGuid));
+    }
+
+    [Fact]
+    public void A_record_of_format_2_is_read()
+    {
+        // As the version before this one wrote it: the tail of founders and members is missing.
+        var former = new NodeRecord(
+            new StoreIdentity(FirstId, new NodeId(1), "broker-1", Cluster, Shards),
+            new Dictionary<NodeId, Guid> { [new NodeId(2)] = Cluster },
+            [0, 1],
+            Sequence: 7,
+            [],
+            []).Encode();
+        var block = former[..^9];
+        CheckedBlock.Seal(block, NodeRecord.Magic, 2);
+        var read = NodeRecord.TryDecode(block, "node.id")!;
+        Assert.Equal((Cluster, 7L), (read.Identity.ClusterId, read.Sequence));
+        Assert.Equal([0, 1], read.Groups);
+        Assert.Empty(read.Members);
+        CheckedBlock.Seal(block, NodeRecord.Magic, 4);
+        Assert.Throws<StorageRefusedException>(() => NodeRecord.TryDecode(block, "node.id"));
+    }
+
+    [Fact]
     public void Store_of_a_peer_is_pinned_durably()
     {
         var store = Open();

@@ -40,6 +40,17 @@ internal sealed class TestGate(int node) : IPeerGate
         return reason.Length == 0;
     }
 
+    public ConcurrentQueue<NodeId> NotReached { get; } = new();
+
+    public void Unreachable(NodeId peer) => NotReached.Enqueue(peer);
+
+    public Task<RegisterResponse> RegisterAsync(PeerHello from, CancellationToken cancellationToken) =>
+        Task.FromResult(new RegisterResponse { Refusal = from.Name });
+
+    public Task<ChangeMetadataResponse> ChangeMetadataAsync(
+        ReadOnlyMemory<byte> command, CancellationToken cancellationToken) =>
+        Task.FromResult(new ChangeMetadataResponse { BaseOffset = command.Length });
+
     public void RefusedBy(NodeId peer, string reason) => Refusals.Enqueue((peer, reason));
 
     public void Received(IReadOnlyList<PeerMessage> messages)

@@ -1,0 +1,168 @@
+using System.Buffers;
+using System.Text;
+using Broker.ClusterState;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Grpc.Core;
+
+namespace Broker.Api;
+
+/// <content>Who belongs to the cluster, and who leads.</content>
+internal sealed partial class AdminService
+{
+    public override Task<DescribeClusterResponse> DescribeCluster(
+        DescribeClusterRequest request, ServerCallContext context)
+    {
+        var options = node.Options;
+        var members = node.Metadata.Members;
+        var response = new DescribeClusterResponse
+        {
+            ClusterId = node.ClusterId?.ToString("N") ?? "",
+            ThisNode = (uint)options.NodeId.Value,
+        };
+        foreach (var known in node.Directory.Nodes)
+        {
+            var self = known.Node == options.NodeId;
+            response.Nodes.Add(new NodeDescription
+            {
+                NodeId = (uint)known.Node.Value,
+                Name = known.Name,
+                Address = known.Address.ToString().TrimEnd('/'),
+                Connected = self || node.IsConnected(known.Node),
+                ProcessId = self ? (uint)Environment.ProcessId : 0,
+                State = (NodeState)(members.Find(known.Node)?.State ?? 0),
+            });
+        }
+
+        foreach (var group in node.Groups)
+        {
+            var status = group.Status;
+            var shard = new ShardDescription
+            {
+                Shard = (uint)status.Group.Value,
+                Leader = (uint)status.Leader.Value,
+                Term = (ulong)status.Term.Value,
+                CommitIndex = (ulong)status.CommitIndex.Value,
+                AppliedIndex = (ulong)status.AppliedIndex.Value,
+                LastIndex = (ulong)status.LastIndex.Value,
+                Role = status.Role.ToString(),
+                PreferredLeader = (uint)node.PreferredLeaderOf(group.Id).Value,
+            };
+            shard.Voters.AddRange(status.Condition.Configuration.Voters.Select(static each => (uint)each.Value));
+            shard.Learners.AddRange(status.Condition.Configuration.Learners.Select(static each => (uint)each.Value));
+            response.Shards.Add(shard);
+        }
+
+        return Task.FromResult(response);
+    }
+
+    public override async Task<AddNodeResponse> AddNode(AddNodeRequest request, ServerCallContext context)
+    {
+        if (request.Name.Length == 0 || Encoding.UTF8.GetByteCount(request.Name) > NameBytes)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument($"A node's name has 1 to {NameBytes} bytes."));
+        }
+
+        if (!Uri.TryCreate(request.Address, UriKind.Absolute, out var address)
+            || (address.Scheme != Uri.UriSchemeHttp && address.Scheme != Uri.UriSchemeHttps)
+            || Encoding.UTF8.GetByteCount(request.Address) > NameBytes)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"'{request.Address}' is no address of a broker; expected an http or https base address of up to "
+                + $"{NameBytes} bytes, for example http://localhost:7004."));
+        }
+
+        if (request.Role != NodeRole.Unspecified)
+        {
+            throw StatusMap.ToRpcException(Refusal.Unimplemented("role", "a node of one role only"));
+        }
+
+        return await AnswerAsync(async () =>
+        {
+            var id = await node.AddMemberAsync(request.Name, address, context.CancellationToken);
+            return new AddNodeResponse { NodeId = (uint)id.Value };
+        });
+    }
+
+    public override async Task<RemoveNodeResponse> RemoveNode(RemoveNodeRequest request, ServerCallContext context)
+    {
+        if (request.NodeId is 0 or > int.MaxValue)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no node {request.NodeId}."));
+        }
+
+        return await AnswerAsync(async () =>
+        {
+            await node.RemoveMemberAsync(new NodeId((int)request.NodeId), context.CancellationToken);
+            return new RemoveNodeResponse();
+        });
+    }
+
+    public override async Task<TransferLeadershipResponse> TransferLeadership(
+        TransferLeadershipRequest request, ServerCallContext context)
+    {
+        if (request.Shard >= node.Groups.Count)
+        {
+            throw StatusMap.ToRpcException(Refusal.NotFound(
+                $"There is no shard {request.Shard}; they are 0 to {node.Groups.Count - 1}."));
+        }
+
+        if (request.ToNode > int.MaxValue)
+        {
+            throw StatusMap.ToRpcException(Refusal.FailedPrecondition($"There is no node {request.ToNode}."));
+        }
+
+        return await AnswerAsync(async () =>
+        {
+            var shard = new GroupId((int)request.Shard);
+            var stop = context.CancellationToken;
+            var leader = await node.WaitForLeaderAsync(shard, stop);
+            if (AdminForwarder.IsForwarded(context))
+            {
+                return await MoveAsync(shard, request, stop);
+            }
+
+            var moved = leader == node.Options.NodeId
+                ? await MoveAsync(shard, request, stop)
+                : await forwarder.ForwardAsync(
+                    leader,
+                    static (client, message, options) => client.TransferLeadershipAsync(message, options),
+                    request,
+                    context);
+            await PlaceAsync(shard, new NodeId((int)moved.Leader), stop);
+            return moved;
+        });
+    }
+
+    private async Task<TransferLeadershipResponse> MoveAsync(
+        GroupId shard, TransferLeadershipRequest request, CancellationToken cancellationToken)
+    {
+        var (leader, term) = await node.MoveLeadershipAsync(
+            shard, new NodeId((int)request.ToNode), cancellationToken);
+        return new TransferLeadershipResponse { Leader = (uint)leader.Value, Term = (ulong)term.Value };
+    }
+
+    /// <summary>It stays where its operator has put it: the balance of leaders keeps to that.</summary>
+    private async Task PlaceAsync(GroupId shard, NodeId leader, CancellationToken cancellationToken)
+    {
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteLeaderPlaced(command, shard, leader);
+        var result = await node.ChangeMetadataAsync(command.WrittenMemory, cancellationToken);
+        if (result.Code != RefusalCode.None)
+        {
+            throw Refusal.FailedPrecondition($"Node {leader} leads shard {shard}, but is no member of the cluster.");
+        }
+    }
+
+    private static async Task<TResponse> AnswerAsync<TResponse>(Func<Task<TResponse>> work)
+    {
+        try
+        {
+            return await work();
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
+    }
+}

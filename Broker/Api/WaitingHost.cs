@@ -1,0 +1,112 @@
+using System.Globalization;
+using Broker.Cluster;
+using Broker.Domain;
+using Broker.Protocol.V1;
+using Broker.ServiceDefaults;
+using Broker.ServiceDefaults.Http;
+using Broker.Storage;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace Broker.Api;
+
+/// <summary>
+/// What a process is while it is no node of a cluster: one with a new disk that waits to be taken in, or one whose disk
+/// was removed. Its endpoints are open, it is alive and not healthy, and every call is refused with the reason.
+/// </summary>
+internal static class WaitingHost
+{
+    /// <summary>True: the process is a node of a cluster now. False: it was told to stop.</summary>
+    public static async Task<bool> TryPassAsync(string[] args)
+    {
+        var builder = ServiceBuilder.Create(args);
+        builder.AddServiceDefaults(beginsTraces: false);
+        var device = new PhysicalDevice();
+        var options = ClusterOptions.From(builder.Configuration, device);
+        if (!options.NodeId.IsNone && !options.IsRemoved)
+        {
+            return true;
+        }
+
+        builder.Services.AddStopGrace();
+        builder.AddGrpcEndpoint("Broker:GrpcPort");
+        builder.Services.AddGrpc();
+        using var store = OpenStore(device, options);
+        builder.Services.AddSingleton(provider => new Joining(
+            options, store, TimeProvider.System, provider.GetRequiredService<ILoggerFactory>()));
+        builder.Services.AddSingleton<JoiningPeerService>();
+        builder.Services.AddHealthChecks().AddCheck<WaitingHealthCheck>("membership");
+        await using var app = builder.Build();
+        app.MapDefaultEndpoints();
+        app.MapGrpcService<JoiningPeerService>();
+        var joining = app.Services.GetRequiredService<Joining>();
+        app.MapFallback(http => Refuse(http, joining.Obstacle));
+        await app.StartAsync();
+        var isTakenIn = await joining.RunAsync(app.Lifetime.ApplicationStopping);
+        await app.StopAsync();
+        return isTakenIn;
+    }
+
+    private static NodeStore OpenStore(IStorageDevice device, ClusterOptions options)
+    {
+        try
+        {
+            return NodeStore.Open(
+                device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
+        }
+        catch (Exception exception) when (exception is StorageRefusedException or StorageCorruptException)
+        {
+            throw new StartupException(exception.Message, exception);
+        }
+    }
+
+    /// <summary>A response of trailers only (gRPC over HTTP/2, "Responses"), which clients try elsewhere.</summary>
+    private static Task Refuse(HttpContext http, string obstacle)
+    {
+        if (http.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) != true)
+        {
+            http.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
+            return Task.CompletedTask;
+        }
+
+        var refusal = Refusal.NotFormed(obstacle);
+        http.Response.ContentType = "application/grpc";
+        http.Response.Headers["grpc-status"] =
+            ((int)StatusCode.Unavailable).ToString(CultureInfo.InvariantCulture);
+        http.Response.Headers["grpc-message"] = Uri.EscapeDataString(refusal.Message);
+        http.Response.Headers[MetadataExtensions.StatusDetailsTrailerName] = Convert.ToBase64String(
+            StatusMap.Details(
+                StatusCode.Unavailable, refusal.Message, StatusMap.ToReason(refusal.Code), refusal.RetryAfter)
+                .ToByteArray());
+        return Task.CompletedTask;
+    }
+}
+
+/// <summary>An operator's word reaches a node that waits; it belongs to nobody's streams yet.</summary>
+internal sealed class JoiningPeerService(Joining joining) : Peer.PeerBase
+{
+    public override Task<InviteResponse> Invite(InviteRequest request, ServerCallContext context)
+    {
+        joining.Invite(request.Name, request.Addresses);
+        return Task.FromResult(new InviteResponse { Hello = joining.Hello });
+    }
+
+    public override Task Connect(
+        IAsyncStreamReader<PeerEnvelope> requestStream,
+        IServerStreamWriter<PeerEnvelope> responseStream,
+        ServerCallContext context) => throw NotYet();
+
+    public override Task<RegisterResponse> Register(RegisterRequest request, ServerCallContext context) =>
+        throw NotYet();
+
+    private RpcException NotYet() => new(new Status(StatusCode.Unavailable, joining.Obstacle));
+}
+
+/// <summary>A process that is no node of a cluster serves nothing.</summary>
+internal sealed class WaitingHealthCheck(Joining joining) : IHealthCheck
+{
+    public Task<HealthCheckResult> CheckHealthAsync(
+        HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(HealthCheckResult.Unhealthy(joining.Obstacle));
+}

@@ -1,0 +1,149 @@
+using System.Buffers;
+using Broker.ClusterState;
+using Broker.Consensus;
+using Broker.Domain;
+using Broker.Replication;
+using Broker.Storage;
+
+namespace Broker.Cluster;
+
+/// <summary>
+/// Brings the groups that this node leads to what the members of the cluster ask for (<see cref="MembershipPlan"/>),
+/// moves leadership away from a node that leaves, and, where this node leads the metadata group, writes down when a
+/// member has come in or has left. The steps themselves are Raft's, one at a time in each group.
+/// </summary>
+internal sealed class MembershipDriver(
+    BrokerNode node, NodeStore store, IReadOnlyList<NodeId> founders, TimeProvider time, ILogger logger)
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>While somebody is on the way in or out.</summary>
+    private static readonly TimeSpan IntervalWhenChanging = TimeSpan.FromMilliseconds(100);
+
+    private ClusterMembers? _remembered;
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(Interval, time);
+        while (await timer.WaitForNextTickAsync(cancellationToken))
+        {
+            var members = node.Metadata.Members;
+            if (members.IsKnown && !ReferenceEquals(members, _remembered))
+            {
+                _remembered = members;
+                store.RememberMembers(
+                    [.. members.Founders.Select(static founder => new NodeId(founder))],
+                    [.. members.Nodes.Values.Select(static member =>
+                        new KnownMember(member.Id, member.Name, member.Address))]);
+            }
+
+            try
+            {
+                await LookAsync(members, cancellationToken);
+            }
+            catch (BrokerException refusal)
+            {
+                // Nobody leads the metadata at the moment, or another one does by now: at the next look.
+                ClusterEvents.MembershipWaits(logger, refusal.Message);
+            }
+
+            var interval = members.Changing is null ? Interval : IntervalWhenChanging;
+            if (timer.Period != interval)
+            {
+                timer.Period = interval;
+            }
+        }
+    }
+
+    private async Task LookAsync(ClusterMembers members, CancellationToken cancellationToken)
+    {
+        var statuses = node.Groups.Select(static group => group.Status).ToArray();
+        var plan = PlanOf(members, statuses);
+        var isDue = false;
+        for (var at = 0; at < statuses.Length; at++)
+        {
+            if (statuses[at].Role != RaftRole.Leader)
+            {
+                // Whoever leads next begins with what it knows then.
+                node.Groups[at].DesiredVoters = null;
+            }
+            else if (!members.IsKnown)
+            {
+                node.Groups[at].DesiredVoters = founders;
+            }
+            else if (plan.IsDue(at))
+            {
+                isDue = true;
+            }
+            else
+            {
+                node.Groups[at].DesiredVoters = plan.VotersOf(at);
+            }
+        }
+
+        if (isDue)
+        {
+            await ApproachAsync(cancellationToken);
+        }
+
+        LeadNothingWhenLeaving(members, statuses);
+        if (statuses[0].Role == RaftRole.Leader && members.Changing is { } member)
+        {
+            await SettleAsync(member, plan, statuses, cancellationToken);
+        }
+    }
+
+    /// <summary>
+    /// A replica of the metadata that lags behind knows older members, and must not undo what others did since. So it
+    /// is brought up to the leader's before a step is taken.
+    /// </summary>
+    private async Task ApproachAsync(CancellationToken cancellationToken)
+    {
+        await node.CatchUpMetadataAsync(cancellationToken);
+        var statuses = node.Groups.Select(static group => group.Status).ToArray();
+        var plan = PlanOf(node.Metadata.Members, statuses);
+        for (var at = 0; at < statuses.Length; at++)
+        {
+            if (statuses[at].Role == RaftRole.Leader)
+            {
+                node.Groups[at].ApproachVoters(plan.VotersOf(at));
+            }
+        }
+    }
+
+    private void LeadNothingWhenLeaving(ClusterMembers members, GroupStatus[] statuses)
+    {
+        if (members.Find(node.Options.NodeId)?.State != MemberState.Leaving)
+        {
+            return;
+        }
+
+        for (var at = 0; at < statuses.Length; at++)
+        {
+            if (statuses[at].Role == RaftRole.Leader && statuses[at].Condition.Configuration.Voters.Length > 1)
+            {
+                // When nobody is fit to lead now, at the next look.
+                _ = node.Groups[at].BeginTransferAsync(NodeId.None);
+            }
+        }
+    }
+
+    private async Task SettleAsync(
+        ClusterMember member, MembershipPlan plan, GroupStatus[] statuses, CancellationToken cancellationToken)
+    {
+        var outcome = plan.OutcomeOf(
+            member, at => statuses[at].CommitIndex >= statuses[at].Condition.Configuration.Index);
+        if (outcome == member.State)
+        {
+            return;
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteChanged(command, member.Id, outcome);
+        await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
+        ClusterEvents.MemberSettled(logger, member.Id.Value, member.Name, outcome);
+    }
+
+    private static MembershipPlan PlanOf(ClusterMembers members, GroupStatus[] statuses) =>
+        new(members, [.. statuses.Select(static status => status.Condition.Configuration)]);
+}

@@ -1,0 +1,56 @@
+using System.Collections.Immutable;
+using Broker.Domain;
+
+namespace Broker.ClusterState;
+
+/// <summary>How far a node is in or out. The numbers are on disk: never reuse one.</summary>
+public enum MemberState : byte
+{
+    /// <summary>It is being made a voter of one group after another.</summary>
+    Joining = 1,
+
+    /// <summary>It is a voter of every group.</summary>
+    Member = 2,
+
+    /// <summary>It is being taken out of one group after another.</summary>
+    Leaving = 3,
+
+    /// <summary>It has left all groups: it is no member any more, and no node gets its number again.</summary>
+    Left = 4,
+}
+
+/// <summary>A node of the cluster.</summary>
+/// <param name="Id">Given by the cluster, never twice.</param>
+/// <param name="Name">Its operator's name for it; no two members share one.</param>
+/// <param name="Address">Base address of its gRPC endpoint, as last heard.</param>
+/// <param name="State">How far it is in or out.</param>
+public sealed record ClusterMember(NodeId Id, string Name, string Address, MemberState State);
+
+/// <summary>Who belongs to the cluster after some applied entry. Immutable.</summary>
+/// <param name="Nodes">The members by number.</param>
+/// <param name="Founders">The numbers that the groups began with, in rising order; empty: not known yet.</param>
+/// <param name="LastId">The highest number that was ever given.</param>
+/// <param name="Leaders">Where an operator wants a shard led: the node, by shard.</param>
+public sealed record ClusterMembers(
+    ImmutableSortedDictionary<int, ClusterMember> Nodes,
+    ImmutableSortedSet<int> Founders,
+    int LastId,
+    ImmutableSortedDictionary<int, int> Leaders)
+{
+    public static readonly ClusterMembers Empty = new(
+        ImmutableSortedDictionary<int, ClusterMember>.Empty, [], 0, ImmutableSortedDictionary<int, int>.Empty);
+
+    /// <summary>The first leader of this version has named the members.</summary>
+    public bool IsKnown => LastId > 0;
+
+    /// <summary>The member that is on its way in or out; null: none is. There is one at a time.</summary>
+    public ClusterMember? Changing => Nodes.Values.FirstOrDefault(
+        static member => member.State is MemberState.Joining or MemberState.Leaving);
+
+    public ClusterMember? Find(NodeId id) => Nodes.GetValueOrDefault(id.Value);
+
+    public ClusterMember? Find(string name) => Nodes.Values.FirstOrDefault(member => member.Name == name);
+
+    /// <summary>Where an operator wants a shard led; none: wherever the node's own rule says.</summary>
+    public NodeId LeaderOf(GroupId shard) => new(Leaders.GetValueOrDefault(shard.Value));
+}

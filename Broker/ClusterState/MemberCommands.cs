@@ -1,0 +1,128 @@
+using System.Buffers;
+using System.Text;
+using Broker.Domain;
+using Broker.State;
+
+namespace Broker.ClusterState;
+
+/// <summary>
+/// The payloads of the commands on the members, in the words of <see cref="ClusterCommands"/>.
+/// <code>
+/// members founded: u16 members | i32 node id, text name, text address, for each
+/// member joined:   store id | text name | text address
+/// member moved:    i32 node id | text address
+/// member changed:  i32 node id | u8 state
+/// leader placed:   i32 shard | i32 node id (0: wherever)
+/// </code>
+/// Member 4 is to leave (state 3):
+/// <code>
+/// 06 00 00 00 | 23 | 04 00 00 00 | 03
+/// </code>
+/// </summary>
+public static class MemberCommands
+{
+    public static void WriteFounded(IBufferWriter<byte> into, IReadOnlyList<ClusterMember> members)
+    {
+        var payloadBytes = sizeof(ushort)
+            + members.Sum(static each => sizeof(int) + TextBytes(each.Name) + TextBytes(each.Address));
+        var writer = CommandSequence.Begin(into, CommandKind.MembersFounded, payloadBytes);
+        writer.PutUInt16(checked((ushort)members.Count));
+        foreach (var member in members)
+        {
+            writer.PutInt32(member.Id.Value);
+            writer.PutText(member.Name);
+            writer.PutText(member.Address);
+        }
+
+        into.Advance(writer.Written);
+    }
+
+    /// <summary>The command's result has the node's number as its offset.</summary>
+    public static void WriteJoined(IBufferWriter<byte> into, Guid storeId, string name, string address)
+    {
+        var payloadBytes = CommandSequence.GuidBytes + TextBytes(name) + TextBytes(address);
+        var writer = CommandSequence.Begin(into, CommandKind.MemberJoined, payloadBytes);
+        writer.PutGuid(storeId);
+        writer.PutText(name);
+        writer.PutText(address);
+        into.Advance(writer.Written);
+    }
+
+    public static void WriteMoved(IBufferWriter<byte> into, NodeId id, string address)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.MemberMoved, sizeof(int) + TextBytes(address));
+        writer.PutInt32(id.Value);
+        writer.PutText(address);
+        into.Advance(writer.Written);
+    }
+
+    public static void WriteChanged(IBufferWriter<byte> into, NodeId id, MemberState state)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.MemberChanged, sizeof(int) + 1);
+        writer.PutInt32(id.Value);
+        writer.PutByte((byte)state);
+        into.Advance(writer.Written);
+    }
+
+    public static void WriteLeaderPlaced(IBufferWriter<byte> into, GroupId shard, NodeId node)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.LeaderPlaced, 2 * sizeof(int));
+        writer.PutInt32(shard.Value);
+        writer.PutInt32(node.Value);
+        into.Advance(writer.Written);
+    }
+
+    internal static IReadOnlyList<ClusterMember> ReadFounded(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var members = new ClusterMember[reader.TakeUInt16()];
+        for (var i = 0; i < members.Length; i++)
+        {
+            var id = new NodeId(reader.TakeInt32());
+            var name = reader.TakeText();
+            members[i] = new ClusterMember(id, name, reader.TakeText(), MemberState.Member);
+        }
+
+        reader.CheckEnd();
+        return members;
+    }
+
+    internal static (Guid StoreId, string Name, string Address) ReadJoined(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var storeId = reader.TakeGuid();
+        var name = reader.TakeText();
+        var address = reader.TakeText();
+        reader.CheckEnd();
+        return (storeId, name, address);
+    }
+
+    internal static (NodeId Id, string Address) ReadMoved(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var id = new NodeId(reader.TakeInt32());
+        var address = reader.TakeText();
+        reader.CheckEnd();
+        return (id, address);
+    }
+
+    internal static (NodeId Id, MemberState State) ReadChanged(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var id = new NodeId(reader.TakeInt32());
+        var state = (MemberState)reader.TakeByte();
+        reader.CheckEnd();
+        return (id, state);
+    }
+
+    internal static (GroupId Shard, NodeId Node) ReadLeaderPlaced(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var shard = new GroupId(reader.TakeInt32());
+        var node = new NodeId(reader.TakeInt32());
+        reader.CheckEnd();
+        return (shard, node);
+    }
+
+    private static int TextBytes(string text) => sizeof(ushort) + Encoding.UTF8.GetByteCount(text);
+}

@@ -1,0 +1,115 @@
+using System.Collections.Immutable;
+using Broker.Domain;
+using Broker.State;
+
+namespace Broker.ClusterState;
+
+/// <summary>
+/// The members' section of a snapshot: the whole state.
+/// <code>
+/// varint highest number given | varint members
+/// for each, by number: varint number | text name | text address | u8 state (see MemberState)
+/// varint founders | varint number, for each, in rising order
+/// varint placed leaders | varint shard, varint node number, for each, by shard
+/// </code>
+/// Node 1, named "b" at "c", is all there ever was:
+/// <code>
+/// 01 | 01 | 01 | 01 62 | 01 63 | 02 | 01 | 01 | 00
+/// </code>
+/// </summary>
+public sealed partial class MemberModule
+{
+    private const byte FirstFormat = 1;
+    private const int LeastMemberBytes = 1 + 2 + 2 + 1;
+
+    internal override void Write(ref SnapshotWriter writer)
+    {
+        var state = _current;
+        writer.PutVarint(state.LastId);
+        writer.PutVarint(state.Nodes.Count);
+        foreach (var member in state.Nodes.Values)
+        {
+            writer.PutVarint(member.Id.Value);
+            writer.PutText(member.Name);
+            writer.PutText(member.Address);
+            writer.PutByte((byte)member.State);
+        }
+
+        writer.PutVarint(state.Founders.Count);
+        foreach (var founder in state.Founders)
+        {
+            writer.PutVarint(founder);
+        }
+
+        writer.PutVarint(state.Leaders.Count);
+        foreach (var (shard, node) in state.Leaders)
+        {
+            writer.PutVarint(shard);
+            writer.PutVarint(node);
+        }
+    }
+
+    internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
+    {
+        reader.Check(format == FirstFormat, "the members' section has a format that is known");
+        var lastId = (int)reader.TakeVarint(int.MaxValue);
+        var state = new ClusterMembers(
+            ReadMembers(ref reader), ReadFounders(ref reader), lastId, ReadLeaders(ref reader));
+        reader.Check(
+            state.Nodes.Keys.Concat(state.Founders).All(number => number <= lastId),
+            "no number is above the highest that was given");
+        reader.Check(
+            state.Leaders.Values.All(state.Nodes.ContainsKey), "a shard is to be led by a member");
+        return () => Show(state);
+    }
+
+    internal override void Clear() => Show(ClusterMembers.Empty);
+
+    private static ImmutableSortedDictionary<int, ClusterMember> ReadMembers(ref SnapshotReader reader)
+    {
+        var members = ClusterMembers.Empty.Nodes.ToBuilder();
+        var before = 0;
+        for (var left = reader.TakeCount(GroupConfiguration.MaxMembers, LeastMemberBytes); left > 0; left--)
+        {
+            var number = (int)reader.TakeVarint(int.MaxValue);
+            reader.Check(number > before, "members stand in rising order");
+            before = number;
+            var name = reader.TakeText(Limits.TopicNameBytes);
+            var address = reader.TakeText(Limits.TopicNameBytes);
+            var state = (MemberState)reader.TakeByte();
+            reader.Check(
+                state is MemberState.Joining or MemberState.Member or MemberState.Leaving, "a member's state is known");
+            members.Add(number, new ClusterMember(new NodeId(number), name, address, state));
+        }
+
+        return members.ToImmutable();
+    }
+
+    private static ImmutableSortedSet<int> ReadFounders(ref SnapshotReader reader)
+    {
+        var founders = ImmutableSortedSet.CreateBuilder<int>();
+        for (var left = reader.TakeCount(GroupConfiguration.MaxMembers, 1); left > 0; left--)
+        {
+            var number = (int)reader.TakeVarint(int.MaxValue);
+            reader.Check(number > (founders.Count == 0 ? 0 : founders.Max), "founders stand in rising order");
+            founders.Add(number);
+        }
+
+        return founders.ToImmutable();
+    }
+
+    private static ImmutableSortedDictionary<int, int> ReadLeaders(ref SnapshotReader reader)
+    {
+        var leaders = ClusterMembers.Empty.Leaders.ToBuilder();
+        var before = -1;
+        for (var left = reader.TakeCount(Limits.Shards + 1, 2); left > 0; left--)
+        {
+            var shard = (int)reader.TakeVarint(Limits.Shards);
+            reader.Check(shard > before, "shards stand in rising order");
+            before = shard;
+            leaders.Add(shard, (int)reader.TakeVarint(int.MaxValue));
+        }
+
+        return leaders.ToImmutable();
+    }
+}

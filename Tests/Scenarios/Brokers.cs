@@ -1,0 +1,199 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Broker.Client;
+using Broker.Domain;
+
+namespace Broker.Tests.Scenarios;
+
+/// <summary>
+/// Brokers as processes of their own, numbered from 1 in the order in which they are made, each with its ports, its
+/// folder and the lines that it prints. The first ones form a cluster; those made later join it, or wait to be added.
+/// </summary>
+internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+
+    private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-scenario-");
+    private readonly ConcurrentDictionary<int, Process> _processes = new();
+    private readonly ConcurrentDictionary<int, ConcurrentQueue<string>> _lines = new();
+    private readonly ConcurrentDictionary<int, (int Http, int Grpc)> _ports = new();
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5) };
+
+    /// <summary>Hears each line that a broker prints.</summary>
+    public Action<int, string>? Heard { get; set; }
+
+    public string FolderOf(int node) => Path.Combine(_home.FullName, $"{node}");
+
+    public Uri GrpcOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Grpc}");
+
+    public IReadOnlyCollection<string> LinesOf(int node) => _lines.GetOrAdd(node, static _ => new());
+
+    /// <summary>A client of these nodes alone.</summary>
+    public BrokerClient Connect(params int[] nodes) => new(new BrokerClientOptions
+    {
+        Addresses = [.. nodes.Select(GrpcOf)],
+        PublishTimeout = TimeSpan.FromMinutes(1),
+        OperationTimeout = TimeSpan.FromMinutes(1),
+    });
+
+    /// <summary>Starts all that form the cluster, and waits until they have.</summary>
+    public async Task FormAsync()
+    {
+        for (var node = 1; node <= founders; node++)
+        {
+            Start(node);
+        }
+
+        await BecomeHealthyAsync([.. Enumerable.Range(1, founders)]);
+    }
+
+    /// <summary>Starts a node with a new disk that members are to take in.</summary>
+    public void StartJoining(int node, params int[] members) =>
+        Start(node, ("Broker__Join", string.Join(',', members.Select(GrpcOf))));
+
+    public void Start(int node, params (string Key, string Value)[] settings)
+    {
+        var start = new ProcessStartInfo("dotnet", [typeof(Limits).Assembly.Location])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            WorkingDirectory = _home.FullName,
+        };
+        start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{PortsOf(node).Http}";
+        start.Environment["Broker__NodeName"] = $"broker-{node}";
+        start.Environment["Broker__DataDirectory"] = FolderOf(node);
+        start.Environment["Broker__GrpcPort"] = $"{PortsOf(node).Grpc}";
+        if (node <= founders)
+        {
+            start.Environment["Broker__ClusterSize"] = $"{founders}";
+            start.Environment["Broker__DataShards"] = $"{shards}";
+            for (var each = 1; each <= founders; each++)
+            {
+                start.Environment[$"services__broker-{each}__grpc__0"] = $"{GrpcOf(each)}";
+            }
+        }
+        else
+        {
+            start.Environment[$"services__broker-{node}__grpc__0"] = $"{GrpcOf(node)}";
+        }
+
+        foreach (var (key, value) in settings)
+        {
+            start.Environment[key] = value;
+        }
+
+        var lines = _lines[node] = new();
+        var process = Process.Start(start)!;
+        process.OutputDataReceived += (_, line) => Hear(node, lines, line.Data);
+        process.ErrorDataReceived += (_, line) => Hear(node, lines, line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        _processes[node] = process;
+    }
+
+    /// <summary>The next start is at other addresses.</summary>
+    public void Move(int node) => _ports.TryRemove(node, out _);
+
+    /// <summary>As by kill -9.</summary>
+    public async Task KillAsync(int node)
+    {
+        if (_processes.TryRemove(node, out var process))
+        {
+            process.Kill();
+            await process.WaitForExitAsync();
+            process.Dispose();
+        }
+    }
+
+    public Task BecomeHealthyAsync(params int[] nodes) => UntilAsync(
+        async () => (await Task.WhenAll(nodes.Select(HealthAsync))).All(static health => health == "Healthy"),
+        () => $"nodes {string.Join(", ", nodes)} are healthy:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
+
+    /// <summary>Waits until a node says something, since its last start.</summary>
+    public Task SaysAsync(int node, string words) => UntilAsync(
+        () => Task.FromResult(LinesOf(node).Any(line => line.Contains(words, StringComparison.Ordinal))),
+        () => $"node {node} says '{words}':\n{string.Join('\n', LinesOf(node))}");
+
+    /// <summary>The cluster as a node sees it; null while it does not answer.</summary>
+    public async Task<ClusterInfo?> DescribeAsync(int node)
+    {
+        try
+        {
+            await using var client = Connect(node);
+            return await client.DescribeNodeAsync(GrpcOf(node));
+        }
+        catch (BrokerClientException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Waits until all these nodes agree: these numbers alone are members, and vote in every shard.</summary>
+    public Task HaveMembersAsync(int[] nodes, int[] numbers) => UntilAsync(
+        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
+            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(numbers)
+            && seen.Nodes.All(static each => each.State == NodeStatus.Member)
+            && seen.Shards.All(shard => shard.Voters.SequenceEqual(numbers) && shard.Learners.Count == 0)),
+        () => $"nodes {string.Join(", ", nodes)} see the members {string.Join(", ", numbers)}:\n"
+            + string.Join('\n', nodes.SelectMany(LinesOf)));
+
+    /// <summary>What /health answers; null while nobody answers.</summary>
+    public async Task<string?> HealthAsync(int node)
+    {
+        try
+        {
+            using var answer = await _http.GetAsync(new Uri($"http://127.0.0.1:{PortsOf(node).Http}/health"));
+            return await answer.Content.ReadAsStringAsync();
+        }
+        catch (Exception failure) when (failure is HttpRequestException or OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Waits for a condition, up to a deadline.</summary>
+    public static async Task UntilAsync(Func<Task<bool>> condition, Func<string> what)
+    {
+        var watch = Stopwatch.StartNew();
+        while (!await condition())
+        {
+            if (watch.Elapsed > Patience)
+            {
+                throw new TimeoutException($"Did not happen within {Patience.TotalSeconds} s: {what()}");
+            }
+
+            await Task.Delay(20);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var node in _processes.Keys)
+        {
+            await KillAsync(node);
+        }
+
+        _http.Dispose();
+        _home.Delete(recursive: true);
+    }
+
+    private void Hear(int node, ConcurrentQueue<string> lines, string? line)
+    {
+        if (line is not null)
+        {
+            lines.Enqueue(line);
+            Heard?.Invoke(node, line);
+        }
+    }
+
+    private (int Http, int Grpc) PortsOf(int node) => _ports.GetOrAdd(node, static _ =>
+    {
+        var listeners = Enumerable.Range(0, 2).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
+        listeners.ForEach(static listener => listener.Start());
+        var ports = listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port).ToArray();
+        listeners.ForEach(static listener => listener.Dispose());
+        return (ports[0], ports[1]);
+    });
+}
