@@ -99,8 +99,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
         _balancer = new LeaderBalancer(options, Metadata, _groups, _transport, time, _logger);
-        _quorum = new QuorumWatch(options, _groups, _transport, time, _logger);
-        _recovery = new OperatorRecovery(options, _groups, _logs, _quorum, time, _logger);
+        _quorum = new QuorumWatch(options, Directory, _groups, _transport, time, _logger);
+        _recovery = new OperatorRecovery(options, Directory, _groups, _logs, _quorum, time, _logger);
         _driver = new MembershipDriver(this, _store, Founders, time, _logger);
         _announcer = new Announcer(this, time, _logger);
         _repair = MakeRepair(time);

@@ -12,6 +12,7 @@ namespace Broker.Cluster;
 /// </summary>
 internal sealed class OperatorRecovery(
     ClusterOptions options,
+    NodeDirectory directory,
     IReadOnlyList<ReplicaGroup> groups,
     IReadOnlyList<GroupLog> logs,
     QuorumWatch quorum,
@@ -99,7 +100,7 @@ internal sealed class OperatorRecovery(
 
         foreach (var gone in order.Gone)
         {
-            if (gone == options.NodeId || options.Nodes.All(known => known.Node != gone))
+            if (gone == options.NodeId || directory.Nodes.All(known => known.Node != gone))
             {
                 throw Refusal.InvalidArgument(
                     $"gone_nodes names {gone}, which is {(gone == options.NodeId ? "this node" : "no node")}.");

@@ -13,6 +13,7 @@ namespace Broker.Cluster;
 /// </summary>
 internal sealed class QuorumWatch(
     ClusterOptions options,
+    NodeDirectory directory,
     IReadOnlyList<ReplicaGroup> groups,
     PeerTransport transport,
     TimeProvider time,
@@ -50,7 +51,7 @@ internal sealed class QuorumWatch(
         FactsOf(group, await AskAllAsync(cancellationToken));
 
     public string NameOf(NodeId node) =>
-        options.Nodes.FirstOrDefault(known => known.Node == node)?.Name ?? $"node {node}";
+        directory.Nodes.FirstOrDefault(known => known.Node == node)?.Name ?? $"node {node}";
 
     private bool IsLeaderlessForLong(ReplicaGroup group)
     {
@@ -88,16 +89,16 @@ internal sealed class QuorumWatch(
     private IReadOnlyList<ReplicaFacts> FactsOf(
         ReplicaGroup group, Dictionary<NodeId, DescribeReplicasResponse?> answers) =>
     [
-        .. options.Nodes.Select(known => known.Node == options.NodeId
+        .. directory.Nodes.Select(known => known.Node == options.NodeId
             ? ReplicaFacts.Of(known.Node, group.Status)
-            : answers[known.Node]?.Replicas.FirstOrDefault(each => each.Group == group.Id.Value) is { } wire
+            : answers.GetValueOrDefault(known.Node)?.Replicas.FirstOrDefault(each => each.Group == group.Id.Value) is { } wire
                 ? ReplicaFacts.FromWire(known.Node, wire)
                 : ReplicaFacts.Unknown(known.Node)),
     ];
 
     private async Task<Dictionary<NodeId, DescribeReplicasResponse?>> AskAllAsync(CancellationToken cancellationToken)
     {
-        var others = options.Nodes.Select(static known => known.Node).Where(node => node != options.NodeId).ToArray();
+        var others = directory.Nodes.Select(static known => known.Node).Where(node => node != options.NodeId).ToArray();
         var answers = await Task.WhenAll(others.Select(node => AskAsync(node, cancellationToken)));
         return others.Zip(answers).ToDictionary(static pair => pair.First, static pair => pair.Second);
     }
