@@ -25,8 +25,8 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "error-reasons", "expected-offset", "force-recovery", "membership", "read-from-time", "subscribe", "topic-ids",
-                "topic-settings",
+                "error-reasons", "expected-offset", "force-recovery", "membership", "read-from-time", "subscribe",
+                "topic-ids", "topic-settings",
             },
             Limits = new ServerLimits
             {

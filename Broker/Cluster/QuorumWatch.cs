@@ -91,10 +91,13 @@ internal sealed class QuorumWatch(
     [
         .. directory.Nodes.Select(known => known.Node == options.NodeId
             ? ReplicaFacts.Of(known.Node, group.Status)
-            : answers.GetValueOrDefault(known.Node)?.Replicas.FirstOrDefault(each => each.Group == group.Id.Value) is { } wire
+            : AnswerOf(answers.GetValueOrDefault(known.Node), group.Id) is { } wire
                 ? ReplicaFacts.FromWire(known.Node, wire)
                 : ReplicaFacts.Unknown(known.Node)),
     ];
+
+    private static ReplicaDescription? AnswerOf(DescribeReplicasResponse? answer, GroupId group) =>
+        answer?.Replicas.FirstOrDefault(each => each.Group == group.Value);
 
     private async Task<Dictionary<NodeId, DescribeReplicasResponse?>> AskAllAsync(CancellationToken cancellationToken)
     {
