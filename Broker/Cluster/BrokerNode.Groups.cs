@@ -122,7 +122,8 @@ public sealed partial class BrokerNode
             time,
             new Random(),
             metrics,
-            loggers.CreateLogger("Broker.Replication"))
+            loggers.CreateLogger("Broker.Replication"),
+            _thinning)
         {
             DesiredVoters = options.Voters,
         };

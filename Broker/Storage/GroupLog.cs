@@ -216,6 +216,18 @@ public sealed class GroupLog : IScrubbed, IDisposable
         _replacement.Replace(first, entries);
     }
 
+    /// <summary>
+    /// Begins to write a sealed segment anew, with the same entries, of whose bodies less may be left; all of them must
+    /// be committed. The file takes no more than they need. From any thread; one rewrite of a segment at a time.
+    /// </summary>
+    /// <exception cref="DiskFullException">There is no space for the new file.</exception>
+    /// <exception cref="StorageException">There is no such segment (any more), or the disk failed.</exception>
+    public SegmentRewrite RewriteSegment(LogIndex first)
+    {
+        ThrowIfUnusable();
+        return _replacement.Begin(first);
+    }
+
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()
     {
         ThrowIfUnusable();

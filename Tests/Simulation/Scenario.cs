@@ -66,6 +66,12 @@ internal sealed record Scenario
     /// </summary>
     public required long ProducerExpiryMs { get; init; }
 
+    /// <summary>
+    /// Whether purges leave one topic as it is: its old records hold the log's beginning, and what is gone behind them
+    /// is taken out of the segments.
+    /// </summary>
+    public required bool KeepsOneTopic { get; init; }
+
     public bool HasCrowd => ProducerExpiryMs < 1_000_000;
 
     public bool Purges => PurgeIntervalMaxUs < 1_000_000_000;
@@ -104,6 +110,7 @@ internal sealed record Scenario
             ProducerExpiryMs = Pick(random, 1_000_000, 1_000_000, 1_000_000, 5_000),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
             Groups = Pick(random, 1, 1, 2, 3),
+            KeepsOneTopic = random.Next(2) == 0,
         };
     }
 

@@ -85,7 +85,9 @@ internal sealed class SimulatedGroup
         ScheduleClient();
     });
 
-    /// <summary>All topics at once: only what no topic holds any more is dropped from the logs.</summary>
+    /// <summary>
+    /// All topics at once, or all but one: only what no topic holds any more is dropped from the logs.
+    /// </summary>
     private void SchedulePurge() => World.Scheduler.After(Random.NextInt64(World.Scenario.PurgeIntervalMaxUs), () =>
     {
         if (!World.ClientsAreDone && !World.ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
@@ -93,7 +95,8 @@ internal sealed class SimulatedGroup
             leader.Purge("load");
             leader.Purge(Crowd.Topic);
             leader.Purge(TopicOwner.Topic);
-            _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+            _publishers.Skip(World.Scenario.KeepsOneTopic ? 1 : 0).ToList()
+                .ForEach(publisher => leader.Purge(publisher.Topic));
         }
 
         SchedulePurge();
@@ -107,6 +110,8 @@ internal sealed class SimulatedGroup
         {
             leaders[Random.Next(leaders.Length)].Read();
         }
+
+        Nodes[Random.Next(Nodes.Count)].ReadTopic();
 
         ScheduleRead();
     });

@@ -105,7 +105,7 @@ internal static partial class StorageEvents
     [LoggerMessage(2020, LogLevel.Warning, "Group {Group}: the positions file of {Path} was missing or damaged")]
     public static partial void PositionsRebuilt(ILogger logger, GroupId group, string path);
 
-    [LoggerMessage(2021, LogLevel.Information, "Group {Group}: {Path} is whole again")]
+    [LoggerMessage(2021, LogLevel.Information, "Group {Group}: {Path} was written anew, and is whole")]
     public static partial void SegmentReplaced(ILogger logger, GroupId group, string path);
 
     [LoggerMessage(2022, LogLevel.Information, "Group {Group}: the intact entries up to {Last} are in the log again")]
