@@ -1,3 +1,4 @@
+using System.Buffers;
 using Broker.Domain;
 
 namespace Broker.Replication;
@@ -15,10 +16,15 @@ public interface ILogThinning
     void AddKeptBytes(Dictionary<LogIndex, long> bySegment);
 
     /// <summary>
-    /// Begins with a sealed segment whose index file is in use. Null: it must stay as it is, since it is not known what
-    /// of it is wanted.
+    /// Begins with a sealed segment whose index file is in use, or with several in a row of which nothing is wanted.
+    /// Null: it must stay as it is, since it is not known what of it is wanted.
     /// </summary>
     IEntryThinner? TryBegin(LogIndex first, LogIndex last);
+
+    /// <summary>
+    /// Writes the directory of an index file for segments of which nothing is wanted; it has no body.
+    /// </summary>
+    void WriteGoneIndex(IBufferWriter<byte> directory);
 }
 
 /// <summary>Takes out of the entries of one segment what is not wanted any more.</summary>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
@@ -43,9 +44,11 @@ public sealed partial class TopicModule
         {
             foreach (var topic in topics.All)
             {
+                var commandBytes = TopicCommands.PublishSizeBytes(topic.Name, 0);
                 foreach (ref readonly var run in topic.Parts.Runs)
                 {
-                    bySegment[run.SegmentFirst] = bySegment.GetValueOrDefault(run.SegmentFirst) + run.SizeBytes;
+                    bySegment[run.SegmentFirst] = bySegment.GetValueOrDefault(run.SegmentFirst)
+                        + run.SizeBytes + ((long)run.Count * commandBytes);
                 }
             }
 
@@ -54,6 +57,9 @@ public sealed partial class TopicModule
                 bySegment[first] = long.MaxValue;
             }
         }
+
+        public void WriteGoneIndex(IBufferWriter<byte> directory) => SegmentIndex.Write(
+            [], LogIndex.None, LogIndex.None, isComplete: true, directory, new ArrayBufferWriter<byte>());
 
         public IEntryThinner? TryBegin(LogIndex first, LogIndex last) =>
             incomplete.Contains(first) ? null : SegmentThinner.TryMake(first, last, topics.All, readBody);

@@ -19,6 +19,9 @@ public sealed class LogSpaceTests
     /// </summary>
     private const long MostBytes = 48 * 1024 * 1024;
 
+    /// <summary>The fifty segments have three files each, before those of which nothing is kept become one.</summary>
+    private const int MostFiles = 80;
+
     private static readonly (string Key, string Value)[] Settings =
         [("Broker__SegmentBytes", $"{4 * 1024 * 1024}")];
 
@@ -54,9 +57,11 @@ public sealed class LogSpaceTests
         }
 
         await Eventually.HoldsAsync(
-            () => Task.FromResult(Enumerable.Range(1, 3).All(node => SizeOf(brokers, node) < MostBytes)),
-            () => string.Join(", ", Enumerable.Range(1, 3).Select(node => $"{SizeOf(brokers, node):N0}"))
-                + $" bytes are less than {MostBytes:N0}",
+            () => Task.FromResult(Enumerable.Range(1, 3).All(node =>
+                SizeOf(brokers, node) < MostBytes && FilesOf(brokers, node).Length < MostFiles)),
+            () => string.Join(", ", Enumerable.Range(1, 3).Select(node =>
+                    $"{SizeOf(brokers, node):N0} in {FilesOf(brokers, node).Length} files"))
+                + $" bytes are less than {MostBytes:N0} in {MostFiles} files",
             120);
         await CheckKeptAsync(brokers);
         for (var node = 1; node <= KilledBrokers.Count; node++)
@@ -108,9 +113,10 @@ public sealed class LogSpaceTests
     }
 
     private static long SizeOf(KilledBrokers brokers, int node) =>
-        new DirectoryInfo(brokers.FolderOf(node)).GetFiles("*", SearchOption.AllDirectories)
-            .Where(static file => file.FullName.Contains("group-0001", StringComparison.Ordinal))
-            .Sum(static file => file.Exists ? file.Length : 0);
+        FilesOf(brokers, node).Sum(static file => file.Exists ? file.Length : 0);
+
+    private static FileInfo[] FilesOf(KilledBrokers brokers, int node) =>
+        new DirectoryInfo(Path.Combine(brokers.FolderOf(node), $"group-000{KilledBrokers.TopicGroup}")).GetFiles();
 
     private static BrokerMessage Message(string text) => new() { Value = Encoding.UTF8.GetBytes(text) };
 }

@@ -22,6 +22,7 @@ internal enum Figure
     SnapshotAdopted,
     LogDropped,
     EntryThinned,
+    SegmentsMerged,
     ThinnedApplied,
     TopicRead,
     LinearizableRead,

@@ -242,6 +242,8 @@ internal sealed class History(SimulatedGroup group)
         _nextOffsets[topic] = expected + count;
     }
 
+    public void CountMerged() => group.World.Figures.Count(Figure.SegmentsMerged);
+
     public void CountThinned(int entries) => group.World.Figures.Count(Figure.EntryThinned, entries);
 
     /// <summary>A batch of which records are gone has the place that it got as a whole, on another replica.</summary>

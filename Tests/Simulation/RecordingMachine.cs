@@ -162,6 +162,12 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         public void AddKeptBytes(Dictionary<LogIndex, long> bySegment) => thinning.AddKeptBytes(bySegment);
 
+        public void WriteGoneIndex(IBufferWriter<byte> directory)
+        {
+            machine._history.CountMerged();
+            thinning.WriteGoneIndex(directory);
+        }
+
         public IEntryThinner? TryBegin(LogIndex first, LogIndex last) =>
             thinning.TryBegin(first, last) is { } thinner ? new CountedThinner(machine, thinner) : null;
     }

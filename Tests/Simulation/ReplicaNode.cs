@@ -153,8 +153,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         for (; count > 0; count--)
         {
+            // Of a large batch little is left when it is gone.
             var number = World.NextValue();
-            Publish("load", PublishStamp.None, count: 1, number, (_, refusal) =>
+            var records = World.Scenario.Purges && World.Random.Next(2) == 0 ? World.Random.Next(1, 300) : 1;
+            Publish("load", PublishStamp.None, records, number, (_, refusal) =>
             {
                 if (refusal is { Code: not RefusalCode.OutcomeUnknown })
                 {
@@ -167,6 +169,19 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public void Publish(
         string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
         WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
+
+    public override void PublishOnce(string topic, Action done) => Publish(
+        topic,
+        PublishStamp.None,
+        count: 1,
+        World.NextValue(),
+        (result, _) =>
+        {
+            if (result is not null)
+            {
+                done();
+            }
+        });
 
     /// <summary>Whether its owner's topic holds no more than it keeps; false while the node is down.</summary>
     public bool IsTrimmed => _group?.Machine is RecordingMachine { IsTrimmed: true };

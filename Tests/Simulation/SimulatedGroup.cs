@@ -11,6 +11,7 @@ internal sealed class SimulatedGroup
     private readonly List<Publisher> _publishers = [];
     private readonly Crowd? _crowd;
     private readonly TopicOwner? _owner;
+    private bool _hasOld;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
     {
@@ -95,7 +96,12 @@ internal sealed class SimulatedGroup
             leader.Purge("load");
             leader.Purge(Crowd.Topic);
             leader.Purge(TopicOwner.Topic);
-            _publishers.Skip(World.Scenario.KeepsOneTopic ? 1 : 0).ToList()
+            if (World.Scenario.Keeps == Scenario.KeptTopic.Old && !_hasOld)
+            {
+                leader.PublishOnce("old", () => _hasOld = true);
+            }
+
+            _publishers.Skip(World.Scenario.Keeps == Scenario.KeptTopic.One ? 1 : 0).ToList()
                 .ForEach(publisher => leader.Purge(publisher.Topic));
         }
 

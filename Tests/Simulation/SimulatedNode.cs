@@ -130,6 +130,11 @@ internal abstract class SimulatedNode
     {
     }
 
+    /// <summary>A client publishes one record; a node without topics ignores it.</summary>
+    public virtual void PublishOnce(string topic, Action done)
+    {
+    }
+
     /// <summary>A consumer reads from this node; one without topics ignores it.</summary>
     public virtual void ReadTopic()
     {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Broker.Domain;
 using Broker.Storage;
 
@@ -8,6 +9,8 @@ namespace Broker.Replication;
 /// is gone is written anew, entry by entry, each with its index, term and time and with what is still wanted of it.
 /// Each replica does it for itself, in the background, as fast as <see cref="Limits.ThinnedBytesPerSecond"/> allows.
 /// Only what the newest snapshot covers is touched: it is committed, and a start applies none of it again.
+/// <para>Of segments of which nothing is wanted only what tells of their publishes is left, which is little: those that
+/// stand in a row become one, so that their number stays small.</para>
 /// </summary>
 internal sealed class LogThinning(
     IGroupLoop loop, GroupLog log, IStateMachine machine, SegmentIndexes indexes, SnapshotKeeper snapshots,
@@ -15,6 +18,9 @@ internal sealed class LogThinning(
 {
     /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
     private const int PieceBytes = Limits.AppendMessageBytes;
+
+    /// <summary>What a rewrite must give back: half of what made it worth a try, which is a guess.</summary>
+    private const int LeastPart = 2 * Limits.ThinnedPart;
 
     /// <summary>
     /// What is not wanted of a segment, but stays: found when it was tried. By the segment's first entry.
@@ -87,8 +93,8 @@ internal sealed class LogThinning(
         });
     }
 
-    /// <summary>The segment that gives most; null: none gives enough.</summary>
-    private static Job? Find(ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments)
+    /// <summary>The segment that gives most, or segments that can become one; null: there are none.</summary>
+    private Job? Find(ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments)
     {
         var kept = new Dictionary<LogIndex, long>();
         thinning.AddKeptBytes(kept);
@@ -97,7 +103,8 @@ internal sealed class LogThinning(
         foreach (var (segment, staysBytes) in segments)
         {
             var keptBytes = Math.Min(kept.GetValueOrDefault(segment.First), segment.SizeBytes);
-            var goneBytes = segment.SizeBytes - keptBytes - staysBytes;
+            var framesBytes = (segment.Last - segment.First + 1) * LogEntry.OverheadBytes;
+            var goneBytes = segment.SizeBytes - Math.Max(staysBytes, framesBytes) - keptBytes;
             if (goneBytes > mostBytes && goneBytes >= segment.SizeBytes / Limits.ThinnedPart)
             {
                 mostBytes = goneBytes;
@@ -105,7 +112,37 @@ internal sealed class LogThinning(
             }
         }
 
-        return best;
+        var gone = segments.Where(each => kept.GetValueOrDefault(each.Segment.First) == 0);
+        return best ?? FindRow(thinning, [.. gone.Select(static each => each.Segment)]);
+    }
+
+    /// <summary>
+    /// The first row of segments, of which nothing is wanted, that can become one: none is more than twice as large as
+    /// the others together.
+    /// </summary>
+    private Job? FindRow(ILogThinning thinning, List<SealedSegment> gone)
+    {
+        for (var first = 0; first < gone.Count; first++)
+        {
+            var (end, sumBytes, largestBytes) = (first, 0L, 0L);
+            while (end < gone.Count && end - first < Limits.MergedSegmentsMax
+                && (end == first || gone[end].First == gone[end - 1].Last.Next())
+                && sumBytes + gone[end].SizeBytes <= log.SegmentBytes)
+            {
+                sumBytes += gone[end].SizeBytes;
+                largestBytes = Math.Max(largestBytes, gone[end].SizeBytes);
+                end++;
+            }
+
+            // What grows by a half each time is written a few times at the most, and no more than some ten files stay.
+            if (end - first > 1 && 3 * largestBytes <= 2 * sumBytes)
+            {
+                var row = new SealedSegment(gone[first].First, gone[end - 1].Last, sumBytes, IsDamaged: false);
+                return new Job(thinning, row, keptBytes: 0) { IsRow = true };
+            }
+        }
+
+        return null;
     }
 
     private void GoOn(Job job)
@@ -131,9 +168,9 @@ internal sealed class LogThinning(
     private void Step(Job job)
     {
         var segment = job.Segment;
-        job.Thinner ??= job.Thinning.TryBegin(segment.First, segment.Last)
+        var rewrite = job.Rewrite ??= log.RewriteSegments(segment.First, segment.Last);
+        var thinner = job.Thinner ??= job.Thinning.TryBegin(segment.First, segment.Last)
             ?? throw new StorageException("its index file cannot be read, or does not know all of it");
-        var rewrite = job.Rewrite ??= log.RewriteSegment(segment.First);
         job.Read.Clear();
         if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read) == 0)
         {
@@ -142,24 +179,35 @@ internal sealed class LogThinning(
 
         foreach (var entry in job.Read)
         {
-            rewrite.Add(job.Thinner.Thin(entry));
-        }
-
-        if (rewrite.Next <= rewrite.Last)
-        {
-            return;
+            rewrite.Add(thinner.Thin(entry));
         }
 
         // What was published in small pieces leaves much behind; then the file is as good as it was.
-        job.IsWorthIt = rewrite.SizeBytes <= segment.SizeBytes - (segment.SizeBytes / (2 * Limits.ThinnedPart));
-        job.SizeBytes = job.IsWorthIt ? rewrite.SizeBytes : segment.SizeBytes;
-        if (job.IsWorthIt)
+        job.IsWorthIt = job.IsRow || rewrite.SizeBytes <= segment.SizeBytes - (segment.SizeBytes / LeastPart);
+        if (!job.IsWorthIt)
         {
-            rewrite.Finish();
+            job.IsDone = true;
+            job.SizeBytes = segment.SizeBytes;
+            job.Discard();
         }
+        else if (rewrite.Next > rewrite.Last)
+        {
+            Finish(job, rewrite);
+        }
+    }
 
-        job.Discard();
+    private void Finish(Job job, SegmentRewrite rewrite)
+    {
+        rewrite.Finish();
+        job.SizeBytes = rewrite.SizeBytes;
         job.IsDone = true;
+        job.Discard();
+        if (job.IsRow)
+        {
+            // The files of what it is made of are gone. Without its own the next start makes it anew.
+            job.Thinning.WriteGoneIndex(job.Directory);
+            log.Indexes.Write(job.Segment.First, job.Segment.Last, job.Directory.WrittenSpan, []);
+        }
     }
 
     private void Take(Job job, string? failure)
@@ -174,14 +222,30 @@ internal sealed class LogThinning(
         {
             ReplicationEvents.SegmentNotThinned(
                 logger, loop.Id.Value, segment.First.Value, segment.Last.Value, failure);
-            Rest(default);
+        }
+        else if (!job.IsDone)
+        {
+            GoOn(job);
             return;
         }
 
         if (!job.IsDone)
         {
-            GoOn(job);
+            Rest(default);
             return;
+        }
+
+        if (job.IsRow)
+        {
+            foreach (var first in _stays.Keys.Where(first => first > segment.First && first <= segment.Last).ToList())
+            {
+                _stays.Remove(first);
+            }
+
+            if (segment.First > loop.Raft.BaseIndex)
+            {
+                indexes.TakeMerged(segment, job.Directory.WrittenMemory);
+            }
         }
 
         _stays[segment.First] = Math.Max(0, job.SizeBytes - job.KeptBytes);
@@ -215,7 +279,13 @@ internal sealed class LogThinning(
         /// <summary>What is wanted of it.</summary>
         public long KeptBytes => keptBytes;
 
+        /// <summary>Several segments of which nothing is wanted, to become one.</summary>
+        public bool IsRow { get; init; }
+
         public IEntryThinner? Thinner { get; set; }
+
+        /// <summary>Of the row's index file.</summary>
+        public ArrayBufferWriter<byte> Directory { get; } = new();
 
         public SegmentRewrite? Rewrite { get; set; }
 

@@ -122,7 +122,7 @@ internal static partial class StorageEvents
     public static partial void Dropped(ILogger logger, GroupId group, LogIndex last, int segments);
 
     [LoggerMessage(
-        2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay, as no snapshot can be read there")]
+        2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay: no snapshot, or no segment, ends there")]
     public static partial void NotDropped(ILogger logger, GroupId group, LogIndex last);
 
     [LoggerMessage(2027, LogLevel.Error, "Group {Group}: the snapshot at {Index} is not for this process to use")]

@@ -7,7 +7,8 @@ namespace Broker.Storage;
 /// one identify them (log matching, Raft thesis 3.5). It runs beside the writer.
 /// </summary>
 internal sealed class SegmentReplacement(
-    GroupFolder folder, StorageOptions options, VoteFile vote, SegmentSet segments, SealedPositions positions)
+    GroupFolder folder, StorageOptions options, VoteFile vote, SegmentSet segments, SealedPositions positions,
+    IndexFiles indexes)
 {
     private const string RepairSuffix = GroupFolder.TemporarySuffix;
 
@@ -22,7 +23,8 @@ internal sealed class SegmentReplacement(
     {
         lock (_gate)
         {
-            using var rewrite = Begin(first, RepairSuffix, Find(first).Header.CapacityBytes);
+            List<Segment> old = [Find(first)];
+            using var rewrite = Begin(old, RepairSuffix, old[0].Header.CapacityBytes);
             foreach (var entry in entries)
             {
                 rewrite.Add(entry);
@@ -32,26 +34,32 @@ internal sealed class SegmentReplacement(
         }
     }
 
-    /// <inheritdoc cref="GroupLog.RewriteSegment"/>
-    public SegmentRewrite Begin(LogIndex first) => Begin(first, RewriteSuffix, capacityBytes: 0);
+    /// <inheritdoc cref="GroupLog.RewriteSegments"/>
+    public SegmentRewrite Begin(LogIndex first, LogIndex last) =>
+        Begin(segments.FindSealed(first, last), RewriteSuffix, capacityBytes: 0);
 
     private Segment Find(LogIndex first) => segments.FindSealed(first)
         ?? throw new StorageException($"Group {folder.Group} has no sealed segment that begins at {first}.");
 
-    private SegmentRewrite Begin(LogIndex first, string suffix, long capacityBytes)
+    private SegmentRewrite Begin(List<Segment> old, string suffix, long capacityBytes)
     {
-        var old = Find(first);
-        var header = old.Header with
+        if (old.Count == 0)
+        {
+            throw new StorageException($"Group {folder.Group} has no such sealed segments.");
+        }
+
+        var header = old[0].Header with
         {
             Nonce = options.NewNonce(),
             TruncationEpoch = vote.Current.TruncationEpoch,
-            ReplacedLast = old.Last,
-            SuccessorCrc32C = old.SuccessorCrc32C,
+            ReplacedLast = old[^1].Last,
+            SuccessorCrc32C = old[^1].SuccessorCrc32C,
             CapacityBytes = capacityBytes,
+            MergedLast = old.Count > 1 ? old[^1].Last : LogIndex.None,
         };
 
         // What was taken out of a segment here, a peer may have whole.
-        var largestBytes = Math.Max(old.Header.CapacityBytes, options.SegmentBytes + Limits.EntryBytes);
-        return new SegmentRewrite(folder, segments, positions, old, header, suffix, largestBytes);
+        var largestBytes = Math.Max(old[0].Header.CapacityBytes, options.SegmentBytes + Limits.EntryBytes);
+        return new SegmentRewrite(folder, segments, positions, indexes, old, header, suffix, largestBytes);
     }
 }

@@ -3,10 +3,10 @@ using Broker.Domain;
 namespace Broker.Storage;
 
 /// <summary>
-/// A sealed segment that is written anew, piece by piece, under a temporary name; <see cref="Finish"/> puts it in the
-/// place of the old one. Each entry has the index and the term of the one that it replaces, and means the same; of its
-/// body may be left what is still wanted. For one thread at a time, beside the log's writer. What was not finished is
-/// discarded.
+/// A sealed segment, or several that follow one another, written anew as one, piece by piece, under a temporary name;
+/// <see cref="Finish"/> puts it in the place of the old ones. Each entry has the index and the term of the one that it
+/// replaces, and means the same; of its body may be left what is still wanted. For one thread at a time, beside the
+/// log's writer. What was not finished is discarded.
 /// </summary>
 public sealed class SegmentRewrite : IDisposable
 {
@@ -16,7 +16,9 @@ public sealed class SegmentRewrite : IDisposable
     private readonly GroupFolder _folder;
     private readonly SegmentSet _segments;
     private readonly SealedPositions _positions;
-    private readonly Segment _old;
+    private readonly IndexFiles _indexes;
+    private readonly List<Segment> _old;
+    private readonly string _path;
     private readonly string _temporary;
     private readonly IReadOnlyList<TermRun> _terms;
     private readonly FramePositions _frames = new();
@@ -34,7 +36,8 @@ public sealed class SegmentRewrite : IDisposable
         GroupFolder folder,
         SegmentSet segments,
         SealedPositions positions,
-        Segment old,
+        IndexFiles indexes,
+        List<Segment> old,
         in SegmentHeader header,
         string suffix,
         long largestBytes)
@@ -42,22 +45,24 @@ public sealed class SegmentRewrite : IDisposable
         _folder = folder;
         _segments = segments;
         _positions = positions;
+        _indexes = indexes;
         _old = old;
+        _path = old[0].Path;
         _header = header;
-        _temporary = old.Path + suffix;
+        _temporary = _path + suffix;
         _largestBytes = largestBytes;
-        _terms = segments.MetadataOf(old).Terms;
+        _terms = segments.Terms.Between(old[0].First, old[^1].Last);
         _seed = FrameHeader.SeedOf(header.Nonce);
         _crc = header.PreviousCrc32C;
         _batch.Begin(_frames.EndOffset);
         Attempt(Open);
     }
 
-    /// <summary>The last entry of the segment.</summary>
-    public LogIndex Last => _old.Last;
+    /// <summary>The last entry that is to be added.</summary>
+    public LogIndex Last => _header.ReplacedLast;
 
     /// <summary>The next entry to be added; behind <see cref="Last"/> when there is none.</summary>
-    public LogIndex Next => _old.First + _frames.Count;
+    public LogIndex Next => _header.First + _frames.Count;
 
     /// <summary>What the entries take in the new file.</summary>
     public long SizeBytes => _frames.EndOffset;
@@ -92,7 +97,7 @@ public sealed class SegmentRewrite : IDisposable
         catch (Exception failure) when (
             failure is (IOException and not StorageException and not DiskFullException) or UnauthorizedAccessException)
         {
-            throw new StorageException($"{_old.Path} cannot be replaced: {failure.Message}", failure);
+            throw new StorageException($"{_path} cannot be replaced: {failure.Message}", failure);
         }
     }
 
@@ -134,9 +139,9 @@ public sealed class SegmentRewrite : IDisposable
 
     private void Complete()
     {
-        if (Next <= _old.Last)
+        if (Next <= Last)
         {
-            throw new StorageException($"The entries for {_old.Path} end before {Next}; {_old.Last} is the last.");
+            throw new StorageException($"The entries for {_path} end before {Next}; {Last} is the last.");
         }
 
         WriteBatch();
@@ -147,38 +152,62 @@ public sealed class SegmentRewrite : IDisposable
         _file = null;
         lock (_positions.Gate)
         {
-            var known = _segments.MetadataOf(_old) with { Header = _header, TailOffset = _frames.EndOffset };
-            var replacement = new Segment(_old.Path, known);
-            if (!_segments.TryReplace(_old, replacement, () => _folder.Device.Rename(_temporary, _old.Path)))
+            var known = new SealedMetadata(_header, Last, _header.SuccessorCrc32C, _frames.EndOffset, _terms);
+            var replacement = new Segment(_path, known);
+            if (!_segments.TryReplace(_old, replacement, () => _folder.Device.Rename(_temporary, _path)))
             {
-                throw new StorageException($"{_old.Path} left the log while it was replaced.");
+                throw new StorageException($"{_path} left the log while it was replaced.");
             }
 
             _isFinished = true;
             _folder.Sync();
             _positions.Rewrite(known, _frames);
-            StorageEvents.SegmentReplaced(_folder.Logger, _folder.Group, _old.Path);
+            if (_old.Count > 1)
+            {
+                DeleteMerged();
+            }
+
+            StorageEvents.SegmentReplaced(_folder.Logger, _folder.Group, _path);
         }
+    }
+
+    /// <summary>
+    /// The files of the segments that are a part of the new one now. After a crash the next start goes on with it, as
+    /// the new one's header names the last of them. An index file of the first alone is that of another segment, too.
+    /// </summary>
+    private void DeleteMerged()
+    {
+        foreach (var segment in _old)
+        {
+            _indexes.Delete(segment.First);
+            if (segment.First != _header.First)
+            {
+                _folder.DeleteIfThere(PositionsFile.PathOf(_folder, segment.First));
+                _folder.DeleteIfThere(segment.Path);
+            }
+        }
+
+        _folder.Sync();
     }
 
     private void Check(LogEntry entry)
     {
         var next = Next;
-        if (entry.Index != next || entry.Index > _old.Last)
+        if (entry.Index != next || entry.Index > Last)
         {
-            throw new StorageException($"Entry {entry.Index} is none for {_old.Path}, in place of {next}.");
+            throw new StorageException($"Entry {entry.Index} is none for {_path}, in place of {next}.");
         }
 
         var term = TermOf(entry.Index);
         if (entry.Term != term)
         {
-            throw new StorageException($"Entry {entry.Index} for {_old.Path} is of term {entry.Term}, not {term}.");
+            throw new StorageException($"Entry {entry.Index} for {_path} is of term {entry.Term}, not {term}.");
         }
 
         var end = _frames.EndOffset + FrameHeader.FrameBytes(entry.Body.Length);
         if (!entry.BodyIsIntact() || entry.Body.Length > Limits.EntryBytes || end > _largestBytes)
         {
-            throw new StorageException($"Entry {entry.Index} for {_old.Path} is damaged.");
+            throw new StorageException($"Entry {entry.Index} for {_path} is damaged.");
         }
     }
 

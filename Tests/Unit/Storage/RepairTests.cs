@@ -227,7 +227,7 @@ public sealed class RepairTests
         using (var log = _fixture.Open())
         {
             var before = _fixture.Device.Length(_fixture.SegmentPath(12));
-            using (var rewrite = log.RewriteSegment(new LogIndex(12)))
+            using (var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44)))
             {
                 less.ForEach(rewrite.Add);
                 Assert.Equal(new LogIndex(45), rewrite.Next);
@@ -261,11 +261,64 @@ public sealed class RepairTests
     }
 
     [Fact]
+    public void A_crash_while_segments_become_one_leaves_them_or_the_one()
+    {
+        SmallLog.Write(_fixture);
+        foreach (var mode in Enum.GetValues<SimulatedDeviceCrash>())
+        {
+            var (cutAt, seen) = (0, new HashSet<int>());
+            for (var isCut = true; isCut; cutAt++)
+            {
+                var fixture = new LogFixture(_fixture.Device.Clone(cutAt));
+                isCut = CutMerge(fixture, cutAt + 1);
+                fixture.Device.Crash(mode);
+                using (var log = fixture.Open())
+                {
+                    CheckMerged(log, isCut);
+                    seen.Add(log.SealedSegments.Count);
+                }
+
+                using var again = fixture.Open();
+                CheckMerged(again, isCut);
+            }
+
+            Assert.InRange(cutAt, 10, 60);
+            Assert.Equal(2, seen.Count);
+        }
+    }
+
+    [Fact]
+    public void Segments_that_became_one_are_read_mended_and_dropped_as_one()
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        log.Indexes.Write(new LogIndex(1), new LogIndex(11), [1], [2]);
+        log.Indexes.Write(new LogIndex(12), new LogIndex(44), [1], [2]);
+        Merge(log);
+        CheckMerged(log, isCut: false);
+        Assert.Empty(log.Indexes.List());
+        var names = _fixture.Device.List(LogFixture.Folder);
+        Assert.DoesNotContain(GroupFolder.SegmentName(new LogIndex(12)), names);
+        Assert.DoesNotContain(GroupFolder.PositionsName(new LogIndex(12)), names);
+        Damage(_fixture.Device, _fixture.SegmentPath(1), "flipped body");
+        Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+        Assert.True(log.SealedSegments[0].IsDamaged);
+        log.ReplaceSegment(new LogIndex(1), SmallLog.Entries[..44]);
+        CheckMerged(log, isCut: false);
+
+        // A drop that was decided before: it comes to nothing, and another one later.
+        log.Snapshots.Write(new LogPosition(new LogIndex(11), new Term(1)), GroupConfiguration.None, [1]);
+        log.Write(new LogWrite { DropThrough = new LogIndex(11) });
+        Assert.Equal(LogIndex.None, log.Base.Index);
+        CheckMerged(log, isCut: false);
+    }
+
+    [Fact]
     public void A_rewrite_that_is_given_up_leaves_nothing_and_one_of_other_entries_is_refused()
     {
         SmallLog.Write(_fixture);
         using var log = _fixture.Open();
-        using (var rewrite = log.RewriteSegment(new LogIndex(12)))
+        using (var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44)))
         {
             rewrite.Add(SmallLog.Entries[11]);
             Assert.Throws<StorageException>(() => rewrite.Add(SmallLog.Entries[20]));
@@ -274,7 +327,7 @@ public sealed class RepairTests
 
         Assert.DoesNotContain(
             _fixture.Device.List(LogFixture.Folder), name => name.EndsWith(".tmp", StringComparison.Ordinal));
-        Assert.Throws<StorageException>(() => log.RewriteSegment(new LogIndex(45)));
+        Assert.Throws<StorageException>(() => log.RewriteSegments(new LogIndex(45), new LogIndex(52)));
         CheckWhole(log);
     }
 
@@ -391,13 +444,44 @@ public sealed class RepairTests
     private static List<LogEntry> WithLess(List<LogEntry> less) =>
         [.. SmallLog.Entries[..11], .. less, .. SmallLog.Entries[44..]];
 
+    private static void CheckMerged(GroupLog log, bool isCut)
+    {
+        Assert.Equal(LogPosition.None, log.Fence);
+        var first = log.SealedSegments[0].Last.Value;
+        Assert.True(first == 44 || (isCut && first == 11 && log.SealedSegments[1].Last.Value == 44));
+        Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+        LogFixture.AssertSame(SmallLog.Entries, LogFixture.ReadAll(log));
+    }
+
+    private static void Merge(GroupLog log)
+    {
+        using var rewrite = log.RewriteSegments(new LogIndex(1), new LogIndex(44));
+        SmallLog.Entries[..44].ForEach(rewrite.Add);
+        rewrite.Finish();
+    }
+
+    private static bool CutMerge(LogFixture fixture, int cutAt)
+    {
+        var log = fixture.Open();
+        fixture.Device.PowerCutAt = fixture.Device.OperationCount + cutAt;
+        try
+        {
+            Merge(log);
+            return false;
+        }
+        catch (SimulatedPowerCutException)
+        {
+            return true;
+        }
+    }
+
     private static bool CutRewrite(LogFixture fixture, List<LogEntry> less, int cutAt)
     {
         var log = fixture.Open();
         fixture.Device.PowerCutAt = fixture.Device.OperationCount + cutAt;
         try
         {
-            using var rewrite = log.RewriteSegment(new LogIndex(12));
+            using var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44));
             less.ForEach(rewrite.Add);
             rewrite.Finish();
             return false;
