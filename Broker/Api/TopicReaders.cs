@@ -72,8 +72,12 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         {
             yield return page;
 
-            // Records before the start, and offsets whose records are purged, do not count.
-            records += page.NextOffset - Math.Max(start, page.Batches[0].BaseOffset);
+            // Records before the start, and offsets whose records are gone, do not count.
+            foreach (var batch in page.Batches)
+            {
+                records += batch.BaseOffset + batch.Count - Math.Max(start, batch.BaseOffset);
+            }
+
             start = page.NextOffset;
             if (request.MaxRecords > 0 && records >= request.MaxRecords)
             {

@@ -127,7 +127,8 @@ public sealed partial class BrokerNode
             time,
             new Random(),
             metrics,
-            loggers.CreateLogger("Broker.Replication"));
+            loggers.CreateLogger("Broker.Replication"),
+            _thinning);
         _groups.Add(group);
     }
 

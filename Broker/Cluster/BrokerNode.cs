@@ -18,6 +18,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly List<(GroupId Group, TopicStateMachine Machine)> _dataShards = [];
     private readonly LogWriter _writer;
     private readonly BackgroundWork _work;
+    private readonly ThinningTurn _thinning = new();
     private readonly ReplicationLoop _loop;
     private readonly PeerTransport _transport;
     private readonly PeerGate _gate;

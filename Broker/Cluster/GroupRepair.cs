@@ -11,7 +11,9 @@ internal sealed class GroupRepair(GroupId group, GroupLog log, GroupEntries entr
     public IReadOnlyList<DamagedSegment> DamagedSegments =>
     [
         .. log.SealedSegments.Where(static segment => segment.IsDamaged).Select(segment => new DamagedSegment(
-            segment.First, new LogPosition(segment.Last, entries.TermAt(segment.Last)), segment.SizeBytes)),
+            segment.First,
+            new LogPosition(segment.Last, entries.TermAt(segment.Last)),
+            Math.Max(segment.SizeBytes, log.SegmentBytes + Limits.EntryBytes))),
     ];
 
     public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> replacement) =>

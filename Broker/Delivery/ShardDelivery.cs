@@ -15,6 +15,9 @@ public sealed class ShardDelivery(GroupId group, TailSignal signal, LiveFanOut? 
         liveFanOut?.OnAppended(group, topic, baseOffset, count, timestampUnixMs, entry.Body.Slice(position, length));
     }
 
+    /// <summary>Redis does not hear of it: live subscribers see the gap, and read what is left from the log.</summary>
+    public void OnThinned(string topic, long baseOffset, int count) => signal.Notify(topic);
+
     /// <summary>Readers look again, and find it, or find that it is gone.</summary>
     public void OnTopicChanged(string topic) => signal.Notify(topic);
 

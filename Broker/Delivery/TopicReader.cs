@@ -1,6 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Broker.Domain;
+using Broker.State;
 using Broker.Storage;
 using Broker.Topics;
 
@@ -76,10 +78,8 @@ public sealed class TopicReader(
         if (!follow)
         {
             var view = FindRange(topic, offset, out var end);
-            while (TryReadPage(view, offset, end, out var page))
+            while (TryReadPage(view, ref offset, end, out var page, cancellationToken))
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                offset = page.NextOffset;
                 yield return page;
             }
 
@@ -99,9 +99,8 @@ public sealed class TopicReader(
             }
 
             number = isThere ? view.Number : null;
-            if (isThere && TryReadPage(view, offset, view.NextOffset, out var page))
+            if (isThere && TryReadPage(view, ref offset, view.NextOffset, out var page, cancellationToken))
             {
-                offset = page.NextOffset;
                 yield return page;
             }
             else
@@ -126,17 +125,32 @@ public sealed class TopicReader(
                 $"Offset {offset} of topic '{topic}' is beyond its end; its next offset is {end}.");
     }
 
-    /// <summary>False: no record is kept between the offset and the end.</summary>
-    private bool TryReadPage(TopicView view, long offset, long end, [NotNullWhen(true)] out ReadPage? page)
+    /// <summary>
+    /// The next page with a batch, and the offset behind it. False: no record is kept between the offset and the end;
+    /// the offset has moved over what is gone.
+    /// </summary>
+    private bool TryReadPage(
+        TopicView view,
+        ref long offset,
+        long end,
+        [NotNullWhen(true)] out ReadPage? page,
+        CancellationToken cancellationToken)
     {
         page = null;
         var first = view.FirstOffset;
         while (Math.Max(offset, first) < end)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             page = ReadPage(view, offset, end);
             if (page is not null)
             {
-                return true;
+                offset = page.NextOffset;
+                if (page.Batches.Count > 0)
+                {
+                    return true;
+                }
+
+                continue;
             }
 
             // What a purge has removed meanwhile need not be found. The first offset only grows, and seldom.
@@ -187,32 +201,38 @@ public sealed class TopicReader(
         view.TryLocate(offset, end, Limits.ReadResponseBytes, wanted, out var firstOffset);
         var batches = new List<CommittedBatch>(wanted.Count);
         var entries = new List<LogEntry>();
+        var taken = 0;
 
         // A page holds on to whole entries, in which other topics' batches may be most of the bytes: they count, too.
         var budgetBytes = Limits.ReadResponseBytes;
-        while (batches.Count < wanted.Count && budgetBytes > 0)
+        while (taken < wanted.Count && budgetBytes > 0)
         {
-            var first = batches.Count;
-            var run = CountRun(wanted, first);
+            var run = CollectionsMarshal.AsSpan(wanted).Slice(taken, CountRun(wanted, taken));
             entries.Clear();
-            if (!TryReadEntries(wanted[first].LogIndex, wanted[first + run - 1].LogIndex, budgetBytes, entries))
+            if (!TryReadEntries(run[0].LogIndex, run[^1].LogIndex, budgetBytes, entries))
             {
                 break;
             }
 
-            TakeBatches(wanted, run, entries, batches);
+            taken += TakeBatches(view.Number, run, entries, batches);
             budgetBytes -= entries.Sum(entry => entry.Body.Length);
         }
 
-        if (batches.Count == 0)
+        if (taken == 0)
         {
             return null;
         }
 
-        batches[0] = WithoutPurged(batches[0], firstOffset);
+        var begin = Math.Max(offset, firstOffset);
+        batches.RemoveRange(0, batches.TakeWhile(batch => batch.BaseOffset + batch.Count <= begin).Count());
+        if (batches.Count > 0)
+        {
+            batches[0] = WithoutPurged(batches[0], firstOffset);
+        }
+
         return new ReadPage(
             batches,
-            batches[^1].BaseOffset + batches[^1].Count,
+            wanted[taken - 1].EndOffset,
             view.NextOffset,
             new TopicId(Group, view.Number));
     }
@@ -266,25 +286,59 @@ public sealed class TopicReader(
         return run;
     }
 
-    private static void TakeBatches(
-        List<BatchLocation> wanted, int run, List<LogEntry> entries, List<CommittedBatch> batches)
+    /// <summary>
+    /// Takes what the entries hold of a run of batches; returns how many of these were looked at. What an index or
+    /// memory says of where a batch is, is right for an entry as it was published. Of one that was thinned since, the
+    /// entry itself says what it holds, so it does not matter which of the two is on the disk by now.
+    /// </summary>
+    private static int TakeBatches(
+        int topic, ReadOnlySpan<BatchLocation> run, List<LogEntry> entries, List<CommittedBatch> batches)
     {
-        var firstEntry = wanted[batches.Count].LogIndex;
-        var end = batches.Count + run;
-        while (batches.Count < end)
+        var taken = 0;
+        while (taken < run.Length)
         {
-            var location = wanted[batches.Count];
-            var number = (int)(location.LogIndex - firstEntry);
+            var location = run[taken];
+            var number = (int)(location.LogIndex - run[0].LogIndex);
             if (number >= entries.Count)
             {
-                return;
+                break;
             }
 
             var entry = entries[number];
             Invariant.Check(
                 entry.Index == location.LogIndex, "the log gives the entries that were asked for, in order");
-            var bytes = entry.Body.Slice(location.Position, location.Length);
-            batches.Add(new CommittedBatch(location.BaseOffset, location.Count, location.TimestampUnixMs, bytes));
+            if (!CommandSequence.IsThinned(entry.Body.Span))
+            {
+                batches.Add(BatchAt(location, entry));
+                taken++;
+                continue;
+            }
+
+            var count = CountInEntry(run[taken..]);
+            var remains = new List<BatchLocation>();
+            ThinnedPublish.Find(entry.Body.Span, topic, run.Slice(taken, count), remains);
+            remains.ForEach(batch => batches.Add(BatchAt(batch, entry)));
+            taken += count;
         }
+
+        return taken;
+    }
+
+    private static CommittedBatch BatchAt(in BatchLocation location, LogEntry entry) => new(
+        location.BaseOffset,
+        location.Count,
+        location.TimestampUnixMs,
+        entry.Body.Slice(location.Position, location.Length));
+
+    /// <summary>How many batches from the first on are in the same entry.</summary>
+    private static int CountInEntry(ReadOnlySpan<BatchLocation> batches)
+    {
+        var count = 1;
+        while (count < batches.Length && batches[count].LogIndex == batches[0].LogIndex)
+        {
+            count++;
+        }
+
+        return count;
     }
 }

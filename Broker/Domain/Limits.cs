@@ -83,6 +83,36 @@ public static class Limits
     public const long BytesDroppedAtOnce = 512L * 1024 * 1024;
 
     /// <summary>
+    /// What a node reads of sealed segments in a second to write them anew without what is gone, and half as much that
+    /// it writes at the most: as fast as publishes come for long, and an eighth of what a common disk gives.
+    /// </summary>
+    public const int ThinnedBytesPerSecond = 64 * 1024 * 1024;
+
+    /// <summary>
+    /// A sealed segment is written anew when one part in so many of it can be given back: a half, so that no byte of
+    /// the disk is read for less than another one that is won, and a log takes at most twice what is wanted of it.
+    /// </summary>
+    public const int ThinnedPart = 2;
+
+    /// <summary>
+    /// Segments in a row of which nothing is wanted become one, up to the size of a full-grown one; more of them at
+    /// once would hold the log's writer up while their files are deleted.
+    /// </summary>
+    public const int MergedSegmentsMax = SegmentsDroppedAtOnce;
+
+    /// <summary>
+    /// How long a log is left alone when nothing of it can be given back: a look passes over all topics, in
+    /// milliseconds, and what waits costs nothing but its space.
+    /// </summary>
+    public const long ThinnedLookMs = 5_000;
+
+    /// <summary>
+    /// So many of the newest snapshots stay, in case that one is damaged. Of older ones as many stay as a log needs to
+    /// drop its beginning in the steps above.
+    /// </summary>
+    public const int NewestSnapshots = 3;
+
+    /// <summary>
     /// Commands that a leader proposes by itself and that are not applied yet, per group: as many as one entry takes
     /// beside the same number of publishes.
     /// </summary>

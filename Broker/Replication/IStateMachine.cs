@@ -84,6 +84,11 @@ public interface IStateMachine
     /// </summary>
     IStateMachine MakeShadow();
 
+    /// <summary>
+    /// What of the segments whose index files are in use now is still wanted; null: this machine cannot tell.
+    /// </summary>
+    ILogThinning? LookForThinning() => null;
+
     /// <summary>The log was dropped through here, with its index files.</summary>
     void DropIndexes(LogIndex through);
 }

@@ -61,7 +61,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
         TimeProvider time,
         Random random,
         BrokerMetrics metrics,
-        ILogger logger)
+        ILogger logger,
+        ThinningTurn? thinning = null)
     {
         Id = id;
         Machine = machine;
@@ -76,7 +77,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _proposals = new ProposalQueue(this, _entries, _writes, metrics);
         var initial = new GroupConfiguration(LogIndex.None, options.Voters, []);
         _state = new StateKeeper(
-            this, initial, log, machine, _entries, _proposals, _traces, _background, logger);
+            this, initial, log, machine, _entries, _proposals, _traces, _background, thinning ?? new(), logger);
         _entries.LearnLastTimestamp(_state.Applied, machine.LastTimestampUnixMs);
         _lanes = new PeerLanes(this, sender, _entries, log.Snapshots, _writes, _background, logger);
         _leadership = new LeadershipWatch(this, _writes, _lanes, logger);

@@ -168,6 +168,19 @@ internal static partial class ReplicationEvents
     public static partial void Recovering(ILogger logger, int group, long term, long index, string others);
 
     [LoggerMessage(
+        1135,
+        LogLevel.Information,
+        "Group {Group} has taken what is gone out of the segment {First}..{Last}: {SizeBytes} bytes of {BeforeBytes}")]
+    public static partial void SegmentThinned(
+        ILogger logger, int group, long first, long last, long sizeBytes, long beforeBytes);
+
+    [LoggerMessage(
+        1136,
+        LogLevel.Warning,
+        "Group {Group} cannot take what is gone out of the segment {First}..{Last}, and tries again later: {Reason}")]
+    public static partial void SegmentNotThinned(ILogger logger, int group, long first, long last, string reason);
+
+    [LoggerMessage(
         1127,
         LogLevel.Warning,
         "Group {Group} goes over to the leader's state at {Index}, {SizeBytes} bytes: entries before it are gone")]

@@ -198,6 +198,8 @@ public abstract class ModularStateMachine : IStateMachine
 
     public void DropIndexes(LogIndex through) => _indexed?.DropIndexes(through);
 
+    public ILogThinning? LookForThinning() => _indexed?.LookForThinning();
+
     public abstract IStateMachine MakeShadow();
 
     /// <summary>Whether a snapshot of before there were modules can be read.</summary>

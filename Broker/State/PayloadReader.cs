@@ -31,6 +31,32 @@ internal ref struct PayloadReader(ReadOnlySpan<byte> payload)
 
     public ulong TakeUInt64() => BinaryPrimitives.ReadUInt64LittleEndian(TakeBytes(sizeof(ulong)));
 
+    /// <summary>Seven bits a byte, the lowest first; the highest bit says that more follow.</summary>
+    public ulong TakeVarint()
+    {
+        ulong value = 0;
+        var shift = 0;
+        byte part;
+        do
+        {
+            part = TakeByte();
+            Invariant.Check(shift < 64, "a number has at most 64 bits");
+            value |= (ulong)(part & 0x7F) << shift;
+            shift += 7;
+        }
+        while (part >= 0x80);
+
+        return value;
+    }
+
+    /// <summary>A varint that is a 32-bit number and not negative.</summary>
+    public int TakeVarint32()
+    {
+        var value = TakeVarint();
+        Invariant.Check(value <= int.MaxValue, "a number is within its bounds");
+        return (int)value;
+    }
+
     public Guid TakeGuid() => new(TakeBytes(CommandSequence.GuidBytes), bigEndian: true);
 
     /// <summary>A text is its length in bytes (u16) and its UTF-8.</summary>

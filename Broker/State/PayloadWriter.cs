@@ -6,6 +6,8 @@ namespace Broker.State;
 /// <summary>Puts fields into a span that the caller has measured.</summary>
 internal ref struct PayloadWriter(Span<byte> into)
 {
+    public const int MaxVarintBytes = 10;
+
     private readonly Span<byte> _into = into;
     private int _position;
 
@@ -22,6 +24,17 @@ internal ref struct PayloadWriter(Span<byte> into)
     public void PutUInt32(uint value) => BinaryPrimitives.WriteUInt32LittleEndian(Take(sizeof(uint)), value);
 
     public void PutUInt64(ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Take(sizeof(ulong)), value);
+
+    /// <summary>At most <see cref="MaxVarintBytes"/> bytes; see PayloadReader.</summary>
+    public void PutVarint(ulong value)
+    {
+        for (; value >= 0x80; value >>= 7)
+        {
+            PutByte((byte)(value | 0x80));
+        }
+
+        PutByte((byte)value);
+    }
 
     public void PutGuid(Guid value) => value.TryWriteBytes(Take(CommandSequence.GuidBytes), bigEndian: true, out _);
 

@@ -92,6 +92,9 @@ internal interface IIndexedModule
 
     /// <inheritdoc cref="IStateMachine.DropIndexes"/>
     void DropIndexes(LogIndex through);
+
+    /// <inheritdoc cref="IStateMachine.LookForThinning"/>
+    ILogThinning? LookForThinning();
 }
 
 /// <summary>The entry that is being applied, and the hash of what it does.</summary>

@@ -38,7 +38,7 @@ public sealed class GroupLog : IScrubbed, IDisposable
         var bounds = new LogBounds(folder, _vote, _segments, positions, Snapshots, Indexes, _tail);
         _steps = new WriteSteps(_vote, _segments, bounds, _tail);
         _reader = new LogReader(_segments, positions);
-        _replacement = new SegmentReplacement(folder, options, _vote, _segments, positions);
+        _replacement = new SegmentReplacement(folder, options, _vote, _segments, positions, Indexes);
         _scrub = new LogScrub(folder, _segments, positions, _reader, Snapshots, Indexes);
     }
 
@@ -233,6 +233,21 @@ public sealed class GroupLog : IScrubbed, IDisposable
             file.Sync();
             _folder.Sync();
         }
+    }
+
+    /// <summary>
+    /// Begins to write a sealed segment anew, or several that follow one another as one, with the same entries, of
+    /// whose bodies less may be left; all of them must be committed. The file takes no more than they need. The index
+    /// files of several go with them. From any thread; one at a time.
+    /// </summary>
+    /// <param name="first">The first entry of the first one.</param>
+    /// <param name="last">The last entry of the last one.</param>
+    /// <exception cref="DiskFullException">There is no space for the new file.</exception>
+    /// <exception cref="StorageException">There are no such segments (any more), or the disk failed.</exception>
+    public SegmentRewrite RewriteSegments(LogIndex first, LogIndex last)
+    {
+        ThrowIfUnusable();
+        return _replacement.Begin(first, last);
     }
 
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()

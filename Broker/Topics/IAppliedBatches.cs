@@ -13,6 +13,12 @@ public interface IAppliedBatches
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length);
 
     /// <summary>
+    /// As <see cref="OnAppended"/>, of a batch of which records were taken out of the log, because no reader can get
+    /// them any more: whoever wants the others reads them.
+    /// </summary>
+    void OnThinned(string topic, long baseOffset, int count);
+
+    /// <summary>
     /// A topic was made, or deleted with all that it held; the next batch of that name belongs to a new one. Must not
     /// block and must not throw.
     /// </summary>

@@ -13,9 +13,21 @@ public readonly ref struct PublishCommand
 
     public required int RecordCount { get; init; }
 
-    /// <summary>The producer's encoded RecordBatch.</summary>
+    /// <summary>The producer's encoded RecordBatch; empty, when it was thinned.</summary>
     public required ReadOnlySpan<byte> Batch { get; init; }
 
-    /// <summary>Where the batch begins within the entry's body.</summary>
+    /// <summary>Where the batch begins within the entry's body, or began before that was thinned.</summary>
     public required int BatchPosition { get; init; }
+
+    /// <summary>Bytes of the batch, as it was published.</summary>
+    public required int BatchBytes { get; init; }
+
+    /// <summary>The batch was taken out, wholly or in part: nobody can read what is missing.</summary>
+    public bool IsThinned { get; init; }
+
+    /// <summary>Of a thinned batch: the bytes of the largest value that it had.</summary>
+    public int LargestValueBytes { get; init; }
+
+    /// <summary>Of a thinned batch: what is left of it, see <see cref="ThinnedPublish"/>.</summary>
+    public ReadOnlySpan<byte> Remains { get; init; }
 }

@@ -8,16 +8,17 @@ namespace Broker.Topics;
 /// A sealed segment's index: which topics have batches in it, and where. The directory is read when a node starts, the
 /// body when somebody reads from there. All numbers are little-endian.
 /// <code>
-/// directory: u8 format 2 | 3 bytes zero | u32 topics
+/// directory: u8 format 3 | u8 1: has all batches, 0: may lack some | 2 bytes zero | u32 topics
 ///   topic, by number: u32 number | u32 batches | i64 base offset | i64 end offset | i64 bytes of its batches
 ///                     | i64 timestamp of the last one
 /// body, slots of 32 bytes: topics as in the directory, each with its batches in offset order
 ///   slot: i64 base offset | i64 timestamp | u32 records | u32 entry, from the segment's first one on
 ///         | u32 position in the entry's body | u32 length
 /// </code>
-/// Topic 3 has one batch with records 7 and 8 in the segment's entry 2:
+/// In format 2 the second byte was zero too: it does not say that all batches are there. Topic 3 has one batch with
+/// records 7 and 8 in the segment's entry 2:
 /// <code>
-/// directory: 02 00 00 00 | 01 00 00 00
+/// directory: 03 01 00 00 | 01 00 00 00
 ///   03 00 00 00 | 01 00 00 00 | 07 00 00 00 00 00 00 00 | 09 00 00 00 00 00 00 00
 ///   04 00 00 00 00 00 00 00 | E8 03 00 00 00 00 00 00
 /// body: 07 00 00 00 00 00 00 00 | E8 03 00 00 00 00 00 00 | 02 00 00 00 | 02 00 00 00 | 1F 00 00 00 | 04 00 00 00
@@ -27,17 +28,22 @@ internal static class SegmentIndex
 {
     public const int SlotBytes = 32;
 
-    private const uint Format = 2;
+    private const byte Format = 3;
+    private const byte FormerFormat = 2;
     private const int HeaderBytes = 8;
     private const int TopicBytes = 40;
     private const int PieceBytes = 4096;
     private const int PieceSlots = PieceBytes / SlotBytes;
 
-    /// <summary>Writes what the memory of these topics, which come by number, holds of the entries.</summary>
+    /// <summary>
+    /// Writes what the memory of these topics, which come by number, holds of the entries. It is complete, when memory
+    /// has known all of them since they were applied, but for what can be read no more.
+    /// </summary>
     public static void Write(
         IEnumerable<TopicState> topics,
         LogIndex first,
         LogIndex last,
+        bool isComplete,
         IBufferWriter<byte> directory,
         IBufferWriter<byte> body)
     {
@@ -55,6 +61,7 @@ internal static class SegmentIndex
         parts.Sort(static (left, right) => left.Number.CompareTo(right.Number));
         var header = directory.GetSpan(HeaderBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(header, Format);
+        header[1] = isComplete ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteInt32LittleEndian(header[4..], parts.Count);
         directory.Advance(HeaderBytes);
 
@@ -83,9 +90,13 @@ internal static class SegmentIndex
     }
 
     /// <exception cref="InvalidDataException">These bytes are no directory of this format.</exception>
-    public static List<(int Topic, IndexedRun Run)> ReadDirectory(LogIndex first, ReadOnlySpan<byte> directory)
+    public static List<(int Topic, IndexedRun Run)> ReadDirectory(
+        LogIndex first, ReadOnlySpan<byte> directory, out bool isComplete)
     {
-        if (directory.Length < HeaderBytes || BinaryPrimitives.ReadUInt32LittleEndian(directory) != Format)
+        isComplete = directory.Length >= HeaderBytes && directory[1] == 1;
+        if (directory.Length < HeaderBytes || directory[0] is not (Format or FormerFormat)
+            || (directory[0] == FormerFormat && directory[1] != 0) || directory[1] > 1 || directory[2] != 0
+            || directory[3] != 0)
         {
             throw new InvalidDataException($"The index of segment {first} has no directory of a format that is known.");
         }

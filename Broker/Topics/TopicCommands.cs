@@ -172,6 +172,11 @@ public static class TopicCommands
         var isConditional = command.Kind == CommandKind.PublishAtOffset;
         Invariant.Check(
             isConditional || command.Kind == CommandKind.Publish, "a publish is read from a publish command");
+        if (command.IsThinned)
+        {
+            return ThinnedPublish.Read(command);
+        }
+
         var reader = new PayloadReader(command.Payload);
         var expectedOffset = isConditional ? (long)reader.TakeUInt64() : -1;
         Invariant.Check(expectedOffset >= 0 || !isConditional, "a stored condition names an offset");
@@ -187,6 +192,7 @@ public static class TopicCommands
             Stamp = stamp,
             RecordCount = (int)count,
             Batch = reader.Rest,
+            BatchBytes = reader.Rest.Length,
             BatchPosition = command.PayloadPosition + command.Payload.Length - reader.Rest.Length,
         };
     }

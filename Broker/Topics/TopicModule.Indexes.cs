@@ -44,13 +44,13 @@ public sealed partial class TopicModule
             return false;
         }
 
-        SegmentIndex.Write(Topics.All, first, last, directory, body);
+        SegmentIndex.Write(Topics.All, first, last, isComplete: _restoredThrough < first, directory, body);
         return true;
     }
 
     void IIndexedModule.UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory)
     {
-        var runs = SegmentIndex.ReadDirectory(first, directory.Span);
+        var runs = SegmentIndex.ReadDirectory(first, directory.Span, out var isComplete);
         foreach (var (number, run) in runs)
         {
             if (number >= _topics.NextNumber || _topics.Find(number)?.Parts.Fits(run) == false)
@@ -70,6 +70,15 @@ public sealed partial class TopicModule
             }
         }
 
+        if (isComplete)
+        {
+            _incomplete.Remove(first);
+        }
+        else
+        {
+            _incomplete.Add(first);
+        }
+
         _indexedThrough = LogIndex.Max(_indexedThrough, last);
         _firstNeededIsStale = true;
     }
@@ -86,6 +95,7 @@ public sealed partial class TopicModule
             }
         }
 
+        _incomplete.RemoveWhere(first => first <= through);
         _firstNeededIsStale = true;
     }
 }

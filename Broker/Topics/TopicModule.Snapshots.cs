@@ -75,7 +75,8 @@ public sealed partial class TopicModule
     /// <summary>Readers go over to the new state; those that wait are told to look again.</summary>
     private void Put(TopicTable topics, LogIndex through)
     {
-        _indexedThrough = through;
+        _indexedThrough = _restoredThrough = through;
+        _incomplete.Clear();
         _firstNeededIsStale = true;
         _producers = 0;
         _limited.Clear();

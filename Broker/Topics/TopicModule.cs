@@ -125,7 +125,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             return result;
         }
 
-        var baseOffset = topic.Append(entry, publish.RecordCount, publish.BatchPosition, publish.Batch.Length);
+        var baseOffset = topic.Append(entry, publish.RecordCount, publish.BatchPosition, publish.BatchBytes);
         if (isNew)
         {
             Invariant.Check(_topics.TryAdd(topic), "a new topic is not there yet");
@@ -147,6 +147,12 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             TimestampUnixMs = entry.TimestampUnixMs,
             Topic = topic.Number,
         };
+        if (publish.IsThinned)
+        {
+            NoteThinned(topic, publish, baseOffset);
+            return result;
+        }
+
         _applied.OnAppended(
             topic.Name,
             baseOffset,
@@ -215,8 +221,8 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
         // Of the records themselves only a topic with a limit of its own needs to know more: Api has checked the rest.
         var largest = topic.Settings.MaxMessageBytes;
-        if (largest < Limits.RecordBytes && publish.Batch.Length > largest
-            && RecordBatchScanner.LargestValue(publish.Batch) > largest)
+        if (largest < Limits.RecordBytes && publish.BatchBytes > largest
+            && ThinnedPublish.LargestValueOf(publish) > largest)
         {
             refusal.Code = RefusalCode.MessageTooLarge;
             refusal.Expected = (ulong)largest;

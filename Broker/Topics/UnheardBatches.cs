@@ -13,6 +13,11 @@ internal sealed class UnheardBatches : IAppliedBatches
         // Readers were told when the entry was applied for the first time.
     }
 
+    public void OnThinned(string topic, long baseOffset, int count)
+    {
+        // As above.
+    }
+
     public void OnTopicChanged(string topic)
     {
         // As above.

@@ -6,6 +6,7 @@ var root = new RootCommand("Measures the broker: a whole cluster by itself, or o
 root.Subcommands.Add(ClusterVerb.Create());
 root.Subcommands.Add(FreshVerb.Create());
 root.Subcommands.Add(RestartVerb.Create());
+root.Subcommands.Add(RetentionVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())

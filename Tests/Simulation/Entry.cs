@@ -1,4 +1,5 @@
 using Broker.Domain;
+using Broker.State;
 
 namespace Broker.Tests.Simulation;
 
@@ -20,8 +21,10 @@ internal readonly record struct Entry(Term Term, long Value, int SizeBytes, ulon
     /// <summary>What two replicas must agree on of an entry, as one number.</summary>
     public static Entry Identify(LogEntry entry)
     {
-        var value = entry.TimestampUnixMs ^ ((long)entry.BodyCrc32C << 16) ^ ((long)entry.Kind << 56) ^ entry.Count;
-        return new Entry(entry.Term, value, entry.SizeBytes, 0);
+        // An entry out of which something was taken is still the same.
+        var (crc, bytes) = CommandSequence.WholeOf(entry);
+        var value = entry.TimestampUnixMs ^ ((long)crc << 16) ^ ((long)entry.Kind << 56) ^ entry.Count;
+        return new Entry(entry.Term, value, LogEntry.OverheadBytes + bytes, 0);
     }
 
     private static ulong Mix(ulong bits)

@@ -26,6 +26,12 @@ internal sealed class History(SimulatedGroup group)
     private readonly Dictionary<LogIndex, ulong> _states = [];
     private readonly Dictionary<long, List<(string Topic, long Offset, long TimestampUnixMs)>> _stored = [];
     private readonly Dictionary<string, long> _nextOffsets = [];
+
+    /// <summary>The first offset that some replica still keeps of a topic.</summary>
+    private readonly Dictionary<string, long> _firsts = [];
+
+    /// <summary>How many records each stored batch has.</summary>
+    private readonly Dictionary<(string Topic, long Offset), int> _sizes = [];
     private readonly HashSet<long> _refused = [];
 
     /// <summary>Every configuration that a leader ever appended, in that order.</summary>
@@ -247,10 +253,53 @@ internal sealed class History(SimulatedGroup group)
                     && timestampUnixMs - places[^1].TimestampUnixMs >= group.World.Scenario.ProducerExpiryMs),
             $"publish {number} is stored at {places.LastOrDefault()} and {offset}");
         places.Add((topic, offset, timestampUnixMs));
+        _sizes[(topic, offset)] = count;
         group.World.Figures.Count(Figure.StoredAgain, places.Count - 1);
         var expected = _nextOffsets.GetValueOrDefault(topic);
         World.Check(offset == expected, $"node {node.Id} gives {topic} offset {offset} after {expected - 1}");
         _nextOffsets[topic] = expected + count;
+    }
+
+    public void CountMerged() => group.World.Figures.Count(Figure.SegmentsMerged);
+
+    public void CountThinned(int entries) => group.World.Figures.Count(Figure.EntryThinned, entries);
+
+    /// <summary>A batch of which records are gone has the place that it got as a whole, on another replica.</summary>
+    public void CheckThinned(SimulatedNode node, string topic, long offset, int count)
+    {
+        group.World.Figures.Count(Figure.ThinnedApplied);
+        World.Check(
+            _sizes.GetValueOrDefault((topic, offset)) == count,
+            $"node {node.Id} gives {topic} offset {offset} for {count} records, which nobody stored there");
+    }
+
+    /// <summary>A replica has applied that what lies before an offset goes.</summary>
+    public void NoteFirst(string topic, long offset) =>
+        _firsts[topic] = Math.Max(offset, _firsts.GetValueOrDefault(topic));
+
+    /// <summary>
+    /// What a replica reads of a topic is all that it keeps: each record, in its place, with the value that was stored.
+    /// </summary>
+    public void CheckRead(SimulatedNode node, string topic, long first, long end, IReadOnlyList<(long, long)> read)
+    {
+        // A replica that has not applied a purge may have had the log of one that has.
+        var gone = Math.Min(end, _firsts.GetValueOrDefault(topic));
+        var next = first;
+        foreach (var (offset, number) in read)
+        {
+            World.Check(
+                offset == next || (offset > next && next < gone),
+                $"node {node.Id} reads offset {offset} of {topic} in place of {next}");
+            World.Check(
+                _stored.TryGetValue(number, out var places) && places.Exists(place => place.Topic == topic
+                    && place.Offset <= offset && offset < place.Offset + _sizes[(topic, place.Offset)]),
+                $"node {node.Id} reads {number} at offset {offset} of {topic}, which was not stored there");
+            next = offset + 1;
+        }
+
+        World.Check(
+            next == end || gone == end, $"node {node.Id} reads offsets {first} to {next} of {topic}, which has {end}");
+        group.World.Figures.Count(Figure.TopicRead);
     }
 
     /// <summary>A client is told that its publish is not taken, or what became of it is not known.</summary>

@@ -37,9 +37,42 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         _node.NoteApplied(entry.Index);
         var before = Owned;
+        var isDeleted = before is { } known && Holds(entry, CommandKind.DeleteTopic) ? known.Number : -1;
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
         CheckKept(entry, before);
+        if (isDeleted >= 0 && Owned?.Number != isDeleted)
+        {
+            _history.NoteFirst(NameOf(TopicOwner.Topic, isDeleted), long.MaxValue);
+        }
+
+        foreach (var topic in Holds(entry, CommandKind.PurgeTopic) || Holds(entry, CommandKind.TrimTopic)
+            ? _topics.ListTopics() : [])
+        {
+            _history.NoteFirst(NameOf(topic), topic.FirstOffset);
+        }
+    }
+
+    /// <summary>For consumers of the replica.</summary>
+    public TopicStateMachine Topics => _topics;
+
+    /// <summary>Offsets begin anew with every topic that has the owner's name.</summary>
+    public string NameOf(TopicView topic) => NameOf(topic.Name, topic.Number);
+
+    private static string NameOf(string topic, int number) =>
+        topic == TopicOwner.Topic ? $"{topic}#{number}" : topic;
+
+    private static bool Holds(LogEntry entry, CommandKind kind)
+    {
+        foreach (var command in new CommandSequence(entry.Body))
+        {
+            if (command.Kind == kind)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Whether the owner's topic holds no more than it keeps.</summary>
@@ -94,6 +127,9 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     public IStateMachine MakeShadow() => _topics.MakeShadow();
 
+    public ILogThinning? LookForThinning() =>
+        _topics.LookForThinning() is { } thinning ? new CountedThinning(this, thinning) : null;
+
     public void DropIndexes(LogIndex through) => _topics.DropIndexes(through);
 
     public void OnAppended(
@@ -101,14 +137,16 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
-        if (topic == TopicOwner.Topic && _topics.TryGetTopic(topic, out var owned))
-        {
-            // Offsets begin anew with every topic that has the name.
-            topic = $"{topic}#{owned.Number}";
-        }
-
-        _history.CheckStored(_node, topic, baseOffset, count, number, timestampUnixMs);
+        _history.CheckStored(_node, NameNow(topic), baseOffset, count, number, timestampUnixMs);
     }
+
+    public void OnThinned(string topic, long baseOffset, int count)
+    {
+        _history.CheckThinned(_node, NameNow(topic), baseOffset, count);
+    }
+
+    private string NameNow(string topic) =>
+        _topics.TryGetTopic(topic, out var known) ? NameOf(known) : topic;
 
     public void OnTopicChanged(string topic)
     {
@@ -118,5 +156,35 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public void OnRestored()
     {
         // What a snapshot brings was checked when another replica applied it; the state hash goes on from there.
+    }
+
+    private sealed class CountedThinning(RecordingMachine machine, ILogThinning thinning) : ILogThinning
+    {
+        public void AddKeptBytes(Dictionary<LogIndex, long> bySegment) => thinning.AddKeptBytes(bySegment);
+
+        public void WriteGoneIndex(IBufferWriter<byte> directory)
+        {
+            machine._history.CountMerged();
+            thinning.WriteGoneIndex(directory);
+        }
+
+        public IEntryThinner? TryBegin(LogIndex first, LogIndex last) =>
+            thinning.TryBegin(first, last) is { } thinner ? new CountedThinner(machine, thinner) : null;
+    }
+
+    /// <summary>Only what has committed, and what a snapshot stands for, may be thinned.</summary>
+    private sealed class CountedThinner(RecordingMachine machine, IEntryThinner thinner) : IEntryThinner
+    {
+        public LogEntry Thin(LogEntry entry)
+        {
+            var node = machine._node;
+            var thinned = thinner.Thin(entry);
+            World.Check(
+                thinned == entry || (machine._history.IsCommitted(entry.Index, Entry.Identify(entry))
+                    && entry.Index <= node.NewestSnapshot),
+                $"node {node.Id} takes something out of entry {entry.Index}, which no snapshot stands for");
+            machine._history.CountThinned(thinned == entry ? 0 : 1);
+            return thinned;
+        }
     }
 }

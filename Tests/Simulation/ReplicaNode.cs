@@ -30,6 +30,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>See <see cref="LeastVoters"/>: as the last crash left it, or may have left it.</summary>
     private int _leastVotersOnDisk;
 
+    /// <summary>It went over to a leader's snapshot beside its own log, of a part of which it has no index.</summary>
+    private bool _hasAdopted;
+
     private readonly PendingCalls _calls;
 
     /// <summary>Snapshots that came since the start.</summary>
@@ -53,6 +56,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             NewNonce = () => (ulong)nonces.NextInt64(),
         };
     }
+
+    /// <summary>The newest of its disk; none: there is none.</summary>
+    public LogIndex NewestSnapshot => _log!.Snapshots.List() is [.., var newest] ? newest : LogIndex.None;
 
     public override bool IsLeader => _status?.Role == RaftRole.Leader;
 
@@ -155,8 +161,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         for (; count > 0; count--)
         {
+            // Of a large batch little is left when it is gone.
             var number = World.NextValue();
-            Publish("load", PublishStamp.None, count: 1, number, (_, refusal) =>
+            var records = World.Scenario.Purges && World.Random.Next(2) == 0 ? World.Random.Next(1, 300) : 1;
+            Publish("load", PublishStamp.None, records, number, (_, refusal) =>
             {
                 if (refusal is { Code: not RefusalCode.OutcomeUnknown })
                 {
@@ -169,6 +177,19 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public void Publish(
         string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
         WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
+
+    public override void PublishOnce(string topic, Action done) => Publish(
+        topic,
+        PublishStamp.None,
+        count: 1,
+        World.NextValue(),
+        (result, _) =>
+        {
+            if (result is not null)
+            {
+                done();
+            }
+        });
 
     /// <summary>Whether its owner's topic holds no more than it keeps; false while the node is down.</summary>
     public bool IsTrimmed => _group?.Machine is RecordingMachine { IsTrimmed: true };
@@ -220,6 +241,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
         World.Check(index > _checkedIndex, $"node {Id} goes over to a later snapshot, which came");
         World.Figures.Count(index == _log!.Base.Index ? Figure.SnapshotInstalled : Figure.SnapshotAdopted);
+        _hasAdopted |= index != _log.Base.Index;
         World.Check(
             index == _log.Base.Index || (IsHurt && _status!.Condition.IsApplyBlocked),
             $"node {Id} gives up its state at {_checkedIndex} without need");
@@ -273,7 +295,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             GroupId,
             Options,
             _log!,
-            new RecordingMachine(Group, this),
+            MakeMachine(),
             writer: this,
             sender: this,
             background: this,
@@ -289,6 +311,13 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         Group.History.CheckRestored(this, _checkedIndex, _group.Machine.StateHash);
         World.Figures.Count(Figure.SnapshotRestored, _checkedIndex == LogIndex.None ? 0 : 1);
         Say($"starts with {_durable.Count} entries, {DurableHardState}");
+    }
+
+    private RecordingMachine MakeMachine()
+    {
+        var machine = new RecordingMachine(Group, this);
+        machine.Topics.AttachIndexes(_log!.Indexes.TryReadBody);
+        return machine;
     }
 
     protected override void OnCrash()

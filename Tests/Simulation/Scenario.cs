@@ -66,6 +66,9 @@ internal sealed record Scenario
     /// </summary>
     public required long ProducerExpiryMs { get; init; }
 
+    /// <summary>What purges leave as it is.</summary>
+    public required KeptTopic Keeps { get; init; }
+
     public bool HasCrowd => ProducerExpiryMs < 1_000_000;
 
     public bool Purges => PurgeIntervalMaxUs < 1_000_000_000;
@@ -104,7 +107,22 @@ internal sealed record Scenario
             ProducerExpiryMs = Pick(random, 1_000_000, 1_000_000, 1_000_000, 5_000),
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
             Groups = Pick(random, 1, 1, 2, 3),
+            Keeps = Pick(random, KeptTopic.None, KeptTopic.One, KeptTopic.Old),
         };
+    }
+
+    /// <summary>
+    /// A topic that is never purged holds the log's beginning: what is gone behind it is taken out of the segments.
+    /// </summary>
+    internal enum KeptTopic
+    {
+        None,
+
+        /// <summary>One of those to which is published all the time: a part of each segment is kept.</summary>
+        One,
+
+        /// <summary>One that has a record or two: of most segments nothing is kept.</summary>
+        Old,
     }
 
     private static T Pick<T>(Random random, params T[] choices) => choices[random.Next(choices.Length)];

@@ -11,6 +11,7 @@ internal sealed class SimulatedGroup
     private readonly List<Publisher> _publishers = [];
     private readonly Crowd? _crowd;
     private readonly TopicOwner? _owner;
+    private bool _hasOld;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
     {
@@ -93,12 +94,23 @@ internal sealed class SimulatedGroup
         ScheduleClient();
     });
 
-    /// <summary>All topics at once: only what no topic holds any more is dropped from the logs.</summary>
+    /// <summary>
+    /// All topics at once, or all but one: only what no topic holds any more is dropped from the logs.
+    /// </summary>
     private void SchedulePurge() => World.Scheduler.After(Random.NextInt64(World.Scenario.PurgeIntervalMaxUs), () =>
     {
         if (!World.ClientsAreDone && !World.ClientsRest && Nodes.FirstOrDefault(node => node.IsLeader) is { } leader)
         {
-            PurgeAll(leader);
+            leader.Purge("load");
+            leader.Purge(Crowd.Topic);
+            leader.Purge(TopicOwner.Topic);
+            if (World.Scenario.Keeps == Scenario.KeptTopic.Old && !_hasOld)
+            {
+                leader.PublishOnce("old", () => _hasOld = true);
+            }
+
+            _publishers.Skip(World.Scenario.Keeps == Scenario.KeptTopic.One ? 1 : 0).ToList()
+                .ForEach(publisher => leader.Purge(publisher.Topic));
         }
 
         SchedulePurge();
@@ -112,6 +124,8 @@ internal sealed class SimulatedGroup
         {
             leaders[Random.Next(leaders.Length)].Read();
         }
+
+        Nodes[Random.Next(Nodes.Count)].ReadTopic();
 
         ScheduleRead();
     });

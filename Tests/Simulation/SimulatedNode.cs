@@ -130,6 +130,21 @@ internal abstract class SimulatedNode
     {
     }
 
+    /// <summary>A client publishes one record; a node without topics ignores it.</summary>
+    public virtual void PublishOnce(string topic, Action done)
+    {
+    }
+
+    /// <summary>A consumer reads from this node; one without topics ignores it.</summary>
+    public virtual void ReadTopic()
+    {
+    }
+
+    /// <summary>A consumer reads all that there is.</summary>
+    public virtual void ReadTopics()
+    {
+    }
+
     /// <summary>The wall clock jumps; a node that has none does not mind.</summary>
     public virtual void JumpClock(TimeSpan jump)
     {

@@ -182,6 +182,10 @@ internal sealed class World
         foreach (var group in Groups)
         {
             group.History.CheckNothingLost();
+            foreach (var node in group.Nodes)
+            {
+                node.ReadTopics();
+            }
         }
     }
 

@@ -147,6 +147,22 @@ internal sealed class SegmentIndexes(
         return false;
     }
 
+    /// <summary>
+    /// Segments of which nothing is wanted have become one, whose index file takes the place of theirs; without it the
+    /// next start makes one.
+    /// </summary>
+    public void TakeMerged(SealedSegment merged, ReadOnlyMemory<byte> directory)
+    {
+        foreach (var first in _directoryCrc32Cs.Keys.Where(first => first >= merged.First && first <= merged.Last)
+            .ToList())
+        {
+            _directoryCrc32Cs.Remove(first);
+        }
+
+        var misfit = Use(merged, directory);
+        Invariant.Check(misfit is null, "an index of nothing fits");
+    }
+
     public bool IsInUse(LogIndex first) => _directoryCrc32Cs.ContainsKey(first);
 
     /// <summary>The file of the segment is damaged, and cannot be made anew while the node runs.</summary>

@@ -141,8 +141,45 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
 
         _lastSizeBytes = sizeBytes;
         Add(index);
+        Prune();
         ReplicationEvents.SnapshotWritten(logger, loop.Id.Value, index.Value, sizeBytes);
         loop.ConditionChanged();
+    }
+
+    /// <summary>
+    /// While something old is kept the log does not drop its beginning, and snapshots pile up. Where a log could drop
+    /// what lies between the neighbours of one in a single step, nobody needs it.
+    /// </summary>
+    private void Prune()
+    {
+        for (var i = 1; i < _onDisk.Count - Limits.NewestSnapshots;)
+        {
+            if (IsMuch(_onDisk[i - 1], _onDisk[i + 1]))
+            {
+                i++;
+                continue;
+            }
+
+            var unwanted = _onDisk[i];
+            _onDisk.RemoveAt(i);
+            background.Run(() => GroupBackground.Attempt(() => log.Snapshots.Delete(unwanted)));
+        }
+    }
+
+    /// <summary>Whether it would take long to remove all segments that end between the two.</summary>
+    private bool IsMuch(LogIndex from, LogIndex through)
+    {
+        var (count, bytes) = (0, 0L);
+        foreach (var segment in log.SealedSegments)
+        {
+            if (segment.Last > from && segment.Last <= through)
+            {
+                count++;
+                bytes += segment.SizeBytes;
+            }
+        }
+
+        return count > Limits.SegmentsDroppedAtOnce || bytes > Limits.BytesDroppedAtOnce;
     }
 
     private void Add(LogIndex index)

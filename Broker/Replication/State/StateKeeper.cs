@@ -25,6 +25,7 @@ internal sealed partial class StateKeeper
     private readonly SegmentIndexes _indexes;
     private readonly SnapshotKeeper _snapshots;
     private readonly IndexRebuild _rebuild;
+    private readonly LogThinning _thinning;
 
     /// <summary>The state is that after this entry, and that entry is committed.</summary>
     private LogIndex _applied;
@@ -44,6 +45,7 @@ internal sealed partial class StateKeeper
         ProposalQueue callers,
         EntryTraces traces,
         GroupBackground background,
+        ThinningTurn turn,
         ILogger logger)
     {
         _loop = loop;
@@ -60,6 +62,7 @@ internal sealed partial class StateKeeper
         _indexes.Written += FinishWaitingInstall;
         _snapshots = new SnapshotKeeper(loop, log, background, logger);
         _rebuild = new IndexRebuild(loop, log, machine, entries, _indexes, _snapshots, background, logger);
+        _thinning = new LogThinning(loop, log, machine, _indexes, _snapshots, background, turn, logger);
 
         var restore = new StateRestore(loop.Id, log, machine, _snapshots, _indexes, logger);
         restore.Run();
@@ -120,12 +123,15 @@ internal sealed partial class StateKeeper
         }
     }
 
-    /// <summary>Now and then: mends index files, and asks for a snapshot when the log does not lead on.</summary>
+    /// <summary>
+    /// Now and then: mends index files, gives back what is gone, and asks for a snapshot when the log does not lead on.
+    /// </summary>
     public void LookAfter(long now)
     {
         if (_stage == Stage.Applying)
         {
             _rebuild.Consider(now);
+            _thinning.Consider(now, _applied);
         }
 
         ConsiderAskingForSnapshot(now);

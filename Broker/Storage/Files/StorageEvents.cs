@@ -112,7 +112,7 @@ internal static partial class StorageEvents
     [LoggerMessage(2020, LogLevel.Warning, "Group {Group}: the positions file of {Path} was missing or damaged")]
     public static partial void PositionsRebuilt(ILogger logger, GroupId group, string path);
 
-    [LoggerMessage(2021, LogLevel.Information, "Group {Group}: {Path} is whole again")]
+    [LoggerMessage(2021, LogLevel.Information, "Group {Group}: {Path} was written anew, and is whole")]
     public static partial void SegmentReplaced(ILogger logger, GroupId group, string path);
 
     [LoggerMessage(2022, LogLevel.Information, "Group {Group}: the intact entries up to {Last} are in the log again")]
@@ -129,7 +129,7 @@ internal static partial class StorageEvents
     public static partial void Dropped(ILogger logger, GroupId group, LogIndex last, int segments);
 
     [LoggerMessage(
-        2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay, as no snapshot can be read there")]
+        2026, LogLevel.Warning, "Group {Group}: entries up to {Last} stay: no snapshot, or no segment, ends there")]
     public static partial void NotDropped(ILogger logger, GroupId group, LogIndex last);
 
     [LoggerMessage(2027, LogLevel.Error, "Group {Group}: the snapshot at {Index} is not for this process to use")]

@@ -81,6 +81,13 @@ internal sealed class LogBounds(
         lock (positions.Gate)
         {
             var segment = segments.Containing(through);
+            if (segment.IsSealed && segment.Last > through)
+            {
+                // It was made of several, of which one has ended there, since the drop was decided.
+                StorageEvents.NotDropped(folder.Logger, folder.Group, through);
+                return;
+            }
+
             Invariant.Check(segment.IsSealed && segment.Last == through, "what is dropped ends with a sealed segment");
             vote.Write(vote.Current with
             {

@@ -21,6 +21,7 @@ internal sealed partial class LogRecovery
         var borders = firsts.Append(Vote.Active.First.Value).Select(static first => new LogIndex(first)).ToList();
         for (var i = 0; i + 1 < borders.Count; i++)
         {
+            DeleteMerged(borders, i);
             if (borders[i] != _chain.Next || !TryOpenSealed(borders[i], borders[i + 1]))
             {
                 break;
@@ -44,6 +45,30 @@ internal sealed partial class LogRecovery
         }
 
         return false;
+    }
+
+    /// <summary>A crash came after a segment had taken the place of several, before their files were deleted.</summary>
+    private void DeleteMerged(List<LogIndex> borders, int at)
+    {
+        var state = SegmentFile.Inspect(folder, folder.PathOf(GroupFolder.SegmentName(borders[at])), out var header);
+        if (state != SegmentFileState.Sound || header.MergedLast < borders[at + 1])
+        {
+            return;
+        }
+
+        while (at + 2 < borders.Count && borders[at + 1] <= header.MergedLast)
+        {
+            var merged = borders[at + 1];
+            foreach (var name in (string[])[
+                GroupFolder.IndexName(merged), GroupFolder.PositionsName(merged), GroupFolder.SegmentName(merged)])
+            {
+                folder.DeleteIfThere(folder.PathOf(name));
+            }
+
+            borders.RemoveAt(at + 1);
+        }
+
+        folder.Sync();
     }
 
     /// <param name="first">The segment's first index.</param>

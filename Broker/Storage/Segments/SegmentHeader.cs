@@ -11,6 +11,7 @@ namespace Broker.Storage;
 /// 40 first index        48 nonce               56 header CRC32C of the frame before the first index
 /// 60 what the successor names as the CRC32C of the frame before it, when this file replaces a damaged one
 /// 64 capacity in bytes  72 last index when this file replaces a damaged one; else 0
+/// 80 last index when this file takes the place of several; else 0: files of what it holds, behind it, are left over
 /// </code>
 /// The first segment of group 3:
 /// <code>
@@ -30,7 +31,8 @@ internal readonly record struct SegmentHeader(
     uint PreviousCrc32C,
     long CapacityBytes,
     LogIndex ReplacedLast = default,
-    uint SuccessorCrc32C = 0)
+    uint SuccessorCrc32C = 0,
+    LogIndex MergedLast = default)
 {
     public const int SizeBytes = 4096;
     public const uint FormatVersion = 2;
@@ -52,6 +54,7 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt32LittleEndian(block[60..], SuccessorCrc32C);
         BinaryPrimitives.WriteInt64LittleEndian(block[64..], CapacityBytes);
         BinaryPrimitives.WriteInt64LittleEndian(block[72..], ReplacedLast.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(block[80..], MergedLast.Value);
         CheckedBlock.Seal(block, Magic, FormatVersion);
     }
 
@@ -74,7 +77,8 @@ internal readonly record struct SegmentHeader(
             BinaryPrimitives.ReadUInt32LittleEndian(block[56..]),
             BinaryPrimitives.ReadInt64LittleEndian(block[64..]),
             new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[72..])),
-            BinaryPrimitives.ReadUInt32LittleEndian(block[60..]));
+            BinaryPrimitives.ReadUInt32LittleEndian(block[60..]),
+            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[80..])));
         return true;
     }
 }

@@ -122,24 +122,27 @@ internal sealed partial class SegmentSet
     }
 
     /// <summary>
-    /// Puts a segment with the same entries in the place of a sealed one. The file gets its name meanwhile, so that no
-    /// reader opens the one for the other. False when the old one no longer is a sealed segment of the log.
+    /// Puts a segment with the same entries in the place of sealed ones that follow one another. The file gets its name
+    /// meanwhile, so that no reader opens the one for the other. False when one of the old ones no longer is a sealed
+    /// segment of the log.
     /// </summary>
-    public bool TryReplace(Segment old, Segment replacement, Action takeName)
+    public bool TryReplace(List<Segment> old, Segment replacement, Action takeName)
     {
         lock (_gate)
         {
-            var at = _segments.IndexOf(old);
-            if (at < 0 || !old.IsSealed || _disposed)
+            var at = _segments.IndexOf(old[0]);
+            if (at < 0 || _disposed || !_segments.Skip(at).Take(old.Count).SequenceEqual(old)
+                || old.Exists(static segment => !segment.IsSealed))
             {
                 return false;
             }
 
             takeName();
             _cuts++;
-            _segments[at] = replacement;
+            _segments.RemoveRange(at, old.Count);
+            _segments.Insert(at, replacement);
             _sealed = Describe(_segments);
-            Remove(old);
+            old.ForEach(Remove);
             TrimCaches();
             return true;
         }

@@ -96,6 +96,24 @@ internal sealed partial class SegmentSet(
         }
     }
 
+    /// <summary>The sealed segments from one that begins there to one that ends there; none: they are not.</summary>
+    public List<Segment> FindSealed(LogIndex first, LogIndex last)
+    {
+        lock (_gate)
+        {
+            var found = new List<Segment>();
+            foreach (var segment in _segments)
+            {
+                if (segment.IsSealed && segment.First >= first && segment.Last <= last)
+                {
+                    found.Add(segment);
+                }
+            }
+
+            return found.Count > 0 && found[0].First == first && found[^1].Last == last ? found : [];
+        }
+    }
+
     /// <summary>The sealed segments. Never waits for the lock, under which files are opened.</summary>
     public IReadOnlyList<SealedSegment> Sealed() => _sealed;
 

@@ -80,6 +80,9 @@ public sealed class SnapshotFiles
     /// <summary>The snapshots by their names, in rising order; some may turn out to be damaged.</summary>
     public IReadOnlyList<LogIndex> List() => _folder.List(GroupFolder.TryParseSnapshot);
 
+    /// <summary>Deletes the snapshot at this index, if there is one.</summary>
+    public void Delete(LogIndex index) => Delete(found => found == index);
+
     /// <summary>Deletes the snapshots of the log before this index, also those that were set aside.</summary>
     public void DeleteBelow(LogIndex index) => Delete(found => found < index);
 

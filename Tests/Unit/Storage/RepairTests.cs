@@ -172,7 +172,7 @@ public sealed class RepairTests
             "gap" => [.. entries[..5], .. entries[6..]],
             "wrong term" => [.. entries[..^1], LogFixture.Entry(44, term: 2, bodyBytes: 301)],
             "wrong body" => [.. entries[..^1], Corrupt(entries[^1])],
-            "too large" => [.. entries[..^1], LogFixture.Entry(44, term: 3, bodyBytes: 3010)],
+            "too large" => [.. entries[..^1], LogFixture.Entry(44, term: 3, bodyBytes: Limits.EntryBytes + 1)],
             _ => entries,
         };
         var names = _fixture.Device.List(LogFixture.Folder);
@@ -217,6 +217,143 @@ public sealed class RepairTests
         CheckWhole(log);
         Assert.DoesNotContain(
             _fixture.Device.List(LogFixture.Folder), name => name.EndsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_rewritten_segment_takes_what_its_entries_need_and_is_mended_with_more()
+    {
+        SmallLog.Write(_fixture);
+        var less = Thinned();
+        using (var log = _fixture.Open())
+        {
+            var before = _fixture.Device.Length(_fixture.SegmentPath(12));
+            using (var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44)))
+            {
+                less.ForEach(rewrite.Add);
+                Assert.Equal(new LogIndex(45), rewrite.Next);
+                rewrite.Finish();
+            }
+
+            Assert.Equal(
+                SegmentHeader.SizeBytes + less.Sum(entry => FrameHeader.FrameBytes(entry.Body.Length)),
+                _fixture.Device.Length(_fixture.SegmentPath(12)));
+            Assert.True(before > _fixture.Device.Length(_fixture.SegmentPath(12)));
+            Assert.Equal(_fixture.Device.Length(_fixture.SegmentPath(12)), log.SealedSegments[1].SizeBytes);
+            LogFixture.AssertSame(WithLess(less), LogFixture.ReadAll(log));
+        }
+
+        using (var reopened = _fixture.Open())
+        {
+            LogFixture.AssertSame(WithLess(less), LogFixture.ReadAll(reopened));
+        }
+
+        // A peer may have it whole.
+        Damage(_fixture.Device, _fixture.SegmentPath(12), "flipped body");
+        using (var hurt = _fixture.Open())
+        {
+            Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(hurt));
+            hurt.ReplaceSegment(new LogIndex(12), SmallLog.Entries[11..44]);
+            CheckWhole(hurt);
+        }
+
+        using var again = _fixture.Open();
+        CheckWhole(again);
+    }
+
+    [Fact]
+    public void A_crash_while_segments_become_one_leaves_them_or_the_one()
+    {
+        SmallLog.Write(_fixture);
+        foreach (var mode in Enum.GetValues<SimulatedDeviceCrash>())
+        {
+            var (cutAt, seen) = (0, new HashSet<int>());
+            for (var isCut = true; isCut; cutAt++)
+            {
+                var fixture = new LogFixture(_fixture.Device.Clone(cutAt));
+                isCut = CutMerge(fixture, cutAt + 1);
+                fixture.Device.Crash(mode);
+                using (var log = fixture.Open())
+                {
+                    CheckMerged(log, isCut);
+                    seen.Add(log.SealedSegments.Count);
+                }
+
+                using var again = fixture.Open();
+                CheckMerged(again, isCut);
+            }
+
+            Assert.InRange(cutAt, 10, 60);
+            Assert.Equal(2, seen.Count);
+        }
+    }
+
+    [Fact]
+    public void Segments_that_became_one_are_read_mended_and_dropped_as_one()
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        log.Indexes.Write(new LogIndex(1), new LogIndex(11), [1], [2]);
+        log.Indexes.Write(new LogIndex(12), new LogIndex(44), [1], [2]);
+        Merge(log);
+        CheckMerged(log, isCut: false);
+        Assert.Empty(log.Indexes.List());
+        var names = _fixture.Device.List(LogFixture.Folder);
+        Assert.DoesNotContain(GroupFolder.SegmentName(new LogIndex(12)), names);
+        Assert.DoesNotContain(GroupFolder.PositionsName(new LogIndex(12)), names);
+        Damage(_fixture.Device, _fixture.SegmentPath(1), "flipped body");
+        Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+        Assert.True(log.SealedSegments[0].IsDamaged);
+        log.ReplaceSegment(new LogIndex(1), SmallLog.Entries[..44]);
+        CheckMerged(log, isCut: false);
+
+        // A drop that was decided before: it comes to nothing, and another one later.
+        log.Snapshots.Write(new LogPosition(new LogIndex(11), new Term(1)), GroupConfiguration.None, [1]);
+        log.Write(new LogWrite { DropThrough = new LogIndex(11) });
+        Assert.Equal(LogIndex.None, log.Base.Index);
+        CheckMerged(log, isCut: false);
+    }
+
+    [Fact]
+    public void A_rewrite_that_is_given_up_leaves_nothing_and_one_of_other_entries_is_refused()
+    {
+        SmallLog.Write(_fixture);
+        using var log = _fixture.Open();
+        using (var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44)))
+        {
+            rewrite.Add(SmallLog.Entries[11]);
+            Assert.Throws<StorageException>(() => rewrite.Add(SmallLog.Entries[20]));
+            Assert.Throws<StorageException>(rewrite.Finish);
+        }
+
+        Assert.DoesNotContain(
+            _fixture.Device.List(LogFixture.Folder), name => name.EndsWith(".tmp", StringComparison.Ordinal));
+        Assert.Throws<StorageException>(() => log.RewriteSegments(new LogIndex(45), new LogIndex(52)));
+        CheckWhole(log);
+    }
+
+    [Fact]
+    public void A_crash_within_a_rewrite_leaves_the_old_segment_or_the_new_one()
+    {
+        SmallLog.Write(_fixture);
+        var less = Thinned();
+        foreach (var mode in Enum.GetValues<SimulatedDeviceCrash>())
+        {
+            var cutAt = 0;
+            for (var isCut = true; isCut; cutAt++)
+            {
+                var fixture = new LogFixture(_fixture.Device.Clone(cutAt));
+                isCut = CutRewrite(fixture, less, cutAt + 1);
+                fixture.Device.Crash(mode);
+                using var log = fixture.Open();
+                Assert.Equal(LogPosition.None, log.Fence);
+                var read = LogFixture.ReadAll(log);
+                var isNew = read[11].Body.Length == less[0].Body.Length;
+                Assert.True(isCut || isNew);
+                LogFixture.AssertSame(isNew ? WithLess(less) : SmallLog.Entries, read);
+            }
+
+            Assert.InRange(cutAt, 5, 40);
+        }
     }
 
     [Fact]
@@ -289,6 +426,70 @@ public sealed class RepairTests
         }
 
         return rounds;
+    }
+
+    private static List<LogEntry> Thinned() => SmallLog.Entries[11..44].ConvertAll(static entry =>
+    {
+        var body = entry.Body[..(entry.Body.Length / 4)];
+        return new LogEntry(
+            entry.Index,
+            entry.Term,
+            entry.Kind,
+            entry.Count,
+            entry.TimestampUnixMs,
+            Crc32C.Compute(body.Span),
+            body);
+    });
+
+    private static List<LogEntry> WithLess(List<LogEntry> less) =>
+        [.. SmallLog.Entries[..11], .. less, .. SmallLog.Entries[44..]];
+
+    private static void CheckMerged(GroupLog log, bool isCut)
+    {
+        Assert.Equal(LogPosition.None, log.Fence);
+        var first = log.SealedSegments[0].Last.Value;
+        Assert.True(first == 44 || (isCut && first == 11 && log.SealedSegments[1].Last.Value == 44));
+        Assert.DoesNotContain(log.SealedSegments, segment => segment.IsDamaged);
+        LogFixture.AssertSame(SmallLog.Entries, LogFixture.ReadAll(log));
+    }
+
+    private static void Merge(GroupLog log)
+    {
+        using var rewrite = log.RewriteSegments(new LogIndex(1), new LogIndex(44));
+        SmallLog.Entries[..44].ForEach(rewrite.Add);
+        rewrite.Finish();
+    }
+
+    private static bool CutMerge(LogFixture fixture, int cutAt)
+    {
+        var log = fixture.Open();
+        fixture.Device.PowerCutAt = fixture.Device.OperationCount + cutAt;
+        try
+        {
+            Merge(log);
+            return false;
+        }
+        catch (SimulatedPowerCutException)
+        {
+            return true;
+        }
+    }
+
+    private static bool CutRewrite(LogFixture fixture, List<LogEntry> less, int cutAt)
+    {
+        var log = fixture.Open();
+        fixture.Device.PowerCutAt = fixture.Device.OperationCount + cutAt;
+        try
+        {
+            using var rewrite = log.RewriteSegments(new LogIndex(12), new LogIndex(44));
+            less.ForEach(rewrite.Add);
+            rewrite.Finish();
+            return false;
+        }
+        catch (SimulatedPowerCutException)
+        {
+            return true;
+        }
     }
 
     private static bool CutReplacement(LogFixture fixture, int cutAt)

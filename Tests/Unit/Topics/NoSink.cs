@@ -12,6 +12,11 @@ internal sealed class NoSink : IAppliedBatches
         // Nobody listens.
     }
 
+    public void OnThinned(string topic, long baseOffset, int count)
+    {
+        // Nobody asks for it.
+    }
+
     public void OnTopicChanged(string topic)
     {
         // Nobody waits for it.

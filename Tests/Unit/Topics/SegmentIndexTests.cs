@@ -22,7 +22,7 @@ public sealed class SegmentIndexTests
         machine.Apply(entry, []);
         _folder.Write(machine, 6, 8);
         Assert.Equal(
-            "02000000" + "01000000" + "03000000" + "01000000" + "0700000000000000" + "0900000000000000"
+            "03010000" + "01000000" + "03000000" + "01000000" + "0700000000000000" + "0900000000000000"
             + "0400000000000000" + "3804000000000000",
             Convert.ToHexString(_folder.Directory(6)));
         Assert.Equal(

@@ -243,6 +243,11 @@ public sealed class TopicSnapshotTests
             string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length) =>
             Assert.Fail("Nothing was applied.");
 
+        public void OnThinned(string topic, long baseOffset, int count)
+        {
+            // Nobody asks for it.
+        }
+
         public void OnTopicChanged(string topic)
         {
             // Nobody waits for it.

@@ -317,6 +317,11 @@ public sealed class TopicStateMachineTests
             string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length) =>
             Seen.Add($"{topic} {baseOffset}+{count}");
 
+        public void OnThinned(string topic, long baseOffset, int count)
+        {
+            // Nobody asks for it.
+        }
+
         public void OnTopicChanged(string topic)
         {
             // Nobody waits for it.

@@ -1,0 +1,307 @@
+using System.Buffers;
+using Broker.Domain;
+using Broker.Storage;
+
+namespace Broker.Replication;
+
+/// <summary>
+/// Gives back the space of what nobody can read any more, wherever it lies in the log: a sealed segment of which enough
+/// is gone is written anew, entry by entry, each with its index, term and time and with what is still wanted of it.
+/// Each replica does it for itself, in the background, as fast as <see cref="Limits.ThinnedBytesPerSecond"/> allows.
+/// Only what the newest snapshot covers is touched: it is committed, and a start applies none of it again.
+/// <para>Of segments of which nothing is wanted only what tells of their publishes is left, which is little: those that
+/// stand in a row become one, so that their number stays small.</para>
+/// </summary>
+internal sealed class LogThinning(
+    IGroupLoop loop, GroupLog log, IStateMachine machine, SegmentIndexes indexes, SnapshotKeeper snapshots,
+    GroupBackground background, ThinningTurn turn, ILogger logger)
+{
+    /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
+    private const int PieceBytes = Limits.AppendMessageBytes;
+
+    /// <summary>What a rewrite must give back: half of what made it worth a try, which is a guess.</summary>
+    private const int LeastPart = 2 * Limits.ThinnedPart;
+
+    /// <summary>
+    /// What is not wanted of a segment, but stays: found when it was tried. By the segment's first entry.
+    /// </summary>
+    private readonly Dictionary<LogIndex, long> _stays = [];
+
+    private bool _hasTurn; // a look, or a rewrite, is under way
+    private Job? _waiting; // a rewrite that has used up what it may read in this second
+    private long _leftBytes;
+    private long _notBeforeMs;
+
+    /// <summary>What there was when nothing was found: applied, covered by a snapshot, without an index file.</summary>
+    private (LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) _lookedAt;
+
+    /// <summary>Once a second.</summary>
+    public void Consider(long now, LogIndex applied)
+    {
+        _leftBytes = Limits.ThinnedBytesPerSecond;
+        if (_waiting is { } job)
+        {
+            _waiting = null;
+            GoOn(job);
+        }
+        else if (!_hasTurn && now >= _notBeforeMs && StateAt(applied) != _lookedAt && turn.TryTake())
+        {
+            _hasTurn = true;
+            Look(StateAt(applied));
+        }
+    }
+
+    private (LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) StateAt(LogIndex applied) =>
+        (applied, snapshots.Newest, indexes.FirstNotInUse);
+
+    private void Look((LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) state)
+    {
+        foreach (var dropped in _stays.Keys.Where(first => first <= loop.Raft.BaseIndex).ToList())
+        {
+            _stays.Remove(dropped);
+        }
+
+        var segments = new List<(SealedSegment Segment, long StaysBytes)>();
+        foreach (var segment in log.SealedSegments)
+        {
+            if (segment.Last <= snapshots.Newest && !segment.IsDamaged && indexes.IsInUse(segment.First))
+            {
+                segments.Add((segment, _stays.GetValueOrDefault(segment.First)));
+            }
+        }
+
+        if (segments.Count == 0 || machine.LookForThinning() is not { } thinning)
+        {
+            Rest(state);
+            return;
+        }
+
+        background.Run(() =>
+        {
+            var found = Find(thinning, segments);
+            loop.Resume(() =>
+            {
+                if (found is null)
+                {
+                    Rest(state);
+                }
+                else
+                {
+                    GoOn(found);
+                }
+            });
+        });
+    }
+
+    /// <summary>The segment that gives most, or segments that can become one; null: there are none.</summary>
+    private Job? Find(ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments)
+    {
+        var kept = new Dictionary<LogIndex, long>();
+        thinning.AddKeptBytes(kept);
+        Job? best = null;
+        var mostBytes = 0L;
+        foreach (var (segment, staysBytes) in segments)
+        {
+            var keptBytes = Math.Min(kept.GetValueOrDefault(segment.First), segment.SizeBytes);
+            var framesBytes = (segment.Last - segment.First + 1) * LogEntry.OverheadBytes;
+            var goneBytes = segment.SizeBytes - Math.Max(staysBytes, framesBytes) - keptBytes;
+            if (goneBytes > mostBytes && goneBytes >= segment.SizeBytes / Limits.ThinnedPart)
+            {
+                mostBytes = goneBytes;
+                best = new Job(thinning, segment, keptBytes);
+            }
+        }
+
+        var gone = segments.Where(each => kept.GetValueOrDefault(each.Segment.First) == 0);
+        return best ?? FindRow(thinning, [.. gone.Select(static each => each.Segment)]);
+    }
+
+    /// <summary>
+    /// The first row of segments, of which nothing is wanted, that can become one: none is more than twice as large as
+    /// the others together.
+    /// </summary>
+    private Job? FindRow(ILogThinning thinning, List<SealedSegment> gone)
+    {
+        for (var first = 0; first < gone.Count; first++)
+        {
+            var (end, sumBytes, largestBytes) = (first, 0L, 0L);
+            while (end < gone.Count && end - first < Limits.MergedSegmentsMax
+                && (end == first || gone[end].First == gone[end - 1].Last.Next())
+                && sumBytes + gone[end].SizeBytes <= log.SegmentBytes)
+            {
+                sumBytes += gone[end].SizeBytes;
+                largestBytes = Math.Max(largestBytes, gone[end].SizeBytes);
+                end++;
+            }
+
+            // What grows by a half each time is written a few times at the most, and no more than some ten files stay.
+            if (end - first > 1 && 3 * largestBytes <= 2 * sumBytes)
+            {
+                var row = new SealedSegment(gone[first].First, gone[end - 1].Last, sumBytes, IsDamaged: false);
+                return new Job(thinning, row, keptBytes: 0) { IsRow = true };
+            }
+        }
+
+        return null;
+    }
+
+    private void GoOn(Job job)
+    {
+        if (_leftBytes <= 0)
+        {
+            _waiting = job;
+            return;
+        }
+
+        background.Run(() =>
+        {
+            var failure = GroupBackground.Attempt(() => Step(job));
+            if (failure is not null)
+            {
+                GroupBackground.Attempt(job.Discard);
+            }
+
+            loop.Resume(() => Take(job, failure));
+        });
+    }
+
+    private void Step(Job job)
+    {
+        var segment = job.Segment;
+        var rewrite = job.Rewrite ??= log.RewriteSegments(segment.First, segment.Last);
+        var thinner = job.Thinner ??= job.Thinning.TryBegin(segment.First, segment.Last)
+            ?? throw new StorageException("its index file cannot be read, or does not know all of it");
+        job.Read.Clear();
+        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read) == 0)
+        {
+            throw new StorageException("it has left the log");
+        }
+
+        foreach (var entry in job.Read)
+        {
+            rewrite.Add(thinner.Thin(entry));
+        }
+
+        // What was published in small pieces leaves much behind; then the file is as good as it was.
+        job.IsWorthIt = job.IsRow || rewrite.SizeBytes <= segment.SizeBytes - (segment.SizeBytes / LeastPart);
+        if (!job.IsWorthIt)
+        {
+            job.IsDone = true;
+            job.SizeBytes = segment.SizeBytes;
+            job.Discard();
+        }
+        else if (rewrite.Next > rewrite.Last)
+        {
+            Finish(job, rewrite);
+        }
+    }
+
+    private void Finish(Job job, SegmentRewrite rewrite)
+    {
+        rewrite.Finish();
+        job.SizeBytes = rewrite.SizeBytes;
+        job.IsDone = true;
+        job.Discard();
+        if (job.IsRow)
+        {
+            // The files of what it is made of are gone. Without its own the next start makes it anew.
+            job.Thinning.WriteGoneIndex(job.Directory);
+            log.Indexes.Write(job.Segment.First, job.Segment.Last, job.Directory.WrittenSpan, []);
+        }
+    }
+
+    private void Take(Job job, string? failure)
+    {
+        var segment = job.Segment;
+        foreach (var entry in job.Read)
+        {
+            _leftBytes -= entry.SizeBytes;
+        }
+
+        if (failure is not null)
+        {
+            ReplicationEvents.SegmentNotThinned(
+                logger, loop.Id.Value, segment.First.Value, segment.Last.Value, failure);
+        }
+        else if (!job.IsDone)
+        {
+            GoOn(job);
+            return;
+        }
+
+        if (!job.IsDone)
+        {
+            Rest(default);
+            return;
+        }
+
+        if (job.IsRow)
+        {
+            foreach (var first in _stays.Keys.Where(first => first > segment.First && first <= segment.Last).ToList())
+            {
+                _stays.Remove(first);
+            }
+
+            if (segment.First > loop.Raft.BaseIndex)
+            {
+                indexes.TakeMerged(segment, job.Directory.WrittenMemory);
+            }
+        }
+
+        _stays[segment.First] = Math.Max(0, job.SizeBytes - job.KeptBytes);
+        if (job.IsWorthIt)
+        {
+            ReplicationEvents.SegmentThinned(
+                logger, loop.Id.Value, segment.First.Value, segment.Last.Value, job.SizeBytes, segment.SizeBytes);
+            loop.ConditionChanged();
+        }
+
+        // Other groups of the node may have waited for it.
+        _hasTurn = false;
+        turn.End();
+    }
+
+    private void Rest((LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) lookedAt)
+    {
+        _lookedAt = lookedAt;
+        _notBeforeMs = loop.NowMs + Limits.ThinnedLookMs;
+        _hasTurn = false;
+        turn.End();
+    }
+
+    /// <summary>One segment; it belongs to the background, or to the loop, whose turn it is.</summary>
+    private sealed class Job(ILogThinning thinning, SealedSegment segment, long keptBytes)
+    {
+        public ILogThinning Thinning => thinning;
+
+        public SealedSegment Segment => segment;
+
+        /// <summary>What is wanted of it.</summary>
+        public long KeptBytes => keptBytes;
+
+        /// <summary>Several segments of which nothing is wanted, to become one.</summary>
+        public bool IsRow { get; init; }
+
+        public IEntryThinner? Thinner { get; set; }
+
+        /// <summary>Of the row's index file.</summary>
+        public ArrayBufferWriter<byte> Directory { get; } = new();
+
+        public SegmentRewrite? Rewrite { get; set; }
+
+        public List<LogEntry> Read { get; } = [];
+
+        public bool IsDone { get; set; }
+
+        public bool IsWorthIt { get; set; }
+
+        /// <summary>What the segment takes in the end.</summary>
+        public long SizeBytes { get; set; }
+
+        public void Discard()
+        {
+            Rewrite?.Dispose();
+            Rewrite = null;
+        }
+    }
+}

@@ -1,0 +1,174 @@
+using Broker.Domain;
+using Broker.State;
+
+namespace Broker.Topics;
+
+/// <summary>
+/// A publish of whose batch something was taken out of the log, because no reader can get it any more. What decides
+/// about it when it is applied stays, so it has the same result and gives the same state. A number is a varint:
+/// <code>
+/// thinned publish: u8 topic length | topic | offset that the first record must get (only of PublishAtOffset)
+///   | producer id | epoch, sequence (only where the id is not 0) | record count
+///   | where the batch began in the whole body | bytes that it had | bytes of its largest value
+///   | what is left: nothing; or number of the topic | offset of the first record | runs, to the end
+/// run: its first record, counted from the batch's first one | records | bytes | RecordBatch
+/// </code>
+/// An unstamped publish of two records to topic "a", whose batch of 4 bytes began at 31, and of which nothing is left;
+/// and one of which the second record, 0A 00, is left, that topic 3 has at offset 8:
+/// <code>
+/// 08 00 00 00 | 81 | 01 61 | 00 | 02 | 1F | 04 | 00
+/// 0F 00 00 00 | 81 | 01 61 | 00 | 02 | 1F | 04 | 00 | 03 | 07 | 01 01 02 0A 00
+/// </code>
+/// </summary>
+internal static class ThinnedPublish
+{
+    /// <summary>Numbers before what is left, at the most; and of a run.</summary>
+    private const int MaxNumbers = 8;
+    private const int RunNumbers = 3;
+
+    public static PublishCommand Read(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var topic = reader.TakeBytes(reader.TakeByte());
+        var expectedOffset = command.Kind == CommandKind.PublishAtOffset ? (long)reader.TakeVarint() : -1;
+        var producer = reader.TakeVarint();
+        var stamp = producer == 0
+            ? PublishStamp.None
+            : new PublishStamp(producer, (uint)reader.TakeVarint(), reader.TakeVarint());
+        var count = reader.TakeVarint32();
+        var (position, bytes, largest) = (reader.TakeVarint32(), reader.TakeVarint32(), reader.TakeVarint32());
+        Invariant.Check(!topic.IsEmpty && count > 0, "a thinned publish names its topic, and had records");
+        return new PublishCommand
+        {
+            Topic = topic,
+            ExpectedOffset = expectedOffset,
+            Stamp = stamp,
+            RecordCount = count,
+            Batch = default,
+            BatchPosition = position,
+            BatchBytes = bytes,
+            IsThinned = true,
+            LargestValueBytes = largest,
+            Remains = reader.Rest,
+        };
+    }
+
+    /// <summary>
+    /// Writes a publish in this form, with all records that it still has, or with none; returns the bytes written.
+    /// </summary>
+    /// <param name="into">See <see cref="MaxBytes"/>.</param>
+    /// <param name="kind">The command's kind.</param>
+    /// <param name="publish">What it is now.</param>
+    /// <param name="topic">The number of its topic, and the offset of its first record; null: nothing of it is left.
+    /// </param>
+    public static int Write(
+        Span<byte> into, CommandKind kind, in PublishCommand publish, (int Number, long BaseOffset)? topic)
+    {
+        var writer = new PayloadWriter(into[CommandSequence.HeaderBytes..]);
+        writer.PutByte((byte)publish.Topic.Length);
+        writer.PutBytes(publish.Topic);
+        if (kind == CommandKind.PublishAtOffset)
+        {
+            writer.PutVarint((ulong)publish.ExpectedOffset);
+        }
+
+        writer.PutVarint(publish.Stamp.ProducerId);
+        if (!publish.Stamp.IsNone)
+        {
+            writer.PutVarint(publish.Stamp.Epoch);
+            writer.PutVarint(publish.Stamp.Sequence);
+        }
+
+        writer.PutVarint((ulong)publish.RecordCount);
+        writer.PutVarint((ulong)publish.BatchPosition);
+        writer.PutVarint((ulong)publish.BatchBytes);
+        writer.PutVarint((ulong)LargestValueOf(publish));
+        if (topic is { } kept && publish.IsThinned)
+        {
+            writer.PutBytes(publish.Remains);
+        }
+        else if (topic is { } whole)
+        {
+            writer.PutVarint((ulong)whole.Number);
+            writer.PutVarint((ulong)whole.BaseOffset);
+            writer.PutVarint(0);
+            writer.PutVarint((ulong)publish.RecordCount);
+            writer.PutVarint((ulong)publish.Batch.Length);
+            writer.PutBytes(publish.Batch);
+        }
+
+        CommandSequence.WriteThinnedCommand(into, kind, writer.Written);
+        return CommandSequence.HeaderBytes + writer.Written;
+    }
+
+    /// <summary>What <see cref="Write"/> may need.</summary>
+    public static int MaxBytes(in PublishCommand publish) =>
+        CommandSequence.HeaderBytes + 1 + publish.Topic.Length + publish.Batch.Length + publish.Remains.Length
+        + ((MaxNumbers + 2 + RunNumbers) * PayloadWriter.MaxVarintBytes);
+
+    /// <summary>The bytes of the largest value that the batch had.</summary>
+    public static int LargestValueOf(in PublishCommand publish) =>
+        publish.IsThinned ? publish.LargestValueBytes : RecordBatchScanner.LargestValue(publish.Batch);
+
+    /// <summary>
+    /// Finds what is left of a topic's batches in a thinned body. A batch that is not found is gone. Where the bytes of
+    /// a run are is counted from the body's beginning.
+    /// </summary>
+    /// <param name="body">A thinned body.</param>
+    /// <param name="topic">The topic's number.</param>
+    /// <param name="wanted">Its batches in this entry, in offset order.</param>
+    /// <param name="into">Where the runs are added, in offset order.</param>
+    public static void Find(
+        ReadOnlySpan<byte> body, int topic, ReadOnlySpan<BatchLocation> wanted, List<BatchLocation> into)
+    {
+        var next = 0;
+        foreach (var command in new CommandSequence(body))
+        {
+            if (!command.IsThinned)
+            {
+                continue;
+            }
+
+            var publish = Read(command);
+            var reader = new PayloadReader(publish.Remains);
+            if (publish.Remains.IsEmpty || reader.TakeVarint32() != topic)
+            {
+                continue;
+            }
+
+            var baseOffset = (long)reader.TakeVarint();
+            while (next < wanted.Length && wanted[next].BaseOffset < baseOffset)
+            {
+                next++;
+            }
+
+            if (next == wanted.Length)
+            {
+                return;
+            }
+
+            if (wanted[next].BaseOffset == baseOffset)
+            {
+                var end = command.PayloadPosition + command.Payload.Length;
+                TakeRuns(reader, end, wanted[next], into);
+            }
+        }
+    }
+
+    private static void TakeRuns(
+        PayloadReader reader, int endPosition, in BatchLocation batch, List<BatchLocation> into)
+    {
+        while (!reader.Rest.IsEmpty)
+        {
+            var (first, count, bytes) = (reader.TakeVarint32(), reader.TakeVarint32(), reader.TakeVarint32());
+            into.Add(batch with
+            {
+                BaseOffset = batch.BaseOffset + first,
+                Count = count,
+                Position = endPosition - reader.Rest.Length,
+                Length = bytes,
+            });
+            reader.TakeBytes(bytes);
+        }
+    }
+}

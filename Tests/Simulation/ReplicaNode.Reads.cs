@@ -1,0 +1,85 @@
+using System.Buffers.Binary;
+using System.Runtime.ExceptionServices;
+using Broker.Delivery;
+using Broker.Domain;
+using Broker.Topics;
+
+namespace Broker.Tests.Simulation;
+
+/// <content>Readers of this node's topics, against what was stored.</content>
+internal sealed partial class ReplicaNode
+{
+    private const int RecordBytes = 12;
+    private const int ReadAtOnce = 300;
+
+    private readonly TailSignal _tail = new();
+
+    /// <summary>A part of a topic, from anywhere.</summary>
+    public override void ReadTopic() => WhenRunning(() =>
+    {
+        var topics = ((RecordingMachine)_group!.Machine).Topics.ListTopics();
+        if (topics.Count > 0)
+        {
+            var topic = topics[World.Random.Next(topics.Count)];
+            var first = topic.FirstOffset + World.Random.NextInt64(topic.NextOffset - topic.FirstOffset + 1);
+            ReadTopic(topic, first, Math.Min(first + ReadAtOnce, topic.NextOffset), mustWork: false);
+        }
+    });
+
+    /// <summary>All that its topics keep.</summary>
+    public override void ReadTopics()
+    {
+        foreach (var topic in ((RecordingMachine)_group!.Machine).Topics.ListTopics())
+        {
+            ReadTopic(topic, topic.FirstOffset, topic.NextOffset, mustWork: true);
+        }
+    }
+
+    private void ReadTopic(TopicView topic, long first, long end, bool mustWork)
+    {
+        // Without following nobody waits for anything.
+        var reading = ReadTopicAsync(topic, first, end, mustWork);
+        World.Check(reading.IsCompleted, $"node {Id} reads {topic.Name} without waiting");
+        if (reading.Exception is { } failure)
+        {
+            ExceptionDispatchInfo.Throw(failure.InnerException!);
+        }
+    }
+
+    private async Task ReadTopicAsync(TopicView topic, long first, long end, bool mustWork)
+    {
+        var machine = (RecordingMachine)_group!.Machine;
+        var reader = new TopicReader(machine.Topics, _tail, _group.ReadEntries);
+        var read = new List<(long Offset, long Number)>();
+        try
+        {
+            await foreach (var page in reader.ReadAsync(topic.Name, first, follow: false, CancellationToken.None))
+            {
+                foreach (var batch in page.Batches)
+                {
+                    for (var i = 0; i < batch.Count; i++)
+                    {
+                        var record = batch.Batch.Slice(i * RecordBytes, RecordBytes);
+                        read.Add((batch.BaseOffset + i, BinaryPrimitives.ReadInt64LittleEndian(record.Span[4..])));
+                    }
+                }
+
+                if (page.NextOffset >= end)
+                {
+                    break;
+                }
+            }
+        }
+        catch (BrokerException refusal) when (refusal.Code == RefusalCode.FailedPrecondition)
+        {
+            // Damage of the log or of an index file; or a leader's snapshot took the place of a damaged log.
+            World.Check(
+                !mustWork || _status!.Condition.DamagedIndexes > 0 || _hasAdopted,
+                $"node {Id} reads {topic.Name}: {refusal.Message}");
+            return;
+        }
+
+        read.RemoveAll(record => record.Offset < first || record.Offset >= end);
+        Group.History.CheckRead(this, machine.NameOf(topic), first, end, read);
+    }
+}
