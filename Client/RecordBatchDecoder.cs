@@ -23,7 +23,8 @@ internal static class RecordBatchDecoder
         return false;
     }
 
-    public static BrokerRecord Decode(ReadOnlyMemory<byte> record, string topic, long offset, DateTimeOffset timestamp)
+    public static BrokerRecord Decode(
+        ReadOnlyMemory<byte> record, string topic, long offset, DateTimeOffset timestamp, int partition = 0)
     {
         ReadOnlyMemory<byte> key = default, value = default;
         List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
@@ -54,6 +55,7 @@ internal static class RecordBatchDecoder
         return new BrokerRecord
         {
             Topic = topic,
+            Partition = partition,
             Offset = offset,
             Timestamp = timestamp,
             Key = key,

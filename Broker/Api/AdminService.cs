@@ -14,7 +14,8 @@ namespace Broker.Api;
 /// The service broker.v1.Admin. Questions are answered from this node; a change goes to the leader of the group that it
 /// concerns.
 /// </summary>
-internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp)
+internal sealed partial class AdminService(
+    BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp, TimeProvider time)
     : Admin.AdminBase
 {
     private const int NameBytes = 255;
@@ -23,7 +24,10 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
         GetServerInfoRequest request, ServerCallContext context) => Task.FromResult(new GetServerInfoResponse
         {
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
-            Features = { "error-reasons", "expected-offset", "read-from-time", "topic-ids", "topic-settings" },
+            Features =
+            {
+                "error-reasons", "expected-offset", "partitions", "read-from-time", "topic-ids", "topic-settings",
+            },
             Limits = new ServerLimits
             {
                 MessageBytes = Limits.RecordBytes,
@@ -35,6 +39,7 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
                 TopicNameBytes = Limits.TopicNameBytes,
                 Topics = Limits.Topics,
                 PublishesInFlight = Limits.PublishesInFlightPerStream,
+                Partitions = Limits.PartitionsPerTopic,
             },
         });
 

@@ -33,8 +33,19 @@ public sealed class TopicReader(
     /// cannot give the records now.
     /// DataLost: none can.
     /// </exception>
+    /// <param name="topic">Its name, or that under which a partition stands in the shard.</param>
+    /// <param name="offset">The first offset that is wanted.</param>
+    /// <param name="follow">Whether the read stays at the end.</param>
+    /// <param name="cancellationToken">Ends the read.</param>
+    /// <param name="number">The number that it must have; null: any, and then the same to the end of the read.</param>
+    /// <param name="id">What pages tell as the topic's id; none: what follows from its number.</param>
     public async IAsyncEnumerable<ReadPage> ReadAsync(
-        string topic, long offset, bool follow, [EnumeratorCancellation] CancellationToken cancellationToken)
+        string topic,
+        long offset,
+        bool follow,
+        [EnumeratorCancellation] CancellationToken cancellationToken,
+        int? number = null,
+        TopicId id = default)
     {
         if (offset < 0)
         {
@@ -43,12 +54,12 @@ public sealed class TopicReader(
 
         if (!follow)
         {
-            var view = FindRange(topic, offset, out var end);
+            var view = FindRange(topic, offset, number, out var end);
             while (TryReadPage(view, offset, end, out var page))
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 offset = page.NextOffset;
-                yield return page;
+                yield return id.IsNone ? page : page with { Topic = id };
             }
 
             yield break;
@@ -56,21 +67,24 @@ public sealed class TopicReader(
 
         // The place is taken before the first look at the topic, so nothing falls between the look and the wait.
         using var waiter = signal.Register(topic);
-        int? number = null;
+        var isBegun = false;
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var isThere = topics.TryGetTopic(topic, out var view);
-            if (number is { } known && (!isThere || view.Number != known))
+
+            // One with a lower number is of a deleted topic: this replica lags behind who said which number it has.
+            var isThere = topics.TryGetTopic(topic, out var view) && !(!isBegun && view.Number < number);
+            if (isBegun ? !isThere || view.Number != number : isThere && view.Number > number)
             {
                 throw Refusal.TopicDeleted(topic);
             }
 
-            number = isThere ? view.Number : null;
+            isBegun = isThere;
+            number = isThere ? view.Number : number;
             if (isThere && TryReadPage(view, offset, view.NextOffset, out var page))
             {
                 offset = page.NextOffset;
-                yield return page;
+                yield return id.IsNone ? page : page with { Topic = id };
             }
             else
             {
@@ -79,12 +93,17 @@ public sealed class TopicReader(
         }
     }
 
-    private TopicView FindRange(string topic, long offset, out long end)
+    private TopicView FindRange(string topic, long offset, int? number, out long end)
     {
         if (!topics.TryGetTopic(topic, out var view))
         {
             throw Refusal.NotFound(
                 $"There is no topic '{topic}'. It comes to be with its first publish; or follow it.");
+        }
+
+        if (number is { } wanted && view.Number != wanted)
+        {
+            throw view.Number > wanted ? Refusal.TopicDeleted(topic) : ReadElsewhere(view, offset);
         }
 
         end = view.NextOffset;

@@ -59,6 +59,11 @@ public enum RefusalCode
 
     /// <summary>A record is larger than its topic takes: nothing was stored.</summary>
     MessageTooLarge,
+
+    /// <summary>
+    /// The topic's partitions are not those that the sender knows, or not made yet: nothing was stored, retry.
+    /// </summary>
+    PartitionsChanged,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

@@ -60,6 +60,7 @@ internal enum Figure
     ClockJump,
     Overload,
     TopicSteps,
+    PartitionSteps,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

@@ -25,6 +25,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         });
     }
 
+    public TopicStateMachine Topics => _topics;
+
     public ulong StateHash => _topics.StateHash;
 
     public long LastTimestampUnixMs => _topics.LastTimestampUnixMs;
@@ -101,7 +103,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
-        if (topic == TopicOwner.Topic && _topics.TryGetTopic(topic, out var owned))
+        if ((topic == TopicOwner.Topic || PartitionName.Parse(topic).Topic == PartitionOwner.Topic)
+            && _topics.TryGetTopic(topic, out var owned))
         {
             // Offsets begin anew with every topic that has the name.
             topic = $"{topic}#{owned.Number}";
