@@ -57,9 +57,14 @@ public sealed partial class BrokerClient
     /// given twice. Readers that ask for less get the first record that is kept. Purging again succeeds.
     /// </summary>
     /// <param name="topic">An existing topic.</param>
-    /// <param name="beforeOffset">The first offset to keep. Null: none of what is stored is kept.</param>
+    /// <param name="beforeOffset">
+    /// The first offset to keep. Null: none of what is stored is kept, in no partition. It counts in one partition; of
+    /// several, use <see cref="PurgePartitionAsync"/>.
+    /// </param>
     /// <param name="cancellationToken">Ends the waiting; the purge may take place all the same.</param>
-    /// <returns>The first offset that is kept; the topic's next one when nothing is.</returns>
+    /// <returns>
+    /// The first offset that is kept, the next one when nothing is; of several partitions the sum of theirs.
+    /// </returns>
     /// <exception cref="BrokerClientException">
     /// NotFound: no such topic. OutOfRange: the offset is beyond the end. InvalidArgument: a bad name, or a negative
     /// offset. Unavailable: no leader for OperationTimeout.
@@ -71,6 +76,31 @@ public sealed partial class BrokerClient
         var request = new PurgeTopicRequest { Name = topic, BeforeOffset = beforeOffset };
         var response = await CallAnyAsync(
             $"Purging topic '{topic}'", (c, o) => c.Admin.PurgeTopicAsync(request, o), cancellationToken);
+        return response.FirstOffsets.Sum();
+    }
+
+    /// <summary>The same for one partition of a topic.</summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="partition">The partition, from 0.</param>
+    /// <param name="beforeOffset">The first offset to keep. Null: none of what is stored is kept.</param>
+    /// <param name="cancellationToken">Ends the waiting; the purge may take place all the same.</param>
+    /// <returns>The first offset that is kept; the partition's next one when nothing is.</returns>
+    /// <exception cref="BrokerClientException">As PurgeTopicAsync. NotFound: no such partition, too.</exception>
+    public async ValueTask<long> PurgePartitionAsync(
+        string topic, int partition, long? beforeOffset = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(topic);
+        ArgumentOutOfRangeException.ThrowIfNegative(partition);
+        var request = new PurgeTopicRequest
+        {
+            Name = topic,
+            Partition = (uint)partition,
+            BeforeOffset = beforeOffset,
+        };
+        var response = await CallAnyAsync(
+            $"Purging partition {partition} of topic '{topic}'",
+            (c, o) => c.Admin.PurgeTopicAsync(request, o),
+            cancellationToken);
         return response.FirstOffsets[0];
     }
 

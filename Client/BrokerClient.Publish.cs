@@ -13,14 +13,13 @@ public sealed partial class BrokerClient
     /// </summary>
     private const int MaxTopics = 100_000;
 
-    private readonly ConcurrentDictionary<string, TopicProducer> _producers = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<(string Topic, ulong Id, uint Epoch), TopicProducer> _stampedProducers =
-        new();
+    private readonly ConcurrentDictionary<string, TopicPublisher> _publishers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<StampedKey, TopicProducer> _stampedProducers = new();
 
     /// <summary>
-    /// Publishes one message. Messages of a topic keep the order of the calls; there is no need to await one before the
-    /// next. What waits while earlier batches are under way travels as one batch, so throughput comes from many calls
-    /// at a time. A message is stored once, whatever is retried.
+    /// Publishes one message. Messages of a topic (of a partition, where it has several) keep the order of the calls;
+    /// there is no need to await one before the next. What waits while earlier batches are under way travels as one
+    /// batch, so throughput comes from many calls at a time. A message is stored once, whatever is retried.
     /// </summary>
     /// <param name="topic">Dot-separated tokens, e.g. "orders.eu.created"; 1 to 255 bytes of UTF-8.</param>
     /// <param name="message">
@@ -51,7 +50,8 @@ public sealed partial class BrokerClient
 
     private ValueTask<PublishAck> AppendAsync(string topic, BrokerMessage message, CancellationToken cancellationToken)
     {
-        if (!_producers.TryGetValue(topic, out var producer) && !TryAddProducer(topic, out producer, out var refusal))
+        if (!_publishers.TryGetValue(topic, out var publisher)
+            && !TryAddPublisher(topic, out publisher, out var refusal))
         {
             return ValueTask.FromException<PublishAck>(refusal);
         }
@@ -66,23 +66,26 @@ public sealed partial class BrokerClient
         if (!_publishing.Gate.TryEnter(bytes))
         {
             return WaitForRoomAsync(
-                topic, bytes, () => (producer, producer.Append(message, bytes, out _)), cancellationToken);
+                topic,
+                bytes,
+                () =>
+                {
+                    var late = publisher.Append(message, bytes, out var producer);
+                    return (producer, late);
+                },
+                cancellationToken);
         }
 
-        var ticket = producer.Append(message, bytes, out var mayPump);
-        if (mayPump)
-        {
-            producer.Pump();
-        }
-
+        var ticket = publisher.Append(message, bytes, out var toPump);
+        toPump?.Pump();
         return ticket.AckAsync(cancellationToken);
     }
 
     /// <summary>
     /// Publishes a batch that the caller has encoded and stamped, for those who keep batches and stamps across their
-    /// own crashes (an outbox). It is retried within PublishTimeout with the same stamp. Calls with the same topic, id
-    /// and epoch are sent in the order of the calls, some at a time; when one fails, those behind it fail as well, and
-    /// all are to be sent again in order.
+    /// own crashes (an outbox). It is retried within PublishTimeout with the same stamp. Calls with the same topic,
+    /// id and epoch are sent in the order of the calls, some at a time; when one fails, those behind it fail as well,
+    /// and all are to be sent again in order.
     /// </summary>
     /// <param name="topic">Dot-separated tokens, e.g. "orders.eu.created"; 1 to 255 bytes of UTF-8.</param>
     /// <param name="encodedBatch">
@@ -104,8 +107,43 @@ public sealed partial class BrokerClient
         ReadOnlyMemory<byte> encodedBatch,
         int count,
         ProducerStamp stamp,
+        CancellationToken cancellationToken = default) =>
+        CheckBatchAsync(
+            new StampedKey(topic, -1, stamp.Id, stamp.Epoch), encodedBatch, count, stamp, cancellationToken);
+
+    /// <summary>
+    /// The same for one partition of a topic, whatever the keys of its records. Without it all of them must belong to
+    /// one partition; sequences count in each by itself.
+    /// </summary>
+    /// <param name="topic">As above.</param>
+    /// <param name="partition">The partition, from 0.</param>
+    /// <param name="encodedBatch">As above.</param>
+    /// <param name="count">The number of records in it, at most 65,536.</param>
+    /// <param name="stamp">As above; per partition.</param>
+    /// <param name="cancellationToken">Ends the waiting. A batch that is under way may be stored all the same.</param>
+    /// <returns>The offset of its first record, when it is on the disks of a majority of the brokers.</returns>
+    /// <exception cref="BrokerClientException">As above. InvalidArgument: no such partition, too.</exception>
+    public ValueTask<PublishAck> PublishPartitionBatchAsync(
+        string topic,
+        int partition,
+        ReadOnlyMemory<byte> encodedBatch,
+        int count,
+        ProducerStamp stamp,
         CancellationToken cancellationToken = default)
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(partition);
+        return CheckBatchAsync(
+            new StampedKey(topic, partition, stamp.Id, stamp.Epoch), encodedBatch, count, stamp, cancellationToken);
+    }
+
+    private ValueTask<PublishAck> CheckBatchAsync(
+        StampedKey key,
+        ReadOnlyMemory<byte> encodedBatch,
+        int count,
+        ProducerStamp stamp,
+        CancellationToken cancellationToken)
+    {
+        var topic = key.Topic;
         ArgumentNullException.ThrowIfNull(topic);
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         ArgumentOutOfRangeException.ThrowIfZero(stamp.Id);
@@ -131,12 +169,12 @@ public sealed partial class BrokerClient
         }
 
         return ClientSpans.IsWanted
-            ? EnqueueTracedAsync(topic, encodedBatch, count, stamp, cancellationToken)
-            : EnqueueAsync(topic, encodedBatch, count, stamp, cancellationToken);
+            ? EnqueueTracedAsync(key, encodedBatch, count, stamp, cancellationToken)
+            : EnqueueAsync(key, encodedBatch, count, stamp, cancellationToken);
     }
 
     private ValueTask<PublishAck> EnqueueAsync(
-        string topic,
+        StampedKey key,
         ReadOnlyMemory<byte> encodedBatch,
         int count,
         ProducerStamp stamp,
@@ -145,11 +183,11 @@ public sealed partial class BrokerClient
         if (!_publishing.Gate.TryEnter(encodedBatch.Length))
         {
             return WaitForRoomAsync(
-                topic, encodedBatch.Length, () => Enqueue(topic, encodedBatch, count, stamp), cancellationToken);
+                key.Topic, encodedBatch.Length, () => Enqueue(key, encodedBatch, count, stamp), cancellationToken);
         }
 
-        var (producer, ticket) = Enqueue(topic, encodedBatch, count, stamp);
-        producer.Pump();
+        var (producer, ticket) = Enqueue(key, encodedBatch, count, stamp);
+        producer?.Pump();
         return ticket.AckAsync(cancellationToken);
     }
 
@@ -169,14 +207,14 @@ public sealed partial class BrokerClient
 
     /// <summary>The records of an encoded batch stay as they are: what they bring of traces goes on.</summary>
     private async ValueTask<PublishAck> EnqueueTracedAsync(
-        string topic,
+        StampedKey key,
         ReadOnlyMemory<byte> encodedBatch,
         int count,
         ProducerStamp stamp,
         CancellationToken cancellationToken)
     {
-        using var span = ClientSpans.StartPublish(topic, ActivityKind.Client, count);
-        return await NoteAsync(span, EnqueueAsync(topic, encodedBatch, count, stamp, cancellationToken));
+        using var span = ClientSpans.StartPublish(key.Topic, ActivityKind.Client, count);
+        return await NoteAsync(span, EnqueueAsync(key, encodedBatch, count, stamp, cancellationToken));
     }
 
     private static async ValueTask<PublishAck> NoteAsync(Activity? span, ValueTask<PublishAck> publish)
@@ -194,34 +232,34 @@ public sealed partial class BrokerClient
         }
     }
 
-    private bool TryAddProducer(
+    private bool TryAddPublisher(
         string topic,
-        [NotNullWhen(true)] out TopicProducer? producer,
+        [NotNullWhen(true)] out TopicPublisher? publisher,
         [NotNullWhen(false)] out BrokerClientException? refusal)
     {
-        producer = null;
+        publisher = null;
         if (!TopicName.ValidateForPublish(topic, out var reason))
         {
             refusal = ClientErrors.Invalid(reason);
             return false;
         }
 
-        if (_producers.Count >= MaxTopics)
+        if (_publishers.Count >= MaxTopics)
         {
             refusal = ClientErrors.TooManyTopics(topic, MaxTopics);
             return false;
         }
 
         refusal = null;
-        producer = _producers.GetOrAdd(
-            topic, static (name, client) => new TopicProducer(client._publishing, name, client._producerId), this);
+        publisher = _publishers.GetOrAdd(
+            topic, static (name, client) => new TopicPublisher(client._publishing, name, client._producerId), this);
         return true;
     }
 
     private ValueTask<PublishAck> WaitForRoomAsync(
         string topic,
         int bytes,
-        Func<(TopicProducer Producer, PublishTicket Ticket)> enter,
+        Func<(TopicProducer? Producer, PublishTicket Ticket)> enter,
         CancellationToken cancellationToken)
     {
         var deadline = _publishing.After(_publishing.Now, _options.PublishTimeout);
@@ -231,15 +269,18 @@ public sealed partial class BrokerClient
             : ValueTask.FromException<PublishAck>(ClientErrors.TooManyWaiting(topic, _options.MaxWaitingPublishes));
     }
 
-    private (TopicProducer Producer, PublishTicket Ticket) Enqueue(
-        string topic, ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
+    private (TopicProducer? Producer, PublishTicket Ticket) Enqueue(
+        StampedKey key, ReadOnlyMemory<byte> encoded, int count, ProducerStamp stamp)
     {
         while (true)
         {
             var producer = _stampedProducers.GetOrAdd(
-                (topic, stamp.Id, stamp.Epoch),
+                key,
                 static (key, client) => new TopicProducer(
-                    client._publishing, key.Topic, key.Id, idle => client.Forget(key, idle)),
+                    client._publishing, key.Topic, key.Id, idle => client.Forget(key, idle))
+                {
+                    Partition = key.Partition,
+                },
                 this);
             if (producer.TryEnqueue(encoded, count, stamp) is { } ticket)
             {
@@ -251,15 +292,27 @@ public sealed partial class BrokerClient
     /// <summary>
     /// Forgets a stamped producer that has nothing under way: an outbox may go through any number of ids.
     /// </summary>
-    private void Forget((string Topic, ulong Id, uint Epoch) key, TopicProducer idle) =>
-        _stampedProducers.TryRemove(new KeyValuePair<(string Topic, ulong Id, uint Epoch), TopicProducer>(key, idle));
+    private void Forget(StampedKey key, TopicProducer idle) =>
+        _stampedProducers.TryRemove(new KeyValuePair<StampedKey, TopicProducer>(key, idle));
 
     private void ClosePublishing()
     {
         _publishing.Gate.FailOverdue(long.MaxValue, static waiter => ClientErrors.Disposed(waiter.Topic));
-        foreach (var producer in _producers.Values.Concat(_stampedProducers.Values))
+        foreach (var (topic, publisher) in _publishers)
+        {
+            publisher.Close(ClientErrors.Disposed(topic));
+        }
+
+        foreach (var producer in _stampedProducers.Values)
         {
             producer.Close(ClientErrors.Disposed(producer.Topic));
         }
     }
+
+    /// <summary>Whose sequences the stamps of a caller count.</summary>
+    /// <param name="Topic">The topic.</param>
+    /// <param name="Partition">-1: not named.</param>
+    /// <param name="Id">Of the producer.</param>
+    /// <param name="Epoch">Of the producer.</param>
+    private readonly record struct StampedKey(string Topic, int Partition, ulong Id, uint Epoch);
 }

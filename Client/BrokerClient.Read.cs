@@ -6,9 +6,10 @@ namespace Broker.Client;
 public sealed partial class BrokerClient
 {
     /// <summary>
-    /// Reads a topic in the order of its offsets, each record once. When a broker dies or hangs, the read goes on at
-    /// another one with the next offset. It asks the topic's leader when it knows it; another replica may lag by a
-    /// network hop. Keys and values share memory with what came over the wire: keep a copy of what you keep for long.
+    /// Reads a topic, or one partition of it, in the order of its offsets, each record once. When a broker dies or
+    /// hangs, the read goes on at another one with the next offset. It asks the topic's leader when it knows it;
+    /// another replica may lag by a network hop. Keys and values share memory with what came over the wire: keep a copy
+    /// of what you keep for long.
     /// </summary>
     /// <param name="topic">The topic to read.</param>
     /// <param name="options">Where to begin and when to end; by default from the beginning to the end.</param>
@@ -32,10 +33,14 @@ public sealed partial class BrokerClient
         }
 
         options ??= new ReadOptions();
-        var read = new TopicRead(topic, options.Follow, options.MaxRecords, _options, _time, _logger)
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Partition, nameof(options));
+        var read = new TopicRead(
+            topic, options.Partition, options.Follow, options.MaxRecords, _options, _time, _logger)
         {
             NextOffset = options.FromOffset
-                ?? (options is { FromEnd: true, FromTime: null } ? await EndOfAsync(topic, cancellationToken) : 0),
+                ?? (options is { FromEnd: true, FromTime: null }
+                    ? await EndOfAsync(topic, options.Partition, cancellationToken)
+                    : 0),
             FromTime = options.FromOffset is null ? options.FromTime : null,
         };
         while (!read.IsDone)
@@ -49,7 +54,7 @@ public sealed partial class BrokerClient
                 read.Began(response.TopicId);
                 foreach (var batch in response.Batches)
                 {
-                    var records = new RecordCursor(topic, batch, read.NextOffset);
+                    var records = new RecordCursor(topic, options.Partition, batch, read.NextOffset);
                     while (!read.IsDone && records.TryNext(out var record))
                     {
                         read.Advance(record.Offset);
@@ -67,9 +72,11 @@ public sealed partial class BrokerClient
     /// The end is looked up once and then read from as an offset: if the read said "from the end" again after a broken
     /// connection, it would skip what was published between.
     /// </summary>
-    private async Task<long> EndOfAsync(string topic, CancellationToken cancellationToken)
+    private async Task<long> EndOfAsync(string topic, int partition, CancellationToken cancellationToken)
     {
         var topics = await ListTopicsAsync(topic, cancellationToken);
-        return topics.Count == 0 ? 0 : topics[0].NextOffset;
+        return topics.Count == 0 ? 0
+            : topics[0].Partitions.Count > partition ? topics[0].Partitions[partition].NextOffset
+            : topics[0].NextOffset;
     }
 }

@@ -134,6 +134,7 @@ public sealed partial class BrokerClient
             Topic = topic,
             Batch = Google.Protobuf.UnsafeByteOperations.UnsafeWrap(RecordBatchEncoder.Encode([message])),
             ExpectedOffset = expectedOffset,
+            Partition = (uint?)message.Partition,
         };
         var isUncertain = false;
         try
@@ -148,7 +149,8 @@ public sealed partial class BrokerClient
                 topic,
                 response.BaseOffset,
                 DateTimeOffset.FromUnixTimeMilliseconds(response.TimestampUnixMs),
-                response.Duplicate);
+                response.Duplicate,
+                (int)response.Partition);
         }
         catch (BrokerClientException refusal) when (
             isUncertain
@@ -160,6 +162,7 @@ public sealed partial class BrokerClient
 
     private static TopicConfig ToConfig(TopicSettings? settings) => new()
     {
+        Partitions = settings?.Partitions is { } partitions ? (uint)Number("Partitions", partitions) : null,
         MaxAgeMs = settings?.MaxAge is { } age ? Number("MaxAge", (long)age.TotalMilliseconds) : null,
         MaxBytes = settings?.MaxBytes is { } bytes ? Number("MaxBytes", bytes) : null,
         MaxRecords = settings?.MaxRecords is { } records ? Number("MaxRecords", records) : null,
@@ -172,6 +175,7 @@ public sealed partial class BrokerClient
 
     private static TopicSettings ToSettings(TopicConfig config) => new()
     {
+        Partitions = (int)(config.Partitions ?? 1),
         MaxAge = TimeSpan.FromMilliseconds(Math.Min(config.MaxAgeMs ?? 0, (ulong)TimeSpan.MaxValue.TotalMilliseconds)),
         MaxBytes = (long)(config.MaxBytes ?? 0),
         MaxRecords = (long)(config.MaxRecords ?? 0),
@@ -179,5 +183,10 @@ public sealed partial class BrokerClient
     };
 
     private static TopicInfo ToInfo(TopicDescription topic) =>
-        new(topic.Name, (int)topic.Shard, topic.FirstOffset, topic.NextOffset, topic.TopicId);
+        new(topic.Name, (int)topic.Shard, topic.FirstOffset, topic.NextOffset, topic.TopicId)
+        {
+            Partitions = topic.Partitions.Count == 0
+                ? []
+                : [.. topic.Partitions.Select(static each => new PartitionInfo(each.FirstOffset, each.NextOffset))],
+        };
 }

@@ -5,7 +5,12 @@ namespace Broker.Client;
 /// </summary>
 public sealed record BrokerMessage
 {
-    /// <summary>Optional key, at most 8 KiB. Default: empty.</summary>
+    /// <summary>
+    /// Which partition of the topic it goes to, from 0. Null: that of its key; without a key to any. Default: null.
+    /// </summary>
+    public int? Partition { get; init; }
+
+    /// <summary>Optional key, at most 8 KiB. It decides the partition. Default: empty.</summary>
     public ReadOnlyMemory<byte> Key { get; init; }
 
     /// <summary>The payload, at most 1 MiB. Default: empty.</summary>

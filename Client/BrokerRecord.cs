@@ -6,7 +6,10 @@ public sealed record BrokerRecord
     /// <summary>The topic that it was published to.</summary>
     public required string Topic { get; init; }
 
-    /// <summary>Its position in the topic. Offsets begin at 0 and have no gaps.</summary>
+    /// <summary>The partition that it was stored in, from 0.</summary>
+    public int Partition { get; init; }
+
+    /// <summary>Its position in the partition. Offsets begin at 0 and have no gaps.</summary>
     public required long Offset { get; init; }
 
     /// <summary>

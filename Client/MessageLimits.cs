@@ -29,6 +29,12 @@ internal static class MessageLimits
             return $"The key has {message.Key.Length:N0} bytes; the limit is {KeyBytes:N0}.";
         }
 
+        if (message.Partition is < 0 or >= Publishing.TopicPublisher.MaxPartitions)
+        {
+            return $"The partition is {message.Partition}; partitions are 0 to "
+                + $"{Publishing.TopicPublisher.MaxPartitions - 1}.";
+        }
+
         return message.Headers is { Count: > 0 } headers ? HeaderViolation(headers) : null;
     }
 

@@ -3,6 +3,9 @@ namespace Broker.Client;
 /// <summary>Where a read begins and when it ends. Default: everything from the topic's beginning to its end.</summary>
 public sealed record ReadOptions
 {
+    /// <summary>The partition to read, from 0; a read has one. Default: 0, of most topics the only one.</summary>
+    public int Partition { get; init; }
+
     /// <summary>
     /// First offset wanted. Default null: the topic's beginning, unless <see cref="FromEnd"/> is set.
     /// </summary>

@@ -23,7 +23,8 @@ internal static class RecordBatchDecoder
         return false;
     }
 
-    public static BrokerRecord Decode(ReadOnlyMemory<byte> record, string topic, long offset, DateTimeOffset timestamp)
+    public static BrokerRecord Decode(
+        ReadOnlyMemory<byte> record, string topic, long offset, DateTimeOffset timestamp, int partition = 0)
     {
         ReadOnlyMemory<byte> key = default, value = default;
         List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
@@ -54,6 +55,7 @@ internal static class RecordBatchDecoder
         return new BrokerRecord
         {
             Topic = topic,
+            Partition = partition,
             Offset = offset,
             Timestamp = timestamp,
             Key = key,
@@ -144,7 +146,8 @@ internal static class RecordBatchDecoder
 }
 
 /// <summary>Walks through the records of one stored batch, from an offset on.</summary>
-internal sealed class RecordCursor(string topic, Protocol.Wire.StoredBatch batch, long fromOffset)
+internal sealed class RecordCursor(
+    string topic, int partition, Protocol.Wire.StoredBatch batch, long fromOffset)
 {
     private readonly DateTimeOffset _timestamp = DateTimeOffset.FromUnixTimeMilliseconds(batch.TimestampUnixMs);
     private readonly ReadOnlyMemory<byte> _bytes = batch.Batch.Memory;
@@ -158,7 +161,7 @@ internal sealed class RecordCursor(string topic, Protocol.Wire.StoredBatch batch
             var offset = _offset++;
             if (offset >= fromOffset)
             {
-                record = RecordBatchDecoder.Decode(bytes, topic, offset, _timestamp);
+                record = RecordBatchDecoder.Decode(bytes, topic, offset, _timestamp, partition);
                 return true;
             }
         }

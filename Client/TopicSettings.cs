@@ -7,6 +7,12 @@ namespace Broker.Client;
 public sealed record TopicSettings
 {
     /// <summary>
+    /// Partitions, each with offsets of its own and limits for itself: 1 to 1,000. A message goes to the partition of
+    /// its key. It cannot be changed. Default: 1.
+    /// </summary>
+    public int? Partitions { get; init; }
+
+    /// <summary>
     /// Records older than this are removed, by the time of their batch, in whole milliseconds. Zero: no limit, the
     /// default.
     /// </summary>

@@ -4,7 +4,7 @@ namespace Broker.Client;
 
 /// <summary>
 /// A subscription by filter, which lasts until it is disposed. Enumerate it by one caller at a time: the records come
-/// in the order of their offsets in each topic, each once; between topics there is no order. An enumeration that ends
+/// in the order of their offsets in each topic (partition), each once; between topics there is no order. An enumeration that ends
 /// before a record was asked for loses nothing: the next one goes on.
 /// </summary>
 public sealed class TopicSubscription : IAsyncEnumerable<BrokerRecord>, IAsyncDisposable
@@ -60,17 +60,18 @@ public sealed class TopicSubscription : IAsyncEnumerable<BrokerRecord>, IAsyncDi
     private void Take(Protocol.Wire.SubscribeResponse response)
     {
         var page = response.Read;
-        var from = _read.PositionIn(response.Topic, page.TopicId);
+        var partition = (int)response.Partition;
+        var from = _read.PositionIn(response.Topic, partition, page.TopicId);
         foreach (var batch in page.Batches)
         {
-            var records = new RecordCursor(response.Topic, batch, from);
+            var records = new RecordCursor(response.Topic, partition, batch, from);
             while (records.TryNext(out var record))
             {
                 _ready.Enqueue(record);
             }
         }
 
-        _read.Advance(response.Topic, page.TopicId, page.NextOffset);
+        _read.Advance(response.Topic, partition, page.TopicId, page.NextOffset);
         _metrics.Consumed(_ready.Count);
     }
 }

@@ -13,6 +13,8 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
+    private static Metadata Forwarded => new() { { LeaderForwarder.ForwardedHeader, "1" } };
+
     private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _channels = new();
 
     public static bool IsForwarded(ServerCallContext context) =>
@@ -25,19 +27,22 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
         ServerCallContext context)
     {
         var options = new CallOptions(
-            headers: new Metadata { { LeaderForwarder.ForwardedHeader, "1" } },
+            headers: Forwarded,
             deadline: DateTime.SpecifyKind(TimeProvider.System.GetUtcNow().UtcDateTime + Timeout, DateTimeKind.Utc),
             cancellationToken: context.CancellationToken);
         using var answer = call(ClientOf(leader), request, options);
         return await answer.ResponseAsync;
     }
 
-    /// <summary>A topic as its leader has applied it; null: it has no such topic.</summary>
+    /// <summary>
+    /// A topic, or by its name in its shard a partition, as its leader has applied it, with the id of that entry; null:
+    /// it has none.
+    /// </summary>
     public async Task<TopicDescription?> FindTopicAsync(
         NodeId leader, string topic, CancellationToken cancellationToken)
     {
         using var call = ClientOf(leader).ListTopicsAsync(
-            new ListTopicsRequest { Filter = topic }, cancellationToken: cancellationToken);
+            new ListTopicsRequest { Filter = topic }, Forwarded, cancellationToken: cancellationToken);
         return (await call.ResponseAsync).Topics.FirstOrDefault();
     }
 

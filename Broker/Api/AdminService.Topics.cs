@@ -12,6 +12,11 @@ internal sealed partial class AdminService
 {
     public override Task<ListTopicsResponse> ListTopics(ListTopicsRequest request, ServerCallContext context)
     {
+        if (AdminForwarder.IsForwarded(context))
+        {
+            return Task.FromResult(FindEntry(request.Filter));
+        }
+
         var filter = ParseFilter(request.Filter.Length == 0 ? ">" : request.Filter);
         var size = PageSize(request.PageSize, Limits.DefaultTopicsPerPage, Limits.TopicsPerPage);
 
@@ -24,12 +29,19 @@ internal sealed partial class AdminService
             .Take(size + 1)
             .ToList();
         var response = new ListTopicsResponse();
+        var partitions = 0;
         foreach (var (group, topic) in topics.Take(size))
         {
+            partitions += topic.Partitions > 1 ? topic.Partitions : 0;
+            if (partitions > Limits.PartitionsPerPage && response.Topics.Count > 0)
+            {
+                break;
+            }
+
             response.Topics.Add(Describe(group, topic));
         }
 
-        response.NextPageToken = topics.Count > size ? response.Topics[^1].Name : "";
+        response.NextPageToken = topics.Count > response.Topics.Count ? response.Topics[^1].Name : "";
         return Task.FromResult(response);
     }
 
@@ -37,22 +49,38 @@ internal sealed partial class AdminService
     {
         CheckTopic(request.Name, toPublish: true);
         var (settings, _) = TopicConfigs.Read(request.Config);
+        var partitions = TopicConfigs.PartitionsOf(request.Name, request.Config);
         var command = new ArrayBufferWriter<byte>();
-        TopicCommands.WriteCreateTopic(command, request.Name, settings);
-        return await ChangeAsync(
+        if (partitions > 1)
+        {
+            CheckRoom(request.Name, partitions);
+            PartitionCommands.WriteCreateTopic(command, request.Name, partitions, settings);
+        }
+        else
+        {
+            TopicCommands.WriteCreateTopic(command, request.Name, settings);
+        }
+
+        var response = await ChangeAsync(
             node.Shards.GroupOf(request.Name),
             command.WrittenMemory,
             static (client, message, options) => client.CreateTopicAsync(message, options),
             request,
             result => result.Code switch
             {
-                RefusalCode.None => new CreateTopicResponse { Config = TopicConfigs.Write(settings) },
+                RefusalCode.None => new CreateTopicResponse { Config = TopicConfigs.Write(settings, partitions) },
                 RefusalCode.AlreadyExists => throw Refusal.AlreadyExists(
                     $"There is a topic '{request.Name}' with another configuration. Nothing was changed; UpdateTopic "
                     + "changes it, DescribeTopic shows it."),
                 _ => throw Refusal.TooManyTopics(request.Name),
             },
             context);
+        if (partitions > 1)
+        {
+            await WaitUntilMadeAsync(request.Name, context);
+        }
+
+        return response;
     }
 
     public override async Task<UpdateTopicResponse> UpdateTopic(UpdateTopicRequest request, ServerCallContext context)
@@ -60,17 +88,20 @@ internal sealed partial class AdminService
         CheckTopic(request.Name, toPublish: true);
         var (settings, parts) = TopicConfigs.Read(request.Config);
         var group = node.Shards.GroupOf(request.Name);
+        await CheckPartitionsAsync(group, request, context);
         var command = new ArrayBufferWriter<byte>();
         TopicCommands.WriteUpdateTopic(command, request.Name, parts, settings);
-        return await ChangeAsync(
+        var response = await ChangeAsync(
             group,
             command.WrittenMemory,
             static (client, message, options) => client.UpdateTopicAsync(message, options),
             request,
             result => result.Code == RefusalCode.None && node.TopicsOf(group).TryGetTopic(request.Name, out var topic)
-                ? new UpdateTopicResponse { Config = TopicConfigs.Write(topic.Settings) }
+                ? new UpdateTopicResponse { Config = TopicConfigs.Write(topic.Settings, topic.Partitions) }
                 : throw NoSuchTopic(request.Name),
             context);
+        await WaitUntilChangedAsync(request.Name, context);
+        return response;
     }
 
     public override async Task<DeleteTopicResponse> DeleteTopic(DeleteTopicRequest request, ServerCallContext context)
@@ -78,34 +109,21 @@ internal sealed partial class AdminService
         CheckTopic(request.Name, toPublish: true);
         var command = new ArrayBufferWriter<byte>();
         TopicCommands.WriteDeleteTopic(command, request.Name);
-        return await ChangeAsync(
-            node.Shards.GroupOf(request.Name),
+        var group = node.Shards.GroupOf(request.Name);
+        var known = await FindLatestAsync(group, request.Name, context);
+        var response = await ChangeAsync(
+            group,
             command.WrittenMemory,
             static (client, message, options) => client.DeleteTopicAsync(message, options),
             request,
             result => result.Code == RefusalCode.None ? new DeleteTopicResponse() : throw NoSuchTopic(request.Name),
             context);
-    }
+        if (known is { Partitions: > 1 } partitioned)
+        {
+            await WaitUntilRemovedAsync(group, partitioned, context);
+        }
 
-    public override async Task<PurgeTopicResponse> PurgeTopic(PurgeTopicRequest request, ServerCallContext context)
-    {
-        CheckPurge(request);
-        var command = new ArrayBufferWriter<byte>();
-        TopicCommands.WritePurgeTopic(command, request.Name, request.BeforeOffset ?? -1);
-        return await ChangeAsync(
-            node.Shards.GroupOf(request.Name),
-            command.WrittenMemory,
-            static (client, message, options) => client.PurgeTopicAsync(message, options),
-            request,
-            result => result.Code switch
-            {
-                RefusalCode.None => new PurgeTopicResponse { FirstOffsets = { result.BaseOffset } },
-                RefusalCode.NotFound => throw NoSuchTopic(request.Name),
-                _ => throw Refusal.OutOfRange(
-                    $"Offset {request.BeforeOffset} of topic '{request.Name}' is beyond its end; its next offset is "
-                    + $"{result.BaseOffset}. Nothing was purged."),
-            },
-            context);
+        return response;
     }
 
     public override async Task<DescribeTopicResponse> DescribeTopic(
@@ -113,65 +131,38 @@ internal sealed partial class AdminService
     {
         CheckTopic(request.Name, toPublish: false);
         var group = node.Shards.GroupOf(request.Name);
+        var topic = await FindTopicAsync(group, request.Name, context);
+        var response = new DescribeTopicResponse
+        {
+            Topic = Describe(group, topic),
+            Config = TopicConfigs.Write(topic.Settings, topic.Partitions),
+        };
+        for (var partition = 0; partition < topic.Partitions; partition++)
+        {
+            response.Partitions.Add(DescribePartition(group, topic, partition));
+        }
+
+        return response;
+    }
+
+    /// <summary>As this node has applied it; when it does not have the topic, the leader is asked first.</summary>
+    private async Task<TopicView> FindTopicAsync(GroupId group, string name, ServerCallContext context)
+    {
         try
         {
-            await catchUp.WaitAsync(group, request.Name, 0, context.CancellationToken);
+            await catchUp.WaitAsync(group, name, 0, context.CancellationToken);
         }
         catch (BrokerException refusal)
         {
             throw StatusMap.ToRpcException(refusal);
         }
 
-        if (!node.TopicsOf(group).TryGetTopic(request.Name, out var topic))
-        {
-            throw StatusMap.ToRpcException(NoSuchTopic(request.Name));
-        }
-
-        return new DescribeTopicResponse
-        {
-            Topic = Describe(group, topic),
-            Config = TopicConfigs.Write(topic.Settings),
-            Partitions =
-            {
-                new PartitionDescription
-                {
-                    Shard = (uint)group.Value,
-                    Leader = (uint)node.Group(group).Status.Leader.Value,
-                    FirstOffset = topic.FirstOffset,
-                    NextOffset = topic.NextOffset,
-                    SizeBytes = (ulong)topic.SizeBytes,
-                    LastTimestampUnixMs = topic.LastTimestampUnixMs,
-                },
-            },
-        };
+        return node.TopicsOf(group).TryGetTopic(name, out var topic)
+            ? topic
+            : throw StatusMap.ToRpcException(NoSuchTopic(name));
     }
-
-    private static TopicDescription Describe(GroupId group, TopicView topic) => new()
-    {
-        Name = topic.Name,
-        Shard = (uint)group.Value,
-        NextOffset = topic.NextOffset,
-        FirstOffset = topic.FirstOffset,
-        TopicId = new TopicId(group, topic.Number).Value,
-    };
 
     private static BrokerException NoSuchTopic(string name) => Refusal.NotFound($"There is no topic '{name}'.");
-
-    private static void CheckPurge(PurgeTopicRequest request)
-    {
-        CheckTopic(request.Name, toPublish: false);
-        if (request.BeforeOffset < 0)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"Offset {request.BeforeOffset} is negative; offsets begin at 0."));
-        }
-
-        if (request.Partition > 0)
-        {
-            throw StatusMap.ToRpcException(Refusal.NotFound(
-                $"Topic '{request.Name}' has no partition {request.Partition}; its only one is 0."));
-        }
-    }
 
     /// <summary>A topic of the broker's own can be read and purged, not made, changed or deleted.</summary>
     private static void CheckTopic(string name, bool toPublish)

@@ -14,7 +14,8 @@ namespace Broker.Api;
 /// The service broker.v1.Admin. Questions are answered from this node; a change goes to the leader of the group that it
 /// concerns.
 /// </summary>
-internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp)
+internal sealed partial class AdminService(
+    BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp, TimeProvider time)
     : Admin.AdminBase
 {
     private const int NameBytes = 255;
@@ -25,8 +26,8 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "error-reasons", "expected-offset", "force-recovery", "membership", "read-from-time", "subscribe",
-                "topic-ids", "topic-settings",
+                "error-reasons", "expected-offset", "force-recovery", "membership", "partitions", "read-from-time",
+                "subscribe", "topic-ids", "topic-settings",
             },
             Limits = new ServerLimits
             {
@@ -39,6 +40,7 @@ internal sealed partial class AdminService(BrokerNode node, AdminForwarder forwa
                 TopicNameBytes = Limits.TopicNameBytes,
                 Topics = Limits.Topics,
                 PublishesInFlight = Limits.PublishesInFlightPerStream,
+                Partitions = Limits.PartitionsPerTopic,
             },
         });
 

@@ -82,9 +82,9 @@ internal sealed class BrokerService(
         SubscribeRequest request, IServerStreamWriter<SubscribeResponse> responseStream, ServerCallContext context) =>
         ServeAsync(context, async ended =>
         {
-            await foreach (var (topic, page, resumeToken) in readers.SubscribeAsync(request, ended))
+            await foreach (var item in readers.SubscribeAsync(request, ended))
             {
-                await WriteAsync(topic, page, resumeToken, responseStream, ended);
+                await WriteAsync(item, responseStream, ended);
             }
         });
 
@@ -115,21 +115,23 @@ internal sealed class BrokerService(
     }
 
     private async Task WriteAsync(
-        string topic,
-        ReadPage? page,
-        ReadOnlyMemory<byte> resumeToken,
-        IServerStreamWriter<SubscribeResponse> stream,
-        CancellationToken cancellationToken)
+        SubscribedPage item, IServerStreamWriter<SubscribeResponse> stream, CancellationToken cancellationToken)
     {
-        if (page is null)
+        if (item.Page is not { } page)
         {
-            var began = new SubscribeResponse { ResumeToken = UnsafeByteOperations.UnsafeWrap(resumeToken) };
+            var began = new SubscribeResponse { ResumeToken = UnsafeByteOperations.UnsafeWrap(item.ResumeToken) };
             await stream.WriteAsync(began, cancellationToken);
             return;
         }
 
-        using var span = StartSpan(topic, page);
-        await stream.WriteAsync(new SubscribeResponse { Topic = topic, Read = ToResponse(page) }, cancellationToken);
+        using var span = StartSpan(item.Topic, page);
+        var response = new SubscribeResponse
+        {
+            Topic = item.Topic,
+            Partition = (uint)item.Partition,
+            Read = ToResponse(page),
+        };
+        await stream.WriteAsync(response, cancellationToken);
         CountRead(page);
     }
 

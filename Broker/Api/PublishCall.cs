@@ -19,6 +19,7 @@ internal interface IPublishSink
 /// </summary>
 internal sealed class PublishCall : Proposal, IForwardedCall
 {
+    private readonly PublishTarget _target;
     private readonly IPublishSink _sink;
     private readonly LeaderDirectory _leaders;
     private readonly BrokerMetrics _metrics;
@@ -28,7 +29,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
     public PublishCall(
         ulong correlation,
         PublishRequest request,
-        GroupId group,
+        in PublishTarget target,
         int count,
         IPublishSink sink,
         LeaderDirectory leaders,
@@ -36,9 +37,10 @@ internal sealed class PublishCall : Proposal, IForwardedCall
     {
         Correlation = correlation;
         Request = request;
-        Group = group;
         Count = count;
-        SizeBytes = TopicCommands.PublishSizeBytes(request.Topic, request.Batch.Length, request.ExpectedOffset);
+        SizeBytes = TopicCommands.PublishSizeBytes(
+            target.Name, request.Batch.Length, request.ExpectedOffset, target.Number);
+        _target = target;
         _sink = sink;
         _leaders = leaders;
         _metrics = metrics;
@@ -48,7 +50,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
 
     public PublishRequest Request { get; }
 
-    public GroupId Group { get; }
+    public GroupId Group => _target.Group;
 
     /// <summary>Records in the batch.</summary>
     public int Count { get; }
@@ -61,7 +63,13 @@ internal sealed class PublishCall : Proposal, IForwardedCall
             ? new PublishStamp(producer.Id, producer.Epoch, producer.Sequence)
             : PublishStamp.None;
         TopicCommands.WritePublish(
-            destination, Request.Topic, stamp, Count, Request.Batch.Span, Request.ExpectedOffset);
+            destination,
+            _target.Name,
+            stamp,
+            Count,
+            Request.Batch.Span,
+            Request.ExpectedOffset,
+            _target.Number);
     }
 
     /// <summary>Is counted among what this node holds for others until it is answered; false: it was refused.</summary>
@@ -95,7 +103,9 @@ internal sealed class PublishCall : Proposal, IForwardedCall
             Duplicate = result.Duplicate,
             TimestampUnixMs = result.TimestampUnixMs,
             Leader = _leaders.Self,
-            TopicId = new TopicId(Group, result.Topic).Value,
+            Partition = (uint)_target.Partition,
+            Partitions = (uint)_target.Partitions,
+            TopicId = _target.Topic.IsNone ? new TopicId(Group, result.Topic).Value : _target.Topic.Value,
         });
     }
 
@@ -131,13 +141,14 @@ internal sealed class PublishCall : Proposal, IForwardedCall
     private BrokerException Describe(in CommandResult result) => result.Code switch
     {
         RefusalCode.OutOfSequence =>
-            Refusal.OutOfSequence(Request.Topic, result.Expected, Request.Producer.Sequence, Count),
+            Refusal.OutOfSequence(_target.Name, result.Expected, Request.Producer.Sequence, Count),
         RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
         RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
         RefusalCode.UnexpectedOffset =>
-            Refusal.UnexpectedOffset(Request.Topic, Request.ExpectedOffset ?? 0, (long)result.Expected),
+            Refusal.UnexpectedOffset(_target.Name, Request.ExpectedOffset ?? 0, (long)result.Expected),
         RefusalCode.MessageTooLarge => Refusal.MessageTooLarge(Request.Topic, (long)result.Expected),
-        RefusalCode.TooManyProducers => Refusal.TooManyProducers(Request.Topic, Request.Producer.Id),
+        RefusalCode.TooManyProducers => Refusal.TooManyProducers(_target.Name, Request.Producer.Id),
+        RefusalCode.PartitionsChanged => Refusal.PartitionsChanged(Request.Topic),
         RefusalCode.InvalidArgument =>
             Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
         _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),

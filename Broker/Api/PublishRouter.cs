@@ -5,6 +5,7 @@ using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;
 using Broker.Topics;
+using Google.Protobuf;
 
 namespace Broker.Api;
 
@@ -19,6 +20,7 @@ internal sealed class PublishRouter
     private readonly LeaderForwarder _forwarder;
     private readonly BrokerMetrics _metrics;
     private readonly WaitingCalls[] _waiting; // by group
+    private uint _turn;
 
     public PublishRouter(
         BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
@@ -40,10 +42,10 @@ internal sealed class PublishRouter
         IPublishSink sink,
         CancellationToken cancellationToken)
     {
-        PublishCall call;
         try
         {
-            call = Check(correlation, request, sink);
+            var count = Check(request);
+            Dispatch(correlation, request, count, forwarded, sink, cancellationToken);
         }
         catch (BrokerException refusal)
         {
@@ -54,18 +56,13 @@ internal sealed class PublishRouter
                 Status = (uint)StatusMap.ToStatusCode(refusal.Code),
                 Reason = StatusMap.ToReason(refusal.Code),
                 Message = refusal.Message,
+                RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
             });
-            return;
-        }
-
-        if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded))
-            && _forwarder.TryHold(call))
-        {
-            waiting.Add(call, forwarded, cancellationToken);
         }
     }
 
-    private PublishCall Check(ulong correlation, PublishRequest request, IPublishSink sink)
+    /// <summary>Answers how many records the batch has.</summary>
+    private static int Check(PublishRequest request)
     {
         if (!TopicName.ValidateForPublish(request.Topic, out var reason))
         {
@@ -89,7 +86,6 @@ internal sealed class PublishRouter
                 $"expected_offset is {request.ExpectedOffset}; offsets begin at 0. Leave it out for no condition.");
         }
 
-        UnimplementedFields.Refuse(request);
         var scan = RecordBatchScanner.Scan(request.Batch.Span);
         if (!scan.IsValid)
         {
@@ -101,8 +97,130 @@ internal sealed class PublishRouter
             };
         }
 
-        return new PublishCall(
-            correlation, request, _node.Shards.GroupOf(request.Topic), scan.Count, sink, _leaders, _metrics);
+        return scan.Count;
+    }
+
+    private void Dispatch(
+        ulong correlation,
+        PublishRequest request,
+        int count,
+        bool forwarded,
+        IPublishSink sink,
+        CancellationToken cancellationToken)
+    {
+        var home = _node.Shards.GroupOf(request.Topic);
+        var topics = _node.TopicsOf(home);
+        if (!topics.HasPartitionedTopics || !topics.TryGetTopic(request.Topic, out var topic) || topic.Partitions == 1)
+        {
+            Send(correlation, request, OnlyPartition(request, home), count, forwarded, sink, cancellationToken);
+            return;
+        }
+
+        var partition = PartitionOf(request, topic, home);
+        if (partition != BatchPartitions.Several)
+        {
+            var target = PublishTarget.Of(home, topic, partition, _node.Shards);
+            Send(correlation, request, target, count, forwarded, sink, cancellationToken);
+            return;
+        }
+
+        if (request.Producer is not null || request.ExpectedOffset is not null)
+        {
+            throw Refusal.InvalidArgument(
+                $"The keys of the batch belong to several of the {topic.Partitions} partitions of topic "
+                + $"'{request.Topic}', and {(request.Producer is null ? "expected_offset" : "a producer's sequence")} "
+                + "counts in one. Nothing was stored; send a batch for each partition (see PublishRequest.partition).");
+        }
+
+        Split(correlation, request, home, topic, forwarded, sink, cancellationToken);
+    }
+
+    /// <summary>
+    /// A follower may not know of other partitions yet. The leader does, and is asked; should this node lead by then,
+    /// the number that no topic has keeps the publish from being stored.
+    /// </summary>
+    private PublishTarget OnlyPartition(PublishRequest request, GroupId home)
+    {
+        if (request.Partition is not > 0)
+        {
+            return new PublishTarget(home, request.Topic);
+        }
+
+        return Leads(home)
+            ? throw NoSuchPartition(request.Topic, request.Partition.Value, 1)
+            : new PublishTarget(home, request.Topic, int.MaxValue, 0, 1, default);
+    }
+
+    private static BrokerException NoSuchPartition(string topic, uint partition, int partitions) =>
+        Refusal.InvalidArgument(Refusal.NoSuchPartition(topic, partition, partitions).Message + " Nothing was stored.");
+
+    private bool Leads(GroupId group) => _node.Group(group).Status.Role == RaftRole.Leader;
+
+    private int PartitionOf(PublishRequest request, in TopicView topic, GroupId home)
+    {
+        if (request.Partition is { } wanted)
+        {
+            return wanted < topic.Partitions ? (int)wanted
+                : Leads(home) ? throw NoSuchPartition(request.Topic, wanted, topic.Partitions)
+                : throw Refusal.PartitionsChanged(request.Topic);
+        }
+
+        var partition = BatchPartitions.Find(request.Batch.Span, topic.Partitions);
+        if (partition == BatchPartitions.NoKey)
+        {
+            // The leader, should it be another node, must not choose again.
+            partition = request.Producer is { } producer
+                ? BatchPartitions.OfProducer(producer.Id, topic.Partitions)
+                : (int)(Interlocked.Increment(ref _turn) % (uint)topic.Partitions);
+            request.Partition = (uint)partition;
+        }
+
+        return partition;
+    }
+
+    private void Split(
+        ulong correlation,
+        PublishRequest request,
+        GroupId home,
+        in TopicView topic,
+        bool forwarded,
+        IPublishSink sink,
+        CancellationToken cancellationToken)
+    {
+        var parts = BatchPartitions.Split(request.Batch.Memory, topic.Partitions);
+        var targets = new List<PublishTarget>(parts.Count);
+        foreach (var part in parts)
+        {
+            targets.Add(PublishTarget.Of(home, topic, part.Partition, _node.Shards));
+        }
+
+        var split = new SplitPublish(correlation, parts, sink);
+        foreach (var (number, part) in parts.Index())
+        {
+            var alone = new PublishRequest
+            {
+                Topic = request.Topic,
+                Batch = UnsafeByteOperations.UnsafeWrap(part.Batch),
+            };
+            Send(0, alone, targets[number], part.Records.Count, forwarded, split.SinkOf(number), cancellationToken);
+        }
+    }
+
+    private void Send(
+        ulong correlation,
+        PublishRequest request,
+        in PublishTarget target,
+        int count,
+        bool forwarded,
+        IPublishSink sink,
+        CancellationToken cancellationToken)
+    {
+        var call = new PublishCall(correlation, request, target, count, sink, _leaders, _metrics);
+        if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded))
+            && _forwarder.TryHold(call))
+        {
+            waiting.Add(call, forwarded, cancellationToken);
+        }
     }
 
     /// <summary>False when no leader is known at the moment.</summary>

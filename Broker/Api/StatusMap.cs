@@ -32,8 +32,8 @@ internal static class StatusMap
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
             or RefusalCode.MessageTooLarge => StatusCode.ResourceExhausted,
-        RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping or RefusalCode.NodeUnreachable =>
-            StatusCode.Unavailable,
+        RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping or RefusalCode.NodeUnreachable
+            or RefusalCode.PartitionsChanged => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
             or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost => StatusCode.FailedPrecondition,
@@ -67,6 +67,7 @@ internal static class StatusMap
         RefusalCode.QuorumLost => Reason.QuorumLost,
         RefusalCode.DataLost => Reason.DataLost,
         RefusalCode.Unimplemented => Reason.NotInThisVersion,
+        RefusalCode.PartitionsChanged => Reason.PartitionsChanged,
         _ => Reason.Internal,
     };
 

@@ -72,9 +72,9 @@ internal static class Subscriptions
                 "resume_token is none that a broker has given; take it as it is from a subscription's first answer.");
     }
 
-    private static Dictionary<string, TopicPosition> ReadPositions(SubscribeRequest request)
+    private static List<TopicPosition> ReadPositions(SubscribeRequest request)
     {
-        var positions = new Dictionary<string, TopicPosition>(request.Positions.Count, StringComparer.Ordinal);
+        var positions = new List<TopicPosition>(request.Positions.Count);
         foreach (var position in request.Positions)
         {
             if (!TopicName.Validate(position.Topic, out var reason))
@@ -89,12 +89,15 @@ internal static class Subscriptions
                     + "has told.");
             }
 
-            if (position.Partition != 0)
+            if (position.Partition >= Limits.PartitionsPerTopic)
             {
-                throw Refusal.NotFound($"Topic '{position.Topic}' has no partition {position.Partition}.");
+                throw Refusal.InvalidArgument(
+                    $"The position in topic '{position.Topic}' names partition {position.Partition}; a topic has at most "
+                    + $"{Limits.PartitionsPerTopic:N0}.");
             }
 
-            positions[position.Topic] = new TopicPosition(new TopicId(position.TopicId), position.NextOffset);
+            var id = new TopicId(position.TopicId);
+            positions.Add(new TopicPosition(position.Topic, (int)position.Partition, id, position.NextOffset));
         }
 
         return positions;

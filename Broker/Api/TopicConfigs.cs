@@ -1,3 +1,4 @@
+using System.Text;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Topics;
@@ -16,9 +17,10 @@ internal static class TopicConfigs
         try
         {
             UnimplementedFields.Refuse(config);
-            if (config?.Partitions is 0)
+            if (config?.Partitions is 0 or > Limits.PartitionsPerTopic)
             {
-                throw Refusal.InvalidArgument("config.partitions is 0; a topic has 1 partition. Leave it out.");
+                throw Refusal.InvalidArgument(
+                    $"config.partitions is {config.Partitions:N0}; a topic has 1 to {Limits.PartitionsPerTopic:N0}.");
             }
 
             if (config?.MaxMessageBytes is 0 or > Limits.RecordBytes)
@@ -42,10 +44,22 @@ internal static class TopicConfigs
         }
     }
 
-    /// <summary>With every field set that this version has.</summary>
-    public static TopicConfig Write(TopicSettings settings) => new()
+    /// <summary>How many partitions a new topic is to have.</summary>
+    /// <exception cref="Grpc.Core.RpcException">InvalidArgument: the name is too long for several.</exception>
+    public static int PartitionsOf(string topic, TopicConfig? config)
     {
-        Partitions = 1,
+        var partitions = (int)(config?.Partitions ?? 1);
+        return partitions == 1 || Encoding.UTF8.GetByteCount(topic) <= PartitionName.MostTopicBytes
+            ? partitions
+            : throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"The topic's name has {Encoding.UTF8.GetByteCount(topic)} bytes; that of a topic of several "
+                + $"partitions has at most {PartitionName.MostTopicBytes}."));
+    }
+
+    /// <summary>With every field set that this version has.</summary>
+    public static TopicConfig Write(TopicSettings settings, int partitions) => new()
+    {
+        Partitions = (uint)partitions,
         MaxAgeMs = (ulong)settings.MaxAgeMs,
         MaxBytes = (ulong)settings.MaxBytes,
         MaxRecords = (ulong)settings.MaxRecords,

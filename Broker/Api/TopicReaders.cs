@@ -25,7 +25,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         SubscribeRequest request, CancellationToken cancellationToken)
     {
         var (filters, start) = Subscriptions.Read(request);
-        var reader = new FilterReader(_readers.Values, topic => _readers[node.Shards.GroupOf(topic)], tail);
+        var reader = new FilterReader(_readers, node.Shards, tail);
         return reader.ReadAsync(filters, start, cancellationToken);
     }
 
@@ -46,29 +46,34 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             await CheckIdAsync(group, topics, request.Topic, id, cancellationToken);
         }
 
+        var place = request.Partition == 0
+            ? new ReadPlace(group, request.Topic)
+            : await FindPartitionAsync(request, group, cancellationToken);
+        topics = node.TopicsOf(place.Group);
         if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs)
         {
             // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
-            await catchUp.WaitForEndAsync(group, request.Topic, cancellationToken);
+            await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
         }
 
-        var start = StartOf(request, topics);
-        if (node.Group(group).Status.Condition is { IsLost: true } or { IsPassive: true } or { IsFenced: true })
+        var start = StartOf(request, topics, place.Name);
+        if (node.Group(place.Group).Status.Condition is { IsLost: true } or { IsPassive: true } or { IsFenced: true })
         {
             // What it has may be far from all: the leader says how much that is.
-            await (request.Follow && catchUp.WhyNotAll(group) is null
+            await (request.Follow && catchUp.WhyNotAll(place.Group) is null
                 ? Task.CompletedTask
-                : catchUp.WaitForEndAsync(group, request.Topic, cancellationToken));
+                : catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken));
         }
 
         if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
             && !(request.HasPosition && request.Position == StartPosition.End))
         {
-            await catchUp.WaitAsync(group, request.Topic, start, cancellationToken);
+            await catchUp.WaitAsync(place.Group, place.Name, start, cancellationToken);
         }
 
         long records = 0;
-        await foreach (var page in _readers[group].ReadAsync(request.Topic, start, request.Follow, cancellationToken))
+        await foreach (var page in _readers[place.Group].ReadAsync(
+            place.Name, start, request.Follow, cancellationToken, place.Number, place.Topic))
         {
             yield return page;
 
@@ -85,10 +90,54 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             }
         }
 
-        if (catchUp.WhyNotAll(group) is { } cannotTell)
+        if (catchUp.WhyNotAll(place.Group) is { } cannotTell)
         {
             // What it has was given; whether that is all nobody can say.
             throw cannotTell;
+        }
+    }
+
+    /// <summary>
+    /// Where a partition other than the first is. The topic says so, in the shard of its first partition: before this
+    /// node says that there is none, it has as much of the topic as the leader. Who follows waits for the topic.
+    /// </summary>
+    private async Task<ReadPlace> FindPartitionAsync(
+        ReadRequest request, GroupId home, CancellationToken cancellationToken)
+    {
+        using var waiter = tail.Register(request.Topic);
+        var topics = node.TopicsOf(home);
+        for (var isSure = false; ;)
+        {
+            var isThere = topics.TryGetTopic(request.Topic, out var topic);
+            var partitions = isThere ? topic.Partitions : 0;
+            if (request.Partition < partitions && topic.PartitionNumber((int)request.Partition) is >= 0 and var number)
+            {
+                return new ReadPlace(
+                    node.Shards.GroupOf(home, (int)request.Partition),
+                    topic.PartitionNameOf((int)request.Partition),
+                    number,
+                    new TopicId(home, topic.Number));
+            }
+
+            if (isSure && request.Partition < partitions && !request.Follow)
+            {
+                throw Refusal.PartitionsChanged(request.Topic);
+            }
+
+            if (isSure && (isThere ? request.Partition >= partitions : !request.Follow))
+            {
+                throw isThere
+                    ? Refusal.NoSuchPartition(request.Topic, request.Partition, partitions)
+                    : Refusal.NotFound($"There is no topic '{request.Topic}'.");
+            }
+
+            if (isSure)
+            {
+                await waiter.WaitAsync(cancellationToken);
+            }
+
+            await catchUp.WaitForEndAsync(home, request.Topic, cancellationToken);
+            isSure = true;
         }
     }
 
@@ -118,15 +167,15 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         }
     }
 
-    private static long StartOf(ReadRequest request, TopicStateMachine topics) => request.StartCase switch
+    private static long StartOf(ReadRequest request, TopicStateMachine topics, string name) => request.StartCase switch
     {
         ReadRequest.StartOneofCase.Offset => request.Offset,
-        ReadRequest.StartOneofCase.Position => OffsetOf(request, topics),
-        ReadRequest.StartOneofCase.TimeUnixMs => OffsetAt(request, topics),
+        ReadRequest.StartOneofCase.Position => OffsetOf(request, topics, name),
+        ReadRequest.StartOneofCase.TimeUnixMs => OffsetAt(request, topics, name),
         _ => 0,
     };
 
-    private static long OffsetAt(ReadRequest request, TopicStateMachine topics)
+    private static long OffsetAt(ReadRequest request, TopicStateMachine topics, string name)
     {
         if (request.TimeUnixMs < 0)
         {
@@ -134,7 +183,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
                 $"time_unix_ms is {request.TimeUnixMs}; a time is in milliseconds since 1970 and not negative.");
         }
 
-        if (!topics.TryGetTopic(request.Topic, out var topic))
+        if (!topics.TryGetTopic(name, out var topic))
         {
             return 0;
         }
@@ -142,13 +191,21 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         return topic.TryFindTime(request.TimeUnixMs, out var offset)
             ? offset
             : throw Refusal.FailedPrecondition(
-                $"This replica cannot say now where topic '{request.Topic}' was at that time; read from another one.");
+                $"This replica cannot say now where topic '{name}' was at that time; read from another one.");
     }
 
-    private static long OffsetOf(ReadRequest request, TopicStateMachine topics) => request.Position switch
+    private static long OffsetOf(
+        ReadRequest request, TopicStateMachine topics, string name) => request.Position switch
     {
         StartPosition.Unspecified or StartPosition.Beginning => 0,
-        StartPosition.End => topics.TryGetTopic(request.Topic, out var topic) ? topic.NextOffset : 0,
+        StartPosition.End => topics.TryGetTopic(name, out var topic) ? topic.NextOffset : 0,
         _ => throw Refusal.InvalidArgument($"Start position {(int)request.Position} does not exist."),
     };
+
+    /// <summary>What a read is to look for, and where.</summary>
+    /// <param name="Group">The shard.</param>
+    /// <param name="Name">Under which name the topic, or its partition, stands there.</param>
+    /// <param name="Number">The number that the partition has there; null: the first partition, of any number.</param>
+    /// <param name="Topic">The topic's id, when it is not that of what is read.</param>
+    private readonly record struct ReadPlace(GroupId Group, string Name, int? Number = null, TopicId Topic = default);
 }

@@ -11,27 +11,11 @@ namespace Broker.Api;
 /// </summary>
 internal static class UnimplementedFields
 {
-    private const string Partitions = "a topic of several partitions";
     private const string Compaction = "a topic that keeps the last record of each key";
-
-    /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
-    public static void Refuse(PublishRequest request)
-    {
-        // Partition 0 is the only one that a topic has, so whoever asks for it is served.
-        if (request.Partition is > 0)
-        {
-            throw Refusal.Unimplemented("partition", Partitions);
-        }
-    }
 
     /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
     public static void Refuse(TopicConfig? config)
     {
-        if (config?.Partitions is > 1)
-        {
-            throw Refusal.Unimplemented("config.partitions", Partitions);
-        }
-
         if (config?.Compact is true)
         {
             throw Refusal.Unimplemented("config.compact", Compaction);
@@ -51,11 +35,6 @@ internal static class UnimplementedFields
     /// <exception cref="BrokerException">Unimplemented, with the field's name.</exception>
     public static void Refuse(ReadRequest request)
     {
-        if (request.Partition != 0)
-        {
-            throw Refusal.Unimplemented("partition", Partitions);
-        }
-
         if (request.HasPosition && request.Position == StartPosition.LastPerKey)
         {
             throw Refusal.Unimplemented(

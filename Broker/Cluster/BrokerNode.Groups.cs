@@ -132,6 +132,16 @@ public sealed partial class BrokerNode
         _groups.Add(group);
     }
 
+    /// <summary>A topic's partitions lie in several shards, whose leaders see to it that they are there.</summary>
+    private void AttachPartitions()
+    {
+        foreach (var (group, machine) in _dataShards)
+        {
+            machine.AttachPartitionDuties(group, Shards, TopicsOf, () => _groups.ForEach(
+                static each => each.LookForDuties()));
+        }
+    }
+
     private SegmentRepair MakeRepair(TimeProvider time) => new(
         [.. _logs.Zip(_groups).Select(pair =>
             new GroupRepair(pair.Second.Id, pair.First, new GroupEntries(pair.First, pair.Second)))],

@@ -89,6 +89,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
 
+        AttachPartitions();
         if (_store.IsFounded)
         {
             _store.AddKnownGroups(_groups.Select(static group => group.Id));

@@ -10,14 +10,14 @@ namespace Broker.Delivery;
 /// reads what is new from the log, a page of one topic at a time and then the next topic: so it loses nothing, however
 /// slow its caller is, and one busy topic does not hold up the others.
 /// </summary>
-/// <param name="shards">The readers of all data shards.</param>
-/// <param name="shardOf">Which of them has a topic.</param>
-/// <param name="signal">Who tells of news.</param>
+/// <param name="readers">The readers of all data shards.</param>
+/// <param name="shards">Which of them has a topic.</param>
+/// <param name="signal">Who tells of news, by the names that topics and partitions have in their shards.</param>
 public sealed class FilterReader(
-    IReadOnlyCollection<TopicReader> shards, Func<string, TopicReader> shardOf, TailSignal signal)
+    IReadOnlyDictionary<GroupId, TopicReader> readers, ShardMap shards, TailSignal signal)
 {
     /// <summary>
-    /// What is new, in offset order for each topic; between topics there is no order. The first item has no topic and
+    /// What is new, in offset order for each partition of a topic; between them there is no order. The first item has no topic and
     /// no page: what is acknowledged after it came is not missed. It ends when it is cancelled.
     /// </summary>
     /// <exception cref="BrokerException">
@@ -31,9 +31,9 @@ public sealed class FilterReader(
     {
         // The place is taken before the first look at the topics, so nothing falls between the look and the wait.
         using var watch = signal.Watch(new TopicFilterSet(filters));
-        var resumeToken = ResumeToken.Encode(shards.Select(shard => (shard.Group, shard.LogTimeUnixMs)));
+        var resumeToken = ResumeToken.Encode(readers.Values.Select(reader => (reader.Group, reader.LogTimeUnixMs)));
         var cursors = FirstCursors(watch, start);
-        yield return new SubscribedPage("", null, resumeToken);
+        yield return new SubscribedPage("", 0, null, resumeToken);
 
         while (true)
         {
@@ -42,26 +42,29 @@ public sealed class FilterReader(
                 MarkAll(watch);
             }
 
-            while (watch.TryTake(out var topic))
+            while (watch.TryTake(out var name))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var cursor = cursors.GetValueOrDefault(topic, TopicCursor.Beginning);
-                var next = shardOf(topic).ReadNext(topic, cursor, out var page);
-                if (next is not { } moved)
+                var (topic, partition) = PartitionName.Parse(name);
+                var home = shards.GroupOf(topic);
+                var reader = readers[shards.GroupOf(home, partition)];
+                var cursor = cursors.GetValueOrDefault(name, TopicCursor.Beginning);
+                if (reader.ReadNext(name, cursor, out var page) is not { } next)
                 {
-                    cursors.Remove(topic);
+                    cursors.Remove(name);
                     continue;
                 }
 
-                cursors[topic] = moved;
+                cursors[name] = next;
                 if (page is not null)
                 {
                     if (page.NextOffset < page.HighWatermark)
                     {
-                        watch.Mark(topic);
+                        watch.Mark(name);
                     }
 
-                    yield return new SubscribedPage(topic, page, default);
+                    var id = new TopicId(home, next.Number);
+                    yield return new SubscribedPage(topic, partition, page with { Topic = id }, default);
                 }
             }
 
@@ -72,45 +75,39 @@ public sealed class FilterReader(
     private Dictionary<string, TopicCursor> FirstCursors(TopicWatch watch, SubscriptionStart start)
     {
         var cursors = new Dictionary<string, TopicCursor>(StringComparer.Ordinal);
-        foreach (var shard in shards)
+        foreach (var reader in readers.Values)
         {
-            foreach (var topic in shard.ListTopics())
+            foreach (var place in reader.ListPlaces())
             {
-                if (watch.Wants(topic.Name))
+                if (watch.Wants(place.Name))
                 {
-                    var offset = OffsetIn(topic, shard.Group, start);
-                    cursors[topic.Name] = new TopicCursor(topic.Number, offset);
-                    if (offset < topic.NextOffset)
+                    var offset = OffsetIn(place, reader.Group, start);
+                    cursors[place.Name] = new TopicCursor(place.TopicNumber, offset);
+                    if (offset < place.NextOffset)
                     {
-                        watch.Mark(topic.Name);
+                        watch.Mark(place.Name);
                     }
                 }
             }
         }
 
-        foreach (var (name, position) in start.Positions)
+        foreach (var position in start.Positions)
         {
-            var shard = shardOf(name);
-            if (!watch.Wants(name) || !position.Topic.IsOf(shard.Group))
+            var name = PartitionName.Of(position.Topic, position.Partition);
+            if (!watch.Wants(name) || !position.Id.IsOf(shards.GroupOf(position.Topic)))
             {
                 throw Refusal.InvalidArgument(
-                    $"The position in topic '{name}' does not belong to this subscription: no filter matches it, or "
-                    + "its topic_id is not one of that name. Take positions from the answers to a subscription with "
-                    + "these filters.");
+                    $"The position in topic '{position.Topic}' does not belong to this subscription: no filter matches "
+                    + "it, or its topic_id is not one of that name. Take positions from the answers to a subscription "
+                    + "with these filters.");
             }
 
             // A topic of a higher number here is another one, and begins at its beginning.
             var known = cursors.GetValueOrDefault(name, TopicCursor.Beginning);
-            if (known.Number <= position.Topic.Number)
-            {
-                cursors[name] = new TopicCursor((int)position.Topic.Number, position.NextOffset);
-                watch.Mark(name);
-            }
-            else
-            {
-                cursors[name] = new TopicCursor(known.Number, 0);
-                watch.Mark(name);
-            }
+            cursors[name] = known.Number <= position.Id.Number
+                ? new TopicCursor((int)position.Id.Number, position.NextOffset)
+                : new TopicCursor(known.Number, 0);
+            watch.Mark(name);
         }
 
         return cursors;
@@ -131,13 +128,13 @@ public sealed class FilterReader(
 
     private void MarkAll(TopicWatch watch)
     {
-        foreach (var shard in shards)
+        foreach (var reader in readers.Values)
         {
-            foreach (var topic in shard.ListTopics())
+            foreach (var place in reader.ListPlaces())
             {
-                if (watch.Wants(topic.Name))
+                if (watch.Wants(place.Name))
                 {
-                    watch.Mark(topic.Name);
+                    watch.Mark(place.Name);
                 }
             }
         }
@@ -146,7 +143,7 @@ public sealed class FilterReader(
 
 /// <summary>How far a subscription is in one topic.</summary>
 /// <param name="Number">
-/// The topic's number in its shard: one of a higher number has taken its name. -1: none was seen yet.
+/// The number in the topic's id: one of a higher number has taken its name. -1: none was seen yet.
 /// </param>
 /// <param name="Offset">The first offset that was not given out.</param>
 public readonly record struct TopicCursor(int Number, long Offset)
@@ -157,6 +154,8 @@ public readonly record struct TopicCursor(int Number, long Offset)
 
 /// <summary>One item of a subscription.</summary>
 /// <param name="Topic">The topic's name. Empty: the subscription has begun.</param>
+/// <param name="Partition">Which of its partitions, from 0.</param>
 /// <param name="Page">Its records; null when it has begun.</param>
 /// <param name="ResumeToken">With which another one goes on after this one's beginning; only in the first item.</param>
-public readonly record struct SubscribedPage(string Topic, ReadPage? Page, ReadOnlyMemory<byte> ResumeToken);
+public readonly record struct SubscribedPage(
+    string Topic, int Partition, ReadPage? Page, ReadOnlyMemory<byte> ResumeToken);

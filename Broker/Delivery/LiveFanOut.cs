@@ -8,9 +8,9 @@ namespace Broker.Delivery;
 
 /// <summary>
 /// Publishes committed batches on Redis while this node leads their group and a live subscription wants their topic:
-/// one <c>broker.v1.LiveBatch</c> per batch on the channel <c>broker:{topic}</c>, in offset order per topic. It is a
-/// shortcut and never the truth: whatever is dropped here (Redis away, slow, restarted; the queue full) subscribers see
-/// as a gap in the offsets, and read from the log. One for a node; the groups' loops call <see cref="OnAppended"/>,
+/// one <c>broker.v1.LiveBatch</c> per batch on the channel <c>broker:{topic}</c>, in offset order per partition. It is
+/// a shortcut and never the truth: whatever is dropped here (Redis away, slow, restarted; the queue full) subscribers
+/// see as a gap in the offsets, and read from the log. One for a node; the groups' loops call <see cref="OnAppended"/>,
 /// which never waits.
 /// </summary>
 public sealed partial class LiveFanOut : BackgroundService
@@ -70,7 +70,8 @@ public sealed partial class LiveFanOut : BackgroundService
 
         var live = new LiveBatch
         {
-            Topic = topic,
+            Topic = channel.Topic,
+            Partition = (uint)channel.Partition,
             BaseOffset = baseOffset,
             Count = (uint)count,
             TimestampUnixMs = timestampUnixMs,
@@ -82,6 +83,6 @@ public sealed partial class LiveFanOut : BackgroundService
 
         // Redis wants an array of its own anyway; copying here means that the queue holds these bytes and not whole log
         // entries.
-        _queue.Enqueue(new LiveFrame(channel, live.ToByteArray(), topic, baseOffset, count, live.Batch.Length));
+        _queue.Enqueue(new LiveFrame(channel.Name, live.ToByteArray(), topic, baseOffset, count, live.Batch.Length));
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Broker.Client;
 using Broker.ClusterState;
 using Broker.Domain;
+using Broker.Topics;
 
 namespace Broker.Delivery;
 
@@ -17,8 +18,9 @@ internal sealed class LiveMatcher
 
     private readonly TopicFilterSet _filters;
 
-    // Topic to channel, or to null when nobody wants it. Bounded as the topics are: only applied batches ask.
-    private readonly ConcurrentDictionary<string, string?> _channels = new(StringComparer.Ordinal);
+    // By the name that a topic or a partition has in its shard; null when nobody wants it. Bounded as the topics are:
+    // only applied batches ask.
+    private readonly ConcurrentDictionary<string, LiveChannel?> _channels = new(StringComparer.Ordinal);
 
     public LiveMatcher(IEnumerable<LiveSubscription> subscriptions)
     {
@@ -28,21 +30,30 @@ internal sealed class LiveMatcher
 
     public bool IsEmpty => _filters.IsEmpty;
 
-    /// <summary>The channel on which batches of the topic are wanted, or null.</summary>
-    public string? ChannelOf(string topic)
+    /// <summary>
+    /// The channel on which batches of a topic, or of a partition by its name in the shard, are wanted, or null.
+    /// </summary>
+    public LiveChannel? ChannelOf(string name)
     {
         if (IsEmpty)
         {
             return null;
         }
 
-        if (!_channels.TryGetValue(topic, out var channel))
+        if (!_channels.TryGetValue(name, out var channel))
         {
-            Invariant.Check(topic.Length <= Limits.TopicNameBytes, "a stored topic's name is within its limit");
-            channel = _filters.Matches(topic) ? ChannelPrefix + topic : null;
-            _channels[topic] = channel;
+            Invariant.Check(name.Length <= Limits.TopicNameBytes, "a stored topic's name is within its limit");
+            var (topic, partition) = PartitionName.Parse(name);
+            channel = _filters.Matches(topic) ? new LiveChannel(ChannelPrefix + topic, topic, partition) : null;
+            _channels[name] = channel;
         }
 
         return channel;
     }
 }
+
+/// <summary>Where a partition's batches go.</summary>
+/// <param name="Name">The channel of Redis, one for all partitions of a topic.</param>
+/// <param name="Topic">The topic.</param>
+/// <param name="Partition">From 0.</param>
+internal sealed record LiveChannel(string Name, string Topic, int Partition);

@@ -17,18 +17,19 @@ public sealed record SubscriptionStart
     /// <summary>At the time of each shard's log when an earlier subscription began, instead of all that.</summary>
     public IReadOnlyDictionary<GroupId, long>? ShardTimes { get; init; }
 
-    /// <summary>By name: topics in which it goes on at an offset.</summary>
-    public IReadOnlyDictionary<string, TopicPosition> Positions { get; init; } =
-        new Dictionary<string, TopicPosition>();
+    /// <summary>Where it goes on at an offset.</summary>
+    public IReadOnlyList<TopicPosition> Positions { get; init; } = [];
 
     /// <summary>The time at which to begin in a shard; null: none is said.</summary>
     public long? TimeIn(GroupId group) =>
         ShardTimes is { } times ? times.GetValueOrDefault(group, 0) : TimeUnixMs;
 }
 
-/// <param name="Topic">Which topic, since names are given again.</param>
+/// <param name="Topic">Its name.</param>
+/// <param name="Partition">From 0.</param>
+/// <param name="Id">Which topic of that name, since names are given again.</param>
 /// <param name="NextOffset">The first offset that is wanted.</param>
-public readonly record struct TopicPosition(TopicId Topic, long NextOffset);
+public readonly record struct TopicPosition(string Topic, int Partition, TopicId Id, long NextOffset);
 
 /// <summary>
 /// The times of all shards' logs at one moment, as bytes that only brokers read:

@@ -27,33 +27,33 @@ public sealed class TopicReader(
     /// <summary>The time of the last entry that this replica has applied.</summary>
     public long LogTimeUnixMs => topics.LastTimestampUnixMs;
 
-    /// <summary>All topics of the shard, ordered by name.</summary>
-    public IReadOnlyList<TopicView> ListTopics() => topics.ListTopics();
+    /// <summary>All topics of the shard, and its partitions of topics, ordered by the names that they have in it.</summary>
+    public IReadOnlyList<TopicView> ListPlaces() => topics.ListPlaces();
 
     /// <summary>
-    /// The next page of a topic that is followed from a cursor, and the cursor after it; without a page when nothing is
-    /// there yet. A topic that was made under the name of the cursor's one is read from its beginning. Null: there is
-    /// no such topic any more.
+    /// The next page of what stands under a name in the shard and is followed from a cursor, and the cursor after it;
+    /// without a page when nothing is there yet. A topic that was made under the name of the cursor's one is read from
+    /// its beginning. Null: there is no such topic any more.
     /// </summary>
     /// <exception cref="BrokerException">
     /// FailedPrecondition: this replica cannot give the records now. DataLost: none can.
     /// </exception>
-    public TopicCursor? ReadNext(string topic, TopicCursor cursor, out ReadPage? page)
+    public TopicCursor? ReadNext(string name, TopicCursor cursor, out ReadPage? page)
     {
         page = null;
-        if (!topics.TryGetTopic(topic, out var view))
+        if (!topics.TryGetTopic(name, out var view))
         {
             return null;
         }
 
-        if (view.Number < cursor.Number)
+        if (view.TopicNumber < cursor.Number)
         {
             return cursor;  // The cursor comes from another replica, and this one has yet to learn of its topic.
         }
 
-        var offset = view.Number == cursor.Number ? cursor.Offset : 0;
-        return new TopicCursor(
-            view.Number, TryReadPage(view, offset, view.NextOffset, out page) ? page.NextOffset : offset);
+        var offset = view.TopicNumber == cursor.Number ? cursor.Offset : 0;
+        TryReadPage(view, ref offset, view.NextOffset, out page, CancellationToken.None);
+        return new TopicCursor(view.TopicNumber, offset);
     }
 
     /// <summary>
@@ -67,8 +67,19 @@ public sealed class TopicReader(
     /// cannot give the records now.
     /// DataLost: none can.
     /// </exception>
+    /// <param name="topic">Its name, or that under which a partition stands in the shard.</param>
+    /// <param name="offset">The first offset that is wanted.</param>
+    /// <param name="follow">Whether the read stays at the end.</param>
+    /// <param name="cancellationToken">Ends the read.</param>
+    /// <param name="number">The number that it must have; null: any, and then the same to the end of the read.</param>
+    /// <param name="id">What pages tell as the topic's id; none: what follows from its number.</param>
     public async IAsyncEnumerable<ReadPage> ReadAsync(
-        string topic, long offset, bool follow, [EnumeratorCancellation] CancellationToken cancellationToken)
+        string topic,
+        long offset,
+        bool follow,
+        [EnumeratorCancellation] CancellationToken cancellationToken,
+        int? number = null,
+        TopicId id = default)
     {
         if (offset < 0)
         {
@@ -77,10 +88,10 @@ public sealed class TopicReader(
 
         if (!follow)
         {
-            var view = FindRange(topic, offset, out var end);
+            var view = FindRange(topic, offset, number, out var end);
             while (TryReadPage(view, ref offset, end, out var page, cancellationToken))
             {
-                yield return page;
+                yield return id.IsNone ? page : page with { Topic = id };
             }
 
             yield break;
@@ -88,20 +99,23 @@ public sealed class TopicReader(
 
         // The place is taken before the first look at the topic, so nothing falls between the look and the wait.
         using var waiter = signal.Register(topic);
-        int? number = null;
+        var isBegun = false;
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var isThere = topics.TryGetTopic(topic, out var view);
-            if (number is { } known && (!isThere || view.Number != known))
+
+            // One with a lower number is of a deleted topic: this replica lags behind who said which number it has.
+            var isThere = topics.TryGetTopic(topic, out var view) && !(!isBegun && view.Number < number);
+            if (isBegun ? !isThere || view.Number != number : isThere && view.Number > number)
             {
                 throw Refusal.TopicDeleted(topic);
             }
 
-            number = isThere ? view.Number : null;
+            isBegun = isThere;
+            number = isThere ? view.Number : number;
             if (isThere && TryReadPage(view, ref offset, view.NextOffset, out var page, cancellationToken))
             {
-                yield return page;
+                yield return id.IsNone ? page : page with { Topic = id };
             }
             else
             {
@@ -110,12 +124,17 @@ public sealed class TopicReader(
         }
     }
 
-    private TopicView FindRange(string topic, long offset, out long end)
+    private TopicView FindRange(string topic, long offset, int? number, out long end)
     {
         if (!topics.TryGetTopic(topic, out var view))
         {
             throw Refusal.NotFound(
                 $"There is no topic '{topic}'. It comes to be with its first publish; or follow it.");
+        }
+
+        if (number is { } wanted && view.Number != wanted)
+        {
+            throw view.Number > wanted ? Refusal.TopicDeleted(topic) : ReadElsewhere(view, offset);
         }
 
         end = view.NextOffset;

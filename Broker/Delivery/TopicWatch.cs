@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Threading.Channels;
+using Broker.Topics;
 
 namespace Broker.Delivery;
 
@@ -23,7 +24,8 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
     private bool _isAllMarked;
     private int _disposed;
 
-    public bool Wants(string topic) => filters.Matches(topic);
+    /// <param name="name">A topic's name, or that of one of its partitions.</param>
+    public bool Wants(string name) => filters.Matches(PartitionName.Parse(name).Topic);
 
     /// <summary>There may be something new in a topic that is wanted. Any thread; never blocks for long.</summary>
     public void Mark(string topic)

@@ -65,6 +65,11 @@ public enum RefusalCode
 
     /// <summary>A node does not answer at the address that the request names: nothing was changed.</summary>
     NodeUnreachable,
+
+    /// <summary>
+    /// The topic's partitions are not those that the sender knows, or not made yet: nothing was stored, retry.
+    /// </summary>
+    PartitionsChanged,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

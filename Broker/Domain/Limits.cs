@@ -34,6 +34,16 @@ public static class Limits
     public const int Topics = 100_000;
 
     /// <summary>
+    /// Partitions of one topic: far more than consumers that share it, and each is a topic to its shard.
+    /// </summary>
+    public const int PartitionsPerTopic = 1_000;
+
+    /// <summary>
+    /// Partitions whose offsets one page of a list of topics tells, with at least one topic: at most 0.5 MiB.
+    /// </summary>
+    public const int PartitionsPerPage = 20_000;
+
+    /// <summary>
     /// The largest body of a log entry that gathers waiting commands. One oversized batch may stand alone.
     /// </summary>
     public const int EntryBodyBytes = 1024 * 1024;

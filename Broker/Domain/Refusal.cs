@@ -64,6 +64,25 @@ public static class Refusal
         NodeId.None,
         retryAfter);
 
+    public static BrokerException PartitionsChanged(string topic) => new(
+        RefusalCode.PartitionsChanged,
+        $"The partitions of topic '{topic}' are not those that this node knows, or are being made: the topic was made "
+        + "or made again a moment ago. Nothing was done; retry.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(10));
+
+    public static BrokerException PartitionsLag(string topic, string what) => new(
+        RefusalCode.PartitionsChanged,
+        $"Topic '{topic}' is {what}, but some of its partitions lie in shards that do not follow at the moment (an "
+        + "election runs, or no majority of their nodes is up). They will by themselves; send it again to wait for "
+        + "them.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(100));
+
+    public static BrokerException NoSuchPartition(string topic, uint partition, int partitions) => NotFound(
+        $"Topic '{topic}' has no partition {partition}; "
+        + (partitions == 1 ? "its only one is 0." : $"they are 0 to {partitions - 1}."));
+
     public static BrokerException NotLeader(GroupId group, NodeId leader) => new(
         RefusalCode.NotLeader,
         $"This node does not lead group {group}; node {leader} does. Nothing was stored; send it there.",

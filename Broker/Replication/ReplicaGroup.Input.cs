@@ -134,6 +134,17 @@ public sealed partial class ReplicaGroup
         Resume(_members.Approach);
     }
 
+    /// <summary>
+    /// Something has changed from which a duty of the leader may follow: it looks now, not in a second.
+    /// </summary>
+    public void LookForDuties()
+    {
+        if (_status.Role == RaftRole.Leader)
+        {
+            Resume(_duties.Propose);
+        }
+    }
+
     /// <summary>The log writer has made the submitted write durable.</summary>
     public void WriteCompleted() => Hand(new GroupInput(GroupInputKind.WriteCompleted));
 

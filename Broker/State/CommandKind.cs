@@ -26,6 +26,26 @@ public enum CommandKind : byte
     /// <summary>Removes what a topic's settings do not keep any longer (data shards).</summary>
     TrimTopic = 7,
 
+    /// <summary>
+    /// Stores a record batch in one partition of a topic that has several, if it is still the one that was meant (data
+    /// shards).
+    /// </summary>
+    PublishToPartition = 11,
+
+    /// <summary>Makes a topic of several partitions, and the first of them (data shards).</summary>
+    CreatePartitionedTopic = 12,
+
+    /// <summary>
+    /// Makes the partitions of a topic that belong to this shard, or gives them its settings (data shards).
+    /// </summary>
+    MakePartitions = 13,
+
+    /// <summary>Tells a topic which numbers its partitions have in their shards (data shards).</summary>
+    PlacePartitions = 14,
+
+    /// <summary>Removes partitions of which the topic is gone (data shards).</summary>
+    RemovePartitions = 15,
+
     /// <summary>Gives the cluster its id (metadata group).</summary>
     ClusterCreated = 16,
 

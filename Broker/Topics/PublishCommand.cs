@@ -9,6 +9,11 @@ public readonly ref struct PublishCommand
     /// <summary>The offset that the first record must get; -1: any.</summary>
     public required long ExpectedOffset { get; init; }
 
+    /// <summary>
+    /// The number that the topic must have, which is a partition; -1: a topic of one partition, whatever its number.
+    /// </summary>
+    public required int TopicNumber { get; init; }
+
     public required PublishStamp Stamp { get; init; }
 
     public required int RecordCount { get; init; }

@@ -27,7 +27,7 @@ internal static class PublishTraces
                 break;
             }
 
-            if (command.Kind != CommandKind.Publish)
+            if (!TopicCommands.IsPublish(command.Kind))
             {
                 continue;
             }

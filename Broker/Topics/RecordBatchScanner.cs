@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Unicode;
 using Broker.Domain;
+using Google.Protobuf;
 
 namespace Broker.Topics;
 
@@ -96,6 +97,71 @@ public static class RecordBatchScanner
         }
 
         return largest;
+    }
+
+    /// <summary>
+    /// Takes the next record off a batch that the scan has accepted; what is left begins behind it. False: there is
+    /// none.
+    /// </summary>
+    internal static bool TryTakeRecord(ref ReadOnlySpan<byte> batch, out ReadOnlySpan<byte> record)
+    {
+        var reader = new WireReader(batch);
+        while (!reader.IsAtEnd)
+        {
+            var isField = reader.TryTakeTag(out var field, out var type);
+            if (field == BatchRecords && type == WireReader.LengthDelimited && reader.TryTakeBytes(out record))
+            {
+                batch = batch[^reader.RestBytes..];
+                return true;
+            }
+
+            Invariant.Check(isField && reader.TrySkip(type), "an accepted batch is well formed");
+        }
+
+        record = default;
+        return false;
+    }
+
+    /// <summary>The key of such a record; empty when it has none.</summary>
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record)
+    {
+        var key = ReadOnlySpan<byte>.Empty;
+        var reader = new WireReader(record);
+        while (!reader.IsAtEnd)
+        {
+            // Of a field that is there twice the last one counts, as for every parser.
+            var isField = reader.TryTakeTag(out var field, out var type);
+            if (field == RecordKey && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var bytes))
+            {
+                key = bytes;
+            }
+            else
+            {
+                Invariant.Check(isField && reader.TrySkip(type), "an accepted record is well formed");
+            }
+        }
+
+        return key;
+    }
+
+    /// <summary>What a record of that length takes in a batch.</summary>
+    internal static int FramedBytes(int recordBytes) =>
+        1 + CodedOutputStream.ComputeLengthSize(recordBytes) + recordBytes;
+
+    /// <summary>Writes a record as a part of a batch; answers the bytes written.</summary>
+    internal static int WriteRecord(ReadOnlySpan<byte> record, Span<byte> into)
+    {
+        var at = 0;
+        into[at++] = (BatchRecords << 3) | WireReader.LengthDelimited;
+        var length = (uint)record.Length;
+        for (; length >= 0x80; length >>= 7)
+        {
+            into[at++] = (byte)(length | 0x80);
+        }
+
+        into[at++] = (byte)length;
+        record.CopyTo(into[at..]);
+        return at + record.Length;
     }
 
     private static int ValueBytes(ReadOnlySpan<byte> record)

@@ -68,7 +68,7 @@ internal sealed class SegmentThinner : IEntryThinner
         _body.Advance(CommandSequence.ThinnedHeaderBytes);
         foreach (var command in new CommandSequence(entry.Body))
         {
-            if (command.Kind is CommandKind.Publish or CommandKind.PublishAtOffset)
+            if (TopicCommands.IsPublish(command.Kind))
             {
                 var publish = TopicCommands.ReadPublish(command);
                 var into = _body.GetSpan(ThinnedPublish.MaxBytes(publish));
@@ -138,12 +138,13 @@ internal sealed class SegmentThinner : IEntryThinner
         {
             switch (command.Kind)
             {
-                case CommandKind.Publish or CommandKind.PublishAtOffset:
+                case CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition:
                     var publish = TopicCommands.ReadPublish(command);
                     found |= !(publish.IsThinned && publish.Remains.IsEmpty) && Find(entry.Index, publish) is null;
                     break;
                 case CommandKind.PurgeTopic or CommandKind.TrimTopic or CommandKind.CreateTopic
-                    or CommandKind.UpdateTopic or CommandKind.DeleteTopic:
+                    or CommandKind.UpdateTopic or CommandKind.DeleteTopic or CommandKind.CreatePartitionedTopic
+                    or CommandKind.MakePartitions or CommandKind.PlacePartitions or CommandKind.RemovePartitions:
                     break;
                 default:
                     return false;

@@ -33,4 +33,14 @@ public sealed class ShardMap
         Invariant.Check(fits, "a topic's name was validated before its shard was asked for");
         return new GroupId(1 + (int)(StableHash.Compute(name[..length]) % (ulong)DataShards));
     }
+
+    /// <summary>The group of a partition: they take turns, beginning with the group of the topic.</summary>
+    /// <param name="topic">The topic's group, which has partition 0.</param>
+    /// <param name="partition">From 0.</param>
+    public GroupId GroupOf(GroupId topic, int partition) =>
+        new(1 + ((topic.Value - 1 + partition) % DataShards));
+
+    /// <summary>The other way round: the group of the topic of which a group has a partition.</summary>
+    internal GroupId TopicGroupOf(GroupId group, int partition) =>
+        new(1 + ((group.Value - 1 + DataShards - (partition % DataShards)) % DataShards));
 }

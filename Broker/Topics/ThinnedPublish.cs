@@ -7,7 +7,8 @@ namespace Broker.Topics;
 /// A publish of whose batch something was taken out of the log, because no reader can get it any more. What decides
 /// about it when it is applied stays, so it has the same result and gives the same state. A number is a varint:
 /// <code>
-/// thinned publish: u8 topic length | topic | offset that the first record must get (only of PublishAtOffset)
+/// thinned publish: u8 topic length | topic | number that the topic must have (only of PublishToPartition)
+///   | 1 + the offset that the first record must get, 0 for any (only of PublishAtOffset and PublishToPartition)
 ///   | producer id | epoch, sequence (only where the id is not 0) | record count
 ///   | where the batch began in the whole body | bytes that it had | bytes of its largest value
 ///   | what is left: nothing; or number of the topic | offset of the first record | runs, to the end
@@ -23,14 +24,15 @@ namespace Broker.Topics;
 internal static class ThinnedPublish
 {
     /// <summary>Numbers before what is left, at the most; and of a run.</summary>
-    private const int MaxNumbers = 8;
+    private const int MaxNumbers = 9;
     private const int RunNumbers = 3;
 
     public static PublishCommand Read(Command command)
     {
         var reader = new PayloadReader(command.Payload);
         var topic = reader.TakeBytes(reader.TakeByte());
-        var expectedOffset = command.Kind == CommandKind.PublishAtOffset ? (long)reader.TakeVarint() : -1;
+        var topicNumber = command.Kind == CommandKind.PublishToPartition ? reader.TakeVarint32() : -1;
+        var expectedOffset = command.Kind == CommandKind.Publish ? -1 : (long)reader.TakeVarint() - 1;
         var producer = reader.TakeVarint();
         var stamp = producer == 0
             ? PublishStamp.None
@@ -42,6 +44,7 @@ internal static class ThinnedPublish
         {
             Topic = topic,
             ExpectedOffset = expectedOffset,
+            TopicNumber = topicNumber,
             Stamp = stamp,
             RecordCount = count,
             Batch = default,
@@ -67,9 +70,14 @@ internal static class ThinnedPublish
         var writer = new PayloadWriter(into[CommandSequence.HeaderBytes..]);
         writer.PutByte((byte)publish.Topic.Length);
         writer.PutBytes(publish.Topic);
-        if (kind == CommandKind.PublishAtOffset)
+        if (kind == CommandKind.PublishToPartition)
         {
-            writer.PutVarint((ulong)publish.ExpectedOffset);
+            writer.PutVarint((ulong)publish.TopicNumber);
+        }
+
+        if (kind != CommandKind.Publish)
+        {
+            writer.PutVarint((ulong)(publish.ExpectedOffset + 1));
         }
 
         writer.PutVarint(publish.Stamp.ProducerId);

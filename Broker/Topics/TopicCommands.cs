@@ -12,6 +12,7 @@ namespace Broker.Topics;
 /// publish: u8 topic length | topic | u64 producer id | u32 epoch | u64 sequence | u32 record count
 ///          | RecordBatch, to the end
 /// publish at offset: i64 offset that the first record must get | as publish
+/// publish to partition: i32 number of the partition in its shard | i64 the offset or -1 | as publish
 /// purge:   u8 topic length | topic | i64 first offset to keep, -1 for the topic's next one
 /// trim:    i32 number of the topic | i32 version of its settings | i64 first offset to keep
 /// create, update: u8 topic length | topic | u8 which settings are set | settings
@@ -38,9 +39,14 @@ public static class TopicCommands
     private const int PublishFixedBytes = 1 + sizeof(ulong) + sizeof(uint) + sizeof(ulong) + sizeof(uint);
 
     /// <summary>What a publish costs in an entry's body, header included.</summary>
-    public static int PublishSizeBytes(string topic, int batchBytes, long? expectedOffset = null) =>
+    public static int PublishSizeBytes(
+        string topic, int batchBytes, long? expectedOffset = null, int topicNumber = -1) =>
         CommandSequence.HeaderBytes + PublishFixedBytes + Encoding.UTF8.GetByteCount(topic) + batchBytes
-        + (expectedOffset is null ? 0 : sizeof(long));
+        + (topicNumber >= 0 ? sizeof(int) : 0) + (topicNumber >= 0 || expectedOffset is not null ? sizeof(long) : 0);
+
+    /// <summary>Whether a command stores a batch.</summary>
+    internal static bool IsPublish(CommandKind kind) =>
+        kind is CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition;
 
     /// <summary>Writes one publish; returns the bytes written. The span holds at least PublishSizeBytes.</summary>
     public static int WritePublish(
@@ -49,7 +55,8 @@ public static class TopicCommands
         PublishStamp stamp,
         int recordCount,
         ReadOnlySpan<byte> batch,
-        long? expectedOffset = null)
+        long? expectedOffset = null,
+        int topicNumber = -1)
     {
         Span<byte> name = stackalloc byte[Limits.TopicNameBytes];
         var fits = Encoding.UTF8.TryGetBytes(topic, name, out var nameBytes);
@@ -58,7 +65,13 @@ public static class TopicCommands
 
         var writer = new PayloadWriter(into);
         var payloadBytes = PublishFixedBytes + nameBytes + batch.Length;
-        if (expectedOffset is { } expected)
+        if (topicNumber >= 0)
+        {
+            writer.PutHeader(CommandKind.PublishToPartition, sizeof(int) + sizeof(long) + payloadBytes);
+            writer.PutInt32(topicNumber);
+            writer.PutUInt64((ulong)(expectedOffset ?? -1));
+        }
+        else if (expectedOffset is { } expected)
         {
             writer.PutHeader(CommandKind.PublishAtOffset, sizeof(long) + payloadBytes);
             writer.PutUInt64((ulong)expected);
@@ -129,9 +142,11 @@ public static class TopicCommands
         into.Advance(writer.Written);
     }
 
-    internal static TopicSettingsCommand ReadTopicSettings(Command command)
+    internal static TopicSettingsCommand ReadTopicSettings(Command command) =>
+        ReadTopicSettings(new PayloadReader(command.Payload));
+
+    internal static TopicSettingsCommand ReadTopicSettings(PayloadReader reader)
     {
-        var reader = new PayloadReader(command.Payload);
         var topic = reader.TakeBytes(reader.TakeByte());
         var parts = (TopicSettingParts)reader.TakeByte();
         var settings = TopicSettings.Read(ref reader);
@@ -169,17 +184,19 @@ public static class TopicCommands
 
     public static PublishCommand ReadPublish(Command command)
     {
-        var isConditional = command.Kind == CommandKind.PublishAtOffset;
-        Invariant.Check(
-            isConditional || command.Kind == CommandKind.Publish, "a publish is read from a publish command");
+        Invariant.Check(IsPublish(command.Kind), "a publish is read from a publish command");
         if (command.IsThinned)
         {
             return ThinnedPublish.Read(command);
         }
 
+        var isToPartition = command.Kind == CommandKind.PublishToPartition;
         var reader = new PayloadReader(command.Payload);
-        var expectedOffset = isConditional ? (long)reader.TakeUInt64() : -1;
-        Invariant.Check(expectedOffset >= 0 || !isConditional, "a stored condition names an offset");
+        var topicNumber = isToPartition ? reader.TakeInt32() : -1;
+        Invariant.Check(topicNumber >= 0 || !isToPartition, "a stored publish to a partition names it");
+        var expectedOffset = command.Kind == CommandKind.Publish ? -1 : (long)reader.TakeUInt64();
+        Invariant.Check(
+            expectedOffset >= 0 || command.Kind != CommandKind.PublishAtOffset, "a stored condition names an offset");
         var topic = reader.TakeBytes(reader.TakeByte());
         var stamp = new PublishStamp(reader.TakeUInt64(), reader.TakeUInt32(), reader.TakeUInt64());
         var count = reader.TakeUInt32();
@@ -189,6 +206,7 @@ public static class TopicCommands
         {
             Topic = topic,
             ExpectedOffset = expectedOffset,
+            TopicNumber = topicNumber,
             Stamp = stamp,
             RecordCount = (int)count,
             Batch = reader.Rest,

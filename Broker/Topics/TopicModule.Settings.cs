@@ -18,14 +18,14 @@ public sealed partial class TopicModule
     private readonly List<TopicState> _limited = [];
     private int _nextLimited;
 
-    private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create)
+    private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
         var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
         step.Hash.Add(StableHash.Compute(create.Topic));
         create.Settings.AddTo(ref step.Hash);
         if (_topics.TryGet(create.Topic, out var topic))
         {
-            result.Duplicate = topic.Settings == create.Settings;
+            result.Duplicate = topic.Settings == create.Settings && (topic.Partitions?.Length ?? 1) == partitions;
             result.Code = result.Duplicate ? RefusalCode.None : RefusalCode.AlreadyExists;
         }
         else if (_topics.Count >= _bounds.Topics)
@@ -35,10 +35,8 @@ public sealed partial class TopicModule
         else
         {
             topic = NewTopic(create.Topic, create.Settings);
-            var isAdded = _topics.TryAdd(topic);
-            Invariant.Check(isAdded, "a new topic is not there yet");
-            NoteSettings(topic, TopicSettings.Default);
-            _applied.OnTopicChanged(topic.Name);
+            topic.HasPartitions(partitions);
+            Add(topic);
         }
 
         return result;
@@ -59,7 +57,31 @@ public sealed partial class TopicModule
         topic.SettingsVersion++;
         topic.Settings.AddTo(ref step.Hash);
         NoteSettings(topic, before);
+        if (topic.Partitions is not null)
+        {
+            _partitions.Touch();
+        }
+
         return result;
+    }
+
+    private void Add(TopicState topic)
+    {
+        var isAdded = _topics.TryAdd(topic);
+        Invariant.Check(isAdded, "a new topic is not there yet");
+        NoteSettings(topic, TopicSettings.Default);
+        _partitions.Add(topic);
+        _applied.OnTopicChanged(topic.Name);
+    }
+
+    private void Remove(TopicState topic)
+    {
+        _topics.Remove(topic);
+        _limited.Remove(topic);
+        _producers -= topic.Producers?.Count ?? 0;
+        _firstNeededIsStale = true;
+        _partitions.Remove(topic);
+        _applied.OnTopicChanged(topic.Name);
     }
 
     /// <summary>
@@ -75,11 +97,7 @@ public sealed partial class TopicModule
             return result;
         }
 
-        _topics.Remove(topic);
-        _limited.Remove(topic);
-        _producers -= topic.Producers?.Count ?? 0;
-        _firstNeededIsStale = true;
-        _applied.OnTopicChanged(topic.Name);
+        Remove(topic);
         return result;
     }
 
@@ -129,6 +147,6 @@ public sealed partial class TopicModule
             }
         }
 
-        return false;
+        return _duties?.TryWrite(command) == true;
     }
 }

@@ -35,7 +35,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     internal override StateSection Section => StateSection.Topics;
 
-    internal override byte SectionFormat => WithSettings;
+    internal override byte SectionFormat => WithPartitions;
 
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
@@ -46,17 +46,26 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         CommandKind.CreateTopic,
         CommandKind.UpdateTopic,
         CommandKind.DeleteTopic,
+        CommandKind.PublishToPartition,
+        CommandKind.CreatePartitionedTopic,
+        CommandKind.MakePartitions,
+        CommandKind.PlacePartitions,
+        CommandKind.RemovePartitions,
     ];
 
     private TopicTable Topics => Volatile.Read(ref _topics);
 
     internal override CommandResult Apply(in ApplyStep step, in Command command) => command.Kind switch
     {
-        CommandKind.Publish or CommandKind.PublishAtOffset =>
+        CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition =>
             ApplyPublish(step, TopicCommands.ReadPublish(command)),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
-        CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command)),
+        CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command), 1),
+        CommandKind.CreatePartitionedTopic => ApplyCreatePartitioned(step, command),
+        CommandKind.MakePartitions => ApplyMakePartitions(step, PartitionCommands.ReadMakePartitions(command)),
+        CommandKind.PlacePartitions => ApplyPlacePartitions(step, command),
+        CommandKind.RemovePartitions => ApplyRemovePartitions(step, PartitionCommands.ReadRemovePartitions(command)),
         CommandKind.UpdateTopic => ApplyUpdate(step, TopicCommands.ReadTopicSettings(command)),
         _ => ApplyDelete(step, TopicCommands.ReadDeleteTopic(command)),
     };
@@ -70,7 +79,8 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     }
 
     /// <summary>
-    /// The topics that a filter wants (null: all), by name, for any thread: those after a name, up to a number.
+    /// The topics that a filter wants (null: all), by name, for any thread: those after a name, up to a number. Of
+    /// those that have several partitions the first stands for all.
     /// </summary>
     public IReadOnlyList<TopicView> ListTopics(TopicFilter? filter = null, string after = "", int limit = int.MaxValue)
     {
@@ -89,7 +99,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         var states = Topics.ByName;
         for (var i = FirstAfter(states, after); i < states.Length && found.Count < limit; i++)
         {
-            if (filter is null || filter.Matches(states[i].Name))
+            if (!states[i].IsPartition && (filter is null || filter.Matches(states[i].Name)))
             {
                 found.Add(ViewOf(states[i]));
             }
@@ -97,6 +107,9 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
         return found;
     }
+
+    /// <summary>All topics and partitions of the shard, by the names that they have in it, for any thread.</summary>
+    public IReadOnlyList<TopicView> ListPlaces() => [.. Topics.ByName.Select(ViewOf)];
 
     private static int FirstAfter(TopicState[] states, string name)
     {
@@ -116,6 +129,13 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     {
         var entry = step.Entry;
         var isNew = !_topics.TryGet(publish.Topic, out var topic);
+        if (!IsMeant(publish, topic))
+        {
+            // Whoever sent it knows the topic as it was before: it was made, deleted, or made again since.
+            step.Hash.Add(StableHash.Compute(publish.Topic));
+            return new CommandResult { Code = RefusalCode.PartitionsChanged };
+        }
+
         topic ??= NewTopic(publish.Topic, TopicSettings.Default);
 
         step.Hash.Add(topic.NameHash);
@@ -163,6 +183,10 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             publish.Batch.Length);
         return result;
     }
+
+    private static bool IsMeant(in PublishCommand publish, TopicState? topic) => publish.TopicNumber >= 0
+        ? topic?.Number == publish.TopicNumber
+        : topic?.Partitions is null;
 
     private TopicState NewTopic(ReadOnlySpan<byte> name, TopicSettings settings) => new(
         Utf8TopicComparer.Instance.Create(name),

@@ -17,6 +17,8 @@ internal sealed class TopicState(string name, ulong nameHash, int number, TopicP
 {
     private TopicParts _parts = parts;
     private TopicSettings _settings = settings;
+    private int[]? _partitions;
+    private string[]? _partitionNames;
 
     public string Name { get; } = name;
 
@@ -40,6 +42,71 @@ internal sealed class TopicState(string name, ulong nameHash, int number, TopicP
 
     /// <summary>How often the settings were changed; for the apply thread.</summary>
     public int SettingsVersion { get; set; }
+
+    /// <summary>
+    /// Of a topic of several partitions the number that each has in its shard, its own first, -1 while one is not made
+    /// yet. Null: the topic has one partition, or is one itself. Never changed, only replaced; any thread may look.
+    /// </summary>
+    public int[]? Partitions
+    {
+        get => Volatile.Read(ref _partitions);
+        init => _partitions = value;
+    }
+
+    /// <summary>
+    /// Of a partition other than the first, the topic's number in the shard of its first partition; otherwise -1.
+    /// </summary>
+    public int PartitionOf { get; init; } = -1;
+
+    public bool IsPartition => PartitionOf >= 0;
+
+    /// <summary>A new topic has so many partitions, of which only the first is made.</summary>
+    public void HasPartitions(int count)
+    {
+        if (count > 1)
+        {
+            _partitions = new int[count];
+            Array.Fill(_partitions, -1);
+            _partitions[0] = Number;
+        }
+    }
+
+    /// <summary>Takes the numbers of partitions that have none yet; false: it has no partitions.</summary>
+    public bool TryPlace(IReadOnlyList<PlacedPartition> placed)
+    {
+        var numbers = (int[]?)_partitions?.Clone();
+        if (numbers is null)
+        {
+            return false;
+        }
+
+        foreach (var (partition, number) in placed)
+        {
+            Invariant.Check(partition < numbers.Length, "a placed partition is one of its topic's");
+            numbers[partition] = numbers[partition] < 0 ? number : numbers[partition];
+        }
+
+        Volatile.Write(ref _partitions, numbers);
+        return true;
+    }
+
+    /// <summary>Under which name a partition stands in its shard, made once: publishes ask for it.</summary>
+    public string PartitionNameOf(int partition)
+    {
+        var names = Volatile.Read(ref _partitionNames);
+        if (names is null)
+        {
+            names = new string[Partitions!.Length];
+            for (var i = 0; i < names.Length; i++)
+            {
+                names[i] = PartitionName.Of(Name, i);
+            }
+
+            Volatile.Write(ref _partitionNames, names);
+        }
+
+        return names[partition];
+    }
 
     /// <summary>Null until the first stamped publish; touched by the apply thread alone.</summary>
     public ProducerTable? Producers { get; set; }

@@ -40,8 +40,30 @@ public sealed class TopicStateMachine : ModularStateMachine
         TopicFilter? filter = null, string after = "", int limit = int.MaxValue) =>
         _topics.ListTopics(filter, after, limit);
 
+    /// <inheritdoc cref="TopicModule.ListPlaces"/>
+    public IReadOnlyList<TopicView> ListPlaces() => _topics.ListPlaces();
+
     /// <inheritdoc cref="TopicModule.AttachIndexes"/>
     public void AttachIndexes(ReadIndexBody readIndexBody) => _topics.AttachIndexes(readIndexBody);
+
+    /// <summary>Whether any topic of this shard has several partitions, as any thread may ask.</summary>
+    public bool HasPartitionedTopics => _topics.Partitions.HasTopics;
+
+    /// <summary>Whether what had that number here is gone, and not only still to come; any thread may ask.</summary>
+    internal bool HasLost(string name, int number) =>
+        _topics.NextNumber > number && !(TryGetTopic(name, out var topic) && topic.Number == number);
+
+    /// <summary>Gives the leader of this shard its duties for partitions; before the first entry.</summary>
+    /// <param name="own">The shard.</param>
+    /// <param name="shards">Which partition belongs to which shard.</param>
+    /// <param name="machineOf">The state of the other shards on this node, applied by the same thread.</param>
+    /// <param name="changed">Called when something has changed from which a duty of any shard may follow.</param>
+    public void AttachPartitionDuties(
+        GroupId own, ShardMap shards, Func<GroupId, TopicStateMachine> machineOf, Action? changed = null)
+    {
+        _topics.AttachDuties(new PartitionDuties(own, shards, group => machineOf(group)._topics));
+        _topics.Partitions.Changed = changed;
+    }
 
     public override int FindTraces(LogEntry entry, Span<TracedPublish> into) =>
         PublishTraces.Find(entry.Body.Span, into);

@@ -30,8 +30,8 @@ internal sealed class TopicTable
 
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>The number that the next new topic gets, for the thread that adds.</summary>
-    public int NextNumber => _nextNumber;
+    /// <summary>The number that the next new topic gets; any thread may ask.</summary>
+    public int NextNumber => Volatile.Read(ref _nextNumber);
 
     /// <summary>By number, for the thread that adds.</summary>
     public IReadOnlyList<TopicState> Numbered => _byNumber;
@@ -95,7 +95,7 @@ internal sealed class TopicTable
         }
 
         _byNumber.Add(topic);
-        _nextNumber = Math.Max(_nextNumber, topic.Number + 1);
+        Volatile.Write(ref _nextNumber, Math.Max(_nextNumber, topic.Number + 1));
         Volatile.Write(ref _count, _count + 1);
         Volatile.Write(ref _version, _version + 1);
         return true;

@@ -28,6 +28,26 @@ public readonly struct TopicView
     /// </summary>
     public int Number => _state.Number;
 
+    /// <summary>
+    /// The number that the topic's id has: of a partition other than the first, the topic's one in its own shard.
+    /// </summary>
+    public int TopicNumber => _state.IsPartition ? _state.PartitionOf : _state.Number;
+
+    /// <summary>Partitions of the topic; 1 of a partition itself.</summary>
+    public int Partitions => _state.Partitions?.Length ?? 1;
+
+    /// <summary>Whether every partition is made, so that it can be published to.</summary>
+    public bool IsComplete => _state.Partitions?.Contains(-1) != true;
+
+    /// <summary>How often its settings were changed; a partition has them when it has the same number.</summary>
+    internal int SettingsVersion => _state.SettingsVersion;
+
+    /// <summary>The name under which one of several partitions stands in its shard.</summary>
+    internal string PartitionNameOf(int partition) => _state.PartitionNameOf(partition);
+
+    /// <summary>Its number there; -1: it is not made yet.</summary>
+    internal int PartitionNumber(int partition) => _state.Partitions![partition];
+
     /// <summary>What it keeps and takes.</summary>
     public TopicSettings Settings => _state.Settings;
 

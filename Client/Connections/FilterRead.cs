@@ -20,7 +20,7 @@ internal sealed class FilterRead(
     private const int MaxPositions = 10_000;
 
     private readonly string _subject = string.Join(' ', filters);
-    private readonly Dictionary<string, (ulong TopicId, long NextOffset)> _positions = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Topic, int Partition), (ulong TopicId, long NextOffset)> _positions = [];
     private AsyncServerStreamingCall<Wire.SubscribeResponse>? _call;
     private BrokerConnection? _from;
     private ByteString _resumeToken = ByteString.Empty;
@@ -61,11 +61,13 @@ internal sealed class FilterRead(
     }
 
     /// <summary>The first offset of a topic that was not handed out.</summary>
-    public long PositionIn(string topic, ulong topicId) =>
-        _positions.TryGetValue(topic, out var position) && position.TopicId == topicId ? position.NextOffset : 0;
+    public long PositionIn(string topic, int partition, ulong topicId) =>
+        _positions.TryGetValue((topic, partition), out var position) && position.TopicId == topicId
+            ? position.NextOffset
+            : 0;
 
-    public void Advance(string topic, ulong topicId, long nextOffset) =>
-        _positions[topic] = (topicId, Math.Max(nextOffset, PositionIn(topic, topicId)));
+    public void Advance(string topic, int partition, ulong topicId, long nextOffset) =>
+        _positions[(topic, partition)] = (topicId, Math.Max(nextOffset, PositionIn(topic, partition, topicId)));
 
     public void Dispose() => _call?.Dispose();
 
@@ -93,11 +95,12 @@ internal sealed class FilterRead(
         }
 
         // Of topics that do not fit, the broker sends again what was handed out, and PositionIn knows it.
-        foreach (var (topic, position) in _positions.Take(MaxPositions))
+        foreach (var (place, position) in _positions.Take(MaxPositions))
         {
             request.Positions.Add(new Wire.TopicPosition
             {
-                Topic = topic,
+                Topic = place.Topic,
+                Partition = (uint)place.Partition,
                 TopicId = position.TopicId,
                 NextOffset = position.NextOffset,
             });

@@ -72,6 +72,7 @@ internal sealed class PublishStream
     {
         var correlation = Interlocked.Increment(ref _lastCorrelation);
         var stamp = batch.Stamp;
+        var partition = batch.Producer.Partition;
         var publish = new Wire.StreamedPublish
         {
             Correlation = correlation,
@@ -80,6 +81,7 @@ internal sealed class PublishStream
                 Topic = batch.Producer.Topic,
                 Batch = UnsafeByteOperations.UnsafeWrap(batch.Encoded),
                 Producer = new Wire.ProducerStamp { Id = stamp.Id, Epoch = stamp.Epoch, Sequence = stamp.Sequence },
+                Partition = batch.NamesPartition && partition >= 0 ? (uint)partition : null,
             },
         };
         lock (_lock)

@@ -6,8 +6,16 @@ namespace Broker.Client.Connections;
 
 /// <summary>How far a read has come, and what to do when the broker that serves it fails.</summary>
 internal sealed class TopicRead(
-    string topic, bool follow, int maxRecords, BrokerClientOptions options, TimeProvider time, ILogger logger)
+    string topic,
+    int partition,
+    bool follow,
+    int maxRecords,
+    BrokerClientOptions options,
+    TimeProvider time,
+    ILogger logger)
 {
+    private readonly string _place = PlaceOf(topic, partition);
+
     private long _progressAt = time.GetTimestamp();
     private int _failures;
     private HashSet<BrokerConnection>? _doNotHaveIt;
@@ -25,6 +33,9 @@ internal sealed class TopicRead(
 
     public bool IsDone { get; private set; }
 
+    /// <summary>By which the leader of a partition is known: no topic can be called so.</summary>
+    public static string PlaceOf(string topic, int partition) => partition <= 0 ? topic : $"{topic} #{partition}";
+
     public void Advance(long offset)
     {
         NextOffset = offset + 1;
@@ -35,7 +46,7 @@ internal sealed class TopicRead(
     public void SkipTo(long nextOffset) => NextOffset = IsDone ? NextOffset : Math.Max(NextOffset, nextOffset);
 
     public BrokerConnection Choose(BrokerConnections connections) =>
-        _last = _doNotHaveIt is null && _failures == 0 ? connections.Choose(topic) : NextOther(connections);
+        _last = _doNotHaveIt is null && _failures == 0 ? connections.Choose(_place) : NextOther(connections);
 
     /// <summary>
     /// An answer has come: from now on offsets count, and only in the topic that it came from.
@@ -51,6 +62,7 @@ internal sealed class TopicRead(
         var request = new Wire.ReadRequest
         {
             Topic = topic,
+            Partition = (uint)partition,
             Follow = follow,
             MaxRecords = maxRecords > 0 ? (uint)(maxRecords - Records) : 0,
             TopicId = _topicId,
@@ -140,7 +152,7 @@ internal sealed class TopicRead(
                 throw Failure(error, from, gaveUp: false);
             default:
                 from.Failed(hangs: false);
-                connections.ForgetLeader(topic, from);
+                connections.ForgetLeader(_place, from);
                 break;
         }
 

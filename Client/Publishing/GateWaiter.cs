@@ -2,7 +2,7 @@ namespace Broker.Client.Publishing;
 
 /// <summary>A publish that waits for room. It joins its batch in the moment in which it is let in.</summary>
 internal sealed class GateWaiter(
-    string topic, int bytes, long deadlineAt, Func<(TopicProducer Producer, PublishTicket Ticket)> enter)
+    string topic, int bytes, long deadlineAt, Func<(TopicProducer? Producer, PublishTicket Ticket)> enter)
 {
     private readonly TaskCompletionSource<PublishTicket> _admission =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -18,7 +18,8 @@ internal sealed class GateWaiter(
     /// <summary>Whether its caller has given up; it is then passed over.</summary>
     public bool IsCancelled => _cancelled;
 
-    public TopicProducer Enter()
+    /// <summary>Who is to be pumped, outside of locks.</summary>
+    public TopicProducer? Enter()
     {
         var (producer, ticket) = enter();
         _admission.SetResult(ticket);

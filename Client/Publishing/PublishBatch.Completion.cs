@@ -16,6 +16,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
     private long _baseOffset;
     private DateTimeOffset _timestamp;
     private bool _duplicate;
+    private int _partition;
 
     /// <summary>Keeps what the broker answered; its callers are woken by <see cref="Complete"/>.</summary>
     public void Answer(Wire.PublishResponse response)
@@ -23,6 +24,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
         _baseOffset = response.BaseOffset;
         _timestamp = DateTimeOffset.FromUnixTimeMilliseconds(response.TimestampUnixMs);
         _duplicate = response.Duplicate;
+        _partition = (int)response.Partition;
     }
 
     public void Complete(BrokerClientException? error)
@@ -62,7 +64,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
         }
 
         var offset = _baseOffset < 0 ? -1 : _baseOffset + token;
-        return new PublishAck(Producer.Topic, offset, _timestamp, _duplicate);
+        return new PublishAck(Producer.Topic, offset, _timestamp, _duplicate, _partition);
     }
 
     public ValueTaskSourceStatus GetStatus(short token) => (_completed, _error) switch

@@ -35,6 +35,7 @@ internal sealed partial class PublishBatch
         SizeBytes = encoded.Length;
         Count = count;
         Stamp = stamp;
+        NamesPartition = true;
     }
 
     public TopicProducer Producer { get; }
@@ -47,6 +48,11 @@ internal sealed partial class PublishBatch
     public int Count { get; private set; }
 
     public ProducerStamp Stamp { get; set; }
+
+    /// <summary>
+    /// Whether the brokers cannot tell its partition by keys: it is told them, when the producer knows one.
+    /// </summary>
+    public bool NamesPartition { get; private set; }
 
     /// <summary>Whether an answer is awaited.</summary>
     public bool InFlight { get; private set; }
@@ -90,6 +96,7 @@ internal sealed partial class PublishBatch
 
         RecordBatchEncoder.Write(message, _rented.AsSpan(SizeBytes, sizeBytes));
         SizeBytes = needed;
+        NamesPartition |= message.Key.IsEmpty || message.Partition is not null;
         return (short)Count++;
     }
 

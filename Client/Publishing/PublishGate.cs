@@ -55,7 +55,10 @@ internal sealed class PublishGate(long limitBytes, int maxWaiting)
                 if (!waiter.IsCancelled)
                 {
                     _usedBytes += waiter.Bytes;
-                    (woken ??= []).Add(waiter.Enter());
+                    if (waiter.Enter() is { } producer)
+                    {
+                        (woken ??= []).Add(producer);
+                    }
                 }
             }
         }

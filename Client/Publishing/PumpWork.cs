@@ -55,6 +55,11 @@ internal struct PumpWork
         batch.Producer.RetireIfIdle();
         if (error is not null)
         {
+            if (error.Code == BrokerClientErrorCode.InvalidArgument)
+            {
+                batch.Producer.OnDoubt?.Invoke();
+            }
+
             ClientLog.PublishFailed(context.Logger, batch.Producer.Topic, batch.Count, error.Code, error.Message);
         }
     }

@@ -25,7 +25,7 @@ internal sealed partial class TopicProducer
         {
             if (Resolve(batch, correlation))
             {
-                context.Connections.Learn(Topic, answer.Response?.Leader ?? answer.Leader);
+                context.Connections.Learn(Place, answer.Response?.Leader ?? answer.Leader);
                 if (answer.Status == (uint)StatusCode.OK && answer.Response is { } response)
                 {
                     Succeed(batch, response, ref work);
@@ -58,7 +58,7 @@ internal sealed partial class TopicProducer
             {
                 batch.Uncertain |= maybeStored;
                 batch.LastError = failure;
-                context.Connections.ForgetLeader(Topic, from);
+                context.Connections.ForgetLeader(Place, from);
                 RetryLater(context.Now, TimeSpan.Zero, atOnce: true);
                 PumpLocked(ref work);
             }
@@ -85,6 +85,8 @@ internal sealed partial class TopicProducer
         _pipelining = true;
         _failures = 0;
         _lastAnswerAt = context.Now;
+        Partitions = (int)Math.Max(1, response.Partitions);
+        AnsweredPartition = (int)response.Partition;
         batch.Answer(response);
         work.Add(batch, null);
     }
@@ -143,7 +145,7 @@ internal sealed partial class TopicProducer
     {
         if (answer.Leader is null)
         {
-            context.Connections.ForgetLeader(Topic, from);
+            context.Connections.ForgetLeader(Place, from);
         }
     }
 

@@ -43,6 +43,7 @@ internal sealed partial class TopicProducer(
     private readonly List<PublishBatch> _window = [];
 
     private PublishBatch? _open;
+    private string? _place;
     private int _expectedBytes = 512;
     private uint _epoch;
     private ulong _nextSequence;
@@ -55,14 +56,36 @@ internal sealed partial class TopicProducer(
 
     public string Topic { get; } = topic;
 
+    /// <summary>The partition that its batches go to; -1: whichever the brokers choose.</summary>
+    public int Partition { get; set; } = -1;
+
+    /// <summary>How many the topic had at the last answer. 0: there was none yet.</summary>
+    public int Partitions { get; private set; }
+
+    /// <summary>Where that stored the batch.</summary>
+    public int AnsweredPartition { get; private set; }
+
+    /// <summary>Told outside of locks that the brokers have refused a batch as one that cannot be.</summary>
+    public Action? OnDoubt { get; init; }
+
     private bool OwnsSequence => onIdle is null;
 
+    /// <summary>Who leads is known of each partition by itself.</summary>
+    private string Place => Partition <= 0 ? Topic : _place ??= TopicRead.PlaceOf(Topic, Partition);
+
     /// <summary>Adds a message to the batch that fills. Call <see cref="Pump"/> next when mayPump is set.</summary>
-    public PublishTicket Append(BrokerMessage message, int sizeBytes, out bool mayPump)
+    /// <param name="message">The message.</param>
+    /// <param name="sizeBytes">What it takes.</param>
+    /// <param name="deadlineAt">Of a batch that begins with it; null: it waits from now on.</param>
+    /// <param name="mayPump">Something may be sent at once.</param>
+    /// <param name="beganBatch">It is the first of its batch.</param>
+    public PublishTicket Append(
+        BrokerMessage message, int sizeBytes, long? deadlineAt, out bool mayPump, out bool beganBatch)
     {
         lock (_lock)
         {
             mayPump = false;
+            beganBatch = false;
             if (_closedBy is { } closed)
             {
                 return new PublishTicket(closed);
@@ -76,12 +99,13 @@ internal sealed partial class TopicProducer(
 
             _open ??= new PublishBatch(
                 this,
-                context.After(context.Now, context.Options.PublishTimeout),
+                deadlineAt ?? context.After(context.Now, context.Options.PublishTimeout),
                 context.Options.BatchBytes,
                 context.Options.BatchRecords,
                 Math.Max(_expectedBytes, sizeBytes));
             var place = _open.Append(message, sizeBytes);
             mayPump = CanSend;
+            beganBatch = place == 0;
             return new PublishTicket(_open, place);
         }
     }
@@ -243,7 +267,7 @@ internal sealed partial class TopicProducer(
 
     /// <summary>Whether another broker leads now: it is used as soon as nothing is under way on the old one.</summary>
     private bool MustDrain() =>
-        _inFlight > 0 && context.Connections.LeaderOf(Topic) is { } leader && leader != _stream!.Connection;
+        _inFlight > 0 && context.Connections.LeaderOf(Place) is { } leader && leader != _stream!.Connection;
 
     private bool TrySend(PublishBatch batch, long now)
     {
@@ -257,7 +281,7 @@ internal sealed partial class TopicProducer(
         _round++;
         for (var choice = 0; choice < ChoicesPerTry; choice++)
         {
-            _stream = context.Connections.Choose(Topic).Stream();
+            _stream = context.Connections.Choose(Place).Stream();
             if (_stream.TrySend(batch, now, behindOthers))
             {
                 return Sent(true);

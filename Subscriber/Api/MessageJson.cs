@@ -11,6 +11,7 @@ internal sealed record HeaderJson(string Name, byte[] Value, string? Text);
 internal sealed record MessageJson(
     long Id,
     string Topic,
+    int Partition,
     long Offset,
     DateTimeOffset Timestamp,
     byte[]? Key,
@@ -24,6 +25,7 @@ internal sealed record MessageJson(
     public static MessageJson Of(InboxMessage message) => new(
         message.InboxId,
         message.Topic,
+        message.Partition,
         message.Offset,
         DateTimeOffset.FromUnixTimeMilliseconds(message.TimestampUnixMs),
         message.Key,

@@ -83,6 +83,7 @@ internal sealed class SubscriberService(InboxReader inbox, SubjectList subjects,
         {
             InboxId = message.InboxId,
             Topic = message.Topic,
+            Partition = (uint)message.Partition,
             Offset = message.Offset,
             TimestampUnixMs = message.TimestampUnixMs,
             Record = record,

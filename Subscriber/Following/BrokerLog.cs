@@ -10,11 +10,16 @@ namespace Subscriber.Following;
 internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
 {
     public async IAsyncEnumerable<LogRecord> ReadAsync(
-        string topic, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
+        TopicPlace place, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var options = new ReadOptions { FromOffset = fromOffset, MaxRecords = limit };
+        var options = new ReadOptions
+        {
+            Partition = place.Partition,
+            FromOffset = fromOffset,
+            MaxRecords = limit,
+        };
         await using var records = client
-            .ReadAsync(topic, options, cancellationToken)
+            .ReadAsync(place.Topic, options, cancellationToken)
             .GetAsyncEnumerator(cancellationToken);
         while (await TryMoveAsync(records))
         {
@@ -35,7 +40,7 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         {
             var page = await client.ListTopicsPageAsync(filter, pageToken, cancellationToken);
             return new LogTopicPage(
-                page.Topics.Select(topic => new LogTopic(topic.Name, topic.FirstOffset, topic.NextOffset)).ToList(),
+                page.Topics.SelectMany(PartitionsOf).ToList(),
                 page.NextPageToken);
         });
 
@@ -53,6 +58,11 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
             await client.DeleteLiveSubscriptionAsync(name, cancellationToken);
             return true;
         });
+
+    private static IEnumerable<LogTopic> PartitionsOf(TopicInfo topic) => topic.Partitions.Count == 0
+        ? [new LogTopic(new TopicPlace(topic.Name), topic.FirstOffset, topic.NextOffset)]
+        : topic.Partitions.Select((partition, number) => new LogTopic(
+            new TopicPlace(topic.Name, number), partition.FirstOffset, partition.NextOffset));
 
     // A topic that a lagging replica does not know yet, or knows to a smaller offset, has nothing more for now.
     private static async Task<bool> TryMoveAsync(IAsyncEnumerator<BrokerRecord> records)

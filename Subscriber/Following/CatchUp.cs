@@ -72,7 +72,7 @@ internal sealed class CatchUp(
                 return true;
             }
 
-            if (idle == PatienceRounds || !subjects.Matches(topic.Topic))
+            if (idle == PatienceRounds || !subjects.Matches(topic.Place.Topic))
             {
                 return false;
             }
@@ -104,7 +104,7 @@ internal sealed class CatchUp(
         var page = new List<InboxRecord>();
         var (pageBase, pageBytes) = (from, 0);
         await foreach (var (offset, record) in log.ReadAsync(
-            topic.Topic, from, SubscriberLimits.RecordsPerLogRead, cancellationToken))
+            topic.Place, from, SubscriberLimits.RecordsPerLogRead, cancellationToken))
         {
             var full = page.Count == SubscriberLimits.PageRecords || pageBytes >= SubscriberLimits.PageBytes;
             if (full || offset != pageBase + page.Count)

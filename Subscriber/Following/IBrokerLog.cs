@@ -5,10 +5,19 @@ namespace Subscriber.Following;
 /// <summary>A record of the brokers' log.</summary>
 internal readonly record struct LogRecord(long Offset, InboxRecord Record);
 
-/// <summary>A topic as the brokers list it.</summary>
-internal readonly record struct LogTopic(string Name, long FirstOffset, long NextOffset);
+/// <summary>A partition of a topic, most of which have one: what offsets count in.</summary>
+internal readonly record struct TopicPlace(string Topic, int Partition = 0)
+{
+    public override string ToString() => Partition == 0 ? Topic : $"{Topic}, partition {Partition}";
+}
 
-/// <summary>A part of the list of topics; the token says where to go on, and is empty after the last one.</summary>
+/// <summary>A partition as the brokers list it.</summary>
+internal readonly record struct LogTopic(TopicPlace Place, long FirstOffset, long NextOffset);
+
+/// <summary>
+/// A part of the list of topics, with all partitions of each; the token says where to go on, and is empty after the
+/// last one.
+/// </summary>
 internal readonly record struct LogTopicPage(IReadOnlyList<LogTopic> Topics, string NextPageToken);
 
 /// <summary>The brokers could not answer; the same call may succeed later.</summary>
@@ -24,7 +33,7 @@ internal interface IBrokerLog
     /// does not exist, or ends before.
     /// </summary>
     IAsyncEnumerable<LogRecord> ReadAsync(
-        string topic, long fromOffset, int limit, CancellationToken cancellationToken);
+        TopicPlace place, long fromOffset, int limit, CancellationToken cancellationToken);
 
     /// <summary>A page of the topics that match a filter; the first one for an empty token.</summary>
     Task<LogTopicPage> ListTopicsAsync(string filter, string pageToken, CancellationToken cancellationToken);

@@ -19,10 +19,11 @@ internal sealed class LiveReceiver(TopicTable topics, SubjectList subjects, ILog
                 return;  // A Redis pattern matches more than the filter that it stands for.
             }
 
+            var place = new TopicPlace(batch.Topic, (int)batch.Partition);
             var end = batch.BaseOffset + batch.Count;
             if (batch.Batch.IsEmpty)
             {
-                topics.OnAnnounced(batch.Topic, 0, end);
+                topics.OnAnnounced(place, 0, end);
                 return;
             }
 
@@ -33,7 +34,7 @@ internal sealed class LiveReceiver(TopicTable topics, SubjectList subjects, ILog
                 return;
             }
 
-            topics.OnLive(batch.Topic, new MessageRun(batch.BaseOffset, records, MessageSource.Live));
+            topics.OnLive(place, new MessageRun(batch.BaseOffset, records, MessageSource.Live));
         }
         catch (InvalidProtocolBufferException e)
         {

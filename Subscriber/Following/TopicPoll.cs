@@ -65,7 +65,7 @@ internal sealed class TopicPoll(
                 var page = await ListAsync(filter, token, cancellationToken);
                 foreach (var topic in page.Topics)
                 {
-                    topics.OnAnnounced(topic.Name, topic.FirstOffset, topic.NextOffset);
+                    topics.OnAnnounced(topic.Place, topic.FirstOffset, topic.NextOffset);
                 }
 
                 token = page.NextPageToken;

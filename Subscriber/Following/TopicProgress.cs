@@ -3,14 +3,15 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>
-/// How far a topic has come, and what waits for the gap before it to be filled. Pure: no clock, no I/O. Its owner
-/// (TopicTable) holds the lock around every call. Runs leave in offset order, without gaps, each offset once.
+/// How far a topic, or one partition of it, has come, and what waits for the gap before it to be filled. Pure: no
+/// clock, no I/O. Its owner (TopicTable) holds the lock around every call. Runs leave in offset order, without gaps,
+/// each offset once.
 /// </summary>
-internal sealed class TopicProgress(string topic, long next)
+internal sealed class TopicProgress(TopicPlace place, long next)
 {
     private readonly SortedList<long, MessageRun> _ahead = [];
 
-    public string Topic { get; } = topic;
+    public TopicPlace Place { get; } = place;
 
     /// <summary>The next offset to hand to the inbox.</summary>
     public long Next { get; private set; } = next;

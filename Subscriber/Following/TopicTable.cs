@@ -5,12 +5,13 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>
-/// The progress of all topics, and the way of messages from their two sources to the inbox writer. Each topic has its
-/// own lock, held for moments only; runs enter the writer's queue under it, so the queue keeps each topic's order.
+/// The progress of all topics and their partitions, and the way of messages from their two sources to the inbox writer.
+/// Each partition has its own lock, held for moments only; runs enter the writer's queue under it, so the queue keeps
+/// each one's order.
 /// </summary>
 internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, ILogger<TopicTable> logger)
 {
-    private readonly ConcurrentDictionary<string, TopicProgress> _topics = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<TopicPlace, TopicProgress> _topics = new();
 
     // A topic stands in it at most once (TopicProgress.Fetching), so the number of topics bounds it.
     private readonly Channel<TopicProgress> _fetches = Channel.CreateUnbounded<TopicProgress>();
@@ -21,24 +22,24 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
     /// <summary>Topics that wait for a log read.</summary>
     public ChannelReader<TopicProgress> Fetches => _fetches.Reader;
 
-    public void Load(string topic, long nextOffset) => _topics[topic] = new TopicProgress(topic, nextOffset);
+    public void Load(TopicPlace place, long nextOffset) => _topics[place] = new TopicProgress(place, nextOffset);
 
     /// <summary>A live batch has arrived.</summary>
-    public void OnLive(string topic, MessageRun run)
+    public void OnLive(TopicPlace place, MessageRun run)
     {
         if (!queue.HasRoomForLive)
         {
-            OnAnnounced(topic, 0, run.EndOffset);
+            OnAnnounced(place, 0, run.EndOffset);
             return;
         }
 
-        var progress = Get(topic);
+        var progress = Get(place);
         lock (progress)
         {
             if (run.BaseOffset > progress.Next && !progress.Fetching)
             {
                 metrics.Gap();
-                logger.GapFound(topic, progress.Next, run.BaseOffset);
+                logger.GapFound(place.ToString(), progress.Next, run.BaseOffset);
             }
 
             var before = progress.AheadBytes;
@@ -58,9 +59,9 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
     /// <summary>
     /// Offsets are known to exist: a batch that is too large for Redis, or the brokers' list of topics.
     /// </summary>
-    public void OnAnnounced(string topic, long firstOffset, long nextOffset)
+    public void OnAnnounced(TopicPlace place, long firstOffset, long nextOffset)
     {
-        var progress = Get(topic);
+        var progress = Get(place);
         lock (progress)
         {
             progress.Announce(firstOffset, nextOffset);
@@ -80,7 +81,7 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
             var handOver = new List<InboxAppend>(1);
             if (afterTrim && run.BaseOffset > progress.Next)
             {
-                logger.LogTrimmed(progress.Topic, run.BaseOffset, run.BaseOffset - progress.Next);
+                logger.LogTrimmed(progress.Place.ToString(), run.BaseOffset, run.BaseOffset - progress.Next);
                 progress.OfferAfterTrim(run, handOver);
             }
             else
@@ -108,7 +109,7 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
     /// <summary>The inbox's own position differs from what was handed to it.</summary>
     public void OnPositionMoved(TopicProgress progress, long expected, long actual)
     {
-        logger.PositionMoved(progress.Topic, expected, actual);
+        logger.PositionMoved(progress.Place.ToString(), expected, actual);
         lock (progress)
         {
             Interlocked.Add(ref _aheadBytes, -progress.AheadBytes);
@@ -117,7 +118,8 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
         }
     }
 
-    private TopicProgress Get(string topic) => _topics.GetOrAdd(topic, name => new TopicProgress(name, 0));
+    private TopicProgress Get(TopicPlace place) =>
+        _topics.GetOrAdd(place, static place => new TopicProgress(place, 0));
 
     private void Pass(TopicProgress progress, long aheadBefore, List<InboxAppend> handOver, SemaphoreSlim? pages)
     {

@@ -9,7 +9,14 @@ namespace Subscriber.Inbox;
 
 /// <summary>A message of the inbox. Headers are encoded as fields 3 of broker.v1.Record; null: none.</summary>
 internal sealed record InboxMessage(
-    long InboxId, string Topic, long Offset, long TimestampUnixMs, byte[]? Key, byte[] Value, byte[]? Headers)
+    long InboxId,
+    string Topic,
+    int Partition,
+    long Offset,
+    long TimestampUnixMs,
+    byte[]? Key,
+    byte[] Value,
+    byte[]? Headers)
 {
     public int SizeBytes => 128 + (Key?.Length ?? 0) + Value.Length + (Headers?.Length ?? 0);
 }
@@ -25,8 +32,8 @@ internal sealed class InboxPages(NpgsqlDataSource database) : IDisposable
 {
     // The inner query ends at the rows' limit, the outer one at the bytes' limit, and never before the first row.
     private const string PageSql = """
-        SELECT inbox_id AS "InboxId", topic AS "Topic", "offset" AS "Offset", timestamp_unix_ms AS "TimestampUnixMs",
-            key AS "Key", value AS "Value", headers AS "Headers"
+        SELECT inbox_id AS "InboxId", topic AS "Topic", partition AS "Partition", "offset" AS "Offset",
+            timestamp_unix_ms AS "TimestampUnixMs", key AS "Key", value AS "Value", headers AS "Headers"
         FROM (
             SELECT *, sum(octet_length(value)) OVER (ORDER BY inbox_id) - octet_length(value) AS bytes_before
             FROM (

@@ -8,31 +8,32 @@ namespace Subscriber.Inbox;
 /// </summary>
 internal sealed class InboxPlan
 {
-    private readonly List<(string Topic, MessageRun Run)> _runs = [];
-    private readonly Dictionary<string, long> _moved = new(StringComparer.Ordinal);
+    private readonly List<(TopicPlace Place, MessageRun Run)> _runs = [];
+    private readonly Dictionary<TopicPlace, long> _moved = [];
     private readonly Dictionary<TopicProgress, (long Expected, long Actual)> _beyond = [];
 
     private InboxPlan()
     {
     }
 
-    public IReadOnlyList<(string Topic, MessageRun Run)> Runs => _runs;
+    public IReadOnlyList<(TopicPlace Place, MessageRun Run)> Runs => _runs;
 
     /// <summary>Topics and the positions that they get.</summary>
-    public IReadOnlyDictionary<string, long> Moved => _moved;
+    public IReadOnlyDictionary<TopicPlace, long> Moved => _moved;
 
     /// <summary>Topics whose appends lie beyond the inbox's position.</summary>
     public IReadOnlyDictionary<TopicProgress, (long Expected, long Actual)> Beyond => _beyond;
 
     public int Rows { get; private set; }
 
-    public static InboxPlan Make(IReadOnlyList<InboxAppend> appends, IReadOnlyDictionary<string, long> positions)
+    public static InboxPlan Make(
+        IReadOnlyList<InboxAppend> appends, IReadOnlyDictionary<TopicPlace, long> positions)
     {
         var plan = new InboxPlan();
         foreach (var append in appends)
         {
-            var topic = append.Topic.Topic;
-            var position = plan._moved.TryGetValue(topic, out var moved) ? moved : positions.GetValueOrDefault(topic);
+            var place = append.Topic.Place;
+            var position = plan._moved.TryGetValue(place, out var moved) ? moved : positions.GetValueOrDefault(place);
             plan.Place(append, position);
         }
 
@@ -50,8 +51,8 @@ internal sealed class InboxPlan
         if (append.Run.EndOffset > position)
         {
             var run = append.Run.From(position);
-            _runs.Add((append.Topic.Topic, run));
-            _moved[append.Topic.Topic] = run.EndOffset;
+            _runs.Add((append.Topic.Place, run));
+            _moved[append.Topic.Place] = run.EndOffset;
             Rows += run.Count;
         }
     }

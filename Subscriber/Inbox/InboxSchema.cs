@@ -14,10 +14,12 @@ internal static class InboxSchema
 
     private const long SchemaLock = 0x696E626F7801;
 
+    // The block at the end brings tables of before there were partitions up to date.
     private const string Sql = """
         CREATE TABLE IF NOT EXISTS inbox (
             inbox_id bigserial NOT NULL,
             topic text NOT NULL,
+            partition int NOT NULL DEFAULT 0,
             "offset" bigint NOT NULL,
             timestamp_unix_ms bigint NOT NULL,
             key bytea,
@@ -25,10 +27,25 @@ internal static class InboxSchema
             headers bytea,
             received timestamptz NOT NULL DEFAULT now(),
             source smallint NOT NULL,
-            PRIMARY KEY (topic, "offset"));
+            PRIMARY KEY (topic, partition, "offset"));
         CREATE UNIQUE INDEX IF NOT EXISTS inbox_by_id ON inbox (inbox_id);
-        CREATE TABLE IF NOT EXISTS positions (topic text PRIMARY KEY, next_offset bigint NOT NULL);
+        CREATE TABLE IF NOT EXISTS positions (
+            topic text NOT NULL,
+            partition int NOT NULL DEFAULT 0,
+            next_offset bigint NOT NULL,
+            PRIMARY KEY (topic, partition));
         CREATE TABLE IF NOT EXISTS subjects (filter text PRIMARY KEY, created timestamptz NOT NULL DEFAULT now());
+        DO $$ BEGIN
+            IF NOT EXISTS (SELECT 1 FROM information_schema.columns WHERE table_schema = current_schema()
+                    AND table_name = 'positions' AND column_name = 'partition') THEN
+                ALTER TABLE inbox ADD COLUMN partition int NOT NULL DEFAULT 0;
+                ALTER TABLE inbox DROP CONSTRAINT inbox_pkey;
+                ALTER TABLE inbox ADD PRIMARY KEY (topic, partition, "offset");
+                ALTER TABLE positions ADD COLUMN partition int NOT NULL DEFAULT 0;
+                ALTER TABLE positions DROP CONSTRAINT positions_pkey;
+                ALTER TABLE positions ADD PRIMARY KEY (topic, partition);
+            END IF;
+        END $$;
         """;
 
     public static async Task EnsureAsync(NpgsqlDataSource database, CancellationToken cancellationToken)

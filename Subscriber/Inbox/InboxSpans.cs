@@ -32,7 +32,7 @@ internal static class InboxSpans
                 if (TraceHeader.TryRead(run[i].Headers.Span, out var context)
                     && (spans?.Count ?? 0) < TraceContexts.Length
                     && MessageSpan.Start(
-                        Source, "process", append.Topic.Topic, ActivityKind.Consumer, context) is { } span)
+                        Source, "process", append.Topic.Place.Topic, ActivityKind.Consumer, context) is { } span)
                 {
                     span.SetTag("broker.offset", run.BaseOffset + i);
                     span.SetTag("broker.source", run.Source == MessageSource.Live ? "live" : "log");

@@ -1,6 +1,7 @@
 using Dapper;
 using Npgsql;
 using NpgsqlTypes;
+using Subscriber.Following;
 
 namespace Subscriber.Inbox;
 
@@ -12,27 +13,29 @@ namespace Subscriber.Inbox;
 internal sealed class InboxStore(NpgsqlDataSource database)
 {
     private const string InsertSql = """
-        INSERT INTO inbox (topic, "offset", timestamp_unix_ms, key, value, headers, source)
-        SELECT r.topic, r."offset", r.timestamp_unix_ms, r.key, r.value, r.headers, r.source
-        FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::smallint[])
-            WITH ORDINALITY AS r (topic, "offset", timestamp_unix_ms, key, value, headers, source, position)
+        INSERT INTO inbox (topic, partition, "offset", timestamp_unix_ms, key, value, headers, source)
+        SELECT r.topic, r.partition, r."offset", r.timestamp_unix_ms, r.key, r.value, r.headers, r.source
+        FROM unnest(
+            $1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::smallint[], $8::int[])
+            WITH ORDINALITY AS r (topic, "offset", timestamp_unix_ms, key, value, headers, source, partition, position)
         ORDER BY r.position
         """;
 
     private const string MoveSql = """
-        INSERT INTO positions (topic, next_offset) SELECT * FROM unnest($1::text[], $2::bigint[])
-        ON CONFLICT (topic) DO UPDATE SET next_offset = EXCLUDED.next_offset
+        INSERT INTO positions (topic, partition, next_offset) SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
+        ON CONFLICT (topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset
         """;
 
     public Task EnsureSchemaAsync(CancellationToken cancellationToken) =>
         InboxSchema.EnsureAsync(database, cancellationToken);
 
-    public async Task<List<(string Topic, long NextOffset)>> LoadPositionsAsync(CancellationToken cancellationToken)
+    public async Task<List<(TopicPlace Place, long NextOffset)>> LoadPositionsAsync(
+        CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        var rows = await connection.QueryAsync<(string, long)>(new CommandDefinition(
-            "SELECT topic, next_offset FROM positions", cancellationToken: cancellationToken));
-        return rows.AsList();
+        var rows = await connection.QueryAsync<(string Topic, int Partition, long NextOffset)>(new CommandDefinition(
+            "SELECT topic, partition, next_offset FROM positions", cancellationToken: cancellationToken));
+        return [.. rows.Select(static row => (new TopicPlace(row.Topic, row.Partition), row.NextOffset))];
     }
 
     public async Task<List<string>> LoadSubjectsAsync(CancellationToken cancellationToken)
@@ -56,7 +59,7 @@ internal sealed class InboxStore(NpgsqlDataSource database)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
-        var topics = appends.Select(append => append.Topic.Topic).Distinct().ToArray();
+        var topics = appends.Select(append => append.Topic.Place.Topic).Distinct().ToArray();
         var positions = await LockPositionsAsync(connection, transaction, topics, cancellationToken);
         var plan = InboxPlan.Make(appends, positions);
         if (plan.Rows > 0 || plan.Moved.Count > 0)
@@ -68,7 +71,7 @@ internal sealed class InboxStore(NpgsqlDataSource database)
         return plan;
     }
 
-    private static async Task<Dictionary<string, long>> LockPositionsAsync(
+    private static async Task<Dictionary<TopicPlace, long>> LockPositionsAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         string[] topics,
@@ -80,16 +83,17 @@ internal sealed class InboxStore(NpgsqlDataSource database)
         {
             Parameters = { new NpgsqlParameter<long> { TypedValue = InboxSchema.WriterLock } },
         });
-        batch.BatchCommands.Add(new NpgsqlBatchCommand("SELECT topic, next_offset FROM positions WHERE topic = ANY($1)")
+        batch.BatchCommands.Add(new NpgsqlBatchCommand(
+            "SELECT topic, next_offset, partition FROM positions WHERE topic = ANY($1)")
         {
             Parameters = { Array(topics, NpgsqlDbType.Text) },
         });
-        var positions = new Dictionary<string, long>(StringComparer.Ordinal);
+        var positions = new Dictionary<TopicPlace, long>();
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
         await reader.NextResultAsync(cancellationToken);
         while (await reader.ReadAsync(cancellationToken))
         {
-            positions[reader.GetString(0)] = reader.GetInt64(1);
+            positions[new TopicPlace(reader.GetString(0), reader.GetInt32(2))] = reader.GetInt64(1);
         }
 
         return positions;
@@ -104,7 +108,8 @@ internal sealed class InboxStore(NpgsqlDataSource database)
         {
             Parameters =
             {
-                Array(plan.Moved.Keys.ToArray(), NpgsqlDbType.Text),
+                Array(plan.Moved.Keys.Select(place => place.Topic).ToArray(), NpgsqlDbType.Text),
+                Array(plan.Moved.Keys.Select(place => place.Partition).ToArray(), NpgsqlDbType.Integer),
                 Array(plan.Moved.Values.ToArray(), NpgsqlDbType.Bigint),
             },
         });
@@ -120,8 +125,9 @@ internal sealed class InboxStore(NpgsqlDataSource database)
         var values = new ReadOnlyMemory<byte>[plan.Rows];
         var headers = new ReadOnlyMemory<byte>?[plan.Rows];
         var sources = new short[plan.Rows];
+        var partitions = new int[plan.Rows];
         var at = 0;
-        foreach (var (topic, run) in plan.Runs)
+        foreach (var ((topic, partition), run) in plan.Runs)
         {
             for (var i = 0; i < run.Count; i++, at++)
             {
@@ -131,6 +137,7 @@ internal sealed class InboxStore(NpgsqlDataSource database)
                 values[at] = record.Value;
                 headers[at] = record.Headers.IsEmpty ? null : record.Headers;
                 sources[at] = (short)run.Source;
+                partitions[at] = partition;
             }
         }
 
@@ -145,6 +152,7 @@ internal sealed class InboxStore(NpgsqlDataSource database)
                 Array(values, NpgsqlDbType.Bytea),
                 Array(headers, NpgsqlDbType.Bytea),
                 Array(sources, NpgsqlDbType.Smallint),
+                Array(partitions, NpgsqlDbType.Integer),
             },
         };
     }

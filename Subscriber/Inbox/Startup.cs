@@ -33,9 +33,9 @@ internal sealed class Startup(
 
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
-        foreach (var (topic, nextOffset) in await store.LoadPositionsAsync(cancellationToken))
+        foreach (var (place, nextOffset) in await store.LoadPositionsAsync(cancellationToken))
         {
-            topics.Load(topic, nextOffset);
+            topics.Load(place, nextOffset);
         }
 
         await subjects.RefreshAsync(cancellationToken);

@@ -13,7 +13,7 @@ namespace Broker.Tests.Interop;
 internal sealed class FakeLog : IBrokerLog
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, List<string>> _topics = [];
+    private readonly Dictionary<TopicPlace, List<string>> _topics = [];
 
     // Small, so that lists of a few topics have several pages.
     private const int TopicsPerPage = 2;
@@ -25,16 +25,20 @@ internal sealed class FakeLog : IBrokerLog
     public volatile IReadOnlyList<string>? Registered;
 
     /// <summary>Commits a batch, and returns what a leader would publish on Redis.</summary>
-    public LiveBatch Append(string topic, params string[] values)
+    public LiveBatch Append(string topic, params string[] values) => AppendTo(topic, 0, values);
+
+    public LiveBatch AppendTo(string topic, int partition, params string[] values)
     {
         lock (_lock)
         {
-            var log = _topics.TryGetValue(topic, out var found) ? found : _topics[topic] = [];
+            var place = new TopicPlace(topic, partition);
+            var log = _topics.TryGetValue(place, out var found) ? found : _topics[place] = [];
             var batch = new RecordBatch();
             batch.Records.Add(values.Select(value => new Record { Value = ByteString.CopyFromUtf8(value) }));
             var live = new LiveBatch
             {
                 Topic = topic,
+                Partition = (uint)partition,
                 BaseOffset = log.Count,
                 Count = (uint)values.Length,
                 TimestampUnixMs = 1,
@@ -46,7 +50,7 @@ internal sealed class FakeLog : IBrokerLog
     }
 
     public async IAsyncEnumerable<LogRecord> ReadAsync(
-        string topic, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
+        TopicPlace place, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         await Task.Yield();
         Interlocked.Increment(ref Reads);
@@ -54,7 +58,7 @@ internal sealed class FakeLog : IBrokerLog
         List<string> values;
         lock (_lock)
         {
-            values = [.. (_topics.GetValueOrDefault(topic) ?? []).Skip((int)fromOffset).Take(limit)];
+            values = [.. (_topics.GetValueOrDefault(place) ?? []).Skip((int)fromOffset).Take(limit)];
         }
 
         for (var i = 0; i < values.Count; i++)
@@ -72,12 +76,13 @@ internal sealed class FakeLog : IBrokerLog
         var parsed = Client.TopicFilter.Parse(filter);
         lock (_lock)
         {
-            var found = _topics.Keys
+            var found = _topics.Keys.Select(place => place.Topic).Distinct()
                 .Where(name => parsed.Matches(name) && string.CompareOrdinal(name, pageToken) > 0)
                 .Order(StringComparer.Ordinal)
                 .ToList();
             return Task.FromResult(new LogTopicPage(
-                [.. found.Take(TopicsPerPage).Select(name => new LogTopic(name, 0, _topics[name].Count))],
+                [.. _topics.Where(topic => found.Take(TopicsPerPage).Contains(topic.Key.Topic))
+                    .Select(topic => new LogTopic(topic.Key, 0, topic.Value.Count))],
                 found.Count > TopicsPerPage ? found[TopicsPerPage - 1] : ""));
         }
     }

@@ -71,6 +71,73 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
     }
 
     [Fact]
+    public async Task Every_partition_is_stored_once_and_in_order_whatever_is_lost_of_it_live()
+    {
+        await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log);
+        var receiver = subscriber.Part<LiveReceiver>();
+        var random = new Random(8);
+        const int Count = 300;
+        for (var next = 0; next < Count; next++)
+        {
+            foreach (var partition in Enumerable.Range(0, 4).Where(_ => random.Next(2) == 0))
+            {
+                var live = _log.AppendTo("orders", partition, $"{partition}");
+                if (random.Next(4) > 0)
+                {
+                    receiver.Receive("broker:orders", live.ToByteArray());
+                }
+            }
+        }
+
+        var sent = (await _log.ListTopicsAsync("orders", "", TestContext.Current.CancellationToken)).Topics;
+        await subscriber.HasAsync("orders", (int)sent.Sum(topic => topic.NextOffset));
+        await using var database = postgres.Connect();
+        await using var command = database.CreateCommand(
+            """SELECT partition, "offset", value FROM inbox WHERE topic = 'orders' ORDER BY inbox_id""");
+        await using var reader = await command.ExecuteReaderAsync(TestContext.Current.CancellationToken);
+        var next4 = new long[4];
+        while (await reader.ReadAsync(TestContext.Current.CancellationToken))
+        {
+            var partition = reader.GetInt32(0);
+            Assert.Equal(next4[partition]++, reader.GetInt64(1));
+            Assert.Equal($"{partition}", System.Text.Encoding.UTF8.GetString(
+                await reader.GetFieldValueAsync<byte[]>(2, TestContext.Current.CancellationToken)));
+        }
+
+        Assert.Equal(sent.OrderBy(topic => topic.Place.Partition).Select(topic => topic.NextOffset), next4);
+        var json = await subscriber.Http.GetStringAsync(
+            "/messages?topic=orders&limit=1000", TestContext.Current.CancellationToken);
+        Assert.Contains("\"partition\":3", json, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_inbox_of_before_there_were_partitions_goes_on()
+    {
+        await using (var database = postgres.Connect())
+        {
+            await using var command = database.CreateCommand(
+                """
+                CREATE TABLE inbox (inbox_id bigserial NOT NULL, topic text NOT NULL, "offset" bigint NOT NULL,
+                    timestamp_unix_ms bigint NOT NULL, key bytea, value bytea NOT NULL, headers bytea,
+                    received timestamptz NOT NULL DEFAULT now(), source smallint NOT NULL,
+                    PRIMARY KEY (topic, "offset"));
+                CREATE TABLE positions (topic text PRIMARY KEY, next_offset bigint NOT NULL);
+                INSERT INTO inbox (topic, "offset", timestamp_unix_ms, value, source)
+                    SELECT 'orders', i, 1, convert_to(i::text, 'UTF8'), 1 FROM generate_series(0, 9) AS i;
+                INSERT INTO positions VALUES ('orders', 10);
+                """);
+            await command.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        }
+
+        _log.Append("orders", [.. Enumerable.Range(0, 20).Select(i => $"{i}")]);
+        _log.AppendTo("bills", 1, "x");
+        await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log);
+        await subscriber.HasAsync("orders", 20);
+        await subscriber.HasAsync("bills", 1);
+        await AssertExactAsync(subscriber, "orders", 20);
+    }
+
+    [Fact]
     public async Task A_batch_that_is_announced_by_its_offsets_is_read_from_the_log()
     {
         await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log);

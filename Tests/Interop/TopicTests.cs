@@ -79,7 +79,7 @@ public sealed class TopicTests
             ("$dlq.a", new TopicConfig(), StatusCode.InvalidArgument, "$"),
             ("", new TopicConfig(), StatusCode.InvalidArgument, "topic"),
             ("a", new TopicConfig { Partitions = 0 }, StatusCode.InvalidArgument, "partitions"),
-            ("a", new TopicConfig { Partitions = 2 }, StatusCode.Unimplemented, "partitions"),
+            ("a", new TopicConfig { Partitions = 1_001 }, StatusCode.InvalidArgument, "partitions"),
             ("a", new TopicConfig { Compact = true }, StatusCode.Unimplemented, "compact"),
             ("a", new TopicConfig { DeleteMarkerMs = 5 }, StatusCode.Unimplemented, "delete_marker_ms"),
             ("a", new TopicConfig { MaxAgeMs = ulong.MaxValue }, StatusCode.InvalidArgument, "max_age_ms"),

@@ -64,6 +64,7 @@ internal enum Figure
     ClockJump,
     Overload,
     TopicSteps,
+    PartitionSteps,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

@@ -30,17 +30,30 @@ internal sealed class PublishProposal(
     private static int RecordBytes => RecordHeader.Length + sizeof(long);
 
     /// <summary>The command by itself.</summary>
-    public static byte[] Encode(string topic, PublishStamp stamp, int count, long number, long? expectedOffset = null)
+    public static byte[] Encode(
+        string topic,
+        PublishStamp stamp,
+        int count,
+        long number,
+        long? expectedOffset = null,
+        int topicNumber = -1)
     {
-        var command = new byte[TopicCommands.PublishSizeBytes(topic, count * RecordBytes, expectedOffset)];
-        Write(command, topic, stamp, count, number, expectedOffset);
+        var size = TopicCommands.PublishSizeBytes(topic, count * RecordBytes, expectedOffset, topicNumber);
+        var command = new byte[size];
+        Write(command, topic, stamp, count, number, expectedOffset, topicNumber);
         return command;
     }
 
-    public override void Encode(Span<byte> destination) => Write(destination, topic, stamp, count, number, null);
+    public override void Encode(Span<byte> destination) => Write(destination, topic, stamp, count, number, null, -1);
 
     private static void Write(
-        Span<byte> destination, string topic, PublishStamp stamp, int count, long number, long? expectedOffset)
+        Span<byte> destination,
+        string topic,
+        PublishStamp stamp,
+        int count,
+        long number,
+        long? expectedOffset,
+        int topicNumber)
     {
         Span<byte> batch = stackalloc byte[count * RecordBytes];
         for (var record = batch; !record.IsEmpty; record = record[RecordBytes..])
@@ -49,7 +62,7 @@ internal sealed class PublishProposal(
             BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
         }
 
-        TopicCommands.WritePublish(destination, topic, stamp, count, batch, expectedOffset);
+        TopicCommands.WritePublish(destination, topic, stamp, count, batch, expectedOffset, topicNumber);
     }
 
     public override void Complete(in CommandResult result)

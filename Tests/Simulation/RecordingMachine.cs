@@ -56,11 +56,13 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     /// <summary>For consumers of the replica.</summary>
     public TopicStateMachine Topics => _topics;
 
-    /// <summary>Offsets begin anew with every topic that has the owner's name.</summary>
+    /// <summary>Offsets begin anew with every topic that has a name of the owners'.</summary>
     public string NameOf(TopicView topic) => NameOf(topic.Name, topic.Number);
 
     private static string NameOf(string topic, int number) =>
-        topic == TopicOwner.Topic ? $"{topic}#{number}" : topic;
+        topic == TopicOwner.Topic || PartitionName.Parse(topic).Topic == PartitionOwner.Topic
+            ? $"{topic}#{number}"
+            : topic;
 
     private static bool Holds(LogEntry entry, CommandKind kind)
     {

@@ -22,6 +22,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private readonly List<LogEntry> _read = [];
 
     private ReplicaGroup? _group;
+    private RecordingMachine? _machine;
     private GroupStatus? _status;
     private LogIndex _checkedIndex;
     private bool _isPumpScheduled;
@@ -288,14 +289,23 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     public void Expedite(ReplicaGroup group) => Machine.Disk.Expedite(this);
 
+    /// <summary>What this replica has applied, while its process runs; or what the last one had.</summary>
+    public TopicStateMachine Topics => _machine!.Topics;
+
     protected override void OnStart()
     {
         _isPumpScheduled = false;
+        _machine = MakeMachine();
+        _machine.Topics.AttachPartitionDuties(
+            GroupId,
+            World.Shards,
+            group => ((ReplicaNode)Machine.Replicas[group.Value - 1]).Topics,
+            () => Machine.Replicas.ForEach(static each => ((ReplicaNode)each)._group?.LookForDuties()));
         _group = new ReplicaGroup(
             GroupId,
             Options,
             _log!,
-            MakeMachine(),
+            _machine,
             writer: this,
             sender: this,
             background: this,

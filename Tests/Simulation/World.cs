@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Broker.Domain;
+using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
 
@@ -34,6 +35,7 @@ internal sealed class World
     private const long CalmProposeIntervalMaxUs = 100_000;
 
     private readonly LastEntryExam? _exam;
+    private readonly PartitionOwner? _partitions;
     private long _lastValue;
 
     public World(int seed, NodeKind kind, TextWriter? liveTrace, int keepTraceLines)
@@ -46,7 +48,9 @@ internal sealed class World
         Faults = new Faults(this);
         Machines = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedMachine(this, id))];
         var groups = kind == NodeKind.Core ? 1 : Scenario.Groups;
+        Shards = new ShardMap(groups);
         Groups = [.. Enumerable.Range(1, groups).Select(id => new SimulatedGroup(this, kind, id))];
+        _partitions = kind == NodeKind.Replica ? new PartitionOwner(this) : null;
         _exam = kind == NodeKind.Replica ? new LastEntryExam(this) : null;
         if (Trace.IsOn)
         {
@@ -71,6 +75,9 @@ internal sealed class World
     public IReadOnlyList<SimulatedMachine> Machines { get; }
 
     public IReadOnlyList<SimulatedGroup> Groups { get; } = [];
+
+    /// <summary>Which group has which partition of a topic.</summary>
+    public ShardMap Shards { get; }
 
     /// <summary>The faults are over.</summary>
     public bool IsCalm { get; private set; }
@@ -138,6 +145,7 @@ internal sealed class World
             group.Begin();
         }
 
+        _partitions?.Begin();
         Faults.Begin();
         while (Scheduler.Steps < steps)
         {
@@ -240,7 +248,8 @@ internal sealed class World
     /// While clients rest: what a topic does not keep goes, on every replica. Then leaders write nothing either.
     /// </summary>
     public void RunUntilTrimmed() => RunUntil(
-        () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false }),
+        () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false })
+            && _partitions?.IsSettled != false,
         TrimmedWithinUs,
         "what a topic does not keep goes");
 

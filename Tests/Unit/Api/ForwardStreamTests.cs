@@ -142,7 +142,13 @@ public sealed class ForwardStreamTests : IAsyncLifetime
         };
         var sink = new SingleAnswer();
         _stream.Send(new PublishCall(
-            correlation, request, new GroupId(1), 1, sink, new LeaderDirectory(_lone.Node), _lone.Metrics));
+            correlation,
+            request,
+            new PublishTarget(new GroupId(1), request.Topic),
+            1,
+            sink,
+            new LeaderDirectory(_lone.Node),
+            _lone.Metrics));
         return sink.Task;
     }
 }

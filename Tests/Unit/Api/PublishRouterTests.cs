@@ -47,7 +47,14 @@ public sealed class PublishRouterTests : IAsyncLifetime
         var waiting = new WaitingCalls(lone.Node, new GroupId(1), (_, _) => throw foreseen);
         var request = new PublishRequest { Topic = "a", Batch = Batch };
         waiting.Add(
-            new PublishCall(1, request, new GroupId(1), 1, _answers, new LeaderDirectory(lone.Node), lone.Metrics),
+            new PublishCall(
+                1,
+                request,
+                new PublishTarget(new GroupId(1), "a"),
+                1,
+                _answers,
+                new LeaderDirectory(lone.Node),
+                lone.Metrics),
             forwarded: false,
             Stop);
         Assert.Same(foreseen, await told.Task.WaitAsync(Stop));

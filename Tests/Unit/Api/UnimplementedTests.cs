@@ -78,10 +78,9 @@ public sealed class UnimplementedTests
     }
 
     [Theory]
-    [InlineData("broker.v1.PublishRequest", 1)]
-    [InlineData("broker.v1.ReadRequest", 1)]
+    [InlineData("broker.v1.ReadRequest", 0)]
     [InlineData("broker.v1.Record", 2)]
-    [InlineData("broker.v1.TopicConfig", 4)]
+    [InlineData("broker.v1.TopicConfig", 3)]
     public void A_field_is_refused_if_and_only_if_the_contract_says_so(string message, int refused)
     {
         var marked = Marked(ProtoFile.Kind.Field)
@@ -110,10 +109,6 @@ public sealed class UnimplementedTests
         Assert.Equal(Marked(ProtoFile.Kind.Value), refused);
         Assert.Single(refused);
     }
-
-    [Fact]
-    public void The_only_partition_may_be_named() =>
-        Assert.Null(RefusalOf(new PublishRequest { Partition = 0 }));
 
     [Fact]
     public void What_every_topic_has_may_be_asked_for() =>
@@ -190,10 +185,6 @@ public sealed class UnimplementedTests
             if (request is TopicConfig config)
             {
                 UnimplementedFields.Refuse(config);
-            }
-            else if (request is PublishRequest)
-            {
-                UnimplementedFields.Refuse(Wire.PublishRequest.Parser.ParseFrom(request.ToByteArray()));
             }
             else
             {

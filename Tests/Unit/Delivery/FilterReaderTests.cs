@@ -22,7 +22,7 @@ public sealed class FilterReaderTests
     {
         _machine = new TopicStateMachine(new ShardDelivery(Shard, _signal, null));
         var shard = new TopicReader(_machine, _signal, ReadEntries) { Group = Shard };
-        _reader = new FilterReader([shard], _ => shard, _signal);
+        _reader = new FilterReader(new Dictionary<GroupId, TopicReader> { [Shard] = shard }, new ShardMap(1), _signal);
     }
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
@@ -71,8 +71,7 @@ public sealed class FilterReaderTests
     [Fact]
     public async Task A_position_of_a_topic_that_this_replica_does_not_have_yet_waits_for_it()
     {
-        var ahead = new TopicPosition(new TopicId(Shard, 1), 1);
-        var start = new SubscriptionStart { Positions = new Dictionary<string, TopicPosition> { ["a"] = ahead } };
+        var start = new SubscriptionStart { Positions = [new TopicPosition("a", 0, new TopicId(Shard, 1), 1)] };
         Publish("a");
         await using var items = Subscribe(start);
         await NextAsync(items);

@@ -32,9 +32,10 @@ public sealed class TopicFilterSetTests
         var matcher = new LiveMatcher([new LiveSubscription("s", ["orders.*"]), new LiveSubscription("t", ["x"])]);
         for (var turn = 0; turn < 2; turn++)
         {
-            Assert.Equal("broker:orders.eu", matcher.ChannelOf("orders.eu"));
-            Assert.Equal("broker:x", matcher.ChannelOf("x"));
+            Assert.Equal("broker:orders.eu", matcher.ChannelOf("orders.eu")?.Name);
+            Assert.Equal("broker:x", matcher.ChannelOf("x")?.Name);
             Assert.Null(matcher.ChannelOf("orders"));
+            Assert.Equal(new LiveChannel("broker:orders.eu", "orders.eu", 12), matcher.ChannelOf("orders.eu #12"));
         }
 
         Assert.True(LiveMatcher.None.IsEmpty);

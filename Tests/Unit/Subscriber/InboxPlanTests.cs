@@ -7,14 +7,14 @@ namespace Broker.Tests.Unit.SubscriberService;
 /// <summary>What a transaction of the inbox stores, and how filters become Redis patterns' cover and SQL.</summary>
 public sealed class InboxPlanTests
 {
-    private readonly TopicProgress _orders = new("orders", 0);
+    private readonly TopicProgress _orders = new(new TopicPlace("orders"), 0);
 
     [Fact]
     public void Appends_that_continue_the_position_are_stored_and_move_it()
     {
         var plan = Plan(5, Append(5, 2), Append(7, 3));
         Assert.Equal(5, plan.Rows);
-        Assert.Equal(10, plan.Moved["orders"]);
+        Assert.Equal(10, plan.Moved[new TopicPlace("orders")]);
     }
 
     [Fact]
@@ -45,7 +45,7 @@ public sealed class InboxPlanTests
     public void A_trimmed_log_moves_the_position_over_what_is_gone()
     {
         var plan = Plan(3, new InboxAppend(_orders, 3, Run(50, 2)));
-        Assert.Equal(52, plan.Moved["orders"]);
+        Assert.Equal(52, plan.Moved[new TopicPlace("orders")]);
     }
 
     [Theory]
@@ -75,7 +75,7 @@ public sealed class InboxPlanTests
         Assert.Equal(expression, InboxPages.Condition.ToRegex(filter));
 
     private static InboxPlan Plan(long position, params InboxAppend[] appends) =>
-        InboxPlan.Make(appends, new Dictionary<string, long> { ["orders"] = position });
+        InboxPlan.Make(appends, new Dictionary<TopicPlace, long> { [new TopicPlace("orders")] = position });
 
     private InboxAppend Append(long offset, int count) => new(_orders, offset, Run(offset, count));
 

@@ -64,6 +64,6 @@ public sealed class InboxSpanTests
         var records = contexts.Select(context => new InboxRecord(
             0, default, default, context is { } own ? TraceHeader.Add(ReadOnlyMemory<byte>.Empty, own) : default));
         var run = new MessageRun(100, records.ToArray(), MessageSource.Live);
-        return [new InboxQueue.Item(new InboxAppend(new TopicProgress("orders", 100), 100, run), null)];
+        return [new InboxQueue.Item(new InboxAppend(new TopicProgress(new TopicPlace("orders"), 100), 100, run), null)];
     }
 }

@@ -7,7 +7,7 @@ namespace Broker.Tests.Unit.SubscriberService;
 /// <summary>What a topic makes of live batches that are lost, doubled and out of order.</summary>
 public sealed class TopicProgressTests
 {
-    private readonly TopicProgress _progress = new("orders", 10);
+    private readonly TopicProgress _progress = new(new TopicPlace("orders"), 10);
 
     [Fact]
     public void The_expected_run_is_handed_over_whole()
@@ -90,7 +90,7 @@ public sealed class TopicProgressTests
         for (var seed = 0; seed < 200; seed++)
         {
             var random = new Random(seed);
-            var progress = new TopicProgress("orders", 0);
+            var progress = new TopicProgress(new TopicPlace("orders"), 0);
             var handOver = new List<InboxAppend>();
             for (var i = 0; i < 300; i++)
             {

@@ -34,10 +34,15 @@ internal sealed class Entries(long lastIndex = 0)
         Of(PublishCommand(topic, Batch(records), records, new PublishStamp(id, epoch, sequence)));
 
     public static byte[] PublishCommand(
-        string topic, byte[] batch, int records = 1, PublishStamp stamp = default, long? expectedOffset = null)
+        string topic,
+        byte[] batch,
+        int records = 1,
+        PublishStamp stamp = default,
+        long? expectedOffset = null,
+        int topicNumber = -1)
     {
-        var bytes = new byte[TopicCommands.PublishSizeBytes(topic, batch.Length, expectedOffset)];
-        var written = TopicCommands.WritePublish(bytes, topic, stamp, records, batch, expectedOffset);
+        var bytes = new byte[TopicCommands.PublishSizeBytes(topic, batch.Length, expectedOffset, topicNumber)];
+        var written = TopicCommands.WritePublish(bytes, topic, stamp, records, batch, expectedOffset, topicNumber);
         Assert.Equal(bytes.Length, written);
         return bytes;
     }

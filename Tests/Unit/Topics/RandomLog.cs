@@ -6,7 +6,7 @@ namespace Broker.Tests.Unit.Topics;
 /// <summary>
 /// Log entries as clients of every kind would cause them: new batches, repetitions, gaps, newer and older epochs, more
 /// producers and topics than are remembered, producers that are silent for long, purges of what is there and of what is
-/// not.
+/// not, partitions of topics of any age.
 /// </summary>
 internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 {
@@ -33,8 +33,13 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(16))
+        switch (_random.Next(18))
         {
+            case 16 when _random.Next(3) == 0:
+                return Entries.Metadata(into => PartitionCommands.WriteCreateTopic(
+                    into, "p.é", _random.Next(2, 5), Settings()));
+            case 17:
+                return PartitionCommand("p.é");
             case 12:
                 return Entries.Metadata(into => TopicCommands.WriteCreateTopic(into, topic, Settings()));
             case 13:
@@ -58,6 +63,24 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
         }
     }
 
+    /// <summary>Numbers of topics rise by and by, so any small one may be of the past, of now or to come.</summary>
+    private byte[] PartitionCommand(string topic) => _random.Next(4) switch
+    {
+        0 => Entries.Metadata(into => PartitionCommands.WriteMakePartitions(
+            into,
+            new TopicState(topic, 0, _random.Next(6), new TopicParts(0, new BatchIndex(0, 0)), Settings())
+            {
+                SettingsVersion = _random.Next(3),
+            },
+            [1 + _random.Next(2)])),
+        1 => Entries.Metadata(into => PartitionCommands.WritePlacePartitions(
+            into, _random.Next(8), [new PlacedPartition(1, _random.Next(9))])),
+        2 => Entries.Metadata(
+            into => PartitionCommands.WriteRemovePartitions(into, [_random.Next(9), _random.Next(9)])),
+        _ => Entries.PublishCommand(
+            PartitionName.Of(topic, _random.Next(3)), Entries.Batch(2), 2, topicNumber: _random.Next(9)),
+    };
+
     private TopicSettings Settings() => new()
     {
         MaxAgeMs = _random.Next(3) * 100,
@@ -68,7 +91,7 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 
     private byte[] PublishNew(string topic)
     {
-        var (id, epoch) = ((ulong)_random.Next(1, producers + 1), (uint)(_random.Next(20) == 0 ? 1 : 0));
+        var (id, epoch) = ((ulong)_random.Next(1, producers + 1), (uint)(_random.Next(10) == 0 ? 1 : 0));
         var next = _next.GetValueOrDefault((topic, id, epoch), (ulong)_random.Next(3));
         var sequence = _random.Next(15) == 0 ? next + 2 : next;
         var records = _random.Next(1, 4);
