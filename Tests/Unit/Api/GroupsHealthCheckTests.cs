@@ -24,6 +24,8 @@ public sealed class GroupsHealthCheckTests
         [
             (Well with { IsFenced = true }, "group 2 fetches the damaged end of its log"),
             (Well with { IsLost = true }, "group 2 has lost its log and waits to be a member again"),
+            (Well with { IsLost = true, IsSuperseded = true },
+                "group 2 was left out of a forced recovery: start this broker again"),
             (Well with { IsPassive = true }, "group 2 catches up after it lost its log"),
             (Well with { IsApplyBlocked = true }, "group 2 cannot read the next entry to apply"),
             (Well with { IsDiskFull = true, IsWriteStalled = true }, "group 2 waits for space on the disk"),
@@ -48,6 +50,20 @@ public sealed class GroupsHealthCheckTests
         var result = GroupsHealthCheck.Judge([Group(1, Well)], ["work failed"]);
         Assert.Equal(HealthStatus.Degraded, result.Status);
         Assert.Equal("Not well here: work failed.", result.Description);
+    }
+
+    [Fact]
+    public void A_lost_quorum_is_told_in_its_own_words()
+    {
+        var result = GroupsHealthCheck.Judge(
+            [Group(2, Well with { IsLost = true }) with { Leader = NodeId.None }],
+            [],
+            ["Shard 2 has lost its quorum."]);
+        Assert.Equal(HealthStatus.Unhealthy, result.Status);
+        Assert.Equal(
+            "No leader is known for group 2. Shard 2 has lost its quorum. Not well here: group 2 has lost its log and "
+            + "waits to be a member again.",
+            result.Description);
     }
 
     [Fact]

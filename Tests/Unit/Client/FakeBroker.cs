@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
+using Broker.Api;
+using Broker.Domain;
 using Broker.Protocol.Wire;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
@@ -66,6 +68,9 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
 
     public int Reads;
 
+    /// <summary>What every read is answered with; null: the records.</summary>
+    public BrokerException? RefuseReads { get; set; }
+
     public static async Task<FakeBroker> StartAsync(FakeCluster cluster, int index)
     {
         var broker = new FakeBroker(cluster, index);
@@ -121,6 +126,11 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         ReadRequest request, IServerStreamWriter<ReadResponse> responseStream, ServerCallContext context)
     {
         Interlocked.Increment(ref Reads);
+        if (RefuseReads is { } reason)
+        {
+            throw StatusMap.ToRpcException(reason);
+        }
+
         var topic = cluster.Topic(request.Topic);
         if (topic is null && !request.Follow)
         {

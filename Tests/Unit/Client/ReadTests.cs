@@ -1,4 +1,5 @@
 using Broker.Client;
+using Broker.Domain;
 using Xunit;
 using static Broker.Tests.Unit.Client.ClientTesting;
 
@@ -114,6 +115,43 @@ public sealed class ReadTests
 
         Assert.True(await next);
         Assert.Equal((10L, "new"), (read.Current.Offset, Text(read.Current)));
+    }
+
+    [Fact]
+    public async Task A_broker_that_cannot_give_the_records_now_is_left_for_another_one()
+    {
+        await using var cluster = await FakeCluster.StartAsync(3);
+        await using var client = Connect(cluster);
+        await Fill(client, 10, inBatchesOf: 1);
+        cluster.Nodes[0].RefuseReads = Refusal.FailedPrecondition("not now");
+        cluster.Nodes[1].RefuseReads = Refusal.QuorumLost("two disks are lost");
+
+        Assert.Equal(10, (await ReadAll(client, "t")).Count);
+        Assert.Equal(10, (await ReadAll(client, "t")).Count);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_shard_that_has_lost_its_quorum_is_not_asked_for_ever(bool follow)
+    {
+        await using var cluster = await FakeCluster.StartAsync(3);
+        await using var client = Connect(cluster);
+        foreach (var node in cluster.Nodes)
+        {
+            node.RefuseReads = Refusal.QuorumLost("two disks are lost");
+        }
+
+        var error = await Assert.ThrowsAsync<BrokerClientException>(async () =>
+        {
+            await foreach (var _ in client.ReadAsync("t", new ReadOptions { Follow = follow }, Test))
+            {
+            }
+        });
+
+        Assert.Equal((BrokerClientErrorCode.QuorumLost, "QUORUM_LOST"), (error.Code, error.Reason));
+        Assert.Contains("two disks are lost", error.Message, StringComparison.Ordinal);
+        Assert.Equal(3, cluster.Nodes.Sum(static node => node.Reads));
     }
 
     [Fact]
