@@ -118,7 +118,7 @@ public static class Limits
 
     /// <summary>
     /// So many of the newest snapshots stay, in case that one is damaged. Of older ones as many stay as a log needs to
-    /// drop its beginning in the steps above.
+    /// drop its beginning in time, and in the steps above.
     /// </summary>
     public const int NewestSnapshots = 3;
 

@@ -76,9 +76,10 @@ internal sealed class LogThinning(
             return;
         }
 
+        var snapshotsAt = snapshots.OnDisk.ToHashSet();
         background.Run(() =>
         {
-            var found = Find(thinning, segments);
+            var found = Find(thinning, segments, snapshotsAt);
             loop.Resume(() =>
             {
                 if (found is null)
@@ -94,7 +95,8 @@ internal sealed class LogThinning(
     }
 
     /// <summary>The segment that gives most, or segments that can become one; null: there are none.</summary>
-    private Job? Find(ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments)
+    private Job? Find(
+        ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments, HashSet<LogIndex> snapshotsAt)
     {
         var kept = new Dictionary<LogIndex, long>();
         thinning.AddKeptBytes(kept);
@@ -113,20 +115,21 @@ internal sealed class LogThinning(
         }
 
         var gone = segments.Where(each => kept.GetValueOrDefault(each.Segment.First) == 0);
-        return best ?? FindRow(thinning, [.. gone.Select(static each => each.Segment)]);
+        return best ?? FindRow(thinning, [.. gone.Select(static each => each.Segment)], snapshotsAt);
     }
 
     /// <summary>
     /// The first row of segments, of which nothing is wanted, that can become one: none is more than twice as large as
-    /// the others together.
+    /// the others together. The log can be dropped through a snapshot that ends a segment, so none lies within it.
     /// </summary>
-    private Job? FindRow(ILogThinning thinning, List<SealedSegment> gone)
+    private Job? FindRow(ILogThinning thinning, List<SealedSegment> gone, HashSet<LogIndex> snapshotsAt)
     {
         for (var first = 0; first < gone.Count; first++)
         {
             var (end, sumBytes, largestBytes) = (first, 0L, 0L);
             while (end < gone.Count && end - first < Limits.MergedSegmentsMax
-                && (end == first || gone[end].First == gone[end - 1].Last.Next())
+                && (end == first
+                    || (gone[end].First == gone[end - 1].Last.Next() && !snapshotsAt.Contains(gone[end - 1].Last)))
                 && sumBytes + gone[end].SizeBytes <= log.SegmentBytes)
             {
                 sumBytes += gone[end].SizeBytes;

@@ -16,6 +16,9 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
     /// </summary>
     private const int LogBytesPerSnapshotByte = 8;
 
+    /// <summary>See <see cref="Prune"/>.</summary>
+    private const int SpacingPart = 4;
+
     /// <summary>As if so much had been written since the last snapshot: the next seal gets one.</summary>
     private const long IsDueBytes = long.MaxValue / 2;
 
@@ -147,14 +150,17 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
     }
 
     /// <summary>
-    /// While something old is kept the log does not drop its beginning, and snapshots pile up. Where a log could drop
-    /// what lies between the neighbours of one in a single step, nobody needs it.
+    /// While something old is kept the log does not drop its beginning, and snapshots pile up. The farther they are
+    /// behind, the fewer stay: the log may have to keep a quarter more than it must, and what lies between two of them
+    /// can be dropped in a single step.
     /// </summary>
     private void Prune()
     {
         for (var i = 1; i < _onDisk.Count - Limits.NewestSnapshots;)
         {
-            if (IsMuch(_onDisk[i - 1], _onDisk[i + 1]))
+            var (count, bytes) = CountBetween(_onDisk[i - 1], _onDisk[i + 1]);
+            var isMuch = count > Limits.SegmentsDroppedAtOnce || bytes > Limits.BytesDroppedAtOnce;
+            if (isMuch || SpacingPart * bytes > CountBetween(_onDisk[i + 1], _onDisk[^1]).Bytes)
             {
                 i++;
                 continue;
@@ -166,8 +172,8 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
         }
     }
 
-    /// <summary>Whether it would take long to remove all segments that end between the two.</summary>
-    private bool IsMuch(LogIndex from, LogIndex through)
+    /// <summary>The segments that end between two entries.</summary>
+    private (int Count, long Bytes) CountBetween(LogIndex from, LogIndex through)
     {
         var (count, bytes) = (0, 0L);
         foreach (var segment in log.SealedSegments)
@@ -179,7 +185,7 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
             }
         }
 
-        return count > Limits.SegmentsDroppedAtOnce || bytes > Limits.BytesDroppedAtOnce;
+        return (count, bytes);
     }
 
     private void Add(LogIndex index)

@@ -21,8 +21,14 @@ internal sealed partial class LogRecovery
         var borders = firsts.Append(Vote.Active.First.Value).Select(static first => new LogIndex(first)).ToList();
         for (var i = 0; i + 1 < borders.Count; i++)
         {
-            DeleteMerged(borders, i);
-            if (borders[i] != _chain.Next || !TryOpenSealed(borders[i], borders[i + 1]))
+            var path = folder.PathOf(GroupFolder.SegmentName(borders[i]));
+            var state = SegmentFile.Inspect(folder, path, out var header);
+            if (state == SegmentFileState.Sound && header.MergedLast >= borders[i + 1])
+            {
+                DeleteMerged(borders, i + 1, header.MergedLast);
+            }
+
+            if (borders[i] != _chain.Next || !TryOpenSealed(path, state, header, borders[i + 1]))
             {
                 break;
             }
@@ -48,35 +54,29 @@ internal sealed partial class LogRecovery
     }
 
     /// <summary>A crash came after a segment had taken the place of several, before their files were deleted.</summary>
-    private void DeleteMerged(List<LogIndex> borders, int at)
+    private void DeleteMerged(List<LogIndex> borders, int at, LogIndex last)
     {
-        var state = SegmentFile.Inspect(folder, folder.PathOf(GroupFolder.SegmentName(borders[at])), out var header);
-        if (state != SegmentFileState.Sound || header.MergedLast < borders[at + 1])
+        while (at + 1 < borders.Count && borders[at] <= last)
         {
-            return;
-        }
-
-        while (at + 2 < borders.Count && borders[at + 1] <= header.MergedLast)
-        {
-            var merged = borders[at + 1];
+            var merged = borders[at];
+            borders.RemoveAt(at);
             foreach (var name in (string[])[
                 GroupFolder.IndexName(merged), GroupFolder.PositionsName(merged), GroupFolder.SegmentName(merged)])
             {
                 folder.DeleteIfThere(folder.PathOf(name));
             }
-
-            borders.RemoveAt(at + 1);
         }
 
         folder.Sync();
     }
 
-    /// <param name="first">The segment's first index.</param>
+    /// <param name="path">The segment's file.</param>
+    /// <param name="state">What that looks like.</param>
+    /// <param name="header">Its header, where that is sound.</param>
     /// <param name="next">The first index of the next file that is there.</param>
-    private bool TryOpenSealed(LogIndex first, LogIndex next)
+    private bool TryOpenSealed(string path, SegmentFileState state, in SegmentHeader header, LogIndex next)
     {
-        var path = folder.PathOf(GroupFolder.SegmentName(first));
-        var state = SegmentFile.Inspect(folder, path, out var header);
+        var first = _chain.Next;
         var known = PositionsFile.TryReadDirectory(folder, first);
         if (known is not null && (!_chain.IsContinuedBy(known.Header) || known.Last >= next))
         {
