@@ -196,11 +196,11 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
     private static long OffsetOf(
         ReadRequest request, TopicStateMachine topics, string name) => request.Position switch
-    {
-        StartPosition.Unspecified or StartPosition.Beginning => 0,
-        StartPosition.End => topics.TryGetTopic(name, out var topic) ? topic.NextOffset : 0,
-        _ => throw Refusal.InvalidArgument($"Start position {(int)request.Position} does not exist."),
-    };
+        {
+            StartPosition.Unspecified or StartPosition.Beginning => 0,
+            StartPosition.End => topics.TryGetTopic(name, out var topic) ? topic.NextOffset : 0,
+            _ => throw Refusal.InvalidArgument($"Start position {(int)request.Position} does not exist."),
+        };
 
     /// <summary>What a read is to look for, and where.</summary>
     /// <param name="Group">The shard.</param>

@@ -1,6 +1,7 @@
 using System.Text;
 using Broker.Client;
 using Broker.Protocol.V1;
+using Broker.Tests.Interop.GrpcCalls;
 using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
@@ -303,6 +304,18 @@ public sealed class PartitionTests
                 Assert.Equal((partition, 0L), (ack.Partition, ack.Offset));
             }
         }
+    }
+
+    [Fact]
+    public async Task A_client_in_Python_computes_the_same_partitions()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(1);
+        await CreateAsync(new Admin.AdminClient(brokers.Channels[0]), "a", 12);
+        await using var client = await ForeignProcess.StartAsync(
+            ForeignProcess.Python, "partition_client", brokers.Channels[0].Target, "a", "12");
+        var (exitCode, text) = await client.WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.True(exitCode == 0, text);
+        Assert.EndsWith("all passed", text.TrimEnd(), StringComparison.Ordinal);
     }
 
     private static Task<CreateTopicResponse> CreateAsync(
