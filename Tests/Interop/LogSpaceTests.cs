@@ -19,8 +19,11 @@ public sealed class LogSpaceTests
     /// </summary>
     private const long MostBytes = 48 * 1024 * 1024;
 
-    /// <summary>The fifty segments have three files each, before those of which nothing is kept become one.</summary>
-    private const int MostFiles = 80;
+    /// <summary>
+    /// The fifty segments would have three files each, and a snapshot, if those of which nothing is kept did not become
+    /// one.
+    /// </summary>
+    private const int MostFiles = 120;
 
     private static readonly (string Key, string Value)[] Settings =
         [("Broker__SegmentBytes", $"{4 * 1024 * 1024}")];
