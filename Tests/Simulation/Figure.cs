@@ -23,6 +23,8 @@ internal enum Figure
     LogDropped,
     LinearizableRead,
     MemberRemoved,
+    NodeJoined,
+    NodeLeft,
     MemberPromoted,
 
     Crash,
