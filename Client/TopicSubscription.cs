@@ -4,8 +4,8 @@ namespace Broker.Client;
 
 /// <summary>
 /// A subscription by filter, which lasts until it is disposed. Enumerate it by one caller at a time: the records come
-/// in the order of their offsets in each topic (partition), each once; between topics there is no order. An enumeration that ends
-/// before a record was asked for loses nothing: the next one goes on.
+/// in the order of their offsets in each topic (in each partition), each once; between them there is no order. An
+/// enumeration that ends before a record was asked for loses nothing: the next one goes on.
 /// </summary>
 public sealed class TopicSubscription : IAsyncEnumerable<BrokerRecord>, IAsyncDisposable
 {

@@ -92,8 +92,8 @@ internal static class Subscriptions
             if (position.Partition >= Limits.PartitionsPerTopic)
             {
                 throw Refusal.InvalidArgument(
-                    $"The position in topic '{position.Topic}' names partition {position.Partition}; a topic has at most "
-                    + $"{Limits.PartitionsPerTopic:N0}.");
+                    $"The position in topic '{position.Topic}' names partition {position.Partition}; a topic has at "
+                    + $"most {Limits.PartitionsPerTopic:N0}.");
             }
 
             var id = new TopicId(position.TopicId);

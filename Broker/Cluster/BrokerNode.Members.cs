@@ -116,7 +116,9 @@ public sealed partial class BrokerNode
         var answer = await AskMetadataLeaderAsync(leader, command, cancellationToken);
         return new CommandResult
         {
-            Code = (RefusalCode)answer.Code, Duplicate = answer.Duplicate, BaseOffset = answer.BaseOffset,
+            Code = (RefusalCode)answer.Code,
+            Duplicate = answer.Duplicate,
+            BaseOffset = answer.BaseOffset,
         };
     }
 
@@ -161,7 +163,9 @@ public sealed partial class BrokerNode
             var result = await ProposeMetadataAsync(command, cancellationToken);
             return new ChangeMetadataResponse
             {
-                Code = (uint)result.Code, Duplicate = result.Duplicate, BaseOffset = result.BaseOffset,
+                Code = (uint)result.Code,
+                Duplicate = result.Duplicate,
+                BaseOffset = result.BaseOffset,
             };
         }
         catch (BrokerException refusal)

@@ -17,7 +17,8 @@ public sealed class FilterReader(
     IReadOnlyDictionary<GroupId, TopicReader> readers, ShardMap shards, TailSignal signal)
 {
     /// <summary>
-    /// What is new, in offset order for each partition of a topic; between them there is no order. The first item has no topic and
+    /// What is new, in offset order for each partition of a topic; between them there is no order. The first item has
+    /// no topic and
     /// no page: what is acknowledged after it came is not missed. It ends when it is cancelled.
     /// </summary>
     /// <exception cref="BrokerException">

@@ -27,7 +27,9 @@ public sealed class TopicReader(
     /// <summary>The time of the last entry that this replica has applied.</summary>
     public long LogTimeUnixMs => topics.LastTimestampUnixMs;
 
-    /// <summary>All topics of the shard, and its partitions of topics, ordered by the names that they have in it.</summary>
+    /// <summary>
+    /// All topics of the shard, and its partitions of topics, ordered by the names that they have in it.
+    /// </summary>
     public IReadOnlyList<TopicView> ListPlaces() => topics.ListPlaces();
 
     /// <summary>

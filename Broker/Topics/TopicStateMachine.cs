@@ -15,18 +15,29 @@ public sealed class TopicStateMachine : ModularStateMachine
     private readonly TopicModule _topics;
     private readonly TopicBounds _bounds;
 
+    /// <summary>Makes the modules that stand behind the topics; null: there are none.</summary>
+    private readonly Func<StateModule[]>? _more;
+
     /// <param name="applied">Who hears of every batch that is applied.</param>
     /// <param name="bounds">What the shard may come to; null: the limits.</param>
     public TopicStateMachine(IAppliedBatches applied, TopicBounds? bounds = null)
-        : this(applied, bounds ??= new TopicBounds(), new TopicModule(applied, bounds))
+        : this(applied, bounds ??= new TopicBounds(), new TopicModule(applied, bounds), more: null)
     {
     }
 
-    private TopicStateMachine(IAppliedBatches applied, TopicBounds bounds, TopicModule topics)
-        : base(SnapshotKind, topics)
+    /// <summary>The same with more modules behind the topics, as a cluster of one group would have.</summary>
+    internal TopicStateMachine(IAppliedBatches applied, TopicBounds bounds, Func<StateModule[]> more)
+        : this(applied, bounds, new TopicModule(applied, bounds), more)
+    {
+    }
+
+    private TopicStateMachine(
+        IAppliedBatches applied, TopicBounds bounds, TopicModule topics, Func<StateModule[]>? more)
+        : base(SnapshotKind, [topics, .. more?.Invoke() ?? []])
     {
         _topics = topics;
         _bounds = bounds;
+        _more = more;
     }
 
     /// <inheritdoc cref="TopicModule.TopicCount"/>
@@ -68,7 +79,9 @@ public sealed class TopicStateMachine : ModularStateMachine
     public override int FindTraces(LogEntry entry, Span<TracedPublish> into) =>
         PublishTraces.Find(entry.Body.Span, into);
 
-    public override IStateMachine MakeShadow() => new TopicStateMachine(UnheardBatches.Instance, _bounds);
+    public override IStateMachine MakeShadow() => _more is null
+        ? new TopicStateMachine(UnheardBatches.Instance, _bounds)
+        : new TopicStateMachine(UnheardBatches.Instance, _bounds, _more);
 
     private protected override bool IsFormerFormat(byte format) => format == FormerFormat;
 }

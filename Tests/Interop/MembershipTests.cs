@@ -132,7 +132,8 @@ public sealed class MembershipTests
         // A wrong address, another node's, a name that is taken.
         await using var hasty = new BrokerClient(new BrokerClientOptions
         {
-            Addresses = [brokers.GrpcOf(1), brokers.GrpcOf(3)], OperationTimeout = TimeSpan.FromSeconds(1),
+            Addresses = [brokers.GrpcOf(1), brokers.GrpcOf(3)],
+            OperationTimeout = TimeSpan.FromSeconds(1),
         });
         var nowhere = await RefusedAsync(
             BrokerClientErrorCode.Unavailable,

@@ -15,7 +15,15 @@ internal sealed partial class Faults(World world)
     public bool HaveHurt { get; private set; }
 
     private bool IsComplete => world.Groups.All(
-        group => group.Nodes.All(node => node.LeastVoters == world.Machines.Count));
+        group => group.Nodes.All(node => node.LeastVoters == world.Machines.Count
+            && (world.Membership is not { } membership || node.Members.Voters.Length == world.Machines.Count)))
+        && world.Membership is not { IsSettled: false };
+
+    /// <summary>A member may be asked to leave: the others are whole.</summary>
+    public bool CanSpareOne => IsComplete && !world.Machines.Any(static node => node.IsHurt);
+
+    /// <summary>Members change: nothing may be damaged before all know of it.</summary>
+    public void MembersChange() => _removalSettledUs = world.Scheduler.NowUs + RemovalSettlesWithinUs;
 
     private Random Random => world.Random;
 

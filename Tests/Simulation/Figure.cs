@@ -27,6 +27,8 @@ internal enum Figure
     TopicRead,
     LinearizableRead,
     MemberRemoved,
+    NodeJoined,
+    NodeLeft,
     MemberPromoted,
 
     Crash,

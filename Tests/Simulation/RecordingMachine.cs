@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
@@ -13,17 +14,27 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     private readonly History _history;
     private readonly ReplicaNode _node;
     private readonly TopicStateMachine _topics;
+    private readonly SimulatedMembership? _membership;
+    private MemberModule? _members;
 
     public RecordingMachine(SimulatedGroup group, ReplicaNode node)
     {
         _history = group.History;
         _node = node;
-        _topics = new TopicStateMachine(this, new TopicBounds
+        _membership = group.Id.Value == 1 ? group.World.Membership : null;
+        var bounds = new TopicBounds
         {
             ProducersPerTopic = Crowd.MostProducers,
             ProducerExpiryMs = group.World.Scenario.ProducerExpiryMs,
-        });
+        };
+
+        // The first group also holds who belongs to the cluster, as group 0 does in the real one.
+        _topics = group.Id.Value == 1 && group.World.Scenario.HasMembership
+            ? new TopicStateMachine(this, bounds, MakeMembers)
+            : new TopicStateMachine(this, bounds);
     }
+
+    public ClusterMembers Members => _members?.Current ?? ClusterMembers.Empty;
 
     public ulong StateHash => _topics.StateHash;
 
@@ -40,6 +51,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         var isDeleted = before is { } known && Holds(entry, CommandKind.DeleteTopic) ? known.Number : -1;
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
+        _membership?.Note(_node, Members);
         CheckKept(entry, before);
         if (isDeleted >= 0 && Owned?.Number != isDeleted)
         {
@@ -110,6 +122,15 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         World.Check(
             now.Settings.MaxRecords > 0 && now.Next - now.First >= now.Settings.MaxRecords,
             $"node {_node.Id} keeps {now.Next - now.First} records of a topic with {now.Settings}");
+    }
+
+    /// <summary>The first ones are this machine's, later ones those of a shadow.</summary>
+    private StateModule[] MakeMembers()
+    {
+        var cluster = new ClusterModule();
+        var members = new MemberModule(cluster);
+        _members ??= members;
+        return [cluster, members];
     }
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);

@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Diagnostics;
 using Broker.Domain;
@@ -192,6 +193,24 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             }
         });
 
+    /// <summary>The members of the cluster, as this replica of the first group has applied them.</summary>
+    public ClusterMembers ClusterMembers =>
+        _group?.Machine is RecordingMachine machine ? machine.Members : ClusterMembers.Empty;
+
+    /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>.</summary>
+    public void Desire(IReadOnlyList<NodeId>? voters) => _group!.DesiredVoters = voters;
+
+    public void ApproachVoters(IReadOnlyList<NodeId> voters) => _group!.ApproachVoters(voters);
+
+    /// <summary>To whoever is fit.</summary>
+    public void HandOver() => _ = _group!.BeginTransferAsync(NodeId.None);
+
+    /// <summary>How far the first group is, by its leader's linearizable read; the caller looks for it.</summary>
+    public Task<LogIndex> AskIndex() => _group!.ReadIndexAsync(CancellationToken.None);
+
+    /// <summary>The configuration that it knows has committed.</summary>
+    public bool KnowsMembersCommitted => _status!.CommitIndex >= _status.Condition.Configuration.Index;
+
     /// <summary>Whether its owner's topic holds no more than it keeps; false while the node is down.</summary>
     public bool IsTrimmed => _group?.Machine is RecordingMachine { IsTrimmed: true };
 
@@ -314,7 +333,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             Metrics,
             NullLogger.Instance);
         _group.OnInput(_ => SchedulePump());
-        _group.DesiredVoters = Options.Voters;
+        _group.DesiredVoters = World.Scenario.HasMembership ? null : Options.Voters;
         _status = _group.Status;
         BeginUpkeep();
         _checkedIndex = _status.AppliedIndex;

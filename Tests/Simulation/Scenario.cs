@@ -76,6 +76,14 @@ internal sealed record Scenario
     /// <summary>Each node's clock runs slower or faster by up to this part.</summary>
     public required double ClockSkew { get; init; }
 
+    /// <summary>
+    /// How many nodes may join one after another, by request; members then also leave, and the voters of every group
+    /// follow from the replicated members. Drawn beside the others: without it a seed is what it was.
+    /// </summary>
+    public int Joiners { get; init; }
+
+    public bool HasMembership => Joiners > 0;
+
     public static Scenario Draw(Random random)
     {
         var hasStreams = random.Next(2) == 0;

@@ -8,7 +8,10 @@ internal sealed class SimulatedGroup
     private const long ReadIntervalMaxUs = 200_000;
     private const int PublisherCount = 4;
 
+    private readonly NodeKind _kind;
+    private readonly List<SimulatedNode> _everyNode = [];
     private readonly List<Publisher> _publishers = [];
+    private SimulatedNode[]? _nodes;
     private readonly Crowd? _crowd;
     private readonly TopicOwner? _owner;
     private bool _hasOld;
@@ -18,10 +21,10 @@ internal sealed class SimulatedGroup
         World = world;
         Id = new GroupId(id);
         History = new History(this);
-        Nodes = [.. world.Machines.Select(machine => MakeNode(kind, machine))];
-        for (var i = 0; i < Nodes.Count; i++)
+        _kind = kind;
+        foreach (var machine in world.Machines)
         {
-            world.Machines[i].Replicas.Add(Nodes[i]);
+            AddNode(machine);
         }
 
         _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
@@ -41,14 +44,26 @@ internal sealed class SimulatedGroup
 
     public History History { get; }
 
-    /// <summary>Its replicas, by machine.</summary>
-    public IReadOnlyList<SimulatedNode> Nodes { get; }
+    /// <summary>Its replicas, by machine, but those that were removed.</summary>
+    public IReadOnlyList<SimulatedNode> Nodes =>
+        _nodes ??= [.. _everyNode.Where(static node => !node.Machine.IsGone)];
 
     public bool HasStored => _publishers.TrueForAll(static publisher => publisher.Stored > 0);
 
     private Random Random => World.Random;
 
-    public SimulatedNode NodeOf(int id) => Nodes[id - 1];
+    /// <summary>Also of one that was removed: what was on its disk is there.</summary>
+    public SimulatedNode NodeOf(int id) => _everyNode[id - 1];
+
+    public void AddNode(SimulatedMachine machine)
+    {
+        var node = MakeNode(_kind, machine);
+        _everyNode.Add(node);
+        machine.Replicas.Add(node);
+        _nodes = null;
+    }
+
+    public void ForgetNodes() => _nodes = null;
 
     /// <summary>A replica's role, term or leader has changed.</summary>
     public void NoteState(SimulatedNode node)

@@ -30,6 +30,9 @@ internal sealed class SimulatedMachine
 
     public bool IsUp { get; private set; }
 
+    /// <summary>It was removed from the cluster, and never starts again.</summary>
+    public bool IsGone { get; set; }
+
     public bool IsPaused { get; private set; }
 
     /// <summary>Counts starts and crashes: what an earlier life had scheduled does not happen.</summary>
@@ -42,7 +45,7 @@ internal sealed class SimulatedMachine
 
     public void Start()
     {
-        if (!IsUp)
+        if (!IsUp && !IsGone)
         {
             Life++;
             Disk.Open(Replicas);

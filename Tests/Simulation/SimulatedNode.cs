@@ -33,7 +33,7 @@ internal abstract class SimulatedNode
         Machine = machine;
         World = group.World;
         var world = World;
-        _heardUs = new long[world.Scenario.Nodes + 1];
+        _heardUs = new long[world.Scenario.Nodes + world.Scenario.Joiners + 1];
         Options = new RaftOptions
         {
             Id = machine.Id,

@@ -36,6 +36,8 @@ internal sealed class World
 
     private readonly LastEntryExam? _exam;
     private readonly PartitionOwner? _partitions;
+    private readonly List<SimulatedMachine> _everyMachine = [];
+    private SimulatedMachine[]? _machines;
     private long _lastValue;
 
     public World(int seed, NodeKind kind, TextWriter? liveTrace, int keepTraceLines)
@@ -44,13 +46,25 @@ internal sealed class World
         Scheduler = new Scheduler();
         Trace = new Trace(Scheduler, liveTrace, keepTraceLines);
         Scenario = Scenario.Draw(Random);
+        if (kind == NodeKind.Replica && Scenario.Nodes > 2)
+        {
+            // One seed in three.
+            var joiners = new Random(seed ^ 0x6D656D62).Next(9);
+            Scenario = Scenario with { Joiners = Math.Max(0, joiners - 5) };
+        }
+
         Network = new SimulatedNetwork(this);
         Faults = new Faults(this);
-        Machines = [.. Enumerable.Range(1, Scenario.Nodes).Select(id => new SimulatedMachine(this, id))];
+        for (var id = 1; id <= Scenario.Nodes; id++)
+        {
+            _everyMachine.Add(new SimulatedMachine(this, id));
+        }
+
         var groups = kind == NodeKind.Core ? 1 : Scenario.Groups;
         Shards = new ShardMap(groups);
         Groups = [.. Enumerable.Range(1, groups).Select(id => new SimulatedGroup(this, kind, id))];
         _partitions = kind == NodeKind.Replica ? new PartitionOwner(this) : null;
+        Membership = Scenario.HasMembership ? new SimulatedMembership(this, seed) : null;
         _exam = kind == NodeKind.Replica ? new LastEntryExam(this) : null;
         if (Trace.IsOn)
         {
@@ -72,7 +86,12 @@ internal sealed class World
 
     public Faults Faults { get; }
 
-    public IReadOnlyList<SimulatedMachine> Machines { get; }
+    /// <summary>All that were not removed, by number.</summary>
+    public IReadOnlyList<SimulatedMachine> Machines =>
+        _machines ??= [.. _everyMachine.Where(static each => !each.IsGone)];
+
+    /// <summary>Null: the members are always the same.</summary>
+    public SimulatedMembership? Membership { get; }
 
     public IReadOnlyList<SimulatedGroup> Groups { get; } = [];
 
@@ -111,7 +130,37 @@ internal sealed class World
         }
     }
 
-    public SimulatedMachine MachineOf(int id) => Machines[id - 1];
+    public SimulatedMachine MachineOf(int id) => _everyMachine[id - 1];
+
+    /// <summary>A node has been taken in: it begins with a new disk, under the number that it was given.</summary>
+    public void AddMachine(int id)
+    {
+        Check(id == _everyMachine.Count + 1, $"node {id} joins, and {_everyMachine.Count} was the last number given");
+        var machine = new SimulatedMachine(this, id);
+        _everyMachine.Add(machine);
+        _machines = null;
+        foreach (var group in Groups)
+        {
+            group.AddNode(machine);
+        }
+
+        Membership!.Drive(machine);
+        Scheduler.After(100_000, machine.Start);
+    }
+
+    /// <summary>A node was removed, and has heard so: it serves nothing any more.</summary>
+    public void RemoveMachine(int id)
+    {
+        var machine = MachineOf(id);
+        machine.Resume();
+        machine.Crash();
+        machine.IsGone = true;
+        _machines = null;
+        foreach (var group in Groups)
+        {
+            group.ForgetNodes();
+        }
+    }
 
     public long NextValue() => ++_lastValue;
 
@@ -146,6 +195,7 @@ internal sealed class World
         }
 
         _partitions?.Begin();
+        Membership?.Begin();
         Faults.Begin();
         while (Scheduler.Steps < steps)
         {
@@ -161,7 +211,8 @@ internal sealed class World
         IsCalm = true;
         RunUntilProgress();
         RunUntil(
-            () => Replicas.All(static replica => !replica.IsHurt && replica.Members.IsVoter(replica.Id)),
+            () => Membership is not { IsSettled: false }
+                && Replicas.All(static replica => !replica.IsHurt && replica.Members.IsVoter(replica.Id)),
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
@@ -199,8 +250,9 @@ internal sealed class World
 
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
+    /// <summary>Who is on the way in or out takes its time.</summary>
     private static bool AllApply(SimulatedGroup group, LogIndex index) =>
-        group.Nodes.All(node => node.AppliedIndex >= index);
+        group.Nodes.All(node => node.AppliedIndex >= index || !node.Members.IsVoter(node.Id));
 
     /// <summary>Every group acknowledges something that was published from now on, and all apply it.</summary>
     public void RunUntilProgress() =>

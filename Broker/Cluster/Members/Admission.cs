@@ -211,7 +211,7 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         }
 
         var id = new NodeId((int)result.BaseOffset);
-        ClusterEvents.MemberJoining(logger, id.Value, from.Name, from.Address);
+        ClusterEvents.MemberJoining(logger, id.Value, from.Name, Trimmed(from.Address));
         await WaitAsync(() => node.Metadata.Members.Find(id) is not null, cancellationToken);
         return (id, false);
     }
@@ -267,7 +267,9 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
                 : node.Founders.Select(static founder => (uint)founder.Value));
         response.Members.AddRange(node.Directory.Nodes.Select(static each => new PeerMember
         {
-            NodeId = (uint)each.Node.Value, Name = each.Name, Address = each.Address.ToString(),
+            NodeId = (uint)each.Node.Value,
+            Name = each.Name,
+            Address = each.Address.ToString(),
         }));
         return response;
     }

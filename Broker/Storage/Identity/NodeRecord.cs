@@ -184,7 +184,9 @@ internal sealed record NodeRecord(
             ? null
             : this with
             {
-                Founders = founders.ToImmutable(), Members = members.ToImmutable(), IsRemoved = isRemoved,
+                Founders = founders.ToImmutable(),
+                Members = members.ToImmutable(),
+                IsRemoved = isRemoved,
             };
     }
 

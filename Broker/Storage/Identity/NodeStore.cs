@@ -164,7 +164,9 @@ public sealed class NodeStore : IDisposable
             {
                 Identity = _record.Identity with
                 {
-                    NodeId = nodeId, DataShards = dataShards, ClusterId = clusterId,
+                    NodeId = nodeId,
+                    DataShards = dataShards,
+                    ClusterId = clusterId,
                 },
                 Founders = [.. founders],
                 Members = [.. members],

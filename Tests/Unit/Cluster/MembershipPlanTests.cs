@@ -66,8 +66,8 @@ public sealed class MembershipPlanTests
             tried.Add(Where(directory, two));
         }
 
-        Assert.Equal(
-            ["http://heard:1/", "http://n2:1/", "http://news:1/", "http://old:1/"], tried.Order(StringComparer.Ordinal));
+        string[] all = ["http://heard:1/", "http://n2:1/", "http://news:1/", "http://old:1/"];
+        Assert.Equal(all, tried.Order(StringComparer.Ordinal));
         directory.Heard(two, "nonsense");
         Assert.NotEqual("nonsense", Where(directory, two));
     }

@@ -1,0 +1,241 @@
+using Broker.Client;
+
+namespace Broker.Tests.Scenarios;
+
+/// <summary>The scenarios, by name: each is a test, and something to watch.</summary>
+internal static class Scenes
+{
+    private const string Topic = "topic1";
+
+    public static IReadOnlyDictionary<string, (string Title, Func<Stage, Task> Play)> All { get; } =
+        new Dictionary<string, (string, Func<Stage, Task>)>
+        {
+            ["basic-single-node"] = ("one broker, one subscriber, one message", BasicSingleNodeAsync),
+            ["leader-election"] = ("who leads, when both begin at once and when they do not", LeaderElectionAsync),
+            ["fault-tolerance"] = ("the leader fails, then the next one", FaultToleranceAsync),
+            ["one-publisher-one-subscriber"] = ("across nodes, with an unsubscription", OneSubscriberAsync),
+            ["one-publisher-two-subscribers"] = ("two subscribers at two nodes", TwoSubscribersAsync),
+            ["dynamic-membership"] = ("a node joins, serves, and leaves", DynamicMembershipAsync),
+            ["rejoin"] = ("a node is away, a removed one comes back", RejoinAsync),
+            ["absent-subscriber"] = ("what is published meanwhile waits in the log", AbsentSubscriberAsync),
+            ["sharding"] = ("topics spread over shards, and leaders over nodes", ShardingAsync),
+        };
+
+    private static async Task BasicSingleNodeAsync(Stage stage)
+    {
+        await stage.FormAsync(1);
+        stage.Expect(await stage.LeaderAsync(1, 1) == 1, "the only node leads");
+        stage.Title("Subscribe");
+        var subscriber = stage.Enter("Subscriber", 1);
+        await subscriber.SubscribeAsync(Topic);
+        stage.Title("Publish");
+        await stage.Enter("Publisher", 1).PublishAsync(Topic, "Hello, world!");
+        await subscriber.HearsAsync("Hello, world!");
+    }
+
+    private static async Task LeaderElectionAsync(Stage stage)
+    {
+        stage.Title("Same Beginning: both start at once, and one is meant to be first");
+        stage.Use(2);
+        await stage.Brokers.FormAsync();
+        var first = await stage.LeaderAsync(1, 1, 2);
+        var before = await stage.Brokers.DescribeAsync(first);
+        var seen = await stage.Brokers.DescribeAsync(3 - first);
+        stage.Expect(
+            seen!.Shards[1].Leader == first && seen.Shards[1].Term == before!.Shards[1].Term,
+            $"one of the two leads, and both say who: broker-{first}");
+
+        stage.Title("Different Election Timeouts: each draws its own, and the first one to ask wins");
+        await stage.KillAsync(1);
+        await stage.KillAsync(2);
+        stage.Brokers.Start(1);
+        stage.Brokers.Start(2);
+        await stage.Brokers.BecomeHealthyAsync(1, 2);
+        var second = await stage.LeaderAsync(1, 1, 2);
+        var after = await stage.Brokers.DescribeAsync(second);
+        stage.Expect(after!.Shards[1].Term > before!.Shards[1].Term, $"a later term has one leader: broker-{second}");
+    }
+
+    private static async Task FaultToleranceAsync(Stage stage)
+    {
+        await stage.FormAsync(3);
+        var first = await stage.LeaderAsync(1, 1, 2, 3);
+        var others = Others(first);
+        stage.Title("Leader Fail");
+        await stage.KillAsync(first);
+        var second = await stage.LeaderAsync(1, others);
+        stage.Expect(second != first, $"broker-{second} leads now");
+        await stage.Enter("Publisher", others[0]).PublishAsync(Topic, "After the first");
+
+        stage.Title("Another Leader Fail: without a majority nothing is promised");
+        await stage.KillAsync(second);
+        var last = others.Single(node => node != second);
+        await using (var hasty = new BrokerClient(new BrokerClientOptions
+        {
+            Addresses = [stage.Brokers.GrpcOf(last)],
+            PublishTimeout = TimeSpan.FromSeconds(3),
+        }))
+        {
+            var refused = false;
+            try
+            {
+                await hasty.PublishAsync(Topic, new BrokerMessage { Value = new byte[] { 1 } });
+            }
+            catch (BrokerClientException refusal)
+            {
+                refused = refusal.Code is BrokerClientErrorCode.Unavailable or BrokerClientErrorCode.OutcomeUnknown;
+                stage.Say("Publisher", $"Refused: {refusal.Message}");
+            }
+
+            stage.Expect(refused, $"broker-{last} alone acknowledges nothing");
+        }
+
+        stage.Title("One Comes Back");
+        stage.Brokers.Start(first);
+        await stage.LeaderAsync(1, first, last);
+        await stage.Enter("Publisher", last).PublishAsync(Topic, "After the second");
+    }
+
+    private static async Task OneSubscriberAsync(Stage stage)
+    {
+        await stage.FormAsync(2);
+        stage.Title("Subscribe to Node 1");
+        var subscriber = stage.Enter("Subscriber", 1);
+        await subscriber.SubscribeAsync(Topic);
+        stage.Title("Publish to Node 2");
+        var publisher = stage.Enter("Publisher", 2);
+        await publisher.PublishAsync(Topic, "Hello, world!");
+        await subscriber.HearsAsync("Hello, world!");
+        stage.Title("Unsubscribe");
+        await subscriber.UnsubscribeAsync();
+        stage.Title("Publish Later");
+        await publisher.PublishAsync(Topic, "Hello, later");
+        await Task.Delay(TimeSpan.FromMilliseconds(500));
+        await subscriber.HearsAsync("Hello, world!");
+    }
+
+    private static async Task TwoSubscribersAsync(Stage stage)
+    {
+        await stage.FormAsync(2);
+        stage.Title("Subscribe to Node 1 and to Node 2");
+        var one = stage.Enter("Subscriber 1", 1);
+        var two = stage.Enter("Subscriber 2", 2);
+        await one.SubscribeAsync(Topic);
+        await two.SubscribeAsync(Topic);
+        stage.Title("Publish to Node 2");
+        var publisher = stage.Enter("Publisher", 2);
+        await publisher.PublishAsync(Topic, "Hello, world!");
+        await one.HearsAsync("Hello, world!");
+        await two.HearsAsync("Hello, world!");
+        stage.Title("Unsubscribe at Node 1 and Publish Later");
+        await one.UnsubscribeAsync();
+        await publisher.PublishAsync(Topic, "Hello, later");
+        await two.HearsAsync("Hello, world!", "Hello, later");
+        await one.HearsAsync("Hello, world!");
+    }
+
+    private static async Task DynamicMembershipAsync(Stage stage)
+    {
+        await stage.FormAsync(2);
+        stage.Title("Subscribe to Node 1");
+        var subscriber = stage.Enter("Subscriber", 1);
+        await subscriber.SubscribeAsync(Topic);
+        stage.Title("Node Join");
+        stage.Say("broker-3", "Asks broker-2 to be taken in");
+        stage.Brokers.StartJoining(3, 2);
+        await stage.Brokers.HaveMembersAsync([1, 2, 3], [1, 2, 3]);
+        stage.Say("Check", "every node sees three members, who vote in every shard");
+        stage.Title("Publish to New Node");
+        await stage.Enter("Publisher", 3).PublishAsync(Topic, "Hello, world!");
+        await subscriber.HearsAsync("Hello, world!");
+        stage.Title("Node Leave");
+        await using var admin = stage.Brokers.Connect(1, 2);
+        await admin.RemoveNodeAsync(3);
+        await stage.Brokers.HaveMembersAsync([1, 2], [1, 2]);
+        await stage.Brokers.SaysAsync(3, "serves nothing any more");
+        stage.Title("Publish Later");
+        await stage.Enter("Publisher", 2).PublishAsync(Topic, "Hello, later");
+        await subscriber.HearsAsync("Hello, world!", "Hello, later");
+    }
+
+    private static async Task RejoinAsync(Stage stage)
+    {
+        await stage.FormAsync(3);
+        var publisher = stage.Enter("Publisher", 1);
+        await publisher.PublishAsync(Topic, "All are here");
+        stage.Title("A Node Is Away and Comes Back");
+        await stage.KillAsync(3);
+        await publisher.PublishAsync(Topic, "Two are here");
+        stage.Brokers.Start(3);
+        await stage.Brokers.BecomeHealthyAsync(3);
+        var subscriber = stage.Enter("Subscriber", 3);
+        await subscriber.SubscribeAsync(Topic, from: 0);
+        await subscriber.HearsAsync("All are here", "Two are here");
+
+        stage.Title("It Is Removed While It Is Dead");
+        await stage.KillAsync(3);
+        await using var admin = stage.Brokers.Connect(1, 2);
+        await admin.RemoveNodeAsync(3);
+        await stage.Brokers.HaveMembersAsync([1, 2], [1, 2]);
+        stage.Brokers.Start(3);
+        await stage.Brokers.SaysAsync(3, "serves nothing any more");
+
+        stage.Title("With an Empty Folder It Joins Anew");
+        await stage.KillAsync(3);
+        Directory.Delete(stage.Brokers.FolderOf(3), recursive: true);
+        stage.Brokers.StartJoining(3, 1, 2);
+        await stage.Brokers.HaveMembersAsync([1, 2, 3], [1, 2, 4]);
+        var again = stage.Enter("Subscriber", 3);
+        await again.SubscribeAsync(Topic, from: 0);
+        await again.HearsAsync("All are here", "Two are here");
+    }
+
+    private static async Task AbsentSubscriberAsync(Stage stage)
+    {
+        await stage.FormAsync(3);
+        var subscriber = stage.Enter("Subscriber", 1);
+        await subscriber.SubscribeAsync(Topic);
+        var publisher = stage.Enter("Publisher", 2);
+        await publisher.PublishAsync(Topic, "First");
+        await subscriber.HearsAsync("First");
+        stage.Title("The Subscriber Is Away, and So Is a Broker");
+        await subscriber.LeaveAsync();
+        await publisher.PublishAsync(Topic, "Second");
+        await stage.KillAsync(1);
+        await publisher.PublishAsync(Topic, "Third");
+        stage.Title("It Comes Back at Another Node, Where It Was");
+        var back = stage.Enter("Subscriber", 3);
+        await back.SubscribeAsync(Topic, subscriber.Next);
+        await back.HearsAsync("Second", "Third");
+    }
+
+    private static async Task ShardingAsync(Stage stage)
+    {
+        await stage.FormAsync(3, shards: 3);
+        var leaders = new List<int>();
+        for (var shard = 1; shard <= 3; shard++)
+        {
+            leaders.Add(await stage.LeaderAsync(shard, 1, 2, 3));
+            stage.Say("Cluster", $"shard {shard} is led by broker-{leaders[^1]}");
+        }
+
+        stage.Expect(leaders.Distinct().Count() == 3, "each broker leads a shard");
+        stage.Title("Publish");
+        var publisher = stage.Enter("Publisher", 1);
+        for (var number = 1; number <= 8; number++)
+        {
+            await publisher.PublishAsync($"orders.{number}", $"Order {number}");
+        }
+
+        await using var client = stage.Brokers.Connect(1, 2, 3);
+        var topics = await client.ListTopicsAsync();
+        foreach (var topic in topics)
+        {
+            stage.Say("Cluster", $"topic `{topic.Name}` is in shard {topic.Shard}");
+        }
+
+        stage.Expect(topics.Select(static topic => topic.Shard).Distinct().Count() > 1, "topics are in several shards");
+    }
+
+    private static int[] Others(int node) => [.. new[] { 1, 2, 3 }.Where(each => each != node)];
+}

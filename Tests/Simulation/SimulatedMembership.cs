@@ -1,0 +1,258 @@
+using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
+using Broker.Cluster;
+using Broker.ClusterState;
+using Broker.Domain;
+
+namespace Broker.Tests.Simulation;
+
+/// <summary>
+/// Nodes that join and leave by request. The members are replicated in the first group; each machine brings the groups
+/// that it leads to what follows from them (the real MembershipPlan), as MembershipDriver does in the real node.
+/// </summary>
+internal sealed class SimulatedMembership(World world, int seed)
+{
+    private const long LookMinUs = 100_000;
+    private const long LookMaxUs = 500_000;
+    private const long WishIntervalMaxUs = 700_000;
+    private const long AnswerWithinUs = 2_000_000;
+
+    /// <summary>A node hears late that it was removed.</summary>
+    private const long WordMaxUs = 1_500_000;
+
+    private const int LeastMembers = 3;
+
+    // Beside the world's: seeds without it are what they were.
+    private readonly Random _random = new(seed);
+
+    /// <summary>Every number that a node ever had, and those of nodes that left.</summary>
+    private readonly HashSet<int> _given = [.. Founders(world).Select(static founder => founder.Value)];
+    private readonly HashSet<int> _gone = [];
+    private ClusterMembers _newest = ClusterMembers.Empty;
+    private int _joinsLeft = world.Scenario.Joiners;
+
+    /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
+    public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
+        && world.Groups.All(group => group.Nodes.All(
+            node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(_newest.Nodes.Keys)));
+
+    private static NodeId[] Founders(World world) =>
+        [.. Enumerable.Range(1, world.Scenario.Nodes).Select(static id => new NodeId(id))];
+
+    public void Begin()
+    {
+        foreach (var machine in world.Machines)
+        {
+            Drive(machine);
+        }
+
+        ScheduleWish();
+    }
+
+    /// <summary>A machine looks after its groups from now on.</summary>
+    public void Drive(SimulatedMachine machine)
+    {
+        var driver = new Driver(world, machine);
+        ScheduleLook(driver, machine);
+    }
+
+    /// <summary>A replica has applied an entry; whoever is first tells the world.</summary>
+    public void Note(SimulatedNode node, ClusterMembers members)
+    {
+        World.Check(
+            members.Nodes.Values.Count(static each => each.State != MemberState.Member) <= 1,
+            $"node {node.Id} knows of two members that are on their way");
+        if (members.LastId < _newest.LastId || ReferenceEquals(members, _newest))
+        {
+            return;
+        }
+
+        // A replica that lags behind applies what is old: it may know members that left since.
+        foreach (var id in members.Nodes.Keys)
+        {
+            if (_given.Add(id))
+            {
+                world.Figures.Count(Figure.NodeJoined);
+                world.Faults.MembersChange();
+                world.AddMachine(id);
+            }
+        }
+
+        foreach (var id in _newest.Nodes.Keys.Where(id => !members.Nodes.ContainsKey(id)))
+        {
+            if (_gone.Add(id))
+            {
+                world.Figures.Count(Figure.NodeLeft);
+                world.Faults.MembersChange();
+                world.Scheduler.After(_random.NextInt64(WordMaxUs), () => world.RemoveMachine(id));
+            }
+        }
+
+        if (!_gone.Overlaps(members.Nodes.Keys))
+        {
+            _newest = members;
+        }
+    }
+
+    public static byte[] Encode(Action<IBufferWriter<byte>> write)
+    {
+        var command = new ArrayBufferWriter<byte>();
+        write(command);
+        return command.WrittenSpan.ToArray();
+    }
+
+    private void ScheduleLook(Driver driver, SimulatedMachine machine) =>
+        world.Scheduler.After(_random.NextInt64(LookMinUs, LookMaxUs), () =>
+        {
+            if (machine.IsGone)
+            {
+                return;
+            }
+
+            if (machine.IsUp && !machine.IsPaused)
+            {
+                driver.Look();
+            }
+
+            ScheduleLook(driver, machine);
+        });
+
+    /// <summary>An operator's wishes come to an end with the faults; what was begun is completed.</summary>
+    private void ScheduleWish() => world.Scheduler.After(_random.NextInt64(WishIntervalMaxUs), () =>
+    {
+        if (world.IsCalm)
+        {
+            return;
+        }
+
+        if (world.Groups[0].Nodes.OfType<ReplicaNode>().FirstOrDefault(static node => node.IsLeader) is { } leader)
+        {
+            Wish(leader);
+        }
+
+        ScheduleWish();
+    });
+
+    private void Wish(ReplicaNode leader)
+    {
+        var members = leader.ClusterMembers;
+        if (members.Changing is { State: MemberState.Joining } late && _random.Next(4) == 0)
+        {
+            // It has not come yet, and is taken back.
+            Propose(leader, into => MemberCommands.WriteChanged(into, late.Id, MemberState.Leaving));
+        }
+        else if (_joinsLeft > 0 && members.IsKnown && _random.Next(3) > 0)
+        {
+            _joinsLeft--;
+            var disk = new Guid(_random.Next(), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
+            Propose(leader, into => MemberCommands.WriteJoined(into, disk, $"broker-{disk:N}", "http://broker:1"));
+        }
+        else if (members.Nodes.Count > LeastMembers && world.Faults.CanSpareOne)
+        {
+            var id = members.Nodes.Keys.ElementAt(_random.Next(members.Nodes.Count));
+            world.Faults.MembersChange();
+            Propose(leader, into => MemberCommands.WriteChanged(into, new NodeId(id), MemberState.Leaving));
+        }
+    }
+
+    private static void Propose(ReplicaNode leader, Action<IBufferWriter<byte>> write) =>
+        leader.Propose(Encode(write), null, static (_, _) => { });
+
+    /// <summary>What MembershipDriver does in a real node.</summary>
+    private sealed class Driver(World world, SimulatedMachine machine)
+    {
+        private Task<LogIndex>? _answer;
+        private long _askedUs;
+
+        private List<ReplicaNode> Replicas => [.. machine.Replicas.Cast<ReplicaNode>()];
+
+        public void Look()
+        {
+            var replicas = Replicas;
+            var members = replicas[0].ClusterMembers;
+            var plan = PlanOf(members, replicas);
+            var isDue = false;
+            for (var at = 0; at < replicas.Count; at++)
+            {
+                if (!replicas[at].IsLeader || !members.IsKnown || !plan.IsDue(at))
+                {
+                    replicas[at].Desire(
+                        !replicas[at].IsLeader ? null : members.IsKnown ? plan.VotersOf(at) : Founders(world));
+                }
+                else
+                {
+                    isDue = true;
+                }
+            }
+
+            if (isDue && IsCaughtUp(replicas[0]))
+            {
+                Approach();
+            }
+
+            var isLeaving = members.Find(machine.Id)?.State == MemberState.Leaving;
+            foreach (var leader in replicas.Where(node => node.IsLeader && isLeaving))
+            {
+                leader.HandOver();
+            }
+
+            if (replicas[0].IsLeader)
+            {
+                LeadMetadata(replicas, members, plan);
+            }
+        }
+
+        private void LeadMetadata(List<ReplicaNode> replicas, ClusterMembers members, MembershipPlan plan)
+        {
+            if (!members.IsKnown)
+            {
+                ClusterMember[] founders = [.. Founders(world).Select(static id =>
+                    new ClusterMember(id, $"broker-{id}", "http://broker:1", MemberState.Member))];
+                Propose(replicas[0], into => MemberCommands.WriteFounded(into, founders));
+            }
+            else if (members.Changing is { } member
+                && plan.OutcomeOf(member, at => replicas[at].KnowsMembersCommitted) is var outcome
+                && outcome != member.State)
+            {
+                Propose(replicas[0], into => MemberCommands.WriteChanged(into, member.Id, outcome));
+            }
+        }
+
+        private void Approach()
+        {
+            var replicas = Replicas;
+            var plan = PlanOf(replicas[0].ClusterMembers, replicas);
+            for (var at = 0; at < replicas.Count; at++)
+            {
+                if (replicas[at].IsLeader)
+                {
+                    replicas[at].ApproachVoters(plan.VotersOf(at));
+                }
+            }
+        }
+
+        /// <summary>Whether the own replica of the members has what their leader had when it was asked.</summary>
+        [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
+        private bool IsCaughtUp(ReplicaNode own)
+        {
+            if (_answer is { IsCompletedSuccessfully: true } && own.AppliedIndex >= _answer.GetAwaiter().GetResult())
+            {
+                _answer = null;
+                return true;
+            }
+
+            if (_answer is null or { IsFaulted: true } || world.Scheduler.NowUs - _askedUs > AnswerWithinUs)
+            {
+                _ = _answer?.Exception;
+                _askedUs = world.Scheduler.NowUs;
+                _answer = world.Groups[0].Nodes.OfType<ReplicaNode>().FirstOrDefault(
+                    static node => node.IsLeader && !node.Machine.IsPaused)?.AskIndex();
+            }
+
+            return false;
+        }
+
+        private static MembershipPlan PlanOf(ClusterMembers members, List<ReplicaNode> replicas) =>
+            new(members, [.. replicas.Select(static node => node.Members)]);
+    }
+}
