@@ -18,8 +18,7 @@ public sealed class FilterReader(
 {
     /// <summary>
     /// What is new, in offset order for each partition of a topic; between them there is no order. The first item has
-    /// no topic and
-    /// no page: what is acknowledged after it came is not missed. It ends when it is cancelled.
+    /// no topic and no page: what is acknowledged after it came is not missed. It ends when it is cancelled.
     /// </summary>
     /// <exception cref="BrokerException">
     /// Overloaded: too many subscriptions. FailedPrecondition: this replica cannot give what is wanted now.
