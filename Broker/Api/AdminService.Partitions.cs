@@ -239,7 +239,7 @@ internal sealed partial class AdminService
     private Task WaitUntilRemovedAsync(GroupId home, TopicView removed, ServerCallContext context) => WaitAsync(
         removed.Name,
         "removed",
-        () => Enumerable.Range(1, removed.Partitions - 1).All(partition =>
+        () => Enumerable.Range(0, removed.Partitions).All(partition =>
             removed.PartitionNumber(partition) is var number
             && (number < 0 || node.TopicsOf(node.Shards.GroupOf(home, partition)).HasLost(
                 removed.PartitionNameOf(partition), number))),

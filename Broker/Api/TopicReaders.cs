@@ -105,6 +105,8 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         ReadRequest request, GroupId home, CancellationToken cancellationToken)
     {
         using var waiter = tail.Register(request.Topic);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(Limits.ReadCatchUpMs);
         var topics = node.TopicsOf(home);
         for (var isSure = false; ;)
         {
@@ -119,11 +121,6 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
                     new TopicId(home, topic.Number));
             }
 
-            if (isSure && request.Partition < partitions && !request.Follow)
-            {
-                throw Refusal.PartitionsChanged(request.Topic);
-            }
-
             if (isSure && (isThere ? request.Partition >= partitions : !request.Follow))
             {
                 throw isThere
@@ -133,11 +130,24 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
             if (isSure)
             {
-                await waiter.WaitAsync(cancellationToken);
+                await WaitAsync(waiter, request, patience.Token, cancellationToken);
             }
 
             await catchUp.WaitForEndAsync(home, request.Topic, cancellationToken);
             isSure = true;
+        }
+    }
+
+    private static async Task WaitAsync(
+        TailWaiter waiter, ReadRequest request, CancellationToken patience, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await waiter.WaitAsync(request.Follow ? cancellationToken : patience);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw Refusal.PartitionsChanged(request.Topic);
         }
     }
 

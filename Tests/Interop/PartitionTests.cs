@@ -5,6 +5,7 @@ using Broker.Tests.Interop.GrpcCalls;
 using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
+using Publisher.Sending;
 using Xunit;
 using ProducerStamp = Broker.Protocol.V1.ProducerStamp;
 using Record = Broker.Protocol.V1.Record;
@@ -132,8 +133,7 @@ public sealed class PartitionTests
         foreach (var channel in brokers.Channels)
         {
             var broker = new Protocol.V1.Broker.BrokerClient(channel);
-            var stored = await broker.PublishAsync(
-                new PublishRequest { Topic = "a", Batch = Batch(keys) }, cancellationToken: Test);
+            var stored = await PublishAsync(broker, new PublishRequest { Topic = "a", Batch = Batch(keys) });
             Assert.Equal((200U, -1L, 5), (stored.Count, stored.BaseOffset, stored.Parts.Count));
             Assert.Equal(
                 Enumerable.Range(0, 200).Select(i => (uint)i), stored.Parts.SelectMany(part => part.Records).Order());
@@ -166,8 +166,8 @@ public sealed class PartitionTests
             var used = new HashSet<uint>();
             for (var i = 0; i < 8; i++)
             {
-                used.Add((await broker.PublishAsync(
-                    new PublishRequest { Topic = "a", Batch = Batch("", "") }, cancellationToken: Test)).Partition);
+                var anywhere = new PublishRequest { Topic = "a", Batch = Batch("", "") };
+                used.Add((await PublishAsync(broker, anywhere)).Partition);
             }
 
             Assert.Equal(4, used.Count);
@@ -177,7 +177,7 @@ public sealed class PartitionTests
                 Batch = Batch("", ""),
                 Producer = new ProducerStamp { Id = 7 },
             };
-            var stored = await broker.PublishAsync(stamped, cancellationToken: Test);
+            var stored = await PublishAsync(broker, stamped);
             Assert.Equal((1U, channel != brokers.Channels[0]), (stored.Partition, stored.Duplicate));
         }
     }
@@ -307,6 +307,28 @@ public sealed class PartitionTests
     }
 
     [Fact]
+    public async Task The_publisher_service_refuses_a_topic_of_several_partitions_and_stores_nothing()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(1);
+        await using var client = brokers.Connect();
+        var publisher = new BrokerPublisher(client);
+        await client.CreateTopicAsync("a", new TopicSettings { Partitions = 3 }, Test);
+        await client.CreateTopicAsync("plain", cancellationToken: Test);
+        var batch = RecordBatchEncoder.Encode([Message("v")]);
+        for (var sequence = 0; sequence < 3; sequence++)
+        {
+            var refusal = await Assert.ThrowsAsync<BrokerRefusedException>(
+                () => publisher.PublishAsync("a", batch, 1, 7, sequence, Test));
+            Assert.Equal(BrokerRefusal.Permanent, refusal.Refusal);
+            Assert.Contains("3 partitions", refusal.Message, StringComparison.Ordinal);
+            Assert.Equal(sequence, (await publisher.PublishAsync("plain", batch, 1, 7, sequence, Test)).BaseOffset);
+            Assert.Equal(sequence, (await publisher.PublishAsync("new", batch, 1, 7, sequence, Test)).BaseOffset);
+        }
+
+        Assert.Equal(0, (await client.DescribeTopicAsync("a", Test)).Topic.NextOffset);
+    }
+
+    [Fact]
     public async Task A_client_in_Python_computes_the_same_partitions()
     {
         await using var brokers = await BrokerProcesses.StartAsync(1);
@@ -328,9 +350,26 @@ public sealed class PartitionTests
     {
         var batch = new RecordBatch();
         batch.Records.AddRange(values.Select(value => new Record { Value = ByteString.CopyFromUtf8(value) }));
-        return broker.PublishAsync(
-            new PublishRequest { Topic = topic, Batch = batch, Partition = partition },
-            cancellationToken: Test).ResponseAsync;
+        return PublishAsync(broker, new PublishRequest { Topic = topic, Batch = batch, Partition = partition });
+    }
+
+    /// <summary>A node that has not heard of a topic yet asks for another try, as the contract says.</summary>
+    private static async Task<PublishResponse> PublishAsync(
+        Protocol.V1.Broker.BrokerClient broker, PublishRequest request)
+    {
+        while (true)
+        {
+            try
+            {
+                return await broker.PublishAsync(request, cancellationToken: Test);
+            }
+            catch (RpcException refusal) when (
+                refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason == "PARTITIONS_CHANGED")
+            {
+                Assert.Equal(StatusCode.Unavailable, refusal.StatusCode);
+                await Task.Delay(refusal.GetRpcStatus()!.GetDetail<RetryInfo>()!.RetryDelay.ToTimeSpan(), Test);
+            }
+        }
     }
 
     /// <summary>Each record's value is its place.</summary>
