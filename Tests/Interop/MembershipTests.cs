@@ -133,7 +133,7 @@ public sealed class MembershipTests
         await using var hasty = new BrokerClient(new BrokerClientOptions
         {
             Addresses = [brokers.GrpcOf(1), brokers.GrpcOf(3)],
-            OperationTimeout = TimeSpan.FromSeconds(1),
+            OperationTimeout = TimeSpan.FromSeconds(5),
         });
         var nowhere = await RefusedAsync(
             BrokerClientErrorCode.Unavailable,
