@@ -63,7 +63,7 @@ internal sealed class AdoptionExam(World world)
         {
             if (others.FirstOrDefault(static node => node.IsLeader) is { } leader)
             {
-                group.PurgeAll(leader);
+                SimulatedGroup.PurgeAll(leader);
             }
 
             world.RunFor(FillUs);
@@ -74,9 +74,9 @@ internal sealed class AdoptionExam(World world)
         {
             World.Check(waitedUs < HealWithinUs, $"node {victim.Id} goes on behind a segment that nobody has any more");
             Publish(group);
-            if (group.Nodes.FirstOrDefault(static node => node.IsLeader) is { } leader)
+            if (group.Nodes.OfType<ReplicaNode>().FirstOrDefault(static node => node.IsLeader) is { } leader)
             {
-                group.PurgeAll(leader);
+                SimulatedGroup.PurgeAll(leader);
             }
 
             world.RunFor(FillUs);

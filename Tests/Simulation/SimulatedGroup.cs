@@ -85,12 +85,13 @@ internal sealed class SimulatedGroup
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 
-    public void PurgeAll(SimulatedNode leader)
+    /// <summary>Nothing that any topic holds is kept, so that the log's beginning is needed by none.</summary>
+    public static void PurgeAll(ReplicaNode leader)
     {
-        leader.Purge("load");
-        leader.Purge(Crowd.Topic);
-        leader.Purge(TopicOwner.Topic);
-        _publishers.ForEach(publisher => leader.Purge(publisher.Topic));
+        foreach (var place in leader.Topics.ListPlaces())
+        {
+            leader.Purge(place.Name);
+        }
     }
 
     private SimulatedNode MakeNode(NodeKind kind, SimulatedMachine machine) =>
