@@ -48,14 +48,14 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         _node.NoteApplied(entry.Index);
         var before = Owned;
-        var isDeleted = before is { } known && Holds(entry, CommandKind.DeleteTopic) ? known.Number : -1;
+        var mayGo = MayRemoveTopics(entry) ? PlacesOfOwners() : [];
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
         _membership?.Note(_node, Members);
         CheckKept(entry, before);
-        if (isDeleted >= 0 && Owned?.Number != isDeleted)
+        foreach (var gone in mayGo.Except(mayGo.Count > 0 ? PlacesOfOwners() : []))
         {
-            _history.NoteFirst(NameOf(TopicOwner.Topic, isDeleted), long.MaxValue);
+            _history.NoteFirst(gone, long.MaxValue);
         }
 
         foreach (var topic in Holds(entry, CommandKind.PurgeTopic) || Holds(entry, CommandKind.TrimTopic)
@@ -71,10 +71,19 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     /// <summary>Offsets begin anew with every topic that has a name of the owners'.</summary>
     public string NameOf(TopicView topic) => NameOf(topic.Name, topic.Number);
 
+    private static bool MayRemoveTopics(LogEntry entry) =>
+        Holds(entry, CommandKind.DeleteTopic) || Holds(entry, CommandKind.RemovePartitions)
+        || Holds(entry, CommandKind.MakePartitions);
+
+    /// <summary>The topics that come and go, and their partitions, by the names that tell them apart.</summary>
+    private List<string> PlacesOfOwners() =>
+        [.. _topics.ListPlaces().Where(static place => IsOfOwners(place.Name)).Select(NameOf)];
+
+    private static bool IsOfOwners(string name) =>
+        name == TopicOwner.Topic || PartitionName.Parse(name).Topic == PartitionOwner.Topic;
+
     private static string NameOf(string topic, int number) =>
-        topic == TopicOwner.Topic || PartitionName.Parse(topic).Topic == PartitionOwner.Topic
-            ? $"{topic}#{number}"
-            : topic;
+        IsOfOwners(topic) ? $"{topic}#{number}" : topic;
 
     private static bool Holds(LogEntry entry, CommandKind kind)
     {
