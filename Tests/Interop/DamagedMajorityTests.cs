@@ -86,7 +86,8 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
         wrong = await Assert.ThrowsAsync<BrokerClientException>(() => ForceAsync(Intact, plan.Confirmation));
         Assert.Contains("leads it", wrong.Message, StringComparison.Ordinal);
 
-        // All are full members: any two are a majority.
+        // A learner is well, too; when all are voters again, any two are a majority.
+        await _brokers.SaysAsync(1, $"Group {Shard} has the members 1 2 3 at");
         await _brokers.KillAsync(Intact);
         await PublishAsync(2 * Messages);
     }
