@@ -17,6 +17,8 @@ public sealed partial class TopicModule
     // Those whose settings remove something, in no order.
     private readonly List<TopicState> _limited = [];
     private int _nextLimited;
+    private long _roundUnixMs;
+    private int _leftInRound;
 
     private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
@@ -135,8 +137,15 @@ public sealed partial class TopicModule
 
     internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
     {
-        for (var left = Math.Min(_limited.Count, TopicsPerLook); left > 0; left--)
+        if (nowUnixMs != _roundUnixMs)
         {
+            (_roundUnixMs, _leftInRound) = (nowUnixMs, _limited.Count);
+        }
+
+        // A topic is asked once a round: what it needs stays due until the command was applied.
+        for (var looks = 0; looks < TopicsPerLook && _leftInRound > 0 && _limited.Count > 0; looks++)
+        {
+            _leftInRound--;
             _nextLimited = _nextLimited < _limited.Count ? _nextLimited : 0;
             var topic = _limited[_nextLimited++];
             var first = topic.Parts.FirstKept(topic.Settings, nowUnixMs);

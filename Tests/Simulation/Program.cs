@@ -5,7 +5,7 @@ using Broker.Tests.Simulation;
 
 // Runs seeds: one seed is one random scenario on virtual time, the same on every machine. The last line counts them.
 // README.md beside this file says how to read a failure and how to add faults, checks and planted bugs.
-var seeds = new Option<int>("--seeds") { Description = "How many seeds to run.", DefaultValueFactory = _ => 2_000 };
+var seeds = new Option<int>("--seeds") { Description = "How many seeds to run.", DefaultValueFactory = _ => 1_000 };
 var start = new Option<int>("--start") { Description = "The first seed.", DefaultValueFactory = _ => 1 };
 var steps = new Option<long>("--steps")
 {
