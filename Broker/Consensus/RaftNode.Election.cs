@@ -226,15 +226,17 @@ public sealed partial class RaftNode
             Reject = !granted,
             Context = message.Context,
         });
-        if (granted && Role == RaftRole.PreCandidate && message.From.Value < Id.Value)
+        if (granted && Role == RaftRole.PreCandidate && !_election.BrokenLeader.IsNone
+            && message.From.Value < Id.Value)
         {
             GiveWay();
         }
     }
 
     /// <summary>
-    /// Two that ask at the same time would each get the other's pre-vote, and then each vote for itself. So the one of
-    /// the higher number lets the other go first; it asks again soon, in case that one does not succeed.
+    /// Two that hear at the same time that their leader is gone would each get the other's pre-vote, and then each vote
+    /// for itself. So the one of the higher number lets the other go first; it asks again soon, in case that one does
+    /// not succeed.
     /// </summary>
     private void GiveWay()
     {

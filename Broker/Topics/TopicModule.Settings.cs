@@ -17,8 +17,9 @@ public sealed partial class TopicModule
     // Those whose settings remove something, in no order.
     private readonly List<TopicState> _limited = [];
     private int _nextLimited;
-    private long _roundUnixMs;
-    private int _leftInRound;
+
+    /// <summary>How many are still to be asked what they need; -1: all. No part of the state.</summary>
+    private int _leftInRound = -1;
 
     private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
@@ -106,6 +107,7 @@ public sealed partial class TopicModule
     private CommandResult ApplyTrim(in ApplyStep step, in TrimTopicCommand trim)
     {
         var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        _leftInRound = -1;
 
         // It may be deleted since the leader looked at it, or have settings by which more is kept. What was stored
         // since then is younger than what is trimmed.
@@ -137,12 +139,8 @@ public sealed partial class TopicModule
 
     internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
     {
-        if (nowUnixMs != _roundUnixMs)
-        {
-            (_roundUnixMs, _leftInRound) = (nowUnixMs, _limited.Count);
-        }
-
-        // A topic is asked once a round: what it needs stays due until the command was applied.
+        // A topic is asked once until nothing more is due, or a trim was applied: what it needs stays due until then.
+        _leftInRound = _leftInRound < 0 ? _limited.Count : _leftInRound;
         for (var looks = 0; looks < TopicsPerLook && _leftInRound > 0 && _limited.Count > 0; looks++)
         {
             _leftInRound--;
@@ -156,6 +154,12 @@ public sealed partial class TopicModule
             }
         }
 
-        return _duties?.TryWrite(command) == true;
+        if (_duties?.TryWrite(command) == true)
+        {
+            return true;
+        }
+
+        _leftInRound = -1;
+        return false;
     }
 }

@@ -286,6 +286,33 @@ public sealed class TopicSettingsTests
     }
 
     [Fact]
+    public void A_topic_is_asked_once_until_its_trim_was_applied_and_again_when_the_trim_was_lost()
+    {
+        Create("a", new TopicSettings { MaxRecords = 1 });
+        Create("b", new TopicSettings { MaxRecords = 1 });
+        Publish("a", 3);
+        Publish("b", 3);
+        var trims = new List<byte[]>();
+        for (var round = 0; round < 2; round++)
+        {
+            // Nothing was applied of the first round's: the leader lost its office, and has it again.
+            trims.Clear();
+            var trim = new ArrayBufferWriter<byte>();
+            while (trims.Count < 10 && _machine.TryWriteDuty(0, trim))
+            {
+                trims.Add(trim.WrittenSpan.ToArray());
+                trim.ResetWrittenCount();
+            }
+
+            Assert.Equal(2, trims.Count);
+        }
+
+        _machine.Apply(_entries.Of([.. trims]), []);
+        Assert.Equal((2L, 2L), (Topic("a").FirstOffset, Topic("b").FirstOffset));
+        Assert.False(_machine.TryWriteDuty(0, new ArrayBufferWriter<byte>()));
+    }
+
+    [Fact]
     public void A_trim_that_comes_after_the_deletion_does_not_meet_the_new_topic()
     {
         Create("a", new TopicSettings { MaxRecords = 1 });
