@@ -35,6 +35,12 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>It went over to a leader's snapshot beside its own log, of a part of which it has no index.</summary>
     private bool _hasAdopted;
 
+    /// <summary>When a segment was mended last.</summary>
+    private long _mendedUs = long.MinValue / 2;
+
+    /// <summary>The need for a snapshot was there when it was asked for, and is over since a moment ago.</summary>
+    private bool WasMendedOnItsWay => World.Scheduler.NowUs - _mendedUs < 1_000_000;
+
     private readonly PendingCalls _calls;
 
     /// <summary>Snapshots that came since the start.</summary>
@@ -263,7 +269,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         World.Figures.Count(index == _log!.Base.Index ? Figure.SnapshotInstalled : Figure.SnapshotAdopted);
         _hasAdopted |= index != _log.Base.Index;
         World.Check(
-            index == _log.Base.Index || (IsHurt && _status!.Condition.IsApplyBlocked),
+            index == _log.Base.Index || WasMendedOnItsWay || (IsHurt && _status!.Condition.IsApplyBlocked),
             $"node {Id} gives up its state at {_checkedIndex} without need");
         Say($"goes on from the snapshot at {index}");
         _checkedIndex = index;
