@@ -168,14 +168,10 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         _brokers.Down = true;
         await using var publisher = await PublisherProcess.StartAsync(
             postgres, _brokers, options => options.MaxPending = 10);
-        for (var i = 0; i < 10; i++)
-        {
-            await publisher.PublishAsync("orders", $"{i}", committed: false);
-        }
 
-        // The figure is near the truth rather than exact (PublisherMetrics): a count of the database that began before
-        // some of them were stored may have ended after them. The next count puts it right.
-        var stored = 10;
+        // The figure is near the truth rather than exact (PublisherMetrics): messages that were stored while the
+        // database was counted may be missing in it, or be in it twice, until the next count. So it refuses about here.
+        var stored = 0;
         PublishException? refusal = null;
         while (refusal is null && stored < 1_000)
         {
@@ -191,6 +187,7 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         }
 
         Assert.Equal(PublishFailure.Overloaded, refusal?.Failure);
+        Assert.True(stored > 0, "what there was room for was taken");
         _brokers.Down = false;
         await Eventually.HoldsAsync(() => _brokers.Values("orders").Count == stored, "drained");
         await Eventually.HoldsAsync(() => publisher.Part<PublisherMetrics>().Pending == 0, "room again");
