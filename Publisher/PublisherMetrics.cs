@@ -17,7 +17,10 @@ internal sealed class PublisherMetrics : IDisposable
     private readonly Counter<long> _resends;
     private readonly Histogram<double> _storeDuration;
     private readonly Histogram<double> _commitDuration;
-    private long _pending;
+
+    // Pending is the sum of both: what comes and goes while the database counts is not forgotten.
+    private long _counted;
+    private long _changed;
 
     public PublisherMetrics()
     {
@@ -43,17 +46,23 @@ internal sealed class PublisherMetrics : IDisposable
     }
 
     /// <summary>
-    /// Pending rows: counted here between two counts of the database, so near the truth rather than exact.
+    /// Pending rows: counted here between two counts of the database. Under load near the truth rather than exact: a
+    /// row that was stored just before a count may be in it twice, one that was marked then may be missing.
     /// </summary>
-    public long Pending => Math.Max(0, Interlocked.Read(ref _pending));
+    public long Pending => Math.Max(0, Interlocked.Read(ref _counted) + Interlocked.Read(ref _changed));
 
-    public void SetPending(long rows) => Interlocked.Exchange(ref _pending, rows);
+    /// <summary>How many rows came since the start of the process, less those that went.</summary>
+    public long Changed => Interlocked.Read(ref _changed);
+
+    /// <param name="rows">What the database had.</param>
+    /// <param name="changed"><see cref="Changed"/> as it was before it was asked.</param>
+    public void SetPending(long rows, long changed) => Interlocked.Exchange(ref _counted, rows - changed);
 
     public void Stored(int rows, TimeSpan duration)
     {
         _stored.Add(rows);
         _storeDuration.Record(duration.TotalSeconds);
-        Interlocked.Add(ref _pending, rows);
+        Interlocked.Add(ref _changed, rows);
     }
 
     public void Committed(int rows, TimeSpan duration)
@@ -66,7 +75,7 @@ internal sealed class PublisherMetrics : IDisposable
 
     public void Resent(int rows) => _resends.Add(rows);
 
-    public void Marked(int rows) => Interlocked.Add(ref _pending, -rows);
+    public void Marked(int rows) => Interlocked.Add(ref _changed, -rows);
 
     public void Dispose() => _meter.Dispose();
 }

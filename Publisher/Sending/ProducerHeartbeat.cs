@@ -23,7 +23,8 @@ internal sealed class ProducerHeartbeat(
             try
             {
                 await store.TouchProducerAsync(book.ProducerId, stoppingToken);
-                metrics.SetPending(await store.CountPendingAsync(options.MaxPending, stoppingToken));
+                var changed = metrics.Changed;
+                metrics.SetPending(await store.CountPendingAsync(options.MaxPending, stoppingToken), changed);
                 away = false;
             }
             catch (Exception e) when (e is DbException or TimeoutException)

@@ -259,7 +259,6 @@ internal sealed partial class ReplicaNode
             _log!.ReplaceSegment(segment.First, entries);
             Say($"mends segment {segment.First} to {segment.Last}");
             World.Figures.Count(Figure.SegmentMended);
-            _mendedUs = World.Scheduler.NowUs;
         }
         catch (IOException failure)
         {

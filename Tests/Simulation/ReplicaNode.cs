@@ -35,16 +35,10 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>It went over to a leader's snapshot beside its own log, of a part of which it has no index.</summary>
     private bool _hasAdopted;
 
-    /// <summary>When a segment was mended last.</summary>
-    private long _mendedUs = long.MinValue / 2;
-
-    /// <summary>The need for a snapshot was there when it was asked for, and is over since a moment ago.</summary>
-    private bool WasMendedOnItsWay => World.Scheduler.NowUs - _mendedUs < 1_000_000;
-
     private readonly PendingCalls _calls;
 
-    /// <summary>Snapshots that came since the start.</summary>
-    private readonly List<(LogIndex Index, byte[] Data)> _received = [];
+    /// <summary>Snapshots that came since the start, and whether the replica was in need of one then.</summary>
+    private readonly List<(LogIndex Index, byte[] Data, bool IsNeeded)> _received = [];
 
     public ReplicaNode(SimulatedGroup group, SimulatedMachine machine)
         : base(group, machine)
@@ -260,16 +254,21 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         }
 
         var index = LogIndex.None;
-        foreach (var (at, data) in _received)
+        var isNeeded = false;
+        foreach (var (at, data, wasNeeded) in _received)
         {
-            index = state.SequenceEqual(data) ? LogIndex.Max(index, at) : index;
+            if (state.SequenceEqual(data))
+            {
+                index = LogIndex.Max(index, at);
+                isNeeded |= wasNeeded;
+            }
         }
 
         World.Check(index > _checkedIndex, $"node {Id} goes over to a later snapshot, which came");
         World.Figures.Count(index == _log!.Base.Index ? Figure.SnapshotInstalled : Figure.SnapshotAdopted);
         _hasAdopted |= index != _log.Base.Index;
         World.Check(
-            index == _log.Base.Index || WasMendedOnItsWay || (IsHurt && _status!.Condition.IsApplyBlocked),
+            index == _log.Base.Index || isNeeded,
             $"node {Id} gives up its state at {_checkedIndex} without need");
         Say($"goes on from the snapshot at {index}");
         _checkedIndex = index;
@@ -385,7 +384,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private void ReceiveSnapshot(PeerMessage message, byte[] data, Action<bool> answer) => WhenRunning(() =>
     {
         Trace(() => $"gets  snapshot {message.LogIndex}/{message.LogTerm} of {message.From}");
-        _received.Add((new LogIndex(message.LogIndex), data));
+        _received.Add((new LogIndex(message.LogIndex), data, IsHurt && _status!.Condition.IsApplyBlocked));
         _group!.ReceiveSnapshot(message, data, (isDone, _) => answer(isDone));
     });
 

@@ -55,6 +55,9 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
     /// <summary>While set, answers wait for it.</summary>
     public TaskCompletionSource? Hold { get; set; }
 
+    /// <summary>While set, publish streams are not read: a client's writes wait once they fill the window.</summary>
+    public TaskCompletionSource? HoldMessages { get; set; }
+
     public ConcurrentQueue<PublishRequest> Publishes { get; } = new();
 
     /// <summary>How many publishes, and bytes of batches, each message of a stream brought.</summary>
@@ -102,6 +105,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         {
             while (await requestStream.MoveNext(context.CancellationToken))
             {
+                await (HoldMessages?.Task ?? Task.CompletedTask);
                 var publishes = requestStream.Current.Publishes;
                 Messages.Enqueue((publishes.Count, publishes.Sum(each => each.Publish.Batch.Length)));
                 foreach (var publish in publishes)
@@ -171,6 +175,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
     public async ValueTask DisposeAsync()
     {
         Hold?.TrySetResult();
+        HoldMessages?.TrySetResult();
         await _app!.DisposeAsync();
     }
 
