@@ -19,6 +19,7 @@ builder.AddPublisher();
 
 var app = builder.Build();
 app.UseMalformedMessages();
+app.UseReceiveBudget(PublisherLimits.ReceivingBytes, PublishStatus.Receiving, "/publisher.v1.Publisher");
 app.UseRequestProblems();
 app.MapDefaultEndpoints();
 app.MapGrpcService<PublisherService>();

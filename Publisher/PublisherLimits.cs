@@ -41,6 +41,12 @@ internal static class PublisherLimits
     /// <summary>Requests that wait for the writer.</summary>
     public const int WaitingRequests = 8_192;
 
+    /// <summary>
+    /// Bytes of gRPC messages that have not come to their end; beyond it calls that wait for the rest of theirs are
+    /// refused.
+    /// </summary>
+    public const long ReceivingBytes = 64 * 1024 * 1024;
+
     /// <summary>Bytes of requests that wait for the writer; beyond it callers wait, and streams are not read.</summary>
     public const int WaitingBytes = 64 * 1024 * 1024;
 

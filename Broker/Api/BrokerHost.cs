@@ -61,6 +61,12 @@ internal static class BrokerHost
 
         var app = builder.Build();
         app.UseMalformedMessages();
+        app.UseReceiveBudget(
+            Limits.ReceivingBytes,
+            static () => StatusMap.ToRpcException(
+                Refusal.Overloaded("What this node is receiving", TimeSpan.FromMilliseconds(100))),
+            "/broker.v1.Broker",
+            "/broker.v1.Admin");
         app.MapDefaultEndpoints();
         app.MapGrpcService<BrokerService>().RefuseUnimplemented();
         app.MapGrpcService<AdminService>().RefuseUnimplemented();

@@ -324,6 +324,12 @@ public static class Limits
     /// </summary>
     public const long ForwardedBytes = 64 * 1024 * 1024;
 
+    /// <summary>
+    /// Bytes that a node holds of clients' messages that have not come to their end: of 128 as large as a record may
+    /// be. Beyond it calls that wait for the rest of theirs are refused with a time to come back.
+    /// </summary>
+    public const long ReceivingBytes = 128L * RecordBytes;
+
     /// <summary>Messages that wait for one peer's stream; beyond it they are dropped, and Raft sends again.</summary>
     public const int MessagesPerPeerQueue = 4_096;
 

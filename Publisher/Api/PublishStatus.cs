@@ -10,6 +10,12 @@ internal static class PublishStatus
     public static RpcException ToRpc(PublishException reason) =>
         new(new Status(ToGrpc(reason.Failure), reason.Message));
 
+    /// <summary>Too much of what callers send has not come to its end.</summary>
+    public static RpcException Receiving() => ToRpc(new PublishException(
+        PublishFailure.Overloaded,
+        $"More than {PublisherLimits.ReceivingBytes / 1024 / 1024} MiB of messages are on their way here. Nothing of "
+        + "this one was stored; send again in a second."));
+
     public static StatusCode ToGrpc(PublishFailure failure) => failure switch
     {
         PublishFailure.Invalid or PublishFailure.TooLarge => StatusCode.InvalidArgument,

@@ -38,10 +38,10 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
         const int Intact = 3; // not the one that led, which would be elected where its files tell enough
         await _brokers.FormAsync();
         await PublishAsync(0);
-        await KillAllAsync();
+        await _brokers.KillAllAsync();
         Hurt(1, damage);
         Hurt(2, damage);
-        StartAll();
+        _brokers.StartAll();
 
         foreach (var node in new[] { 1, 2, Intact })
         {
@@ -55,7 +55,7 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
         await using (var client = _brokers.Connect(1, 2, Intact))
         {
             var refusal = await Assert.ThrowsAsync<BrokerClientException>(
-                async () => await client.PublishAsync(Topic, MessageOf(0), Test));
+                async () => await client.PublishAsync(Topic, KilledBrokers.NumberMessage(0), Test));
             Assert.Equal(BrokerClientErrorCode.QuorumLost, refusal.Code);
             refusal = await Assert.ThrowsAsync<BrokerClientException>(async () =>
             {
@@ -98,10 +98,10 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
     {
         await _brokers.FormAsync();
         await PublishAsync(0);
-        await KillAllAsync();
+        await _brokers.KillAllAsync();
         Hurt(1, Damage.EndCutOff);
         Hurt(3, Damage.EndCutOff);
-        StartAll();
+        _brokers.StartAll();
 
         await _brokers.BecomesHealthyAsync(1, 2, 3);
         await AssertReadsAsync(1, Messages);
@@ -114,7 +114,7 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
     {
         await _brokers.FormAsync();
         await PublishAsync(0);
-        await KillAllAsync();
+        await _brokers.KillAllAsync();
         Hurt(1, Damage.VoteDeleted);
         _brokers.Start(1);
         _brokers.Start(2);
@@ -141,24 +141,6 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
         Assert.Equal(StatusCode.FailedPrecondition, refusal.StatusCode);
         Assert.Equal("QUORUM_LOST", refusal.GetRpcStatus()?.GetDetail<Google.Rpc.ErrorInfo>()?.Reason);
         Assert.Contains("Admin.ForceRecovery", refusal.Status.Detail, StringComparison.Ordinal);
-    }
-
-    private static BrokerMessage MessageOf(int number) => new() { Value = new byte[] { (byte)number, 1, 2, 3 } };
-
-    private async Task KillAllAsync()
-    {
-        for (var node = 1; node <= KilledBrokers.Count; node++)
-        {
-            await _brokers.KillAsync(node);
-        }
-    }
-
-    private void StartAll()
-    {
-        for (var node = 1; node <= KilledBrokers.Count; node++)
-        {
-            _brokers.Start(node);
-        }
     }
 
     private string FolderOf(int node) => Path.Combine(_brokers.FolderOf(node), $"group-{Shard:D4}");
@@ -203,31 +185,8 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
         }
     }
 
-    private async Task PublishAsync(int first, params int[] nodes)
-    {
-        await using var client = _brokers.Connect(nodes.Length == 0 ? [1, 2, 3] : nodes);
-        for (var number = first; number < first + Messages; number++)
-        {
-            Assert.Equal(number, (await client.PublishAsync(Topic, MessageOf(number), Test)).Offset);
-        }
-    }
+    private Task PublishAsync(int first, params int[] nodes) =>
+        _brokers.PublishNumbersAsync(Topic, first, Messages, nodes);
 
-    /// <summary>A node has these messages, whatever the others have.</summary>
-    private async Task AssertReadsAsync(int node, int count)
-    {
-        await using var client = _brokers.Connect(node);
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(Test);
-        deadline.CancelAfter(TimeSpan.FromMinutes(1));
-        var next = 0;
-        var options = new ReadOptions { FromOffset = 0, Follow = true };
-        await foreach (var record in client.ReadAsync(Topic, options, deadline.Token))
-        {
-            Assert.Equal(next, record.Offset);
-            Assert.Equal(MessageOf(next).Value.ToArray(), record.Value.ToArray());
-            if (++next == count)
-            {
-                return;
-            }
-        }
-    }
+    private Task AssertReadsAsync(int node, int count) => _brokers.AssertReadsNumbersAsync(node, Topic, count);
 }

@@ -1,11 +1,14 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Broker.Client;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Grpc.Net.Client;
+using Xunit;
+using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
 
@@ -28,6 +31,8 @@ internal sealed class KilledBrokers : IAsyncDisposable
     private readonly int[] _ports = FreePorts();
     private readonly HttpClient _http = new();
 
+    private static CancellationToken Test => TestContext.Current.CancellationToken;
+
     /// <summary>Where a node keeps what it must not lose.</summary>
     public string FolderOf(int node) => Path.Combine(_home.FullName, $"{node}");
 
@@ -47,6 +52,41 @@ internal sealed class KilledBrokers : IAsyncDisposable
             new PublishRequest { Topic = topic, Batch = new RecordBatch { Records = { new Record() } } },
             deadline: DateTime.UtcNow.AddSeconds(8));
     }
+
+    /// <summary>
+    /// Publishes so many messages that hold their numbers, which become their offsets, by a client that knows the given
+    /// nodes, or all.
+    /// </summary>
+    public async Task PublishNumbersAsync(string topic, int first, int count, params int[] nodes)
+    {
+        await using var client = Connect(nodes.Length == 0 ? [1, 2, 3] : nodes);
+        for (var number = first; number < first + count; number++)
+        {
+            Assert.Equal(number, (await client.PublishAsync(topic, NumberMessage(number), Test)).Offset);
+        }
+    }
+
+    /// <summary>A node has the first of these messages, whatever the others have.</summary>
+    public async Task AssertReadsNumbersAsync(int node, string topic, int count)
+    {
+        await using var client = Connect(node);
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(Test);
+        deadline.CancelAfter(TimeSpan.FromMinutes(1));
+        var next = 0;
+        var options = new ReadOptions { FromOffset = 0, Follow = true };
+        await foreach (var record in client.ReadAsync(topic, options, deadline.Token))
+        {
+            Assert.Equal(next, record.Offset);
+            Assert.Equal(NumberMessage(next).Value.ToArray(), record.Value.ToArray());
+            if (++next == count)
+            {
+                return;
+            }
+        }
+    }
+
+    public static BrokerMessage NumberMessage(int number) =>
+        new() { Value = new byte[] { (byte)number, 1, 2, 3, 4, 5, 6, 7 } };
 
     public void Start(int node, params (string Key, string Value)[] settings)
     {
@@ -84,11 +124,7 @@ internal sealed class KilledBrokers : IAsyncDisposable
     /// <summary>Starts all three with empty folders; the topic group is led where it stays.</summary>
     public async Task FormAsync()
     {
-        for (var node = 1; node <= Count; node++)
-        {
-            Start(node);
-        }
-
+        StartAll();
         await BecomesHealthyAsync(1, 2, 3);
         await using var client = Connect(TopicLeader);
         await Eventually.HoldsAsync(
@@ -107,6 +143,36 @@ internal sealed class KilledBrokers : IAsyncDisposable
             await process.WaitForExitAsync();
             process.Dispose();
         }
+    }
+
+    public void StartAll()
+    {
+        for (var node = 1; node <= Count; node++)
+        {
+            Start(node);
+        }
+    }
+
+    public async Task KillAllAsync()
+    {
+        for (var node = 1; node <= Count; node++)
+        {
+            await KillAsync(node);
+        }
+    }
+
+    /// <summary>Stops a process as SIGSTOP does: its connections stay, and nobody answers. See Resume.</summary>
+    public void Pause(int node) => Signal(node, "STOP");
+
+    public void Resume(int node) => Signal(node, "CONT");
+
+    /// <summary>The most memory that a process had at a time (VmHWM), in bytes.</summary>
+    public long PeakBytesOf(int node)
+    {
+        var line = File.ReadLines($"/proc/{_processes[node - 1]!.Id}/status")
+            .Single(static line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
+        var kilobytes = line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1];
+        return 1024 * long.Parse(kilobytes, CultureInfo.InvariantCulture);
     }
 
     public Task BecomesHealthyAsync(params int[] nodes) => Eventually.HoldsAsync(
@@ -136,13 +202,15 @@ internal sealed class KilledBrokers : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        for (var node = 1; node <= Count; node++)
-        {
-            await KillAsync(node);
-        }
-
+        await KillAllAsync();
         _http.Dispose();
         _home.Delete(recursive: true);
+    }
+
+    private void Signal(int node, string signal)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{_processes[node - 1]!.Id}"]);
+        kill.WaitForExit();
     }
 
     private IEnumerable<string> LinesOf(int node) => _lines[node - 1];

@@ -1,4 +1,3 @@
-using Broker.Client;
 using Grpc.Core;
 using Xunit;
 
@@ -25,7 +24,7 @@ public sealed class LostDiskTests : IAsyncDisposable
     {
         await _brokers.FormAsync();
         await PublishAsync(0);
-        await KillAllAsync();
+        await _brokers.KillAllAsync();
         Directory.Delete(_brokers.FolderOf(1), recursive: true);
         var disk = $"{_brokers.FolderOf(2)}-away";
         Directory.Move(_brokers.FolderOf(2), disk);
@@ -116,44 +115,9 @@ public sealed class LostDiskTests : IAsyncDisposable
         await AssertReadsAsync(Victim, 2 * Messages);
     }
 
-    private async Task KillAllAsync()
-    {
-        for (var node = 1; node <= KilledBrokers.Count; node++)
-        {
-            await _brokers.KillAsync(node);
-        }
-    }
+    private Task PublishAsync(int first) => _brokers.PublishNumbersAsync(Topic, first, Messages);
 
-    private async Task PublishAsync(int first)
-    {
-        await using var client = _brokers.Connect(1, 2, 3);
-        for (var number = first; number < first + Messages; number++)
-        {
-            Assert.Equal(number, (await client.PublishAsync(Topic, MessageOf(number), Test)).Offset);
-        }
-    }
-
-    /// <summary>A node has these messages, whatever the others have.</summary>
-    private async Task AssertReadsAsync(int node, int count)
-    {
-        await using var client = _brokers.Connect(node);
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(Test);
-        deadline.CancelAfter(TimeSpan.FromMinutes(1));
-        var next = 0;
-        var options = new ReadOptions { FromOffset = 0, Follow = true };
-        await foreach (var record in client.ReadAsync(Topic, options, deadline.Token))
-        {
-            Assert.Equal(next, record.Offset);
-            Assert.Equal(MessageOf(next).Value.ToArray(), record.Value.ToArray());
-            if (++next == count)
-            {
-                return;
-            }
-        }
-    }
-
-    private static BrokerMessage MessageOf(int number) =>
-        new() { Value = new byte[] { (byte)number, 1, 2, 3, 4, 5, 6, 7 } };
+    private Task AssertReadsAsync(int node, int count) => _brokers.AssertReadsNumbersAsync(node, Topic, count);
 
     /// <summary>Zeros are written ahead of a log's end: the last byte that is none is its last message's.</summary>
     private static void FlipTheLastByte(string group)

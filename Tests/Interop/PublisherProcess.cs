@@ -67,6 +67,7 @@ internal sealed class PublisherProcess : IAsyncDisposable
         builder.Services.AddOutbox();
         var host = builder.Build();
         host.UseMalformedMessages();
+        host.UseReceiveBudget(PublisherLimits.ReceivingBytes, PublishStatus.Receiving, "/publisher.v1.Publisher");
         host.UseRequestProblems();
         host.MapGrpcService<PublisherService>();
         host.MapPublish();
