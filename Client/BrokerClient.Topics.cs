@@ -83,14 +83,22 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">
     /// NotFound: no such topic. InvalidArgument: a bad name. Unavailable: no broker answered for OperationTimeout.
     /// </exception>
+    public ValueTask<TopicDetails> DescribeTopicAsync(string topic, CancellationToken cancellationToken = default) =>
+        DescribeTopicAsync(topic, linearizable: false, cancellationToken);
+
+    /// <summary>The same; if wanted with nothing missed that was acknowledged before.</summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="linearizable">As <see cref="ReadOptions.Linearizable"/>, of all partitions.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>What the node that answered has of it, and nothing older than asked for.</returns>
+    /// <exception cref="BrokerClientException">As above. Unavailable: no leader for OperationTimeout, too.</exception>
     public async ValueTask<TopicDetails> DescribeTopicAsync(
-        string topic, CancellationToken cancellationToken = default)
+        string topic, bool linearizable, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(topic);
+        var request = new DescribeTopicRequest { Name = topic, Linearizable = linearizable };
         var response = await CallAnyAsync(
-            $"Describing topic '{topic}'",
-            (c, o) => c.Admin.DescribeTopicAsync(new DescribeTopicRequest { Name = topic }, o),
-            cancellationToken);
+            $"Describing topic '{topic}'", (c, o) => c.Admin.DescribeTopicAsync(request, o), cancellationToken);
         var last = response.Partitions.Max(static partition => partition.LastTimestampUnixMs);
         return new TopicDetails(
             ToInfo(response.Topic),

@@ -131,7 +131,18 @@ internal sealed partial class AdminService
     {
         CheckTopic(request.Name, toPublish: false);
         var group = node.Shards.GroupOf(request.Name);
+        if (request.Linearizable)
+        {
+            await CatchUpAsync([group], context);
+        }
+
         var topic = await FindTopicAsync(group, request.Name, context);
+        if (request.Linearizable && topic.Partitions > 1)
+        {
+            var shards = Enumerable.Range(0, topic.Partitions).Select(each => node.Shards.GroupOf(group, each));
+            await CatchUpAsync(shards.Distinct(), context);
+        }
+
         var response = new DescribeTopicResponse
         {
             Topic = Describe(group, topic),
@@ -143,6 +154,18 @@ internal sealed partial class AdminService
         }
 
         return response;
+    }
+
+    private async Task CatchUpAsync(IEnumerable<GroupId> groups, ServerCallContext context)
+    {
+        try
+        {
+            await Task.WhenAll(groups.Select(each => node.CatchUpAsync(each, context.CancellationToken)));
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
     }
 
     /// <summary>As this node has applied it; when it does not have the topic, the leader is asked first.</summary>

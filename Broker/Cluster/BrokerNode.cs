@@ -29,6 +29,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly MembershipDriver _driver;
     private readonly Admission _admission;
     private readonly Announcer _announcer;
+    private readonly ReadIndexes _readIndexes;
     private readonly CancellationTokenSource _removed = new();
     private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
@@ -105,6 +106,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _recovery = new OperatorRecovery(options, Directory, _groups, _logs, _quorum, time, _logger);
         _driver = new MembershipDriver(this, _store, Founders, time, _logger);
         _announcer = new Announcer(this, time, _logger);
+        _readIndexes = new ReadIndexes(this, time);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         _disk = new DiskReserve(options, _groups, device, time, _logger);

@@ -298,6 +298,12 @@ public static class Limits
     public const int ReadCatchUpMs = 1_000;
 
     /// <summary>
+    /// How long a linearizable read waits for its leader's word and for the own replica: an election, in which a leader
+    /// that hangs is given up, and less than the patience of any caller.
+    /// </summary>
+    public const int LinearizableReadMs = 4_000;
+
+    /// <summary>
     /// Disks that were replaced by others and are remembered: ten for each node that a cluster may have.
     /// </summary>
     public const int RetiredStores = 1_000;

@@ -99,6 +99,11 @@ public static class Refusal
     /// <param name="what">What is wrong, and what to do, in words for the operator.</param>
     public static BrokerException QuorumLost(string what) => Make(RefusalCode.QuorumLost, what);
 
+    public static BrokerException ReplicaLags(GroupId group, LogIndex index) => Make(
+        RefusalCode.FailedPrecondition,
+        $"This replica of shard {group} has not applied entry {index} yet, which was committed when the read came; "
+        + "read from another replica, or retry.");
+
     public static BrokerException CannotTell(string topic, long offset, GroupId group) => new(
         RefusalCode.NoLeader,
         $"This replica does not have offset {offset} of topic '{topic}', and cannot ask the leader of group {group} "

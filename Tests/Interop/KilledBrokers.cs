@@ -109,6 +109,13 @@ internal sealed class KilledBrokers : IAsyncDisposable
         }
     }
 
+    /// <summary>Sends a signal: STOP pauses a node, as a cut network would; CONT has it go on.</summary>
+    public async Task SignalAsync(int node, string signal)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{_processes[node - 1]!.Id}"]);
+        await kill.WaitForExitAsync();
+    }
+
     public Task BecomesHealthyAsync(params int[] nodes) => Eventually.HoldsAsync(
         async () => (await Task.WhenAll(nodes.Select(HealthAsync))).All(static health => health == "Healthy"),
         () => $"nodes {string.Join(", ", nodes)} are healthy: {string.Join("\n", nodes.SelectMany(LinesOf))}",

@@ -26,6 +26,7 @@ internal enum Figure
     ThinnedApplied,
     TopicRead,
     LinearizableRead,
+    ReadOfFollower,
     MemberRemoved,
     NodeJoined,
     NodeLeft,

@@ -138,7 +138,12 @@ internal sealed class SimulatedGroup
         var leaders = Nodes.Where(node => node.IsLeader).ToArray();
         if (leaders.Length > 0)
         {
-            leaders[Random.Next(leaders.Length)].Read();
+            var leader = leaders[Random.Next(leaders.Length)];
+            leader.Read();
+            if (leader is ReplicaNode asked)
+            {
+                ((ReplicaNode)Nodes[Random.Next(Nodes.Count)]).ReadByWordOf(asked);
+            }
         }
 
         Nodes[Random.Next(Nodes.Count)].ReadTopic();
