@@ -108,6 +108,27 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
+    /// Removes a topic's records of before a time, for good; of all its partitions.
+    /// </summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="before">Batches that the brokers took before it go, to the millisecond.</param>
+    /// <param name="cancellationToken">Ends the waiting; the purge may take place all the same.</param>
+    /// <returns>The first offset that is kept; of several partitions the sum of theirs.</returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such topic. InvalidArgument: a bad name, or a time before 1970. Unavailable: no leader for
+    /// OperationTimeout.
+    /// </exception>
+    public async ValueTask<long> PurgeTopicBeforeAsync(
+        string topic, DateTimeOffset before, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(topic);
+        var request = new PurgeTopicRequest { Name = topic, BeforeTimeUnixMs = before.ToUnixTimeMilliseconds() };
+        var response = await CallAnyAsync(
+            $"Purging topic '{topic}'", (c, o) => c.Admin.PurgeTopicAsync(request, o), cancellationToken);
+        return response.FirstOffsets.Sum();
+    }
+
+    /// <summary>
     /// Publishes one message if it gets a given offset (optimistic concurrency): who has read up to an offset, and
     /// decided by what was there, publishes at it, and hears when somebody else was faster. Never stored twice.
     /// </summary>

@@ -84,6 +84,8 @@ internal static class BrokerHost
         services.AddSingleton<TopicReaders>();
         services.AddSingleton<LeaderDirectory>();
         services.AddSingleton<LeaderForwarder>();
+        services.AddSingleton<TopicMaker>();
+        services.AddSingleton<FirstPublishes>();
         services.AddSingleton<PublishRouter>();
         services.AddSingleton<AdminForwarder>();
         services.AddSingleton<BrokerService>();

@@ -17,7 +17,7 @@ internal interface IPublishSink
 /// <summary>
 /// One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.
 /// </summary>
-internal sealed class PublishCall : Proposal, IForwardedCall
+internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
 {
     private readonly PublishTarget _target;
     private readonly IPublishSink _sink;
@@ -33,8 +33,10 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         int count,
         IPublishSink sink,
         LeaderDirectory leaders,
-        BrokerMetrics metrics)
+        BrokerMetrics metrics,
+        bool isSettled = false)
     {
+        IsSettled = isSettled;
         Correlation = correlation;
         Request = request;
         Count = count;
@@ -48,7 +50,14 @@ internal sealed class PublishCall : Proposal, IForwardedCall
 
     public ulong Correlation { get; }
 
+    /// <summary>
+    /// This node led the topic's shard and has asked the policies: what becomes of the topic follows from the target.
+    /// </summary>
+    public bool IsSettled { get; }
+
     public PublishRequest Request { get; }
+
+    public PublishTarget Target => _target;
 
     public GroupId Group => _target.Group;
 
@@ -124,6 +133,9 @@ internal sealed class PublishCall : Proposal, IForwardedCall
 
     /// <summary>The leader, on another node, has answered.</summary>
     public void Forwarded(PublishResult response) => Tell(response);
+
+    /// <summary>Another call, which this one became when the policies were asked, was answered.</summary>
+    public void Answered(PublishResult response) => Tell(response);
 
     private void Answer(PublishResponse response) => Tell(new PublishResult { Response = response });
 

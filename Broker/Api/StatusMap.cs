@@ -27,7 +27,7 @@ internal static class StatusMap
     {
         RefusalCode.None => StatusCode.OK,
         RefusalCode.InvalidArgument => StatusCode.InvalidArgument,
-        RefusalCode.NotFound or RefusalCode.TopicDeleted => StatusCode.NotFound,
+        RefusalCode.NotFound or RefusalCode.TopicDeleted or RefusalCode.AutoCreateOff => StatusCode.NotFound,
         RefusalCode.AlreadyExists => StatusCode.AlreadyExists,
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
@@ -68,6 +68,7 @@ internal static class StatusMap
         RefusalCode.DataLost => Reason.DataLost,
         RefusalCode.Unimplemented => Reason.NotInThisVersion,
         RefusalCode.PartitionsChanged => Reason.PartitionsChanged,
+        RefusalCode.AutoCreateOff => Reason.AutoCreateOff,
         _ => Reason.Internal,
     };
 

@@ -30,6 +30,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly Admission _admission;
     private readonly Announcer _announcer;
     private readonly ReadIndexes _readIndexes;
+    private readonly TopicPolicyModule _policies;
     private readonly CancellationTokenSource _removed = new();
     private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
@@ -75,7 +76,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
-        Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply);
+        Metadata = new MetadataStateMachine(
+            metadataChanged, Directory.Apply, static () => [new TopicPolicyModule()]);
+        _policies = Metadata.Module<TopicPolicyModule>();
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
         var register = new PeerRegister(time);
@@ -122,6 +125,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public ShardMap Shards { get; }
 
     public MetadataStateMachine Metadata { get; }
+
+    /// <summary>How topics come to be, as this node has applied it. Any thread.</summary>
+    internal TopicPolicies TopicPolicies => _policies.Current;
 
     public IReadOnlyList<ReplicaGroup> Groups => _groups;
 

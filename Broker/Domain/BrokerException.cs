@@ -70,6 +70,9 @@ public enum RefusalCode
     /// The topic's partitions are not those that the sender knows, or not made yet: nothing was stored, retry.
     /// </summary>
     PartitionsChanged,
+
+    /// <summary>There is no such topic, and its first publish is not to make it: nothing was stored.</summary>
+    AutoCreateOff,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

@@ -44,6 +44,19 @@ public static class Limits
     public const int PartitionsPerPage = 20_000;
 
     /// <summary>
+    /// Topic templates of a cluster: each is looked at when a topic of a new name is made, in some 50 ns.
+    /// </summary>
+    public const int TopicTemplates = 1_000;
+
+    /// <summary>Topic templates in one page of a list.</summary>
+    public const int TemplatesPerPage = 100;
+
+    /// <summary>
+    /// Names of each shard that are compared with one that does not exist, to tell the nearest: a few milliseconds.
+    /// </summary>
+    public const int NamesLookedAt = 10_000;
+
+    /// <summary>
     /// The largest body of a log entry that gathers waiting commands. One oversized batch may stand alone.
     /// </summary>
     public const int EntryBodyBytes = 1024 * 1024;

@@ -7,6 +7,17 @@ public static class Refusal
 
     public static BrokerException NotFound(string message) => Make(RefusalCode.NotFound, message);
 
+    /// <param name="topic">The name that no topic has.</param>
+    /// <param name="nearest">Names of topics that it may be meant for.</param>
+    public static BrokerException AutoCreateOff(string topic, IReadOnlyList<string> nearest) => Make(
+        RefusalCode.AutoCreateOff,
+        $"There is no topic '{topic}', and topics are not made by their first publish here (auto-create is off). "
+        + "Nothing was stored. "
+        + (nearest.Count == 0
+            ? "No topic has a name that is much like it"
+            : $"The nearest {(nearest.Count == 1 ? "name is" : "names are")} '{string.Join("', '", nearest)}'")
+        + "; correct the name, or make the topic (CreateTopic).");
+
     public static BrokerException OutOfRange(string message) => Make(RefusalCode.OutOfRange, message);
 
     public static BrokerException FailedPrecondition(string message) => Make(RefusalCode.FailedPrecondition, message);

@@ -61,6 +61,11 @@ public enum CommandKind : byte
     /// <summary>Another disk takes the place of a node's lost one (metadata group).</summary>
     NodeReplaced = 20,
 
+    /// <summary>
+    /// How topics come to be: a template, or whether their first publish makes them (metadata group).
+    /// </summary>
+    TopicPolicyChanged = 22,
+
     /// <summary>Names the members that the cluster began with (metadata group).</summary>
     MembersFounded = 32,
 
