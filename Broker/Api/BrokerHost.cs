@@ -87,6 +87,7 @@ internal static class BrokerHost
         services.AddSingleton<TopicMaker>();
         services.AddSingleton<FirstPublishes>();
         services.AddSingleton<PublishRouter>();
+        services.AddSingleton<AtomicPublisher>();
         services.AddSingleton<AdminForwarder>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();

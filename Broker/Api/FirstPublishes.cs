@@ -38,54 +38,42 @@ internal sealed class FirstPublishes(BrokerNode node, TopicMaker maker, TimeProv
     public bool MayBeMade(string topic) =>
         node.TopicPolicies is { AutoCreate: true } policies && !policies.TryMatch(topic, out _);
 
-    /// <summary>Whether a publish goes on at once; false: it is held, and hears of it later.</summary>
+    /// <summary>Whether a publish goes on at once: nothing is to be decided, and nobody waits before it.</summary>
+    public bool MayPass(string topic, bool isThere) =>
+        !_held.ContainsKey(topic) && (isThere || MayBeMade(topic));
+
+    /// <summary>Holds a publish until it is known what becomes of its topic.</summary>
     /// <param name="home">The topic's shard, which this node leads.</param>
     /// <param name="topic">Its name.</param>
-    /// <param name="isThere">Whether this node knows it.</param>
     /// <param name="sizeBytes">What holding the publish costs.</param>
-    /// <param name="goOn">What to do when it is known what becomes of the topic.</param>
+    /// <param name="goOn">What to do when it is known.</param>
     /// <param name="refuse">What to do when there is to be no such topic.</param>
-    public bool MayPass(
-        GroupId home, string topic, bool isThere, int sizeBytes, Action goOn, Action<BrokerException> refuse)
+    public void Hold(GroupId home, string topic, int sizeBytes, Action goOn, Action<BrokerException> refuse)
     {
-        var isFirst = false;
+        bool isFirst, isFull;
         lock (_gate)
         {
-            if (!_held.TryGetValue(topic, out var queue))
+            isFull = _heldCount >= Limits.WaitingProposalsPerGroup
+                || _heldBytes + sizeBytes > Limits.WaitingProposalBytesPerGroup;
+            isFirst = !isFull && !_held.ContainsKey(topic);
+            if (!isFull)
             {
-                if (isThere || MayBeMade(topic))
-                {
-                    return true;
-                }
-
-                _held[topic] = queue = new Queue<HeldPublish>();
-                isFirst = true;
+                _held.GetOrAdd(topic, static _ => new Queue<HeldPublish>())
+                    .Enqueue(new HeldPublish(sizeBytes, goOn, refuse));
+                _heldCount++;
+                _heldBytes += sizeBytes;
             }
-
-            if (_heldCount >= Limits.WaitingProposalsPerGroup
-                || _heldBytes + sizeBytes > Limits.WaitingProposalBytesPerGroup)
-            {
-                if (isFirst)
-                {
-                    _held.TryRemove(topic, out _);
-                }
-
-                refuse(Refusal.Overloaded(
-                    "The queue of publishes to topics that are being made", TimeSpan.FromMilliseconds(100)));
-                return false;
-            }
-
-            queue.Enqueue(new HeldPublish(sizeBytes, goOn, refuse));
-            _heldCount++;
-            _heldBytes += sizeBytes;
         }
 
-        if (isFirst)
+        if (isFull)
+        {
+            refuse(Refusal.Overloaded(
+                "The queue of publishes to topics that are being made", TimeSpan.FromMilliseconds(100)));
+        }
+        else if (isFirst)
         {
             _ = Task.Run(() => DecideAsync(home, topic));
         }
-
-        return false;
     }
 
     /// <summary>Ends when the topic is there, or may be made by being published to.</summary>

@@ -73,7 +73,7 @@ internal sealed class PublishRouter
     }
 
     /// <summary>Answers how many records the batch has.</summary>
-    private static int Check(PublishRequest request)
+    internal static int Check(PublishRequest request)
     {
         if (!TopicName.ValidateForPublish(request.Topic, out var reason))
         {
@@ -170,18 +170,31 @@ internal sealed class PublishRouter
         CancellationToken cancellationToken,
         out int number)
     {
-        var home = _node.Shards.GroupOf(request.Topic);
-        var isThere = _node.TopicsOf(home).TryGetTopic(request.Topic, out var topic);
+        var isThere = _node.TopicsOf(_node.Shards.GroupOf(request.Topic)).TryGetTopic(request.Topic, out var topic);
         number = isThere && topic.Partitions == 1 ? topic.Number : -1;
         if (isDecided)
         {
             return isThere || _firsts.MayBeMade(request.Topic) ? true : throw Refusal.PartitionsChanged(request.Topic);
         }
 
-        return _firsts.MayPass(
-            home,
+        if (_firsts.MayPass(request.Topic, isThere))
+        {
+            return true;
+        }
+
+        Hold(correlation, request, count, sink, cancellationToken);
+        return false;
+    }
+
+    /// <summary>Apart from its caller, so that a publish which is not held makes nothing for it.</summary>
+    private void Hold(
+        ulong correlation,
+        PublishRequest request,
+        int count,
+        IPublishSink sink,
+        CancellationToken cancellationToken) => _firsts.Hold(
+            _node.Shards.GroupOf(request.Topic),
             request.Topic,
-            isThere,
             request.Batch.Length,
             () =>
             {
@@ -196,7 +209,6 @@ internal sealed class PublishRouter
                 }
             },
             refusal => Refuse(correlation, refusal, sink));
-    }
 
     /// <summary>
     /// A publish that waited until there is a leader, which is this node: as if it had come now, before those behind
@@ -248,7 +260,7 @@ internal sealed class PublishRouter
             : new PublishTarget(home, request.Topic, int.MaxValue, 0, 1, default);
     }
 
-    private static BrokerException NoSuchPartition(string topic, uint partition, int partitions) =>
+    internal static BrokerException NoSuchPartition(string topic, uint partition, int partitions) =>
         Refusal.InvalidArgument(Refusal.NoSuchPartition(topic, partition, partitions).Message + " Nothing was stored.");
 
     private bool Leads(GroupId group) => _node.Group(group).Status.Role == RaftRole.Leader;

@@ -1,4 +1,6 @@
 using Broker.Domain;
+using Broker.Protocol.Wire;
+using Broker.Replication;
 using Broker.Topics;
 
 namespace Broker.Api;
@@ -23,6 +25,19 @@ internal readonly record struct PublishTarget(
 
     /// <summary>It goes to that topic alone, not to another one of its name.</summary>
     public bool NamesTopic => Number >= 0;
+
+    /// <summary>The answer to a publish that was stored here.</summary>
+    public PublishResponse ToResponse(in CommandResult result, NodeAddress leader) => new()
+    {
+        BaseOffset = result.BaseOffset,
+        Count = (uint)result.Count,
+        Duplicate = result.Duplicate,
+        TimestampUnixMs = result.TimestampUnixMs,
+        Leader = leader,
+        Partition = (uint)Partition,
+        Partitions = (uint)Partitions,
+        TopicId = Topic.IsNone ? new TopicId(Group, result.Topic).Value : Topic.Value,
+    };
 
     /// <summary>One partition of a topic that has several.</summary>
     /// <exception cref="BrokerException">PartitionsChanged: it is not made yet.</exception>

@@ -36,7 +36,8 @@ internal static class StatusMap
             or RefusalCode.PartitionsChanged => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
-            or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost => StatusCode.FailedPrecondition,
+            or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost or RefusalCode.DifferentShards
+            or RefusalCode.PartlyStored => StatusCode.FailedPrecondition,
         RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
         _ => StatusCode.Internal,
@@ -69,6 +70,8 @@ internal static class StatusMap
         RefusalCode.Unimplemented => Reason.NotInThisVersion,
         RefusalCode.PartitionsChanged => Reason.PartitionsChanged,
         RefusalCode.AutoCreateOff => Reason.AutoCreateOff,
+        RefusalCode.DifferentShards => Reason.DifferentShards,
+        RefusalCode.PartlyStored => Reason.PartlyStored,
         _ => Reason.Internal,
     };
 

@@ -43,6 +43,15 @@ public static class Limits
     /// </summary>
     public const int PartitionsPerPage = 20_000;
 
+    /// <summary>Publishes that are stored together: more than a unit of work has, and quick to judge.</summary>
+    public const int AtomicParts = 1_000;
+
+    /// <summary>
+    /// The same in bytes, with the name and some 40 bytes more of each: one entry of the log, as large as the largest
+    /// batch makes one.
+    /// </summary>
+    public const int AtomicPublishBytes = 4 * 1024 * 1024;
+
     /// <summary>
     /// Topic templates of a cluster: each is looked at when a topic of a new name is made, in some 50 ns.
     /// </summary>

@@ -68,6 +68,8 @@ internal enum Figure
     Overload,
     TopicSteps,
     PartitionSteps,
+    AtomicSteps,
+    PolicySteps,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

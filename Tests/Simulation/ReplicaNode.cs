@@ -212,6 +212,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public ClusterMembers ClusterMembers =>
         _group?.Machine is RecordingMachine machine ? machine.Members : ClusterMembers.Empty;
 
+    /// <summary>How topics come to be, as this replica of the first group has applied it.</summary>
+    public TopicPolicies Policies => _machine!.Policies;
+
     /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>.</summary>
     public void Desire(IReadOnlyList<NodeId>? voters) => _group!.DesiredVoters = voters;
 
