@@ -39,9 +39,10 @@ public sealed partial class BrokerClient
         {
             NextOffset = options.FromOffset
                 ?? (options is { FromEnd: true, FromTime: null }
-                    ? await EndOfAsync(topic, options.Partition, cancellationToken)
+                    ? await EndOfAsync(topic, options, cancellationToken)
                     : 0),
             FromTime = options.FromOffset is null ? options.FromTime : null,
+            Linearizable = options.Linearizable,
         };
         while (!read.IsDone)
         {
@@ -72,11 +73,25 @@ public sealed partial class BrokerClient
     /// The end is looked up once and then read from as an offset: if the read said "from the end" again after a broken
     /// connection, it would skip what was published between.
     /// </summary>
-    private async Task<long> EndOfAsync(string topic, int partition, CancellationToken cancellationToken)
+    private async Task<long> EndOfAsync(string topic, ReadOptions options, CancellationToken cancellationToken)
     {
-        var topics = await ListTopicsAsync(topic, cancellationToken);
-        return topics.Count == 0 ? 0
-            : topics[0].Partitions.Count > partition ? topics[0].Partitions[partition].NextOffset
-            : topics[0].NextOffset;
+        var found = options.Linearizable ? await FindLatestAsync(topic, cancellationToken)
+            : await ListTopicsAsync(topic, cancellationToken) is [var first, ..] ? first
+            : null;
+        return found is null ? 0
+            : found.Partitions.Count > options.Partition ? found.Partitions[options.Partition].NextOffset
+            : found.NextOffset;
+    }
+
+    private async Task<TopicInfo?> FindLatestAsync(string topic, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (await DescribeTopicAsync(topic, linearizable: true, cancellationToken)).Topic;
+        }
+        catch (BrokerClientException refusal) when (refusal.Code == BrokerClientErrorCode.NotFound)
+        {
+            return null;
+        }
     }
 }

@@ -83,20 +83,49 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">
     /// NotFound: no such topic. InvalidArgument: a bad name. Unavailable: no broker answered for OperationTimeout.
     /// </exception>
+    public ValueTask<TopicDetails> DescribeTopicAsync(string topic, CancellationToken cancellationToken = default) =>
+        DescribeTopicAsync(topic, linearizable: false, cancellationToken);
+
+    /// <summary>The same; if wanted with nothing missed that was acknowledged before.</summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="linearizable">As <see cref="ReadOptions.Linearizable"/>, of all partitions.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>What the node that answered has of it, and nothing older than asked for.</returns>
+    /// <exception cref="BrokerClientException">As above. Unavailable: no leader for OperationTimeout, too.</exception>
     public async ValueTask<TopicDetails> DescribeTopicAsync(
-        string topic, CancellationToken cancellationToken = default)
+        string topic, bool linearizable, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(topic);
+        var request = new DescribeTopicRequest { Name = topic, Linearizable = linearizable };
         var response = await CallAnyAsync(
-            $"Describing topic '{topic}'",
-            (c, o) => c.Admin.DescribeTopicAsync(new DescribeTopicRequest { Name = topic }, o),
-            cancellationToken);
+            $"Describing topic '{topic}'", (c, o) => c.Admin.DescribeTopicAsync(request, o), cancellationToken);
         var last = response.Partitions.Max(static partition => partition.LastTimestampUnixMs);
         return new TopicDetails(
             ToInfo(response.Topic),
             ToSettings(response.Config),
             response.Partitions.Sum(static partition => (long)partition.SizeBytes),
             last == 0 ? null : DateTimeOffset.FromUnixTimeMilliseconds(last));
+    }
+
+    /// <summary>
+    /// Removes a topic's records of before a time, for good; of all its partitions.
+    /// </summary>
+    /// <param name="topic">An existing topic.</param>
+    /// <param name="before">Batches that the brokers took before it go, to the millisecond.</param>
+    /// <param name="cancellationToken">Ends the waiting; the purge may take place all the same.</param>
+    /// <returns>The first offset that is kept; of several partitions the sum of theirs.</returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such topic. InvalidArgument: a bad name, or a time before 1970. Unavailable: no leader for
+    /// OperationTimeout.
+    /// </exception>
+    public async ValueTask<long> PurgeTopicBeforeAsync(
+        string topic, DateTimeOffset before, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(topic);
+        var request = new PurgeTopicRequest { Name = topic, BeforeTimeUnixMs = before.ToUnixTimeMilliseconds() };
+        var response = await CallAnyAsync(
+            $"Purging topic '{topic}'", (c, o) => c.Admin.PurgeTopicAsync(request, o), cancellationToken);
+        return response.FirstOffsets.Sum();
     }
 
     /// <summary>

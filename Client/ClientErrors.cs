@@ -72,6 +72,13 @@ internal static class ClientErrors
             reason);
     }
 
+    public static BrokerClientException Unclear(string what, RpcException last) => new(
+        $"{what} got no final answer in time: all of it may be stored, or nothing. Last answer: {last.StatusCode}: "
+        + $"{last.Status.Detail.TrimEnd('.')}. Read the topics to find out.",
+        BrokerClientErrorCode.OutcomeUnknown,
+        last,
+        ReasonOf(last));
+
     public static BrokerClientException ConditionUnclear(string topic, long expectedOffset, RpcException last) => new(
         $"A message for offset {expectedOffset} of topic '{topic}' was sent, the first try got no answer, and now that "
         + "offset is taken: by this message or by another one. Read the topic there to find out.",

@@ -30,6 +30,13 @@ public sealed record ReadOptions
     /// </summary>
     public bool Follow { get; init; }
 
+    /// <summary>
+    /// Miss nothing whose publish was answered before the read began, whoever published it, at whatever broker: the
+    /// broker that is read from first asks the leader how far the topic is. Costs a round trip at the beginning.
+    /// Default false: the broker that is read from may lag by a network hop.
+    /// </summary>
+    public bool Linearizable { get; init; }
+
     /// <summary>End after so many records. Default 0: no limit.</summary>
     public int MaxRecords { get; init; }
 }

@@ -40,3 +40,8 @@ public sealed record TopicSettings
 /// <param name="LastTimestamp">Time of its last batch; null before the first.</param>
 public sealed record TopicDetails(
     TopicInfo Topic, TopicSettings Settings, long SizeBytes, DateTimeOffset? LastTimestamp);
+
+/// <summary>How topics come to be.</summary>
+/// <param name="AutoCreate">Whether a publish to a name that no topic has makes one.</param>
+/// <param name="Templates">What topics are given whose names match a filter, by filter; null parts are not set.</param>
+public sealed record TopicRules(bool AutoCreate, IReadOnlyDictionary<string, TopicSettings> Templates);

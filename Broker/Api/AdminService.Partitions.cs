@@ -21,6 +21,9 @@ internal sealed partial class AdminService
     /// <summary>Looks at up to 1,000 partitions, in some 0.1 ms.</summary>
     private static readonly TimeSpan FollowInterval = TimeSpan.FromMilliseconds(5);
 
+    /// <summary>Each time somebody changes the topic between the look at it and the purge.</summary>
+    private const int PurgeTries = 10;
+
     /// <summary>Partitions of a topic that are purged at a time.</summary>
     private const int PurgesAtOnce = 16;
 
@@ -33,12 +36,13 @@ internal sealed partial class AdminService
                 $"Offset {request.BeforeOffset} is negative; offsets begin at 0."));
         }
 
+        CheckTime(request);
         var home = node.Shards.GroupOf(request.Name);
         var topic = await FindTopicAsync(home, request.Name, context);
         if (request.Partition is { } only)
         {
             return only < topic.Partitions
-                ? await PurgeAsync(home, topic, (int)only, request.BeforeOffset, context)
+                ? await PurgeAsync(home, topic, (int)only, request, context)
                 : throw StatusMap.ToRpcException(Refusal.NoSuchPartition(request.Name, only, topic.Partitions));
         }
 
@@ -57,31 +61,106 @@ internal sealed partial class AdminService
         };
         await Parallel.ForAsync(0, topic.Partitions, parallel, async (partition, _) =>
             firstOffsets[partition] =
-                (await PurgeAsync(home, topic, partition, request.BeforeOffset, context)).FirstOffsets[0]);
+                (await PurgeAsync(home, topic, partition, request, context)).FirstOffsets[0]);
         return new PurgeTopicResponse { FirstOffsets = { firstOffsets } };
     }
 
+    private static void CheckTime(PurgeTopicRequest request)
+    {
+        if (request.BeforeTimeUnixMs < 0)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"before_time_unix_ms is {request.BeforeTimeUnixMs}; a time is in milliseconds since 1970 and not "
+                + "negative."));
+        }
+
+        if (request.BeforeTimeUnixMs is not null && request.BeforeOffset is not null)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                "before_offset and before_time_unix_ms are both set. Nothing was purged; set one of them, or none to "
+                + "remove all records."));
+        }
+    }
+
     private async Task<PurgeTopicResponse> PurgeAsync(
-        GroupId home, TopicView topic, int partition, long? beforeOffset, ServerCallContext context)
+        GroupId home, TopicView topic, int partition, PurgeTopicRequest request, ServerCallContext context)
     {
         var isPartitioned = topic.Partitions > 1;
         var name = isPartitioned ? topic.PartitionNameOf(partition) : topic.Name;
+        var group = isPartitioned ? node.Shards.GroupOf(home, partition) : home;
+        var alone = new PurgeTopicRequest
+        {
+            Name = topic.Name,
+            Partition = (uint)partition,
+            BeforeOffset = request.BeforeOffset,
+            BeforeTimeUnixMs = request.BeforeTimeUnixMs,
+        };
+        if (request.BeforeTimeUnixMs is { } time)
+        {
+            return await PurgeBeforeTimeAsync(group, name, time, alone, context);
+        }
+
         var command = new ArrayBufferWriter<byte>();
-        TopicCommands.WritePurgeTopic(command, name, beforeOffset ?? -1);
+        TopicCommands.WritePurgeTopic(command, name, request.BeforeOffset ?? -1);
         return await ChangeAsync(
-            isPartitioned ? node.Shards.GroupOf(home, partition) : home,
+            group,
             command.WrittenMemory,
             static (client, message, options) => client.PurgeTopicAsync(message, options),
-            new PurgeTopicRequest { Name = topic.Name, Partition = (uint)partition, BeforeOffset = beforeOffset },
+            alone,
             result => result.Code switch
             {
                 RefusalCode.None => new PurgeTopicResponse { FirstOffsets = { result.BaseOffset } },
                 RefusalCode.NotFound => throw NoSuchTopic(name),
                 _ => throw Refusal.OutOfRange(
-                    $"Offset {beforeOffset} of topic '{name}' is beyond its end; its next offset is "
+                    $"Offset {request.BeforeOffset} of topic '{name}' is beyond its end; its next offset is "
                     + $"{result.BaseOffset}. Nothing was purged."),
             },
             context);
+    }
+
+    /// <summary>
+    /// The leader says which offset that is, when it has applied all that was acknowledged. What it proposes names the
+    /// topic's number and the version of its settings: a topic that was made again meanwhile is not touched.
+    /// </summary>
+    private async Task<PurgeTopicResponse> PurgeBeforeTimeAsync(
+        GroupId group, string name, long beforeUnixMs, PurgeTopicRequest alone, ServerCallContext context)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            var wanted = 0L;
+            var response = await ChangeAsync(
+                group,
+                async () =>
+                {
+                    await node.Group(group).ReadIndexAsync(context.CancellationToken);
+                    var topic = node.TopicsOf(group).TryGetTopic(name, out var found) ? found : throw NoSuchTopic(name);
+                    if (!topic.TryFindTime(beforeUnixMs, out wanted))
+                    {
+                        throw Refusal.FailedPrecondition(
+                            $"Node {node.Options.NodeId}, which leads the shard, cannot say now where topic '{name}' "
+                            + "was at that time: a part of its index is damaged, and is being mended. Nothing was "
+                            + "purged; retry later.");
+                    }
+
+                    var command = new ArrayBufferWriter<byte>();
+                    TopicCommands.WriteTrimTopic(command, topic.Number, topic.SettingsVersion, wanted);
+                    return command.WrittenMemory;
+                },
+                static (client, message, options) => client.PurgeTopicAsync(message, options),
+                alone,
+                result => new PurgeTopicResponse { FirstOffsets = { result.BaseOffset } },
+                context);
+            if (response.FirstOffsets[0] >= wanted)
+            {
+                return response;
+            }
+
+            if (tries == PurgeTries)
+            {
+                throw StatusMap.ToRpcException(Refusal.FailedPrecondition(
+                    $"Topic '{name}' is changed all the time, or made anew. Nothing was purged; retry."));
+            }
+        }
     }
 
     /// <summary>One entry of a shard by its name there, for another node that wants to know how far it is.</summary>
@@ -175,16 +254,6 @@ internal sealed partial class AdminService
             throw StatusMap.ToRpcException(Refusal.InvalidArgument(
                 $"config.partitions is {wanted}, but topic '{request.Name}' has {actual} for as long as it lives: keys "
                 + "would change their partitions. Nothing was changed."));
-        }
-    }
-
-    /// <summary>What every shard has room for by what this node knows; who comes first at the limit gets it.</summary>
-    private void CheckRoom(string topic, int partitions)
-    {
-        var forEach = (partitions / node.Shards.DataShards) + 1;
-        if (node.DataShards.Any(shard => shard.Machine.TopicCount + forEach > Limits.Topics))
-        {
-            throw StatusMap.ToRpcException(Refusal.TooManyTopics(topic));
         }
     }
 

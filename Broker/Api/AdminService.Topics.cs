@@ -48,34 +48,31 @@ internal sealed partial class AdminService
     public override async Task<CreateTopicResponse> CreateTopic(CreateTopicRequest request, ServerCallContext context)
     {
         CheckTopic(request.Name, toPublish: true);
-        var (settings, _) = TopicConfigs.Read(request.Config);
-        var partitions = TopicConfigs.PartitionsOf(request.Name, request.Config);
-        var command = new ArrayBufferWriter<byte>();
-        if (partitions > 1)
-        {
-            CheckRoom(request.Name, partitions);
-            PartitionCommands.WriteCreateTopic(command, request.Name, partitions, settings);
-        }
-        else
-        {
-            TopicCommands.WriteCreateTopic(command, request.Name, settings);
-        }
-
+        var (settings, parts) = TopicConfigs.Read(request.Config);
+        TopicPlan? plan = null;
         var response = await ChangeAsync(
             node.Shards.GroupOf(request.Name),
-            command.WrittenMemory,
+            async () =>
+            {
+                var policies = await maker.LatestPoliciesAsync(context.CancellationToken);
+                plan = maker.Plan(policies, request.Name, parts, settings, (int?)request.Config?.Partitions);
+                return plan.Command.WrittenMemory;
+            },
             static (client, message, options) => client.CreateTopicAsync(message, options),
             request,
             result => result.Code switch
             {
-                RefusalCode.None => new CreateTopicResponse { Config = TopicConfigs.Write(settings, partitions) },
+                RefusalCode.None => new CreateTopicResponse
+                {
+                    Config = TopicConfigs.Write(plan!.Settings, plan.Partitions),
+                },
                 RefusalCode.AlreadyExists => throw Refusal.AlreadyExists(
                     $"There is a topic '{request.Name}' with another configuration. Nothing was changed; UpdateTopic "
                     + "changes it, DescribeTopic shows it."),
                 _ => throw Refusal.TooManyTopics(request.Name),
             },
             context);
-        if (partitions > 1)
+        if (response.Config.Partitions > 1)
         {
             await WaitUntilMadeAsync(request.Name, context);
         }
@@ -131,7 +128,18 @@ internal sealed partial class AdminService
     {
         CheckTopic(request.Name, toPublish: false);
         var group = node.Shards.GroupOf(request.Name);
+        if (request.Linearizable)
+        {
+            await CatchUpAsync([group], context);
+        }
+
         var topic = await FindTopicAsync(group, request.Name, context);
+        if (request.Linearizable && topic.Partitions > 1)
+        {
+            var shards = Enumerable.Range(0, topic.Partitions).Select(each => node.Shards.GroupOf(group, each));
+            await CatchUpAsync(shards.Distinct(), context);
+        }
+
         var response = new DescribeTopicResponse
         {
             Topic = Describe(group, topic),
@@ -143,6 +151,18 @@ internal sealed partial class AdminService
         }
 
         return response;
+    }
+
+    private async Task CatchUpAsync(IEnumerable<GroupId> groups, ServerCallContext context)
+    {
+        try
+        {
+            await Task.WhenAll(groups.Select(each => node.CatchUpAsync(each, context.CancellationToken)));
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
     }
 
     /// <summary>As this node has applied it; when it does not have the topic, the leader is asked first.</summary>

@@ -15,7 +15,7 @@ namespace Broker.Api;
 /// concerns.
 /// </summary>
 internal sealed partial class AdminService(
-    BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp, TimeProvider time)
+    BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp, TopicMaker maker, TimeProvider time)
     : Admin.AdminBase
 {
     private const int NameBytes = 255;
@@ -26,8 +26,9 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "error-reasons", "expected-offset", "force-recovery", "membership", "partitions", "read-from-time",
-                "subscribe", "topic-ids", "topic-settings",
+                "atomic-publish", "error-reasons", "expected-offset", "force-recovery", "linearizable-reads",
+                "membership", "partitions", "purge-by-time", "read-from-time", "subscribe", "topic-ids",
+                "topic-settings", "topic-templates",
             },
             Limits = new ServerLimits
             {
@@ -111,9 +112,19 @@ internal sealed partial class AdminService(
         wanted == 0 ? whenZero : (int)Math.Min(wanted, (uint)most);
 
     /// <summary>Commits a change here when this node leads the group, else has the leader do it.</summary>
-    private async Task<TResponse> ChangeAsync<TRequest, TResponse>(
+    private Task<TResponse> ChangeAsync<TRequest, TResponse>(
         GroupId group,
         ReadOnlyMemory<byte> command,
+        Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> forward,
+        TRequest request,
+        Func<CommandResult, TResponse> done,
+        ServerCallContext context) =>
+        ChangeAsync(group, () => Task.FromResult(command), forward, request, done, context);
+
+    /// <summary>The same with a command that the leader alone can make.</summary>
+    private async Task<TResponse> ChangeAsync<TRequest, TResponse>(
+        GroupId group,
+        Func<Task<ReadOnlyMemory<byte>>> command,
         Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> forward,
         TRequest request,
         Func<CommandResult, TResponse> done,
@@ -127,7 +138,7 @@ internal sealed partial class AdminService(
                 return await forwarder.ForwardAsync(leader, forward, request, context);
             }
 
-            return done(await node.ProposeAsync(group, command, context.CancellationToken));
+            return done(await node.ProposeAsync(group, await command(), context.CancellationToken));
         }
         catch (BrokerException refusal)
         {

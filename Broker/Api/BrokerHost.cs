@@ -90,7 +90,10 @@ internal static class BrokerHost
         services.AddSingleton<TopicReaders>();
         services.AddSingleton<LeaderDirectory>();
         services.AddSingleton<LeaderForwarder>();
+        services.AddSingleton<TopicMaker>();
+        services.AddSingleton<FirstPublishes>();
         services.AddSingleton<PublishRouter>();
+        services.AddSingleton<AtomicPublisher>();
         services.AddSingleton<AdminForwarder>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();

@@ -10,7 +10,11 @@ namespace Broker.Api;
 
 /// <summary>The service broker.v1.Broker, in its wire form: batches stay bytes.</summary>
 internal sealed class BrokerService(
-    PublishRouter router, TopicReaders readers, BrokerMetrics metrics, IHostApplicationLifetime lifetime)
+    PublishRouter router,
+    AtomicPublisher atomic,
+    TopicReaders readers,
+    BrokerMetrics metrics,
+    IHostApplicationLifetime lifetime)
     : Protocol.Wire.Broker.BrokerBase
 {
     public override async Task<PublishResponse> Publish(PublishRequest request, ServerCallContext context)
@@ -23,6 +27,19 @@ internal sealed class BrokerService(
 
         var answer = await sink.Task.WaitAsync(context.CancellationToken);
         return answer.Status == 0 ? answer.Response : throw StatusMap.ToRpcException(answer);
+    }
+
+    public override async Task<PublishAtomicResponse> PublishAtomic(
+        PublishAtomicRequest request, ServerCallContext context)
+    {
+        try
+        {
+            return await atomic.PublishAsync(request, IsForwarded(context), context.CancellationToken);
+        }
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
     }
 
     public override async Task PublishStream(

@@ -25,6 +25,23 @@ internal sealed class LeaderForwarder(BrokerNode node, TimeProvider time, ILogge
     /// <summary>Counts a publish that this node does not lead; false: it was refused, as too much is held.</summary>
     public bool TryHold(PublishCall call) => call.TryBeHeldBy(_calls);
 
+    /// <summary>
+    /// The same for publishes that are sent by their caller, until <see cref="Leave"/>. They hear when another node
+    /// leads than that to which they go.
+    /// </summary>
+    public bool TrySend(AtomicCall call, NodeId leader)
+    {
+        var isHeld = _calls.TryEnter(call);
+        if (isHeld)
+        {
+            _calls.Sending(call, leader);
+        }
+
+        return isHeld;
+    }
+
+    public void Leave(AtomicCall call) => _calls.Leave(call);
+
     /// <summary>Sends a publish that is held.</summary>
     public void Forward(NodeId leader, PublishCall call)
     {

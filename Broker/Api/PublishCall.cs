@@ -17,7 +17,7 @@ internal interface IPublishSink
 /// <summary>
 /// One publish on its way: a command for the log when this node leads the topic's shard, a request to forward when not.
 /// </summary>
-internal sealed class PublishCall : Proposal, IForwardedCall
+internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
 {
     private readonly PublishTarget _target;
     private readonly IPublishSink _sink;
@@ -33,8 +33,10 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         int count,
         IPublishSink sink,
         LeaderDirectory leaders,
-        BrokerMetrics metrics)
+        BrokerMetrics metrics,
+        bool isSettled = false)
     {
+        IsSettled = isSettled;
         Correlation = correlation;
         Request = request;
         Count = count;
@@ -48,7 +50,14 @@ internal sealed class PublishCall : Proposal, IForwardedCall
 
     public ulong Correlation { get; }
 
+    /// <summary>
+    /// This node led the topic's shard and has asked the policies: what becomes of the topic follows from the target.
+    /// </summary>
+    public bool IsSettled { get; }
+
     public PublishRequest Request { get; }
+
+    public PublishTarget Target => _target;
 
     public GroupId Group => _target.Group;
 
@@ -57,19 +66,16 @@ internal sealed class PublishCall : Proposal, IForwardedCall
 
     public override int SizeBytes { get; }
 
-    public override void Encode(Span<byte> destination)
+    public override void Encode(Span<byte> destination) => Encode(destination, Request, _target, Count);
+
+    /// <summary>Writes the command of a publish; returns the bytes written.</summary>
+    internal static int Encode(Span<byte> destination, PublishRequest request, in PublishTarget target, int count)
     {
-        var stamp = Request.Producer is { } producer
+        var stamp = request.Producer is { } producer
             ? new PublishStamp(producer.Id, producer.Epoch, producer.Sequence)
             : PublishStamp.None;
-        TopicCommands.WritePublish(
-            destination,
-            _target.Name,
-            stamp,
-            Count,
-            Request.Batch.Span,
-            Request.ExpectedOffset,
-            _target.Number);
+        return TopicCommands.WritePublish(
+            destination, target.Name, stamp, count, request.Batch.Span, request.ExpectedOffset, target.Number);
     }
 
     /// <summary>Is counted among what this node holds for others until it is answered; false: it was refused.</summary>
@@ -87,7 +93,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
     {
         if (result.Code != RefusalCode.None)
         {
-            Fail(Describe(result));
+            Fail(Describe(result, Request, _target, Count));
             return;
         }
 
@@ -96,17 +102,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall
             _metrics.Published(result.Count, Request.Batch.Length);
         }
 
-        Answer(new PublishResponse
-        {
-            BaseOffset = result.BaseOffset,
-            Count = (uint)result.Count,
-            Duplicate = result.Duplicate,
-            TimestampUnixMs = result.TimestampUnixMs,
-            Leader = _leaders.Self,
-            Partition = (uint)_target.Partition,
-            Partitions = (uint)_target.Partitions,
-            TopicId = _target.Topic.IsNone ? new TopicId(Group, result.Topic).Value : _target.Topic.Value,
-        });
+        Answer(_target.ToResponse(result, _leaders.Self));
     }
 
     public override void Fail(BrokerException refusal)
@@ -125,6 +121,9 @@ internal sealed class PublishCall : Proposal, IForwardedCall
     /// <summary>The leader, on another node, has answered.</summary>
     public void Forwarded(PublishResult response) => Tell(response);
 
+    /// <summary>Another call, which this one became when the policies were asked, was answered.</summary>
+    public void Answered(PublishResult response) => Tell(response);
+
     private void Answer(PublishResponse response) => Tell(new PublishResult { Response = response });
 
     /// <summary>The first answer counts: a leader that was given up may still send one.</summary>
@@ -138,19 +137,22 @@ internal sealed class PublishCall : Proposal, IForwardedCall
         }
     }
 
-    private BrokerException Describe(in CommandResult result) => result.Code switch
-    {
-        RefusalCode.OutOfSequence =>
-            Refusal.OutOfSequence(_target.Name, result.Expected, Request.Producer.Sequence, Count),
-        RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, Request.Producer.Epoch),
-        RefusalCode.ResourceExhausted => Refusal.TooManyTopics(Request.Topic),
-        RefusalCode.UnexpectedOffset =>
-            Refusal.UnexpectedOffset(_target.Name, Request.ExpectedOffset ?? 0, (long)result.Expected),
-        RefusalCode.MessageTooLarge => Refusal.MessageTooLarge(Request.Topic, (long)result.Expected),
-        RefusalCode.TooManyProducers => Refusal.TooManyProducers(_target.Name, Request.Producer.Id),
-        RefusalCode.PartitionsChanged => Refusal.PartitionsChanged(Request.Topic),
-        RefusalCode.InvalidArgument =>
-            Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
-        _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),
-    };
+    /// <summary>Why what was proposed is refused.</summary>
+    internal static BrokerException Describe(
+        in CommandResult result, PublishRequest request, in PublishTarget target, int count) => result.Code switch
+        {
+            RefusalCode.OutOfSequence =>
+                Refusal.OutOfSequence(target.Name, result.Expected, request.Producer.Sequence, count),
+            RefusalCode.ProducerFenced => Refusal.ProducerFenced((uint)result.Expected, request.Producer.Epoch),
+            RefusalCode.ResourceExhausted => Refusal.TooManyTopics(request.Topic),
+            RefusalCode.UnexpectedOffset =>
+                Refusal.UnexpectedOffset(target.Name, request.ExpectedOffset ?? 0, (long)result.Expected),
+            RefusalCode.MessageTooLarge => Refusal.MessageTooLarge(request.Topic, (long)result.Expected),
+            RefusalCode.TooManyProducers => Refusal.TooManyProducers(target.Name, request.Producer.Id),
+            RefusalCode.PartitionsChanged => Refusal.PartitionsChanged(request.Topic),
+            RefusalCode.PartlyStored => Refusal.PartlyStored(target.Name),
+            RefusalCode.InvalidArgument =>
+                Refusal.InvalidArgument("producer.sequence plus the batch's records is beyond 2^64."),
+            _ => throw new InvariantException($"Broken invariant: a publish is refused with {result.Code}"),
+        };
 }

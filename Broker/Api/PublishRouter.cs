@@ -18,13 +18,19 @@ internal sealed class PublishRouter
     private readonly BrokerNode _node;
     private readonly LeaderDirectory _leaders;
     private readonly LeaderForwarder _forwarder;
+    private readonly FirstPublishes _firsts;
     private readonly BrokerMetrics _metrics;
     private readonly WaitingCalls[] _waiting; // by group
     private uint _turn;
 
     public PublishRouter(
-        BrokerNode node, LeaderDirectory leaders, LeaderForwarder forwarder, BrokerMetrics metrics)
+        BrokerNode node,
+        LeaderDirectory leaders,
+        LeaderForwarder forwarder,
+        FirstPublishes firsts,
+        BrokerMetrics metrics)
     {
+        _firsts = firsts;
         _node = node;
         _leaders = leaders;
         _forwarder = forwarder;
@@ -49,20 +55,25 @@ internal sealed class PublishRouter
         }
         catch (BrokerException refusal)
         {
-            _metrics.Refused(refusal.Code);
-            sink.Answered(new PublishResult
-            {
-                Correlation = correlation,
-                Status = (uint)StatusMap.ToStatusCode(refusal.Code),
-                Reason = StatusMap.ToReason(refusal.Code),
-                Message = refusal.Message,
-                RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
-            });
+            Refuse(correlation, refusal, sink);
         }
     }
 
+    private void Refuse(ulong correlation, BrokerException refusal, IPublishSink sink)
+    {
+        _metrics.Refused(refusal.Code);
+        sink.Answered(new PublishResult
+        {
+            Correlation = correlation,
+            Status = (uint)StatusMap.ToStatusCode(refusal.Code),
+            Reason = StatusMap.ToReason(refusal.Code),
+            Message = refusal.Message,
+            RetryAfterMs = (uint)refusal.RetryAfter.TotalMilliseconds,
+        });
+    }
+
     /// <summary>Answers how many records the batch has.</summary>
-    private static int Check(PublishRequest request)
+    internal static int Check(PublishRequest request)
     {
         if (!TopicName.ValidateForPublish(request.Topic, out var reason))
         {
@@ -106,13 +117,23 @@ internal sealed class PublishRouter
         int count,
         bool forwarded,
         IPublishSink sink,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        bool isDecided = false)
     {
         var home = _node.Shards.GroupOf(request.Topic);
         var topics = _node.TopicsOf(home);
+        var number = -1;
+        var isSettled = _firsts.HaveRules && Leads(home);
+        if (isSettled
+            && !IsSettled(correlation, request, count, sink, isDecided, cancellationToken, out number))
+        {
+            return; // It is held, and comes again when the topic is there.
+        }
+
         if (!topics.HasPartitionedTopics || !topics.TryGetTopic(request.Topic, out var topic) || topic.Partitions == 1)
         {
-            Send(correlation, request, OnlyPartition(request, home), count, forwarded, sink, cancellationToken);
+            var only = OnlyPartition(request, home, number);
+            Send(correlation, request, only, count, forwarded, sink, cancellationToken, isSettled);
             return;
         }
 
@@ -120,7 +141,7 @@ internal sealed class PublishRouter
         if (partition != BatchPartitions.Several)
         {
             var target = PublishTarget.Of(home, topic, partition, _node.Shards);
-            Send(correlation, request, target, count, forwarded, sink, cancellationToken);
+            Send(correlation, request, target, count, forwarded, sink, cancellationToken, isSettled);
             return;
         }
 
@@ -136,14 +157,102 @@ internal sealed class PublishRouter
     }
 
     /// <summary>
+    /// On the node that leads the topic's shard, where the policies say more than that its first publish makes a topic:
+    /// one that is there is named by its number, so that it does not come back by itself when it is deleted meanwhile;
+    /// for one that is not, the publish waits.
+    /// </summary>
+    private bool IsSettled(
+        ulong correlation,
+        PublishRequest request,
+        int count,
+        IPublishSink sink,
+        bool isDecided,
+        CancellationToken cancellationToken,
+        out int number)
+    {
+        var isThere = _node.TopicsOf(_node.Shards.GroupOf(request.Topic)).TryGetTopic(request.Topic, out var topic);
+        number = isThere && topic.Partitions == 1 ? topic.Number : -1;
+        if (isDecided)
+        {
+            return isThere || _firsts.MayBeMade(request.Topic) ? true : throw Refusal.PartitionsChanged(request.Topic);
+        }
+
+        if (_firsts.MayPass(request.Topic, isThere))
+        {
+            return true;
+        }
+
+        Hold(correlation, request, count, sink, cancellationToken);
+        return false;
+    }
+
+    /// <summary>Apart from its caller, so that a publish which is not held makes nothing for it.</summary>
+    private void Hold(
+        ulong correlation,
+        PublishRequest request,
+        int count,
+        IPublishSink sink,
+        CancellationToken cancellationToken) => _firsts.Hold(
+            _node.Shards.GroupOf(request.Topic),
+            request.Topic,
+            request.Batch.Length,
+            () =>
+            {
+                try
+                {
+                    // The partition may lie in a shard that another node leads: one hop more.
+                    Dispatch(correlation, request, count, forwarded: false, sink, cancellationToken, isDecided: true);
+                }
+                catch (BrokerException refusal)
+                {
+                    Refuse(correlation, refusal, sink);
+                }
+            },
+            refusal => Refuse(correlation, refusal, sink));
+
+    /// <summary>
+    /// A publish that waited until there is a leader, which is this node: as if it had come now, before those behind
+    /// it.
+    /// </summary>
+    private bool SettleWaiting(PublishCall call, bool forwarded)
+    {
+        try
+        {
+            if (!IsSettled(
+                call.Correlation,
+                call.Request,
+                call.Count,
+                call,
+                isDecided: false,
+                CancellationToken.None,
+                out var number))
+            {
+                return true;
+            }
+
+            var target = call.Request.Partition is null or 0 && number >= 0
+                ? new PublishTarget(call.Group, call.Request.Topic, number)
+                : call.Target;
+            var settled = new PublishCall(
+                call.Correlation, call.Request, target, call.Count, call, _leaders, _metrics, isSettled: true);
+            return TryDispatch(settled, forwarded);
+        }
+        catch (BrokerException refusal)
+        {
+            call.Fail(refusal);
+            return true;
+        }
+    }
+
+    /// <summary>
     /// A follower may not know of other partitions yet. The leader does, and is asked; should this node lead by then,
     /// the number that no topic has keeps the publish from being stored.
     /// </summary>
-    private PublishTarget OnlyPartition(PublishRequest request, GroupId home)
+    private PublishTarget OnlyPartition(PublishRequest request, GroupId home, int number)
     {
         if (request.Partition is not > 0)
         {
-            return new PublishTarget(home, request.Topic);
+            return new PublishTarget(home, request.Topic, number);
         }
 
         return Leads(home)
@@ -151,7 +260,7 @@ internal sealed class PublishRouter
             : new PublishTarget(home, request.Topic, int.MaxValue, 0, 1, default);
     }
 
-    private static BrokerException NoSuchPartition(string topic, uint partition, int partitions) =>
+    internal static BrokerException NoSuchPartition(string topic, uint partition, int partitions) =>
         Refusal.InvalidArgument(Refusal.NoSuchPartition(topic, partition, partitions).Message + " Nothing was stored.");
 
     private bool Leads(GroupId group) => _node.Group(group).Status.Role == RaftRole.Leader;
@@ -213,9 +322,10 @@ internal sealed class PublishRouter
         int count,
         bool forwarded,
         IPublishSink sink,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        bool isSettled = false)
     {
-        var call = new PublishCall(correlation, request, target, count, sink, _leaders, _metrics);
+        var call = new PublishCall(correlation, request, target, count, sink, _leaders, _metrics, isSettled);
         if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded))
             && _forwarder.TryHold(call))
         {
@@ -234,6 +344,11 @@ internal sealed class PublishRouter
             {
                 call.Fail(refusal);
                 return true;
+            }
+
+            if (!call.IsSettled && !call.Target.NamesTopic && status.Role == RaftRole.Leader && _firsts.HaveRules)
+            {
+                return SettleWaiting(call, forwarded);
             }
 
             group.Propose(call);

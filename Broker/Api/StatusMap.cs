@@ -27,7 +27,7 @@ internal static class StatusMap
     {
         RefusalCode.None => StatusCode.OK,
         RefusalCode.InvalidArgument => StatusCode.InvalidArgument,
-        RefusalCode.NotFound or RefusalCode.TopicDeleted => StatusCode.NotFound,
+        RefusalCode.NotFound or RefusalCode.TopicDeleted or RefusalCode.AutoCreateOff => StatusCode.NotFound,
         RefusalCode.AlreadyExists => StatusCode.AlreadyExists,
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
@@ -36,7 +36,8 @@ internal static class StatusMap
             or RefusalCode.PartitionsChanged => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
-            or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost => StatusCode.FailedPrecondition,
+            or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost or RefusalCode.DifferentShards
+            or RefusalCode.PartlyStored => StatusCode.FailedPrecondition,
         RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
         _ => StatusCode.Internal,
@@ -68,6 +69,9 @@ internal static class StatusMap
         RefusalCode.DataLost => Reason.DataLost,
         RefusalCode.Unimplemented => Reason.NotInThisVersion,
         RefusalCode.PartitionsChanged => Reason.PartitionsChanged,
+        RefusalCode.AutoCreateOff => Reason.AutoCreateOff,
+        RefusalCode.DifferentShards => Reason.DifferentShards,
+        RefusalCode.PartlyStored => Reason.PartlyStored,
         _ => Reason.Internal,
     };
 

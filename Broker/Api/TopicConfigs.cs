@@ -1,7 +1,7 @@
-using System.Text;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Topics;
+using TopicTemplate = Broker.Topics.TopicTemplate;
 
 namespace Broker.Api;
 
@@ -44,16 +44,18 @@ internal static class TopicConfigs
         }
     }
 
-    /// <summary>How many partitions a new topic is to have.</summary>
-    /// <exception cref="Grpc.Core.RpcException">InvalidArgument: the name is too long for several.</exception>
-    public static int PartitionsOf(string topic, TopicConfig? config)
+    /// <summary>With those fields set that a template sets.</summary>
+    public static TopicConfig WriteSet(TopicTemplate template)
     {
-        var partitions = (int)(config?.Partitions ?? 1);
-        return partitions == 1 || Encoding.UTF8.GetByteCount(topic) <= PartitionName.MostTopicBytes
-            ? partitions
-            : throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"The topic's name has {Encoding.UTF8.GetByteCount(topic)} bytes; that of a topic of several "
-                + $"partitions has at most {PartitionName.MostTopicBytes}."));
+        var all = Write(template.Settings, Math.Max(1, template.Partitions));
+        return new TopicConfig
+        {
+            Partitions = template.Partitions > 0 ? all.Partitions : null,
+            MaxAgeMs = template.Parts.HasFlag(TopicSettingParts.MaxAge) ? all.MaxAgeMs : null,
+            MaxBytes = template.Parts.HasFlag(TopicSettingParts.MaxBytes) ? all.MaxBytes : null,
+            MaxRecords = template.Parts.HasFlag(TopicSettingParts.MaxRecords) ? all.MaxRecords : null,
+            MaxMessageBytes = template.Parts.HasFlag(TopicSettingParts.MaxMessageBytes) ? all.MaxMessageBytes : null,
+        };
     }
 
     /// <summary>With every field set that this version has.</summary>

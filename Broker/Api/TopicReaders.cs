@@ -40,6 +40,11 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
         var topics = node.TopicsOf(group);
+        if (request.Linearizable)
+        {
+            await node.CatchUpAsync(group, cancellationToken);
+        }
+
         var id = new TopicId(request.TopicId);
         if (!id.IsNone)
         {
@@ -49,27 +54,14 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         var place = request.Partition == 0
             ? new ReadPlace(group, request.Topic)
             : await FindPartitionAsync(request, group, cancellationToken);
-        topics = node.TopicsOf(place.Group);
-        if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs)
+        if (request.Linearizable && place.Group != group)
         {
-            // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
-            await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
+            await node.CatchUpAsync(place.Group, cancellationToken);
         }
 
-        var start = StartOf(request, topics, place.Name);
-        if (node.Group(place.Group).Status.Condition is { IsLost: true } or { IsPassive: true } or { IsFenced: true })
-        {
-            // What it has may be far from all: the leader says how much that is.
-            await (request.Follow && catchUp.WhyNotAll(place.Group) is null
-                ? Task.CompletedTask
-                : catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken));
-        }
-
-        if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
-            && !(request.HasPosition && request.Position == StartPosition.End))
-        {
-            await catchUp.WaitAsync(place.Group, place.Name, start, cancellationToken);
-        }
+        var start = request.Linearizable
+            ? StartOf(request, node.TopicsOf(place.Group), place.Name)
+            : await ReachStartAsync(request, place, cancellationToken);
 
         long records = 0;
         await foreach (var page in _readers[place.Group].ReadAsync(
@@ -90,11 +82,39 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             }
         }
 
-        if (catchUp.WhyNotAll(place.Group) is { } cannotTell)
+        if (!request.Linearizable && catchUp.WhyNotAll(place.Group) is { } cannotTell)
         {
             // What it has was given; whether that is all nobody can say.
             throw cannotTell;
         }
+    }
+
+    /// <summary>The first offset that is wanted, when this node has it, or as much as the leader.</summary>
+    private async Task<long> ReachStartAsync(
+        ReadRequest request, ReadPlace place, CancellationToken cancellationToken)
+    {
+        if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs)
+        {
+            // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
+            await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
+        }
+
+        var start = StartOf(request, node.TopicsOf(place.Group), place.Name);
+        if (node.Group(place.Group).Status.Condition is { IsLost: true } or { IsPassive: true } or { IsFenced: true })
+        {
+            // What it has may be far from all: the leader says how much that is.
+            await (request.Follow && catchUp.WhyNotAll(place.Group) is null
+                ? Task.CompletedTask
+                : catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken));
+        }
+
+        if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
+            && !(request.HasPosition && request.Position == StartPosition.End))
+        {
+            await catchUp.WaitAsync(place.Group, place.Name, start, cancellationToken);
+        }
+
+        return start;
     }
 
     /// <summary>

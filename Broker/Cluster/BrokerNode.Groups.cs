@@ -42,6 +42,13 @@ public sealed partial class BrokerNode
         return await proposal.Done.WaitAsync(cancellationToken);
     }
 
+    /// <summary>
+    /// Has the own replica of a group miss nothing that was acknowledged when this was called; see <see
+    /// cref="ReadIndexes"/>.
+    /// </summary>
+    public Task CatchUpAsync(GroupId group, CancellationToken cancellationToken) =>
+        _readIndexes.CatchUpAsync(group, cancellationToken);
+
     /// <summary>The node that leads a group; waits through an election, then refuses.</summary>
     public async Task<NodeId> WaitForLeaderAsync(GroupId id, CancellationToken cancellationToken)
     {

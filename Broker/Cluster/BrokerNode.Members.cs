@@ -123,20 +123,8 @@ public sealed partial class BrokerNode
     }
 
     /// <summary>Has the own replica of the metadata miss nothing that was committed when this was called.</summary>
-    internal async Task CatchUpMetadataAsync(CancellationToken cancellationToken)
-    {
-        var leader = await WaitForLeaderAsync(GroupId.Metadata, cancellationToken);
-        if (leader == Options.NodeId)
-        {
-            await Group(GroupId.Metadata).ReadIndexAsync(cancellationToken);
-            return;
-        }
-
-        var answer = await AskMetadataLeaderAsync(leader, ReadOnlyMemory<byte>.Empty, cancellationToken);
-        var through = new LogIndex(answer.BaseOffset);
-        await WaitForMetadataAsync(
-            () => Group(GroupId.Metadata).Status.AppliedIndex >= through, cancellationToken);
-    }
+    internal Task CatchUpMetadataAsync(CancellationToken cancellationToken) =>
+        CatchUpAsync(GroupId.Metadata, cancellationToken);
 
     /// <summary>Waits until something holds of what the own replica has applied; refuses when the caller must wait too
     /// long for a leader.</summary>
@@ -154,12 +142,6 @@ public sealed partial class BrokerNode
     {
         try
         {
-            if (command.IsEmpty)
-            {
-                var through = await Group(GroupId.Metadata).ReadIndexAsync(cancellationToken);
-                return new ChangeMetadataResponse { BaseOffset = through.Value };
-            }
-
             var result = await ProposeMetadataAsync(command, cancellationToken);
             return new ChangeMetadataResponse
             {
@@ -250,7 +232,7 @@ public sealed partial class BrokerNode
         }
         catch (RpcException failure) when (!cancellationToken.IsCancellationRequested)
         {
-            throw command.IsEmpty || Protocol.Sockets.NeverConnected(failure)
+            throw Protocol.Sockets.NeverConnected(failure)
                 ? Refusal.NoLeader(GroupId.Metadata)
                 : Refusal.OutcomeUnknown(GroupId.Metadata);
         }

@@ -29,6 +29,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly MembershipDriver _driver;
     private readonly Admission _admission;
     private readonly Announcer _announcer;
+    private readonly ReadIndexes _readIndexes;
+    private readonly TopicPolicyModule _policies;
     private readonly CancellationTokenSource _removed = new();
     private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
@@ -74,7 +76,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
-        Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply);
+        Metadata = new MetadataStateMachine(
+            metadataChanged, Directory.Apply, static () => [new TopicPolicyModule()]);
+        _policies = Metadata.Module<TopicPolicyModule>();
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
         var register = new PeerRegister(time);
@@ -105,6 +109,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _recovery = new OperatorRecovery(options, Directory, _groups, _logs, _quorum, time, _logger);
         _driver = new MembershipDriver(this, _store, Founders, time, _logger);
         _announcer = new Announcer(this, time, _logger);
+        _readIndexes = new ReadIndexes(this, time);
         _repair = MakeRepair(time);
         _scrubber = new Scrubber(() => _logs, new ScrubberOptions(), time, loggers.CreateLogger("Broker.Storage"));
         _disk = new DiskReserve(options, _groups, device, time, _logger);
@@ -120,6 +125,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public ShardMap Shards { get; }
 
     public MetadataStateMachine Metadata { get; }
+
+    /// <summary>How topics come to be, as this node has applied it. Any thread.</summary>
+    internal TopicPolicies TopicPolicies => _policies.Current;
 
     public IReadOnlyList<ReplicaGroup> Groups => _groups;
 

@@ -114,6 +114,20 @@ internal sealed class PeerGate(
         ReadOnlyMemory<byte> command, CancellationToken cancellationToken) =>
         _changeMetadata!(command, cancellationToken);
 
+    public async Task<ReadIndexResponse> ReadIndexAsync(GroupId group, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return _isOpen && _groups.TryGetValue(group.Value, out var replica)
+                ? new ReadIndexResponse { Index = (await replica.ReadIndexAsync(cancellationToken)).Value }
+                : throw Refusal.NoLeader(group);
+        }
+        catch (BrokerException refusal)
+        {
+            return new ReadIndexResponse { Code = (uint)refusal.Code, Message = refusal.Message };
+        }
+    }
+
     public Term? TermOf(GroupId group) =>
         _groups.TryGetValue(group.Value, out var replica) ? replica.Status.Term : null;
 

@@ -70,6 +70,17 @@ public enum RefusalCode
     /// The topic's partitions are not those that the sender knows, or not made yet: nothing was stored, retry.
     /// </summary>
     PartitionsChanged,
+
+    /// <summary>There is no such topic, and its first publish is not to make it: nothing was stored.</summary>
+    AutoCreateOff,
+
+    /// <summary>What is to be stored together lies in several shards: nothing was stored.</summary>
+    DifferentShards,
+
+    /// <summary>
+    /// Of what is to be stored together a part is stored already, and another is not: nothing was stored.
+    /// </summary>
+    PartlyStored,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

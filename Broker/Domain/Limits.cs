@@ -43,6 +43,28 @@ public static class Limits
     /// </summary>
     public const int PartitionsPerPage = 20_000;
 
+    /// <summary>Publishes that are stored together: more than a unit of work has, and quick to judge.</summary>
+    public const int AtomicParts = 1_000;
+
+    /// <summary>
+    /// The same in bytes, with the name and some 40 bytes more of each: one entry of the log, as large as the largest
+    /// batch makes one.
+    /// </summary>
+    public const int AtomicPublishBytes = 4 * 1024 * 1024;
+
+    /// <summary>
+    /// Topic templates of a cluster: each is looked at when a topic of a new name is made, in some 50 ns.
+    /// </summary>
+    public const int TopicTemplates = 1_000;
+
+    /// <summary>Topic templates in one page of a list.</summary>
+    public const int TemplatesPerPage = 100;
+
+    /// <summary>
+    /// Names of each shard that are compared with one that does not exist, to tell the nearest: a few milliseconds.
+    /// </summary>
+    public const int NamesLookedAt = 10_000;
+
     /// <summary>
     /// The largest body of a log entry that gathers waiting commands. One oversized batch may stand alone.
     /// </summary>
@@ -296,6 +318,12 @@ public static class Limits
     /// patience of any caller.
     /// </summary>
     public const int ReadCatchUpMs = 1_000;
+
+    /// <summary>
+    /// How long a linearizable read waits for its leader's word and for the own replica: an election, in which a leader
+    /// that hangs is given up, and less than the patience of any caller.
+    /// </summary>
+    public const int LinearizableReadMs = 4_000;
 
     /// <summary>
     /// Disks that were replaced by others and are remembered: ten for each node that a cluster may have.

@@ -3,9 +3,43 @@ namespace Broker.Domain;
 /// <summary>The one place where refusals are worded: what was wrong, what was expected, what to do.</summary>
 public static class Refusal
 {
+    /// <summary>Shards, and topics of each, that a sentence names.</summary>
+    private const int NamedAtMost = 4;
+
     public static BrokerException InvalidArgument(string message) => Make(RefusalCode.InvalidArgument, message);
 
     public static BrokerException NotFound(string message) => Make(RefusalCode.NotFound, message);
+
+    /// <param name="topic">The name that no topic has.</param>
+    /// <param name="nearest">Names of topics that it may be meant for.</param>
+    public static BrokerException AutoCreateOff(string topic, IReadOnlyList<string> nearest) => Make(
+        RefusalCode.AutoCreateOff,
+        $"There is no topic '{topic}', and topics are not made by their first publish here (auto-create is off). "
+        + "Nothing was stored. "
+        + (nearest.Count == 0
+            ? "No topic has a name that is much like it"
+            : $"The nearest {(nearest.Count == 1 ? "name is" : "names are")} '{string.Join("', '", nearest)}'")
+        + "; correct the name, or make the topic (CreateTopic).");
+
+    /// <param name="topicsByShard">Which of the topics lie in which shard.</param>
+    public static BrokerException DifferentShards(
+        IEnumerable<(GroupId Shard, IEnumerable<string> Topics)> topicsByShard) => Make(
+            RefusalCode.DifferentShards,
+            "What is stored together must lie in one shard, but "
+            + string.Join("; ", topicsByShard.Take(NamedAtMost).Select(static each =>
+                $"shard {each.Shard} has '{string.Join("', '", each.Topics.Take(NamedAtMost))}'"))
+            + ". Nothing was stored. Publish to them one by one, or give topics that belong together names with the "
+            + "same word in braces, such as orders.{42}.created and invoices.{42}: it alone decides the shard.");
+
+    public static BrokerException PartlyStored(string topic) => Make(
+        RefusalCode.PartlyStored,
+        $"The batch for topic '{topic}' was stored before, by its producer stamp, and others that are to be stored "
+        + "with it were not: they were put together in another way then. Nothing was stored now; repeat what was sent "
+        + "together with the same stamps, or send what is new with new ones.");
+
+    /// <summary>Why a publish among several keeps all of them from being stored.</summary>
+    public static BrokerException OfPart(BrokerException refusal, int part) => new(
+        refusal.Code, $"Part {part}: {refusal.Message}", refusal.LeaderHint, refusal.RetryAfter);
 
     public static BrokerException OutOfRange(string message) => Make(RefusalCode.OutOfRange, message);
 
@@ -98,6 +132,11 @@ public static class Refusal
 
     /// <param name="what">What is wrong, and what to do, in words for the operator.</param>
     public static BrokerException QuorumLost(string what) => Make(RefusalCode.QuorumLost, what);
+
+    public static BrokerException ReplicaLags(GroupId group, LogIndex index) => Make(
+        RefusalCode.FailedPrecondition,
+        $"This replica of shard {group} has not applied entry {index} yet, which was committed when the read came; "
+        + "read from another replica, or retry.");
 
     public static BrokerException CannotTell(string topic, long offset, GroupId group) => new(
         RefusalCode.NoLeader,

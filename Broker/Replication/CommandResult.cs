@@ -30,4 +30,10 @@ public record struct CommandResult
     /// On OutOfSequence the producer's next sequence, on ProducerFenced its current epoch; 0 otherwise.
     /// </summary>
     public ulong Expected { get; set; }
+
+    /// <summary>Of several publishes that are refused together: the one for which they are, from 0.</summary>
+    public int Part { get; set; }
+
+    /// <summary>Of several publishes that were stored together: what each has come to. Null: it is one.</summary>
+    public CommandResult[]? Parts { get; set; }
 }

@@ -1,13 +1,20 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Consensus;
 using Broker.Domain;
 
 namespace Broker.Replication;
 
-/// <summary>Linearizable reads (Raft thesis 6.4): what waits at a moment shares one round to the followers.</summary>
+/// <summary>
+/// Linearizable reads (Raft thesis 6.4): what waits at a moment shares one round to the followers. A read at a follower
+/// has its index from the leader, and waits here until that is applied.
+/// </summary>
 internal sealed class LinearizableReads(IGroupLoop loop)
 {
     private readonly List<TaskCompletionSource<LogIndex>> _waiting = [];
     private readonly List<ReadBatch> _underWay = [];
+
+    /// <summary>Reads whose index is known, and not applied yet.</summary>
+    private readonly List<(LogIndex Index, TaskCompletionSource<LogIndex> Done)> _behind = [];
     private long _lastContext;
     private int _count;
 
@@ -29,15 +36,37 @@ internal sealed class LinearizableReads(IGroupLoop loop)
             return Task.FromException<LogIndex>(loop.RefuseAsFollower(status.Leader));
         }
 
-        if (Interlocked.Increment(ref _count) > Limits.PendingReadsPerGroup)
+        if (!TryCount(out var full))
         {
-            Interlocked.Decrement(ref _count);
-            return Task.FromException<LogIndex>(
-                Refusal.Overloaded($"The queue of reads of group {loop.Id}", TimeSpan.FromMilliseconds(20)));
+            return full;
         }
 
         var done = new TaskCompletionSource<LogIndex>(TaskCreationOptions.RunContinuationsAsynchronously);
         loop.Resume(() => _waiting.Add(done));
+        return done.Task.WaitAsync(cancellationToken);
+    }
+
+    /// <summary>See <see cref="ReplicaGroup.WaitForAppliedAsync"/>. Any thread.</summary>
+    public Task<LogIndex> WaitAsync(GroupStatus status, LogIndex index, CancellationToken cancellationToken)
+    {
+        if (status.AppliedIndex >= index)
+        {
+            return Task.FromResult(index);
+        }
+
+        if (!TryCount(out var full))
+        {
+            return full;
+        }
+
+        // What is applied meanwhile is seen when the loop goes on: then it looks at all that wait here.
+        var done = new TaskCompletionSource<LogIndex>(TaskCreationOptions.RunContinuationsAsynchronously);
+        loop.Resume(() => _behind.Add((index, done)));
+        if (cancellationToken.CanBeCanceled)
+        {
+            cancellationToken.UnsafeRegister(_ => loop.Resume(() => GiveUp(done)), null);
+        }
+
         return done.Task.WaitAsync(cancellationToken);
     }
 
@@ -100,6 +129,38 @@ internal sealed class LinearizableReads(IGroupLoop loop)
             }
 
             _underWay.RemoveAt(i);
+        }
+
+        for (var i = _behind.Count - 1; i >= 0; i--)
+        {
+            if (_behind[i].Index <= applied)
+            {
+                Interlocked.Decrement(ref _count);
+                _behind[i].Done.TrySetResult(_behind[i].Index);
+                _behind.RemoveAt(i);
+            }
+        }
+    }
+
+    private bool TryCount([NotNullWhen(false)] out Task<LogIndex>? full)
+    {
+        full = null;
+        if (Interlocked.Increment(ref _count) <= Limits.PendingReadsPerGroup)
+        {
+            return true;
+        }
+
+        Interlocked.Decrement(ref _count);
+        full = Task.FromException<LogIndex>(
+            Refusal.Overloaded($"The queue of reads of group {loop.Id}", TimeSpan.FromMilliseconds(20)));
+        return false;
+    }
+
+    private void GiveUp(TaskCompletionSource<LogIndex> done)
+    {
+        if (_behind.RemoveAll(waiting => waiting.Done == done) > 0)
+        {
+            Interlocked.Decrement(ref _count);
         }
     }
 

@@ -74,6 +74,14 @@ public sealed partial class ReplicaGroup
     public Task<LogIndex> ReadIndexAsync(CancellationToken cancellationToken) =>
         _reads.AskAsync(_status, cancellationToken);
 
+    /// <summary>
+    /// Completes when this replica has applied an entry: of a read elsewhere than at the leader, which has told the
+    /// index. Answers it.
+    /// </summary>
+    /// <exception cref="BrokerException">ResourceExhausted: too many reads wait.</exception>
+    public Task<LogIndex> WaitForAppliedAsync(LogIndex index, CancellationToken cancellationToken) =>
+        _reads.WaitAsync(_status, index, cancellationToken);
+
     /// <summary>Changes the members by one; completes when the change is committed, with its index.</summary>
     /// <exception cref="BrokerException">
     /// NotLeader, NoLeader: ask the leader. FailedPrecondition: it cannot be made, or another change is under way.

@@ -205,13 +205,9 @@ public sealed partial class ReplicaGroup : IGroupLoop
 
     private void ApplyCommitted()
     {
-        if (!_state.TryApply())
-        {
-            return;
-        }
-
+        var isAllAtHand = _state.TryApply();
         _reads.Finish(_state.Applied);
-        if (_state.Applied < _raft.CommitIndex)
+        if (isAllAtHand && _state.Applied < _raft.CommitIndex)
         {
             Schedule();
         }

@@ -26,6 +26,9 @@ public enum CommandKind : byte
     /// <summary>Removes what a topic's settings do not keep any longer (data shards).</summary>
     TrimTopic = 7,
 
+    /// <summary>Stores several batches of this shard, or none of them (data shards).</summary>
+    PublishAtomic = 9,
+
     /// <summary>
     /// Stores a record batch in one partition of a topic that has several, if it is still the one that was meant (data
     /// shards).
@@ -60,6 +63,11 @@ public enum CommandKind : byte
 
     /// <summary>Another disk takes the place of a node's lost one (metadata group).</summary>
     NodeReplaced = 20,
+
+    /// <summary>
+    /// How topics come to be: a template, or whether their first publish makes them (metadata group).
+    /// </summary>
+    TopicPolicyChanged = 22,
 
     /// <summary>Names the members that the cluster began with (metadata group).</summary>
     MembersFounded = 32,

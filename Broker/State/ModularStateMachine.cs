@@ -44,6 +44,10 @@ public abstract class ModularStateMachine : IStateMachine
         }
     }
 
+    /// <summary>The one module of a type.</summary>
+    internal TModule Module<TModule>()
+        where TModule : StateModule => _modules.OfType<TModule>().Single();
+
     public ulong StateHash => _hash.Value;
 
     public long LastTimestampUnixMs => Volatile.Read(ref _lastTimestampUnixMs);

@@ -12,6 +12,7 @@ internal enum StateSection : byte
     Topics = 1,
     Cluster = 2,
     Members = 8,
+    TopicPolicies = 9,
 }
 
 /// <summary>

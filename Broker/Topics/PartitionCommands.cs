@@ -22,6 +22,20 @@ namespace Broker.Topics;
 /// </summary>
 internal static class PartitionCommands
 {
+    /// <summary>Makes a topic of one partition or of several.</summary>
+    public static void WriteCreateAny(
+        IBufferWriter<byte> into, string topic, int partitions, TopicSettings settings)
+    {
+        if (partitions == 1)
+        {
+            TopicCommands.WriteCreateTopic(into, topic, settings);
+        }
+        else
+        {
+            WriteCreateTopic(into, topic, partitions, settings);
+        }
+    }
+
     public static void WriteCreateTopic(
         IBufferWriter<byte> into, string topic, int partitions, TopicSettings settings)
     {

@@ -18,8 +18,8 @@ internal sealed partial class ProducerTable(int maxProducers)
 
     public int Count => _producers.Count;
 
-    /// <summary>Whether so many are known that a new one is refused.</summary>
-    public bool IsFull => _producers.Count >= maxProducers;
+    /// <summary>Whether so many new ones are not too many.</summary>
+    public bool HasRoomFor(int more) => _producers.Count + more <= maxProducers;
 
     public bool Knows(ulong producerId) => _producers.ContainsKey(producerId);
 

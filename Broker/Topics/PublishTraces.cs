@@ -22,24 +22,39 @@ internal static class PublishTraces
         var recordsLeft = Limits.RecordsLookedAtForTraces;
         foreach (var command in new CommandSequence(body))
         {
-            if (found == contexts.Length || recordsLeft == 0)
+            if (TopicCommands.IsPublish(command.Kind))
             {
-                break;
+                Look(command, contexts, into, ref found, ref recordsLeft);
             }
-
-            if (!TopicCommands.IsPublish(command.Kind))
+            else if (command.Kind == CommandKind.PublishAtomic)
             {
-                continue;
-            }
-
-            var publish = TopicCommands.ReadPublish(command);
-            var added = TraceHeader.Find(publish.Batch, ref recordsLeft, contexts[found..]);
-            for (var i = 0; i < added; i++, found++)
-            {
-                into[found] = new TracedPublish(Encoding.UTF8.GetString(publish.Topic), contexts[found]);
+                foreach (var part in AtomicCommands.Parts(command))
+                {
+                    Look(part, contexts, into, ref found, ref recordsLeft);
+                }
             }
         }
 
         return found;
+    }
+
+    private static void Look(
+        in Command command,
+        Span<ActivityContext> contexts,
+        Span<TracedPublish> into,
+        ref int found,
+        ref int recordsLeft)
+    {
+        if (found == contexts.Length || recordsLeft == 0)
+        {
+            return;
+        }
+
+        var publish = TopicCommands.ReadPublish(command);
+        var added = TraceHeader.Find(publish.Batch, ref recordsLeft, contexts[found..]);
+        for (var i = 0; i < added; i++, found++)
+        {
+            into[found] = new TracedPublish(Encoding.UTF8.GetString(publish.Topic), contexts[found]);
+        }
     }
 }

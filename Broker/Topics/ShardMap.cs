@@ -5,9 +5,10 @@ using Broker.State;
 namespace Broker.Topics;
 
 /// <summary>
-/// Which group holds a topic: a stable hash of its name, modulo the number of data shards. Group 0 holds the cluster's
-/// metadata, so data shards are numbered from 1. The number of shards is fixed when the cluster is first started:
-/// another one would look for topics where they are not.
+/// Which group holds a topic: a stable hash of its name, modulo the number of data shards; of a name with a word in
+/// braces ("orders.{42}.created") a hash of that alone, so that topics which belong together can lie together, as keys
+/// do in a Redis Cluster. Group 0 holds the cluster's metadata, so data shards are numbered from 1. The number of
+/// shards is fixed when the cluster is first started: another one would look for topics where they are not.
 /// </summary>
 public sealed class ShardMap
 {
@@ -31,7 +32,17 @@ public sealed class ShardMap
         Span<byte> name = stackalloc byte[Limits.TopicNameBytes];
         var fits = Encoding.UTF8.TryGetBytes(topic, name, out var length);
         Invariant.Check(fits, "a topic's name was validated before its shard was asked for");
-        return new GroupId(1 + (int)(StableHash.Compute(name[..length]) % (ulong)DataShards));
+        return new GroupId(1 + (int)(StableHash.Compute(Deciding(name[..length])) % (ulong)DataShards));
+    }
+
+    /// <summary>
+    /// What is between the first '{' and the first '}' behind it, unless that is nothing; else the whole name.
+    /// </summary>
+    private static ReadOnlySpan<byte> Deciding(ReadOnlySpan<byte> name)
+    {
+        var open = name.IndexOf((byte)'{');
+        var length = open < 0 ? -1 : name[(open + 1)..].IndexOf((byte)'}');
+        return length > 0 ? name.Slice(open + 1, length) : name;
     }
 
     /// <summary>The group of a partition: they take turns, beginning with the group of the topic.</summary>

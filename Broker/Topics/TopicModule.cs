@@ -47,6 +47,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         CommandKind.UpdateTopic,
         CommandKind.DeleteTopic,
         CommandKind.PublishToPartition,
+        CommandKind.PublishAtomic,
         CommandKind.CreatePartitionedTopic,
         CommandKind.MakePartitions,
         CommandKind.PlacePartitions,
@@ -59,6 +60,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     {
         CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition =>
             ApplyPublish(step, TopicCommands.ReadPublish(command)),
+        CommandKind.PublishAtomic => ApplyAtomic(step, command),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
         CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command), 1),
@@ -127,7 +129,6 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     private CommandResult ApplyPublish(in ApplyStep step, in PublishCommand publish)
     {
-        var entry = step.Entry;
         var isNew = !_topics.TryGet(publish.Topic, out var topic);
         if (!IsMeant(publish, topic))
         {
@@ -145,6 +146,13 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             return result;
         }
 
+        return Store(step, publish, topic, isNew);
+    }
+
+    /// <summary>What was admitted is stored.</summary>
+    private CommandResult Store(in ApplyStep step, in PublishCommand publish, TopicState topic, bool isNew)
+    {
+        var entry = step.Entry;
         var baseOffset = topic.Append(entry, publish.RecordCount, publish.BatchPosition, publish.BatchBytes);
         if (isNew)
         {
@@ -160,7 +168,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             _producers += topic.Producers.Count - known;
         }
 
-        result = new CommandResult
+        var result = new CommandResult
         {
             BaseOffset = baseOffset,
             Count = publish.RecordCount,
@@ -234,10 +242,20 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         }
     }
 
-    private bool Admits(in PublishCommand publish, TopicState topic, bool isNew, out CommandResult refusal)
+    /// <param name="publish">What is to be stored.</param>
+    /// <param name="topic">Where.</param>
+    /// <param name="isNew">The topic comes to be with it.</param>
+    /// <param name="refusal">Why it is not.</param>
+    /// <param name="stage">What is to be stored together with it, and was admitted before it; null: nothing.</param>
+    private bool Admits(
+        in PublishCommand publish,
+        TopicState topic,
+        bool isNew,
+        out CommandResult refusal,
+        AtomicStage? stage = null)
     {
         refusal = default;
-        if (isNew && _topics.Count >= _bounds.Topics)
+        if (isNew && _topics.Count + (stage?.NewTopicsBut(topic.Name) ?? 0) >= _bounds.Topics)
         {
             refusal.Code = RefusalCode.ResourceExhausted;
             return false;
@@ -253,13 +271,15 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             return false;
         }
 
-        return AdmitsProducer(publish, topic, out refusal) && AdmitsOffset(publish, topic, out refusal);
+        return AdmitsProducer(publish, topic, stage, out refusal)
+            && AdmitsOffset(publish, topic, stage?.RecordsOf(topic.Name) ?? 0, out refusal);
     }
 
-    private static bool AdmitsOffset(in PublishCommand publish, TopicState topic, out CommandResult refusal)
+    private static bool AdmitsOffset(
+        in PublishCommand publish, TopicState topic, long recordsBefore, out CommandResult refusal)
     {
         refusal = default;
-        var next = topic.Parts.Memory.NextOffset;
+        var next = topic.Parts.Memory.NextOffset + recordsBefore;
         if (publish.ExpectedOffset < 0 || publish.ExpectedOffset == next)
         {
             return true;
@@ -270,7 +290,8 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         return false;
     }
 
-    private bool AdmitsProducer(in PublishCommand publish, TopicState topic, out CommandResult refusal)
+    private bool AdmitsProducer(
+        in PublishCommand publish, TopicState topic, AtomicStage? stage, out CommandResult refusal)
     {
         refusal = default;
         if (publish.Stamp.IsNone)
@@ -285,9 +306,16 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             return false;
         }
 
+        if (stage is not null && stage.TryJudge(topic.Name, publish.Stamp, out refusal))
+        {
+            return refusal.Code == RefusalCode.None;
+        }
+
         var producers = topic.Producers;
         var isKnown = producers?.Knows(publish.Stamp.ProducerId) == true;
-        if (!isKnown && (producers?.IsFull == true || _producers >= _bounds.Producers))
+        var more = 1 + (stage?.NewProducersOf(topic.Name) ?? 0);
+        if (!isKnown && (producers?.HasRoomFor(more) == false || more > _bounds.ProducersPerTopic
+            || _producers + (stage?.NewProducers ?? 0) >= _bounds.Producers))
         {
             // To forget another one instead would store its batch twice when it is sent again.
             refusal.Code = RefusalCode.TooManyProducers;

@@ -49,4 +49,7 @@ public interface IPeerGate
     /// <summary>Commits a command of a peer's in the metadata group; see peer.proto.</summary>
     Task<ChangeMetadataResponse> ChangeMetadataAsync(
         ReadOnlyMemory<byte> command, CancellationToken cancellationToken);
+
+    /// <summary>How far a group is that this node leads; see peer.proto.</summary>
+    Task<ReadIndexResponse> ReadIndexAsync(GroupId group, CancellationToken cancellationToken);
 }

@@ -44,4 +44,7 @@ public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
     public override Task<ChangeMetadataResponse> ChangeMetadata(
         ChangeMetadataRequest request, ServerCallContext context) =>
         transport.ChangeMetadataAsync(request, context.CancellationToken);
+
+    public override Task<ReadIndexResponse> ReadIndex(ReadIndexRequest request, ServerCallContext context) =>
+        transport.ReadIndexAsync(request, context.CancellationToken);
 }

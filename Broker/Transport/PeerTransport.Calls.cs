@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Grpc.Core;
+using Grpc.Net.Client;
 
 namespace Broker.Transport;
 
@@ -9,6 +11,9 @@ public sealed partial class PeerTransport
 {
     /// <summary>A node that neither refuses nor answers is left after so long.</summary>
     private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(5);
+
+    /// <summary>One for each address at which a leader was asked; few, as there are few nodes.</summary>
+    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _readChannels = new();
 
     /// <summary>What this node says of itself.</summary>
     internal PeerHello Hello => _gate.Hello;
@@ -36,9 +41,7 @@ public sealed partial class PeerTransport
         return (await call.ResponseAsync).Hello ?? new PeerHello();
     }
 
-    /// <summary>
-    /// Has a peer, which leads the metadata group, commit a command; an empty one asks how far the metadata is.
-    /// </summary>
+    /// <summary>Has a peer, which leads the metadata group, commit a command.</summary>
     /// <exception cref="RpcException">It does not answer, or this node does not belong.</exception>
     public async Task<ChangeMetadataResponse> ChangeMetadataAtAsync(
         Uri address, ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
@@ -54,6 +57,20 @@ public sealed partial class PeerTransport
         return await call.ResponseAsync;
     }
 
+    /// <summary>
+    /// Asks a peer, which leads a group, how far the group is. On a connection that stays: reads may ask often.
+    /// </summary>
+    /// <exception cref="RpcException">It does not answer, or this node does not belong.</exception>
+    public async Task<ReadIndexResponse> ReadIndexAtAsync(
+        Uri address, GroupId group, CancellationToken cancellationToken)
+    {
+        var channel = _readChannels.GetOrAdd(
+            address, static to => new Lazy<GrpcChannel>(() => PeerChannel.Open(to, watched: true)));
+        using var call = new Peer.PeerClient(channel.Value).ReadIndexAsync(
+            new ReadIndexRequest { From = _gate.Hello, Group = (uint)group.Value }, Options(cancellationToken));
+        return await call.ResponseAsync;
+    }
+
     internal Task<RegisterResponse> RegisterAsync(RegisterRequest request, CancellationToken callEnded) =>
         request.From is { } from
             ? _gate.RegisterAsync(from, callEnded)
@@ -62,15 +79,22 @@ public sealed partial class PeerTransport
     internal Task<ChangeMetadataResponse> ChangeMetadataAsync(
         ChangeMetadataRequest request, CancellationToken callEnded)
     {
-        if (request.From is null || request.Command.Length > Limits.MetadataCommandBytes)
+        if (request.From is null || request.Command.Length is 0 or > Limits.MetadataCommandBytes)
         {
             throw PeerTransfer.Refuse(
                 StatusCode.InvalidArgument,
-                $"A change names its sender and has up to {Limits.MetadataCommandBytes:N0} bytes.");
+                $"A change names its sender and has 1 to {Limits.MetadataCommandBytes:N0} bytes.");
         }
 
         Admit(request.From);
         return _gate.ChangeMetadataAsync(request.Command.Memory, callEnded);
+    }
+
+    internal Task<ReadIndexResponse> ReadIndexAsync(ReadIndexRequest request, CancellationToken callEnded)
+    {
+        Admit(request.From ?? throw PeerTransfer.Refuse(
+            StatusCode.InvalidArgument, "Who asks how far a group is names itself."));
+        return _gate.ReadIndexAsync(new GroupId((int)request.Group), callEnded);
     }
 
     private static CallOptions Options(CancellationToken cancellationToken) => new(

@@ -159,6 +159,11 @@ public sealed partial class PeerTransport : IAsyncDisposable
             link.Dispose();
         }
 
+        foreach (var channel in _readChannels.Values)
+        {
+            channel.Value.Dispose();
+        }
+
         SnapshotInbox.Dispose();
         _entryServer.Dispose();
         _stopping.Dispose();

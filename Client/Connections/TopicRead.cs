@@ -33,6 +33,9 @@ internal sealed class TopicRead(
 
     public bool IsDone { get; private set; }
 
+    /// <summary>At every try: whichever broker the read goes on at must not end it early.</summary>
+    public bool Linearizable { get; init; }
+
     /// <summary>By which the leader of a partition is known: no topic can be called so.</summary>
     public static string PlaceOf(string topic, int partition) => partition <= 0 ? topic : $"{topic} #{partition}";
 
@@ -66,6 +69,7 @@ internal sealed class TopicRead(
             Follow = follow,
             MaxRecords = maxRecords > 0 ? (uint)(maxRecords - Records) : 0,
             TopicId = _topicId,
+            Linearizable = Linearizable,
         };
         if (FromTime is { } time)
         {

@@ -4,8 +4,14 @@ using Broker.Domain;
 namespace Broker.Tests.Simulation;
 
 /// <summary>Linearizable reads and changes of members that a replica was asked for and has not answered.</summary>
-internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
+internal sealed class PendingCalls(ReplicaNode node, SimulatedGroup group)
 {
+    /// <summary>A leader that has crashed never answers: the oldest questions are forgotten.</summary>
+    private const int MostAsked = 20;
+
+    /// <summary>Reads here of which a leader elsewhere was asked how far this replica must be.</summary>
+    private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _asked = [];
+
     /// <summary>Reads under way, with what had been acknowledged when each began.</summary>
     private readonly List<(LogIndex Acknowledged, Task<LogIndex> Answer)> _reads = [];
 
@@ -15,6 +21,12 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
 
     public void AddRead(LogIndex acknowledged, Task<LogIndex> answer) => _reads.Add((acknowledged, answer));
 
+    public void AddAsked(LogIndex acknowledged, Task<LogIndex> answer)
+    {
+        _asked.Add((acknowledged, answer));
+        _asked.RemoveRange(0, Math.Max(0, _asked.Count - MostAsked));
+    }
+
     public void AddChange(Task<LogIndex> answer) => _changes.Add(answer);
 
     public void AddRecovery(Task<LogIndex> answer) => _recoveries.Add(answer);
@@ -22,6 +34,7 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
     public void Clear()
     {
         _recoveries.Clear();
+        _asked.Clear();
         _reads.Clear();
         _changes.Clear();
     }
@@ -29,9 +42,25 @@ internal sealed class PendingCalls(SimulatedNode node, SimulatedGroup group)
     /// <summary>What was answered was answered right.</summary>
     public void Check()
     {
+        TakeAnswers();
         CheckReads();
         CheckChanges();
         CheckRecoveries();
+    }
+
+    /// <summary>What the leader has told is waited for.</summary>
+    private void TakeAnswers()
+    {
+        foreach (var (acknowledged, answer) in _asked)
+        {
+            if (answer.IsCompletedSuccessfully)
+            {
+                group.World.Figures.Count(Figure.ReadOfFollower);
+                AddRead(acknowledged, node.WaitForApplied(ResultOf(answer)));
+            }
+        }
+
+        _asked.RemoveAll(static each => each.Answer.IsCompleted);
     }
 
     private void CheckReads()

@@ -16,6 +16,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     private readonly TopicStateMachine _topics;
     private readonly SimulatedMembership? _membership;
     private MemberModule? _members;
+    private TopicPolicyModule? _policies;
 
     public RecordingMachine(SimulatedGroup group, ReplicaNode node)
     {
@@ -28,13 +29,16 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             ProducerExpiryMs = group.World.Scenario.ProducerExpiryMs,
         };
 
-        // The first group also holds who belongs to the cluster, as group 0 does in the real one.
-        _topics = group.Id.Value == 1 && group.World.Scenario.HasMembership
-            ? new TopicStateMachine(this, bounds, MakeMembers)
-            : new TopicStateMachine(this, bounds);
+        // The first group also holds what group 0 does in the real one: how topics come to be, and who belongs to the
+        // cluster, where that changes.
+        _topics = group.Id.Value != 1 ? new TopicStateMachine(this, bounds)
+            : group.World.Scenario.HasMembership ? new TopicStateMachine(this, bounds, MakeMembers)
+            : new TopicStateMachine(this, bounds, () => [MakePolicies()]);
     }
 
     public ClusterMembers Members => _members?.Current ?? ClusterMembers.Empty;
+
+    public TopicPolicies Policies => _policies?.Current ?? TopicPolicies.Default;
 
     public ulong StateHash => _topics.StateHash;
 
@@ -53,6 +57,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         _history.CheckState(_node, entry.Index, StateHash);
         _membership?.Note(_node, Members);
         CheckKept(entry, before);
+        CheckPairs();
         foreach (var gone in mayGo.Except(mayGo.Count > 0 ? PlacesOfOwners() : []))
         {
             _history.NoteFirst(gone, long.MaxValue);
@@ -109,6 +114,16 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             ? (topic.Number, topic.FirstOffset, topic.NextOffset, topic.Settings)
             : null;
 
+    /// <summary>What is published together to two topics is stored in both, or in none.</summary>
+    private void CheckPairs()
+    {
+        var left = _topics.TryGetTopic(AtomicOwner.Left, out var one) ? one.NextOffset : 0;
+        var right = _topics.TryGetTopic(AtomicOwner.Right, out var other) ? other.NextOffset : 0;
+        World.Check(
+            left == right,
+            $"node {_node.Id} has {left} records of one topic and {right} of the other, which are stored together");
+    }
+
     /// <summary>
     /// But for a purge, a topic loses only what its settings of this moment do not keep; that is not known when an
     /// entry changes them, too.
@@ -139,7 +154,14 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         var cluster = new ClusterModule();
         var members = new MemberModule(cluster);
         _members ??= members;
-        return [cluster, members];
+        return [cluster, members, MakePolicies()];
+    }
+
+    private TopicPolicyModule MakePolicies()
+    {
+        var policies = new TopicPolicyModule();
+        _policies ??= policies;
+        return policies;
     }
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);

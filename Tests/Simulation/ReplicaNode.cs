@@ -131,6 +131,15 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     public override void Read() => WhenRunning(() =>
         _calls.AddRead(Group.History.LastAcknowledged, _group!.ReadIndexAsync(CancellationToken.None)));
 
+    /// <summary>A read here, for which a node that believes to lead is asked how far this one must be.</summary>
+    public void ReadByWordOf(ReplicaNode leader)
+    {
+        var acknowledged = Group.History.LastAcknowledged;
+        leader.WhenRunning(() => _calls.AddAsked(acknowledged, leader.AskIndex()));
+    }
+
+    public Task<LogIndex> WaitForApplied(LogIndex index) => _group!.WaitForAppliedAsync(index, CancellationToken.None);
+
     public override void ReadLog(List<Entry> into)
     {
         into.AddRange(_durable.Through(_log!.Base.Index));
@@ -196,6 +205,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>The members of the cluster, as this replica of the first group has applied them.</summary>
     public ClusterMembers ClusterMembers =>
         _group?.Machine is RecordingMachine machine ? machine.Members : ClusterMembers.Empty;
+
+    /// <summary>How topics come to be, as this replica of the first group has applied it.</summary>
+    public TopicPolicies Policies => _machine!.Policies;
 
     /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>.</summary>
     public void Desire(IReadOnlyList<NodeId>? voters) => _group!.DesiredVoters = voters;

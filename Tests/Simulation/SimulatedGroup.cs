@@ -14,6 +14,8 @@ internal sealed class SimulatedGroup
     private SimulatedNode[]? _nodes;
     private readonly Crowd? _crowd;
     private readonly TopicOwner? _owner;
+    private readonly AtomicOwner? _pairs;
+    private readonly PolicyOwner? _policies;
     private bool _hasOld;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
@@ -28,6 +30,8 @@ internal sealed class SimulatedGroup
         }
 
         _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
+        _pairs = kind == NodeKind.Replica ? new AtomicOwner(this) : null;
+        _policies = kind == NodeKind.Replica && id == 1 ? new PolicyOwner(this) : null;
         if (kind == NodeKind.Replica && world.Scenario.HasCrowd)
         {
             _crowd = new Crowd(this);
@@ -82,8 +86,13 @@ internal sealed class SimulatedGroup
         ScheduleRead();
         _crowd?.Begin();
         _owner?.Begin();
+        _pairs?.Begin();
+        _policies?.Begin();
         _publishers.ForEach(static publisher => publisher.Begin());
     }
+
+    /// <summary>At the end, when all have applied everything.</summary>
+    public void CheckPolicies() => _policies?.CheckEverywhere();
 
     /// <summary>Nothing that any topic holds is kept, so that the log's beginning is needed by none.</summary>
     public static void PurgeAll(ReplicaNode leader)
@@ -120,6 +129,8 @@ internal sealed class SimulatedGroup
             leader.Purge("load");
             leader.Purge(Crowd.Topic);
             leader.Purge(TopicOwner.Topic);
+            leader.Purge(AtomicOwner.Left);
+            leader.Purge(AtomicOwner.Right);
             if (World.Scenario.Keeps == Scenario.KeptTopic.Old && !_hasOld)
             {
                 leader.PublishOnce("old", () => _hasOld = true);
@@ -138,7 +149,12 @@ internal sealed class SimulatedGroup
         var leaders = Nodes.Where(node => node.IsLeader).ToArray();
         if (leaders.Length > 0)
         {
-            leaders[Random.Next(leaders.Length)].Read();
+            var leader = leaders[Random.Next(leaders.Length)];
+            leader.Read();
+            if (leader is ReplicaNode asked)
+            {
+                ((ReplicaNode)Nodes[Random.Next(Nodes.Count)]).ReadByWordOf(asked);
+            }
         }
 
         Nodes[Random.Next(Nodes.Count)].ReadTopic();

@@ -261,7 +261,7 @@ internal abstract class SimulatedNode
     protected abstract void FinishWriting();
 
     /// <summary>Does it now, or when the process is resumed, or never when it crashes before.</summary>
-    protected void WhenRunning(Action action) => Machine.WhenRunning(action);
+    public void WhenRunning(Action action) => Machine.WhenRunning(action);
 
     /// <summary>The writer goes on to the next write.</summary>
     protected void EndFlush()

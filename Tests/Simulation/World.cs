@@ -241,6 +241,7 @@ internal sealed class World
         foreach (var group in Groups)
         {
             group.History.CheckNothingLost();
+            group.CheckPolicies();
             foreach (var node in group.Nodes)
             {
                 node.ReadTopics();

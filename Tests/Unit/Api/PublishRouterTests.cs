@@ -27,7 +27,8 @@ public sealed class PublishRouterTests : IAsyncLifetime
     public ValueTask InitializeAsync()
     {
         _forwarder = new LeaderForwarder(_lone.Node, TimeProvider.System, NullLogger<LeaderForwarder>.Instance);
-        _router = new PublishRouter(_lone.Node, new LeaderDirectory(_lone.Node), _forwarder, _lone.Metrics);
+        var firsts = new FirstPublishes(_lone.Node, new TopicMaker(_lone.Node), TimeProvider.System);
+        _router = new PublishRouter(_lone.Node, new LeaderDirectory(_lone.Node), _forwarder, firsts, _lone.Metrics);
         return ValueTask.CompletedTask;
     }
 

@@ -45,6 +45,48 @@ public sealed class ReadIndexTests
     }
 
     [Fact]
+    public async Task A_read_at_a_follower_waits_until_that_has_applied_what_the_leader_has()
+    {
+        var group = new TestGroup(3);
+        group.Publish(1);
+        group.RunUntilEven();
+        var leader = group.Leader!;
+        var follower = group.Replicas.First(replica => replica != leader);
+        group.Cut(follower);
+        group.Publish(10);
+        var index = await group.RunUntilDoneAsync(leader.Group.ReadIndexAsync(Stop));
+        var read = follower.Group.WaitForAppliedAsync(index, Stop);
+        group.Run(TimeSpan.FromSeconds(1));
+        Assert.False(read.IsCompleted);
+        group.Heal();
+        Assert.Equal(index, await group.RunUntilDoneAsync(read));
+        Assert.True(follower.Status.AppliedIndex >= index, "it is applied");
+        Assert.True(follower.Group.WaitForAppliedAsync(index, Stop).IsCompleted);
+    }
+
+    [Fact]
+    public async Task A_read_that_is_given_up_makes_room_for_another()
+    {
+        var group = new TestGroup(3);
+        group.Publish(1);
+        group.RunUntilEven();
+        var follower = group.Replicas.First(replica => replica != group.Leader);
+        var never = follower.Status.LastIndex + 1_000;
+        for (var round = 0; round < 3; round++)
+        {
+            using var gone = new CancellationTokenSource();
+            var reads = Enumerable.Range(0, Limits.PendingReadsPerGroup)
+                .Select(_ => follower.Group.WaitForAppliedAsync(never, gone.Token)).ToList();
+            Assert.DoesNotContain(reads, static read => read.IsCompleted);
+            var refusal = await Assert.ThrowsAsync<BrokerException>(
+                () => follower.Group.WaitForAppliedAsync(never, gone.Token));
+            Assert.Equal(RefusalCode.Overloaded, refusal.Code);
+            await gone.CancelAsync();
+            group.Step();
+        }
+    }
+
+    [Fact]
     public async Task A_single_replica_answers_at_once()
     {
         var group = new TestGroup(1);

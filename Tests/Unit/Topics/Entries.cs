@@ -47,6 +47,15 @@ internal sealed class Entries(long lastIndex = 0)
         return bytes;
     }
 
+    /// <summary>One command of several publishes.</summary>
+    public static byte[] Atomic(params byte[][] parts)
+    {
+        var all = parts.SelectMany(static part => part).ToArray();
+        var header = new byte[Broker.State.CommandSequence.HeaderBytes];
+        AtomicCommands.WriteHeader(header, all.Length);
+        return [.. header, .. all];
+    }
+
     public LogEntry Purge(string topic, long beforeOffset = -1) => Of(PurgeCommand(topic, beforeOffset));
 
     public static byte[] PurgeCommand(string topic, long beforeOffset) =>

@@ -6,9 +6,9 @@ namespace Broker.Tests.Unit.Topics;
 /// <summary>
 /// Log entries as clients of every kind would cause them: new batches, repetitions, gaps, newer and older epochs, more
 /// producers and topics than are remembered, producers that are silent for long, purges of what is there and of what is
-/// not, partitions of topics of any age.
+/// not, partitions of topics of any age, several publishes at once.
 /// </summary>
-internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
+internal sealed class RandomLog(int seed, int topics = 5, int producers = 6, bool hasAtomics = true)
 {
     public const int MaxTopics = 4;
     public const int MaxProducers = 3;
@@ -33,13 +33,15 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(18))
+        switch (_random.Next(hasAtomics ? 20 : 18))
         {
             case 16 when _random.Next(3) == 0:
                 return Entries.Metadata(into => PartitionCommands.WriteCreateTopic(
                     into, "p.é", _random.Next(2, 5), Settings()));
             case 17:
                 return PartitionCommand("p.é");
+            case 18 or 19:
+                return Entries.Atomic([.. Enumerable.Range(0, _random.Next(1, 4)).Select(_ => Part())]);
             case 12:
                 return Entries.Metadata(into => TopicCommands.WriteCreateTopic(into, topic, Settings()));
             case 13:
@@ -61,6 +63,18 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
             default:
                 return PublishNew(topic);
         }
+    }
+
+    /// <summary>Of a new batch mostly, so that all of them may be stored; or of one that was sent before.</summary>
+    private byte[] Part()
+    {
+        var topic = $"t{_random.Next(topics)}.é";
+        return _random.Next(4) switch
+        {
+            0 when _sent.Count > 0 && _sent[^1] is var again => Publish(again.Topic, again.Stamp, again.Records),
+            1 => Publish(topic, default, _random.Next(1, 4)),
+            _ => PublishNew(topic),
+        };
     }
 
     /// <summary>Numbers of topics rise by and by, so any small one may be of the past, of now or to come.</summary>

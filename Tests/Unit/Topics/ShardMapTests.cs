@@ -40,4 +40,25 @@ public sealed class ShardMapTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new ShardMap(0));
         Assert.Equal(1, new ShardMap(1).GroupOf("anything").Value);
     }
+
+    /// <summary>As in a Redis Cluster: what is in the first braces decides alone, unless it is nothing.</summary>
+    [Theory]
+    [InlineData("orders.{42}.created", "42")]
+    [InlineData("{42}", "42")]
+    [InlineData("invoices.{42}", "42")]
+    [InlineData("a.{b.c}.{d}", "b.c")]
+    [InlineData("a.{{b}}", "{b")]
+    [InlineData("a.{}.{b}", "a.{}.{b}")]
+    [InlineData("a.{b", "a.{b")]
+    [InlineData("a.b}", "a.b}")]
+    [InlineData("a.}b{", "a.}b{")]
+    public void A_word_in_braces_decides_the_shard(string topic, string deciding)
+    {
+        for (var shards = 1; shards <= 64; shards++)
+        {
+            var hash = StableHash.Compute(System.Text.Encoding.UTF8.GetBytes(deciding));
+            Assert.Equal(
+                new Broker.Domain.GroupId(1 + (int)(hash % (ulong)shards)), new ShardMap(shards).GroupOf(topic));
+        }
+    }
 }

@@ -225,7 +225,8 @@ public sealed class TopicSnapshotTests
     {
         var results = new CommandResult[entry.Count];
         machine.Apply(entry, results);
-        return results;
+        return [.. results.SelectMany(
+            static each => (CommandResult[])[each with { Parts = null }, .. each.Parts ?? []])];
     }
 
     private static List<(string Topic, BatchLocation Location)> Describe(TopicStateMachine machine, LogIndex after) =>

@@ -51,6 +51,9 @@ internal sealed class TestGate(int node) : IPeerGate
         ReadOnlyMemory<byte> command, CancellationToken cancellationToken) =>
         Task.FromResult(new ChangeMetadataResponse { BaseOffset = command.Length });
 
+    public Task<ReadIndexResponse> ReadIndexAsync(GroupId group, CancellationToken cancellationToken) =>
+        Task.FromResult(new ReadIndexResponse { Index = group.Value });
+
     public void RefusedBy(NodeId peer, string reason) => Refusals.Enqueue((peer, reason));
 
     public void Received(IReadOnlyList<PeerMessage> messages)

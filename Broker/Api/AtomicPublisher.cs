@@ -1,0 +1,197 @@
+using System.Collections.Concurrent;
+using Broker.Cluster;
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Protocol;
+using Broker.Protocol.Wire;
+using Broker.Topics;
+using Broker.Transport;
+using Grpc.Core;
+using Grpc.Net.Client;
+using WireClient = Broker.Protocol.Wire.Broker.BrokerClient;
+
+namespace Broker.Api;
+
+/// <summary>
+/// Several publishes that are stored together or not at all: one entry of one shard's log. So all of them must belong
+/// to one shard; topics whose names share a word in braces do (<see cref="ShardMap"/>).
+/// </summary>
+internal sealed class AtomicPublisher(
+    BrokerNode node,
+    LeaderDirectory leaders,
+    LeaderForwarder forwarder,
+    FirstPublishes firsts,
+    BrokerMetrics metrics) : IDisposable
+{
+    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _channels = new();
+
+    /// <exception cref="BrokerException">Why nothing is stored, or that the outcome is not known.</exception>
+    public async Task<PublishAtomicResponse> PublishAsync(
+        PublishAtomicRequest request, bool forwarded, CancellationToken cancellationToken)
+    {
+        var counts = Check(request);
+        var homes = request.Parts.Select(part => node.Shards.GroupOf(part.Topic)).ToArray();
+        await SettleAsync(request, homes, cancellationToken);
+        var parts = request.Parts.Select((part, at) => Aim(part, homes[at], counts[at])).ToArray();
+        var group = parts[0].Target.Group;
+        if (Array.Exists(parts, part => part.Target.Group != group))
+        {
+            throw Refusal.DifferentShards(parts
+                .GroupBy(static part => part.Target.Group)
+                .OrderBy(static shard => shard.Key.Value)
+                .Select(static shard => (shard.Key, shard.Select(static part => part.Target.Name).Distinct())));
+        }
+
+        var call = new AtomicCall(group, parts, leaders, metrics);
+        if (call.SizeBytes > Limits.AtomicPublishBytes)
+        {
+            throw Refusal.TooLarge("An atomic publish", call.SizeBytes, Limits.AtomicPublishBytes);
+        }
+
+        var leader = await node.WaitForLeaderAsync(group, cancellationToken);
+        if (leader == node.Options.NodeId || forwarded)
+        {
+            if (node.RefusalForSpace is { } refusal)
+            {
+                throw refusal;
+            }
+
+            node.Group(group).Propose(call);
+            return await call.Answer.WaitAsync(cancellationToken);
+        }
+
+        return await ForwardAsync(leader, request, call, cancellationToken);
+    }
+
+    public void Dispose()
+    {
+        foreach (var channel in _channels.Values)
+        {
+            channel.Value.Dispose();
+        }
+    }
+
+    /// <summary>Answers how many records each batch has.</summary>
+    private static int[] Check(PublishAtomicRequest request)
+    {
+        if (request.Parts.Count is 0 or > Limits.AtomicParts)
+        {
+            throw Refusal.InvalidArgument(
+                $"An atomic publish has 1 to {Limits.AtomicParts:N0} parts, not {request.Parts.Count:N0}.");
+        }
+
+        var stamped = request.Parts.Count(static part => part.Producer is not null);
+        if (stamped > 0 && stamped < request.Parts.Count)
+        {
+            throw Refusal.InvalidArgument(
+                $"{stamped} of {request.Parts.Count} parts have a producer stamp. Give all of them one, so that a "
+                + "repetition is known as such, or none.");
+        }
+
+        var counts = new int[request.Parts.Count];
+        for (var at = 0; at < counts.Length; at++)
+        {
+            try
+            {
+                counts[at] = PublishRouter.Check(request.Parts[at]);
+            }
+            catch (BrokerException refusal)
+            {
+                throw Refusal.OfPart(refusal, at);
+            }
+        }
+
+        return counts;
+    }
+
+    /// <summary>
+    /// Where a node leads the shard, topics that are not there come to be as the policies say, or are refused. Where it
+    /// does not, it must know whether they have several partitions, before it can say where the parts belong.
+    /// </summary>
+    private async Task SettleAsync(PublishAtomicRequest request, GroupId[] homes, CancellationToken cancellationToken)
+    {
+        foreach (var home in homes.Distinct())
+        {
+            var unknown = request.Parts.Where((part, at) => homes[at] == home)
+                .Select(static part => part.Topic).Distinct()
+                .Where(topic => !node.TopicsOf(home).TryGetTopic(topic, out _)).ToList();
+            if (unknown.Count == 0)
+            {
+                continue;
+            }
+
+            if (node.Group(home).Status.Role != Consensus.RaftRole.Leader)
+            {
+                await node.CatchUpAsync(home, cancellationToken);
+            }
+            else if (firsts.HaveRules)
+            {
+                foreach (var topic in unknown)
+                {
+                    await firsts.SettleAsync(home, topic, cancellationToken);
+                }
+            }
+        }
+    }
+
+    private AtomicTarget Aim(PublishRequest part, GroupId home, int count)
+    {
+        var isThere = node.TopicsOf(home).TryGetTopic(part.Topic, out var topic);
+        if (!isThere || topic.Partitions == 1)
+        {
+            if (part.Partition is > 0)
+            {
+                throw PublishRouter.NoSuchPartition(part.Topic, part.Partition.Value, 1);
+            }
+
+            // Named by its number where it must not come back by itself after somebody deletes it.
+            return new AtomicTarget(
+                part, new PublishTarget(home, part.Topic, isThere && firsts.HaveRules ? topic.Number : -1), count);
+        }
+
+        var partition = part.Partition is { } wanted
+            ? wanted < topic.Partitions
+                ? (int)wanted
+                : throw PublishRouter.NoSuchPartition(part.Topic, wanted, topic.Partitions)
+            : BatchPartitions.Find(part.Batch.Span, topic.Partitions);
+        return partition >= 0
+            ? new AtomicTarget(part, PublishTarget.Of(home, topic, partition, node.Shards), count)
+            : throw Refusal.InvalidArgument(
+                $"Topic '{part.Topic}' has {topic.Partitions} partitions, and the part for it names none: "
+                + (partition == BatchPartitions.NoKey ? "its records have no keys" : "its keys belong to several")
+                + ". Nothing was stored; name the partition, or make a part for each.");
+    }
+
+    private async Task<PublishAtomicResponse> ForwardAsync(
+        NodeId leader, PublishAtomicRequest request, AtomicCall call, CancellationToken cancellationToken)
+    {
+        if (!forwarder.TrySend(call, leader))
+        {
+            return await call.Answer;
+        }
+
+        try
+        {
+            var peer = node.Directory.Find(leader) ?? throw Refusal.NoLeader(call.Group);
+            var channel = _channels.GetOrAdd(
+                peer.Address, static to => new Lazy<GrpcChannel>(() => PeerChannel.Open(to, watched: true)));
+            using var forwarding = new WireClient(channel.Value).PublishAtomicAsync(
+                request,
+                new Metadata { { LeaderForwarder.ForwardedHeader, "1" } },
+                cancellationToken: cancellationToken);
+            var answering = forwarding.ResponseAsync;
+
+            // An old leader that hangs is given up when another one leads.
+            return await await Task.WhenAny(answering, call.Answer);
+        }
+        catch (RpcException failure) when (
+            failure.GetRpcStatus() is null && !cancellationToken.IsCancellationRequested)
+        {
+            throw Sockets.NeverConnected(failure) ? Refusal.NoLeader(call.Group) : Refusal.OutcomeUnknown(call.Group);
+        }
+        finally
+        {
+            forwarder.Leave(call);
+        }
+    }
+}

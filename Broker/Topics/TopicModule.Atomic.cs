@@ -1,0 +1,88 @@
+using Broker.Domain;
+using Broker.Replication;
+using Broker.State;
+
+namespace Broker.Topics;
+
+/// <summary>Several publishes that are one command: all of them are stored, or none is.</summary>
+public sealed partial class TopicModule
+{
+    /// <summary>
+    /// Every part is judged before the first one is stored, each as if those before it were stored. All of them may be
+    /// repetitions of what was stored together; when only some are, somebody has put other parts together, and to
+    /// store the rest would not be what was asked for.
+    /// </summary>
+    private CommandResult ApplyAtomic(in ApplyStep step, in Command command)
+    {
+        var stage = new AtomicStage();
+        var answers = new List<CommandResult>();
+        var repeated = 0;
+        foreach (var part in AtomicCommands.Parts(command))
+        {
+            var publish = TopicCommands.ReadPublish(part);
+            var answer = Judge(publish, stage, ref step.Hash);
+            if (answer.Code != RefusalCode.None)
+            {
+                return answer with { Part = answers.Count };
+            }
+
+            repeated += answer.Duplicate ? 1 : 0;
+            answers.Add(answer);
+        }
+
+        Invariant.Check(answers.Count > 0, "what is stored together are some publishes");
+        if (repeated == 0)
+        {
+            Store(step, command, answers);
+        }
+        else if (repeated < answers.Count)
+        {
+            return new CommandResult
+            {
+                Code = RefusalCode.PartlyStored,
+                Part = answers.FindIndex(static answer => answer.Duplicate),
+            };
+        }
+
+        return new CommandResult
+        {
+            Duplicate = repeated > 0,
+            Count = answers.Sum(static answer => answer.Count),
+            TimestampUnixMs = step.Entry.TimestampUnixMs,
+            Parts = [.. answers],
+        };
+    }
+
+    /// <summary>What a part comes to: a refusal, a repetition, or nothing yet: it is to be stored.</summary>
+    private CommandResult Judge(in PublishCommand publish, AtomicStage stage, ref StateHasher hash)
+    {
+        var isNew = !_topics.TryGet(publish.Topic, out var topic);
+        if (!IsMeant(publish, topic))
+        {
+            hash.Add(StableHash.Compute(publish.Topic));
+            return new CommandResult { Code = RefusalCode.PartitionsChanged };
+        }
+
+        topic ??= NewTopic(publish.Topic, TopicSettings.Default);
+        hash.Add(topic.NameHash);
+        if (Admits(publish, topic, isNew, out var answer, stage))
+        {
+            stage.Admit(topic, isNew, publish);
+        }
+
+        answer.Topic = topic.Number;
+        return answer;
+    }
+
+    private void Store(in ApplyStep step, in Command command, List<CommandResult> answers)
+    {
+        var at = 0;
+        foreach (var part in AtomicCommands.Parts(command))
+        {
+            var publish = TopicCommands.ReadPublish(part);
+            var isNew = !_topics.TryGet(publish.Topic, out var topic);
+            answers[at] = Store(step, publish, topic ?? NewTopic(publish.Topic, TopicSettings.Default), isNew);
+            step.Hash.Add(answers[at++].BaseOffset);
+        }
+    }
+}
