@@ -136,18 +136,15 @@ internal sealed class SegmentThinner : IEntryThinner
         var found = false;
         foreach (var command in new CommandSequence(entry.Body))
         {
-            switch (command.Kind)
+            if (!Enum.IsDefined(command.Kind))
             {
-                case CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition:
-                    var publish = TopicCommands.ReadPublish(command);
-                    found |= !(publish.IsThinned && publish.Remains.IsEmpty) && Find(entry.Index, publish) is null;
-                    break;
-                case CommandKind.PurgeTopic or CommandKind.TrimTopic or CommandKind.CreateTopic
-                    or CommandKind.UpdateTopic or CommandKind.DeleteTopic or CommandKind.CreatePartitionedTopic
-                    or CommandKind.MakePartitions or CommandKind.PlacePartitions or CommandKind.RemovePartitions:
-                    break;
-                default:
-                    return false;
+                return false;
+            }
+
+            if (TopicCommands.IsPublish(command.Kind))
+            {
+                var publish = TopicCommands.ReadPublish(command);
+                found |= !(publish.IsThinned && publish.Remains.IsEmpty) && Find(entry.Index, publish) is null;
             }
         }
 

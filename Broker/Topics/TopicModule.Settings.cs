@@ -8,18 +8,7 @@ namespace Broker.Topics;
 /// <summary>Topics that are made, changed and removed by request, and what their settings do not keep.</summary>
 public sealed partial class TopicModule
 {
-    /// <summary>
-    /// Topics that one question after a duty looks at: about 0.3 ms of the loop. With more of them that have limits the
-    /// next question goes on where this one has stopped.
-    /// </summary>
-    private const int TopicsPerLook = 4_096;
-
-    // Those whose settings remove something, in no order.
-    private readonly List<TopicState> _limited = [];
-    private int _nextLimited;
-
-    /// <summary>How many are still to be asked what they need; -1: all. No part of the state.</summary>
-    private int _leftInRound = -1;
+    private readonly Retention _retention = new();
 
     private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
@@ -59,7 +48,7 @@ public sealed partial class TopicModule
         topic.Settings = update.Settings.Over(before, update.Parts);
         topic.SettingsVersion++;
         topic.Settings.AddTo(ref step.Hash);
-        NoteSettings(topic, before);
+        _retention.Note(topic, before);
         if (topic.Partitions is not null)
         {
             _partitions.Touch();
@@ -72,7 +61,7 @@ public sealed partial class TopicModule
     {
         var isAdded = _topics.TryAdd(topic);
         Invariant.Check(isAdded, "a new topic is not there yet");
-        NoteSettings(topic, TopicSettings.Default);
+        _retention.Note(topic, TopicSettings.Default);
         _partitions.Add(topic);
         _applied.OnTopicChanged(topic.Name);
     }
@@ -80,7 +69,7 @@ public sealed partial class TopicModule
     private void Remove(TopicState topic)
     {
         _topics.Remove(topic);
-        _limited.Remove(topic);
+        _retention.Remove(topic);
         _producers -= topic.Producers?.Count ?? 0;
         _firstNeededIsStale = true;
         _partitions.Remove(topic);
@@ -107,7 +96,7 @@ public sealed partial class TopicModule
     private CommandResult ApplyTrim(in ApplyStep step, in TrimTopicCommand trim)
     {
         var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
-        _leftInRound = -1;
+        _retention.BeginRound();
 
         // It may be deleted since the leader looked at it, or have settings by which more is kept. What was stored
         // since then is younger than what is trimmed.
@@ -122,44 +111,14 @@ public sealed partial class TopicModule
         return result;
     }
 
-    private void NoteSettings(TopicState topic, TopicSettings before)
-    {
-        if (before.HasRetention != topic.Settings.HasRetention)
-        {
-            if (before.HasRetention)
-            {
-                _limited.Remove(topic);
-            }
-            else
-            {
-                _limited.Add(topic);
-            }
-        }
-    }
-
     internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
     {
-        // A topic is asked once until nothing more is due, or a trim was applied: what it needs stays due until then.
-        _leftInRound = _leftInRound < 0 ? _limited.Count : _leftInRound;
-        for (var looks = 0; looks < TopicsPerLook && _leftInRound > 0 && _limited.Count > 0; looks++)
-        {
-            _leftInRound--;
-            _nextLimited = _nextLimited < _limited.Count ? _nextLimited : 0;
-            var topic = _limited[_nextLimited++];
-            var first = topic.Parts.FirstKept(topic.Settings, nowUnixMs);
-            if (first > topic.Parts.FirstOffset)
-            {
-                TopicCommands.WriteTrimTopic(command, topic.Number, topic.SettingsVersion, first);
-                return true;
-            }
-        }
-
-        if (_duties?.TryWrite(command) == true)
+        if (_retention.TryWriteDuty(nowUnixMs, command) || _duties?.TryWrite(command) == true)
         {
             return true;
         }
 
-        _leftInRound = -1;
+        _retention.BeginRound();
         return false;
     }
 }

@@ -85,12 +85,12 @@ public sealed partial class TopicModule
         _incomplete.Clear();
         _firstNeededIsStale = true;
         _producers = 0;
-        _limited.Clear();
+        _retention.Clear();
         _partitions.Clear();
         foreach (var topic in topics.Numbered)
         {
             _producers += topic.Producers?.Count ?? 0;
-            NoteSettings(topic, TopicSettings.Default);
+            _retention.Note(topic, TopicSettings.Default);
             _partitions.Add(topic);
         }
 
