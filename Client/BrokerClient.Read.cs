@@ -18,7 +18,7 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">
     /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). TopicDeleted: it was deleted while
     /// it was read. OutOfRange: FromOffset lies beyond the end (never with Follow). Unavailable: no broker answered for
-    /// OperationTimeout (never with Follow).
+    /// OperationTimeout (never with Follow). ResourceExhausted: too many keys for LastPerKey.
     /// </exception>
     public async IAsyncEnumerable<BrokerRecord> ReadAsync(
         string topic,
@@ -42,6 +42,7 @@ public sealed partial class BrokerClient
                     ? await EndOfAsync(topic, options.Partition, cancellationToken)
                     : 0),
             FromTime = options.FromOffset is null ? options.FromTime : null,
+            IsLastPerKey = options is { LastPerKey: true, FromOffset: null, FromTime: null, FromEnd: false },
         };
         while (!read.IsDone)
         {
@@ -51,7 +52,7 @@ public sealed partial class BrokerClient
                 is { } response)
             {
                 var before = read.Records;
-                read.Began(response.TopicId);
+                read.Began(response);
                 foreach (var batch in response.Batches)
                 {
                     var records = new RecordCursor(topic, options.Partition, batch, read.NextOffset);
@@ -63,6 +64,7 @@ public sealed partial class BrokerClient
                 }
 
                 read.SkipTo(response.NextOffset);
+                options.Progress?.Report(read.NextOffset);
                 _metrics.Consumed(read.Records - before);
             }
         }

@@ -26,6 +26,9 @@ public enum CommandKind : byte
     /// <summary>Removes what a topic's settings do not keep any longer (data shards).</summary>
     TrimTopic = 7,
 
+    /// <summary>Up to an offset only the last record of each key is left (data shards).</summary>
+    CompactTopic = 8,
+
     /// <summary>
     /// Stores a record batch in one partition of a topic that has several, if it is still the one that was meant (data
     /// shards).

@@ -8,7 +8,7 @@ namespace Broker.Topics;
 /// <summary>Topics that are made, changed and removed by request, and what their settings do not keep.</summary>
 public sealed partial class TopicModule
 {
-    private readonly Retention _retention = new();
+    private Retention _retention;
 
     private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
@@ -45,7 +45,14 @@ public sealed partial class TopicModule
         }
 
         var before = topic.Settings;
-        topic.Settings = update.Settings.Over(before, update.Parts);
+        var settings = update.Settings.Over(before, update.Parts);
+        if (settings.Contradiction is not null)
+        {
+            result.Code = RefusalCode.InvalidArgument;
+            return result;
+        }
+
+        topic.Settings = settings;
         topic.SettingsVersion++;
         topic.Settings.AddTo(ref step.Hash);
         _retention.Note(topic, before);
@@ -106,6 +113,27 @@ public sealed partial class TopicModule
             Invariant.Check(trim.BeforeOffset <= next, "what is trimmed was stored before");
             PurgeBefore(topic, trim.BeforeOffset);
             result.BaseOffset = topic.Parts.FirstOffset;
+        }
+
+        return result;
+    }
+
+    private CommandResult ApplyCompact(in ApplyStep step, in CompactTopicCommand compact)
+    {
+        var now = step.Entry.TimestampUnixMs;
+        var result = new CommandResult { TimestampUnixMs = now };
+        _retention.BeginRound();
+
+        // As for a trim: by settings of before nothing goes. What is gone stays gone, whatever the settings say later.
+        if (_topics.Find(compact.Number) is { Settings.Compact: true } topic
+            && topic.SettingsVersion == compact.SettingsVersion)
+        {
+            Invariant.Check(compact.Through <= topic.Parts.Memory.NextOffset, "what is compacted was stored before");
+            topic.Compacted = new CompactedTo(
+                Math.Max(topic.Compacted.Through, compact.Through),
+                Math.Max(topic.Compacted.MarkersMs, now - topic.Settings.DeleteMarkerMs));
+            step.Hash.Add(topic.Compacted.MarkersMs);
+            result.BaseOffset = topic.Compacted.Through;
         }
 
         return result;

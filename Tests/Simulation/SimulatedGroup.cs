@@ -14,6 +14,7 @@ internal sealed class SimulatedGroup
     private SimulatedNode[]? _nodes;
     private readonly Crowd? _crowd;
     private readonly TopicOwner? _owner;
+    private readonly KeyOwner? _keys;
     private bool _hasOld;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
@@ -28,6 +29,7 @@ internal sealed class SimulatedGroup
         }
 
         _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
+        _keys = kind == NodeKind.Replica ? new KeyOwner(this) : null;
         if (kind == NodeKind.Replica && world.Scenario.HasCrowd)
         {
             _crowd = new Crowd(this);
@@ -82,6 +84,7 @@ internal sealed class SimulatedGroup
         ScheduleRead();
         _crowd?.Begin();
         _owner?.Begin();
+        _keys?.Begin();
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 
