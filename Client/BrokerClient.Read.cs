@@ -18,7 +18,7 @@ public sealed partial class BrokerClient
     /// <exception cref="BrokerClientException">
     /// InvalidArgument: no topic name. NotFound: no such topic (never with Follow). TopicDeleted: it was deleted while
     /// it was read. OutOfRange: FromOffset lies beyond the end (never with Follow). Unavailable: no broker answered for
-    /// OperationTimeout (never with Follow).
+    /// OperationTimeout (never with Follow). ResourceExhausted: too many keys for LastPerKey.
     /// </exception>
     public async IAsyncEnumerable<BrokerRecord> ReadAsync(
         string topic,
@@ -43,6 +43,7 @@ public sealed partial class BrokerClient
                     : 0),
             FromTime = options.FromOffset is null ? options.FromTime : null,
             Linearizable = options.Linearizable,
+            IsLastPerKey = options is { LastPerKey: true, FromOffset: null, FromTime: null, FromEnd: false },
         };
         while (!read.IsDone)
         {
@@ -52,7 +53,7 @@ public sealed partial class BrokerClient
                 is { } response)
             {
                 var before = read.Records;
-                read.Began(response.TopicId);
+                read.Began(response);
                 foreach (var batch in response.Batches)
                 {
                     var records = new RecordCursor(topic, options.Partition, batch, read.NextOffset);
@@ -64,6 +65,7 @@ public sealed partial class BrokerClient
                 }
 
                 read.SkipTo(response.NextOffset);
+                options.Progress?.Report(read.NextOffset);
                 _metrics.Consumed(read.Records - before);
             }
         }

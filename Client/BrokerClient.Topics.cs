@@ -196,6 +196,11 @@ public sealed partial class BrokerClient
         MaxBytes = settings?.MaxBytes is { } bytes ? Number("MaxBytes", bytes) : null,
         MaxRecords = settings?.MaxRecords is { } records ? Number("MaxRecords", records) : null,
         MaxMessageBytes = settings?.MaxMessageBytes is { } most ? (uint)Number("MaxMessageBytes", most) : null,
+        Compact = settings?.Compact,
+        CompactAfterMs = settings?.CompactAfter is { } young
+            ? Number("CompactAfter", (long)young.TotalMilliseconds) : null,
+        DeleteMarkerMs = settings?.DeleteMarkerAge is { } marker
+            ? Number("DeleteMarkerAge", (long)marker.TotalMilliseconds) : null,
     };
 
     private static ulong Number(string setting, long value) => value >= 0
@@ -205,11 +210,17 @@ public sealed partial class BrokerClient
     private static TopicSettings ToSettings(TopicConfig config) => new()
     {
         Partitions = (int)(config.Partitions ?? 1),
-        MaxAge = TimeSpan.FromMilliseconds(Math.Min(config.MaxAgeMs ?? 0, (ulong)TimeSpan.MaxValue.TotalMilliseconds)),
+        MaxAge = Milliseconds(config.MaxAgeMs),
         MaxBytes = (long)(config.MaxBytes ?? 0),
         MaxRecords = (long)(config.MaxRecords ?? 0),
         MaxMessageBytes = (int)(config.MaxMessageBytes ?? 0),
+        Compact = config.Compact ?? false,
+        CompactAfter = Milliseconds(config.CompactAfterMs),
+        DeleteMarkerAge = Milliseconds(config.DeleteMarkerMs),
     };
+
+    private static TimeSpan Milliseconds(ulong? value) =>
+        TimeSpan.FromMilliseconds(Math.Min(value ?? 0, (ulong)TimeSpan.MaxValue.TotalMilliseconds));
 
     private static TopicInfo ToInfo(TopicDescription topic) =>
         new(topic.Name, (int)topic.Shard, topic.FirstOffset, topic.NextOffset, topic.TopicId)

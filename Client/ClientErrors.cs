@@ -126,6 +126,8 @@ internal static class ClientErrors
 
     public const string QuorumLost = "QUORUM_LOST";
 
+    public const string LimitReached = "LIMIT_REACHED";
+
     private const string SendAgain =
         "To be sure that it is stored once whatever happens, "
         + "publish with a producer stamp of your own and send again with the same.";

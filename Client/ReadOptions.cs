@@ -24,6 +24,14 @@ public sealed record ReadOptions
     public bool FromEnd { get; init; }
 
     /// <summary>
+    /// Begin with the last record of each key, and those without a key, of all that is committed now, in offset order;
+    /// with <see cref="Follow"/> everything that comes follows. A last record with an empty value comes, too: its key
+    /// is deleted. The topic need not be compacted. Refused (ResourceExhausted) for a topic of more than 900,000 keys.
+    /// Ignored with FromOffset, FromTime and FromEnd. Default false.
+    /// </summary>
+    public bool LastPerKey { get; init; }
+
+    /// <summary>
     /// Stay at the end, wait for what is published from now on, and for the topic itself when it does not exist yet.
     /// Such a read ends only by its cancellation token or MaxRecords. Default false: the read ends at the last
     /// committed record.
@@ -36,6 +44,12 @@ public sealed record ReadOptions
     /// Default false: the broker that is read from may lag by a network hop.
     /// </summary>
     public bool Linearizable { get; init; }
+
+    /// <summary>
+    /// Hears, after the records of each answer were handed out, the first offset that this read has not dealt with: it
+    /// moves over records that are gone, too. Default null.
+    /// </summary>
+    public IProgress<long>? Progress { get; init; }
 
     /// <summary>End after so many records. Default 0: no limit.</summary>
     public int MaxRecords { get; init; }

@@ -28,6 +28,24 @@ public sealed record TopicSettings
     public long? MaxRecords { get; init; }
 
     /// <summary>
+    /// Of each key only the last record is kept, besides what the limits remove; records without a key all stay.
+    /// Default: false.
+    /// </summary>
+    public bool? Compact { get; init; }
+
+    /// <summary>
+    /// Records younger than this are not compacted, in whole milliseconds; less than MaxAge, where there is one. Zero,
+    /// the default: all but the newest part of the log may be.
+    /// </summary>
+    public TimeSpan? CompactAfter { get; init; }
+
+    /// <summary>
+    /// In a compacted topic a message with a key and an empty value deletes its key, and goes itself after this time at
+    /// the earliest, in whole milliseconds. Default: a day.
+    /// </summary>
+    public TimeSpan? DeleteMarkerAge { get; init; }
+
+    /// <summary>
     /// A record whose value has more bytes is refused. 1 to 1,048,576, which is the default.
     /// </summary>
     public int? MaxMessageBytes { get; init; }

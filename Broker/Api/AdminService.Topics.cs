@@ -93,9 +93,13 @@ internal sealed partial class AdminService
             command.WrittenMemory,
             static (client, message, options) => client.UpdateTopicAsync(message, options),
             request,
-            result => result.Code == RefusalCode.None && node.TopicsOf(group).TryGetTopic(request.Name, out var topic)
-                ? new UpdateTopicResponse { Config = TopicConfigs.Write(topic.Settings, topic.Partitions) }
-                : throw NoSuchTopic(request.Name),
+            result => result.Code switch
+            {
+                RefusalCode.None when node.TopicsOf(group).TryGetTopic(request.Name, out var topic) =>
+                    new UpdateTopicResponse { Config = TopicConfigs.Write(topic.Settings, topic.Partitions) },
+                RefusalCode.InvalidArgument => throw Contradicts(node.TopicsOf(group), request.Name, settings, parts),
+                _ => throw NoSuchTopic(request.Name),
+            },
             context);
         await WaitUntilChangedAsync(request.Name, context);
         return response;
@@ -180,6 +184,15 @@ internal sealed partial class AdminService
         return node.TopicsOf(group).TryGetTopic(name, out var topic)
             ? topic
             : throw StatusMap.ToRpcException(NoSuchTopic(name));
+    }
+
+    /// <summary>What is changed does not go with what the topic has.</summary>
+    private static BrokerException Contradicts(
+        TopicStateMachine topics, string name, Topics.TopicSettings settings, TopicSettingParts parts)
+    {
+        var why = topics.TryGetTopic(name, out var topic) ? settings.Over(topic.Settings, parts).Contradiction : null;
+        return Refusal.InvalidArgument(
+            $"Topic '{name}' cannot have that beside its other settings. Nothing was changed. {why}".TrimEnd());
     }
 
     private static BrokerException NoSuchTopic(string name) => Refusal.NotFound($"There is no topic '{name}'.");

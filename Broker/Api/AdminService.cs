@@ -26,9 +26,9 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "atomic-publish", "error-reasons", "expected-offset", "force-recovery", "linearizable-reads",
-                "membership", "partitions", "purge-by-time", "read-from-time", "subscribe", "topic-ids",
-                "topic-settings", "topic-templates",
+                "atomic-publish", "compaction", "error-reasons", "expected-offset", "force-recovery",
+                "linearizable-reads", "membership", "partitions", "purge-by-time", "read-from-time",
+                "read-last-per-key", "subscribe", "topic-ids", "topic-settings", "topic-templates",
             },
             Limits = new ServerLimits
             {

@@ -154,6 +154,11 @@ internal sealed class BrokerService(
 
     private static System.Diagnostics.Activity? StartSpan(string topic, ReadPage page)
     {
+        if (page.Batches.Count == 0)
+        {
+            return null;
+        }
+
         var first = page.Batches[0];
         return BrokerSpans.StartHandOver("read", topic, first.Batch.Span, first.BaseOffset, first.Count);
     }

@@ -10,13 +10,12 @@ internal static class TopicConfigs
 {
     /// <summary>The settings, and which of them the config sets; the others have their defaults.</summary>
     /// <exception cref="Grpc.Core.RpcException">
-    /// InvalidArgument: a value that cannot be. Unimplemented: one that this version does not have.
+    /// InvalidArgument: a value that cannot be, or values that cannot be together.
     /// </exception>
     public static (TopicSettings Settings, TopicSettingParts Parts) Read(TopicConfig? config)
     {
         try
         {
-            UnimplementedFields.Refuse(config);
             if (config?.Partitions is 0 or > Limits.PartitionsPerTopic)
             {
                 throw Refusal.InvalidArgument(
@@ -35,8 +34,15 @@ internal static class TopicConfigs
                 MaxBytes = Number("max_bytes", config?.MaxBytes),
                 MaxRecords = Number("max_records", config?.MaxRecords),
                 MaxMessageBytes = (int?)config?.MaxMessageBytes ?? TopicSettings.Default.MaxMessageBytes,
+                Compact = config?.Compact ?? false,
+                CompactAfterMs = Number("compact_after_ms", config?.CompactAfterMs),
+                DeleteMarkerMs = config?.DeleteMarkerMs is { } marker
+                    ? Number("delete_marker_ms", marker)
+                    : TopicSettings.DefaultDeleteMarkerMs,
             };
-            return (settings, PartsOf(config));
+            return settings.Contradiction is { } contradiction
+                ? throw Refusal.InvalidArgument($"config.{contradiction}")
+                : (settings, PartsOf(config));
         }
         catch (BrokerException refusal)
         {
@@ -58,14 +64,16 @@ internal static class TopicConfigs
         };
     }
 
-    /// <summary>With every field set that this version has.</summary>
+    /// <summary>With every field set.</summary>
     public static TopicConfig Write(TopicSettings settings, int partitions) => new()
     {
         Partitions = (uint)partitions,
         MaxAgeMs = (ulong)settings.MaxAgeMs,
         MaxBytes = (ulong)settings.MaxBytes,
         MaxRecords = (ulong)settings.MaxRecords,
-        Compact = false,
+        Compact = settings.Compact,
+        CompactAfterMs = (ulong)settings.CompactAfterMs,
+        DeleteMarkerMs = (ulong)settings.DeleteMarkerMs,
         MaxMessageBytes = (uint)settings.MaxMessageBytes,
     };
 
@@ -76,10 +84,13 @@ internal static class TopicConfigs
         parts |= config?.MaxBytes is null ? 0 : TopicSettingParts.MaxBytes;
         parts |= config?.MaxRecords is null ? 0 : TopicSettingParts.MaxRecords;
         parts |= config?.MaxMessageBytes is null ? 0 : TopicSettingParts.MaxMessageBytes;
+        parts |= config?.Compact is null ? 0 : TopicSettingParts.Compact;
+        parts |= config?.CompactAfterMs is null ? 0 : TopicSettingParts.CompactAfter;
+        parts |= config?.DeleteMarkerMs is null ? 0 : TopicSettingParts.DeleteMarker;
         return parts;
     }
 
     private static long Number(string field, ulong? value) => value is null or <= long.MaxValue
         ? (long)(value ?? 0)
-        : throw Refusal.InvalidArgument($"config.{field} is {value}; it is at most {long.MaxValue}. 0 is no limit.");
+        : throw Refusal.InvalidArgument($"config.{field} is {value}; it is at most {long.MaxValue}.");
 }

@@ -11,12 +11,15 @@ namespace Broker.Api;
 /// <summary>Brings a read request to the reader of its topic's shard.</summary>
 internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp catchUp)
 {
+    private static readonly SemaphoreSlim KeyReads = new(Limits.KeyReadsAtOnce);
+
     private readonly Dictionary<GroupId, TopicReader> _readers = node.DataShards.ToDictionary(
         shard => shard.Group,
         shard => new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries)
         {
             Group = shard.Group,
             LostThrough = index => node.LostThrough(shard.Group, index),
+            KeyReads = KeyReads,
         });
 
     /// <summary>What comes to all topics that the request's filters match; see <see cref="FilterReader"/>.</summary>
@@ -37,7 +40,6 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             throw Refusal.InvalidArgument(reason);
         }
 
-        UnimplementedFields.Refuse(request);
         var group = node.Shards.GroupOf(request.Topic);
         var topics = node.TopicsOf(group);
         if (request.Linearizable)
@@ -54,6 +56,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         var place = request.Partition == 0
             ? new ReadPlace(group, request.Topic)
             : await FindPartitionAsync(request, group, cancellationToken);
+        var isLastPerKey = request.HasPosition && request.Position == StartPosition.LastPerKey;
         if (request.Linearizable && place.Group != group)
         {
             await node.CatchUpAsync(place.Group, cancellationToken);
@@ -61,11 +64,14 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
         var start = request.Linearizable
             ? StartOf(request, node.TopicsOf(place.Group), place.Name)
-            : await ReachStartAsync(request, place, cancellationToken);
+            : await ReachStartAsync(request, place, isLastPerKey, cancellationToken);
 
         long records = 0;
-        await foreach (var page in _readers[place.Group].ReadAsync(
-            place.Name, start, request.Follow, cancellationToken, place.Number, place.Topic))
+        var reader = _readers[place.Group];
+        await foreach (var page in isLastPerKey
+            ? reader.ReadLastPerKeyAsync(
+                place.Name, request.Follow, cancellationToken, place.Number, place.Topic)
+            : reader.ReadAsync(place.Name, start, request.Follow, cancellationToken, place.Number, place.Topic))
         {
             yield return page;
 
@@ -91,9 +97,9 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
     /// <summary>The first offset that is wanted, when this node has it, or as much as the leader.</summary>
     private async Task<long> ReachStartAsync(
-        ReadRequest request, ReadPlace place, CancellationToken cancellationToken)
+        ReadRequest request, ReadPlace place, bool isLastPerKey, CancellationToken cancellationToken)
     {
-        if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs)
+        if (request.StartCase == ReadRequest.StartOneofCase.TimeUnixMs || (isLastPerKey && !request.Follow))
         {
             // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
             await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
@@ -108,13 +114,35 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
                 : catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken));
         }
 
-        if (!request.Follow && start >= 0 && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
+        if (isLastPerKey && request.Follow)
+        {
+            await TryCatchUpAsync(place, cancellationToken);
+        }
+
+        if (!request.Follow && !isLastPerKey && start >= 0
+            && request.StartCase != ReadRequest.StartOneofCase.TimeUnixMs
             && !(request.HasPosition && request.Position == StartPosition.End))
         {
             await catchUp.WaitAsync(place.Group, place.Name, start, cancellationToken);
         }
 
         return start;
+    }
+
+    /// <summary>
+    /// Which record is the last of its key only a replica can say that has all that was acknowledged. Who follows has
+    /// time: without a leader it begins with what is here, and the rest comes.
+    /// </summary>
+    private async Task TryCatchUpAsync(ReadPlace place, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
+        }
+        catch (BrokerException refusal) when (refusal.Code == RefusalCode.NoLeader)
+        {
+            // Nobody knows more at the moment.
+        }
     }
 
     /// <summary>
@@ -227,7 +255,7 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
     private static long OffsetOf(
         ReadRequest request, TopicStateMachine topics, string name) => request.Position switch
         {
-            StartPosition.Unspecified or StartPosition.Beginning => 0,
+            StartPosition.Unspecified or StartPosition.Beginning or StartPosition.LastPerKey => 0,
             StartPosition.End => topics.TryGetTopic(name, out var topic) ? topic.NextOffset : 0,
             _ => throw Refusal.InvalidArgument($"Start position {(int)request.Position} does not exist."),
         };

@@ -1,9 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Broker.Domain;
-using Broker.State;
-using Broker.Storage;
 using Broker.Topics;
 
 namespace Broker.Delivery;
@@ -23,6 +20,9 @@ public sealed class TopicReader(
     /// The last entry of the segment that holds an entry, when no replica can read that; none otherwise.
     /// </summary>
     public Func<LogIndex, LogIndex> LostThrough { get; init; } = static _ => LogIndex.None;
+
+    /// <summary>Of the whole node: how many reads look for the last record of each key at once.</summary>
+    public SemaphoreSlim KeyReads { get; init; } = new(Limits.KeyReadsAtOnce);
 
     /// <summary>The time of the last entry that this replica has applied.</summary>
     public long LogTimeUnixMs => topics.LastTimestampUnixMs;
@@ -91,9 +91,18 @@ public sealed class TopicReader(
         if (!follow)
         {
             var view = FindRange(topic, offset, number, out var end);
+            var told = offset;
             while (TryReadPage(view, ref offset, end, out var page, cancellationToken))
             {
+                told = page.NextOffset;
                 yield return id.IsNone ? page : page with { Topic = id };
+            }
+
+            if (offset > told)
+            {
+                // The last records are gone: a reader that waits for them hears so.
+                var own = id.IsNone ? new TopicId(Group, view.Number) : id;
+                yield return new ReadPage([], offset, view.NextOffset, own);
             }
 
             yield break;
@@ -122,6 +131,52 @@ public sealed class TopicReader(
             else
             {
                 await waiter.WaitAsync(cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>
+    /// What compaction would leave of the records that this replica has applied now, in offset order: the last of each
+    /// key and those without a key, but no delete marker that is gone by what the topic's settings say. Then, with
+    /// <paramref name="follow"/>, everything that comes. Pages of the first part name its end as their high watermark.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// As ReadAsync. ResourceExhausted: the topic has more keys, or offsets, than are looked through at once.
+    /// Overloaded: too many such reads look for them.
+    /// </exception>
+    /// <inheritdoc cref="ReadAsync"/>
+    public async IAsyncEnumerable<ReadPage> ReadLastPerKeyAsync(
+        string topic,
+        bool follow,
+        [EnumeratorCancellation] CancellationToken cancellationToken,
+        int? number = null,
+        TopicId id = default)
+    {
+        var offset = 0L;
+        var end = 0L;
+        if (!follow || (topics.TryGetTopic(topic, out var known) && (number is null || known.Number == number)))
+        {
+            var view = FindRange(topic, 0, number, out end);
+            number = view.Number;
+            var state = view.Compacted;
+            var replaced = LastRecords.Find(view, end, readEntries, KeyReads, cancellationToken)
+                ?? throw Unreadable(view, view.FirstOffset, end);
+            while (TryReadPage(view, ref offset, end, out var page, cancellationToken))
+            {
+                var last = LastRecords.Of(page.Batches, replaced, state, end);
+                if (last.Count > 0)
+                {
+                    page = page with { Batches = last, HighWatermark = end, NextOffset = Math.Min(offset, end) };
+                    yield return id.IsNone ? page : page with { Topic = id };
+                }
+            }
+        }
+
+        if (follow)
+        {
+            await foreach (var page in ReadAsync(topic, end, follow, cancellationToken, number, id))
+            {
+                yield return page;
             }
         }
     }
@@ -220,32 +275,24 @@ public sealed class TopicReader(
     {
         var wanted = new List<BatchLocation>();
         view.TryLocate(offset, end, Limits.ReadResponseBytes, wanted, out var firstOffset);
-        var batches = new List<CommittedBatch>(wanted.Count);
-        var entries = new List<LogEntry>();
-        var taken = 0;
-
-        // A page holds on to whole entries, in which other topics' batches may be most of the bytes: they count, too.
-        var budgetBytes = Limits.ReadResponseBytes;
-        while (taken < wanted.Count && budgetBytes > 0)
-        {
-            var run = CollectionsMarshal.AsSpan(wanted).Slice(taken, CountRun(wanted, taken));
-            entries.Clear();
-            if (!TryReadEntries(run[0].LogIndex, run[^1].LogIndex, budgetBytes, entries))
-            {
-                break;
-            }
-
-            taken += TakeBatches(view.Number, run, entries, batches);
-            budgetBytes -= entries.Sum(entry => entry.Body.Length);
-        }
-
+        var runs = new List<StoredRun>(wanted.Count);
+        var taken = StoredBatches.Read(view.Number, wanted, Limits.ReadResponseBytes, readEntries, runs);
         if (taken == 0)
         {
             return null;
         }
 
+        var batches = new List<CommittedBatch>(runs.Count);
         var begin = Math.Max(offset, firstOffset);
-        batches.RemoveRange(0, batches.TakeWhile(batch => batch.BaseOffset + batch.Count <= begin).Count());
+        foreach (var run in runs)
+        {
+            if (run.Where.EndOffset > begin && !run.IsGrave)
+            {
+                batches.Add(new CommittedBatch(
+                    run.Where.BaseOffset, run.Where.Count, run.Where.TimestampUnixMs, run.Bytes));
+            }
+        }
+
         if (batches.Count > 0)
         {
             batches[0] = WithoutPurged(batches[0], firstOffset);
@@ -256,21 +303,6 @@ public sealed class TopicReader(
             wanted[taken - 1].EndOffset,
             view.NextOffset,
             new TopicId(Group, view.Number));
-    }
-
-    private bool TryReadEntries(LogIndex first, LogIndex last, int maxBytes, List<LogEntry> entries)
-    {
-        try
-        {
-            var read = readEntries(first, last, maxBytes, entries);
-            Invariant.Check(read == entries.Count, "as many entries are read as are said to be");
-            return read > 0;
-        }
-        catch (StorageCorruptException)
-        {
-            // The log has marked the segment, to be repaired from a peer; what it gave before the damage is whole.
-            return entries.Count > 0;
-        }
     }
 
     /// <summary>
@@ -291,75 +323,5 @@ public sealed class TopicReader(
             Count = batch.Count - purged,
             Batch = batch.Batch[RecordBatchScanner.PositionAfter(batch.Batch.Span, purged)..],
         };
-    }
-
-    /// <summary>
-    /// How many batches from the first lie in entries that follow each other, so that one read gets nothing else.
-    /// </summary>
-    private static int CountRun(List<BatchLocation> wanted, int first)
-    {
-        var run = 1;
-        while (first + run < wanted.Count && wanted[first + run].LogIndex - wanted[first + run - 1].LogIndex <= 1)
-        {
-            run++;
-        }
-
-        return run;
-    }
-
-    /// <summary>
-    /// Takes what the entries hold of a run of batches; returns how many of these were looked at. What an index or
-    /// memory says of where a batch is, is right for an entry as it was published. Of one that was thinned since, the
-    /// entry itself says what it holds, so it does not matter which of the two is on the disk by now.
-    /// </summary>
-    private static int TakeBatches(
-        int topic, ReadOnlySpan<BatchLocation> run, List<LogEntry> entries, List<CommittedBatch> batches)
-    {
-        var taken = 0;
-        while (taken < run.Length)
-        {
-            var location = run[taken];
-            var number = (int)(location.LogIndex - run[0].LogIndex);
-            if (number >= entries.Count)
-            {
-                break;
-            }
-
-            var entry = entries[number];
-            Invariant.Check(
-                entry.Index == location.LogIndex, "the log gives the entries that were asked for, in order");
-            if (!CommandSequence.IsThinned(entry.Body.Span))
-            {
-                batches.Add(BatchAt(location, entry));
-                taken++;
-                continue;
-            }
-
-            var count = CountInEntry(run[taken..]);
-            var remains = new List<BatchLocation>();
-            ThinnedPublish.Find(entry.Body.Span, topic, run.Slice(taken, count), remains);
-            remains.ForEach(batch => batches.Add(BatchAt(batch, entry)));
-            taken += count;
-        }
-
-        return taken;
-    }
-
-    private static CommittedBatch BatchAt(in BatchLocation location, LogEntry entry) => new(
-        location.BaseOffset,
-        location.Count,
-        location.TimestampUnixMs,
-        entry.Body.Slice(location.Position, location.Length));
-
-    /// <summary>How many batches from the first on are in the same entry.</summary>
-    private static int CountInEntry(ReadOnlySpan<BatchLocation> batches)
-    {
-        var count = 1;
-        while (count < batches.Length && batches[count].LogIndex == batches[0].LogIndex)
-        {
-            count++;
-        }
-
-        return count;
     }
 }

@@ -139,6 +139,27 @@ public static class Limits
     public const long ThinnedLookMs = 5_000;
 
     /// <summary>
+    /// Keys that are held at once where the last record of each is looked for: 48 MiB. A compaction of a topic with
+    /// more of them reads the topic once for each so many, one topic of a node at a time; a read of the last record of
+    /// each key is refused.
+    /// </summary>
+    public const int KeysPerScan = 900_000;
+
+    /// <summary>
+    /// Offsets of a topic that a compaction looks at, from the first one that is kept: at most 64 MiB of memory while
+    /// it has something to take out. What comes later waits until the topic's beginning is purged.
+    /// </summary>
+    public const long OffsetsPerScan = 1L << 28;
+
+    /// <summary>
+    /// What a group remembers of which records can be taken out, over all its compacted topics: two of the largest.
+    /// </summary>
+    public const long JudgementBytes = 128 * 1024 * 1024;
+
+    /// <summary>Reads of the last record of each key that look for them at the same time, on a node.</summary>
+    public const int KeyReadsAtOnce = 4;
+
+    /// <summary>
     /// So many of the newest snapshots stay, in case that one is damaged. Of older ones as many stay as a log needs to
     /// drop its beginning in time, and in the steps above.
     /// </summary>

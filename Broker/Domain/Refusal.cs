@@ -98,6 +98,10 @@ public static class Refusal
         NodeId.None,
         retryAfter);
 
+    public static BrokerException TooManyKeys(string topic, string what, long limit) => Exhausted(
+        $"Topic '{topic}' has {what} than {limit:N0}, which is as many as a read of the last record of each key looks "
+        + "through; read it from the beginning.");
+
     public static BrokerException PartitionsChanged(string topic) => new(
         RefusalCode.PartitionsChanged,
         $"The partitions of topic '{topic}' are not those that this node knows, or are being made: the topic was made "

@@ -1,5 +1,6 @@
 using System.Buffers;
 using Broker.Domain;
+using Broker.Storage;
 
 namespace Broker.Replication;
 
@@ -9,6 +10,24 @@ namespace Broker.Replication;
 /// </summary>
 public interface ILogThinning
 {
+    /// <summary>
+    /// Reads on in the log, about so many bytes, where what is wanted is not known without that; asked before all else,
+    /// until it answers 0: all is known. Else it answers how many bytes it has read.
+    /// </summary>
+    /// <param name="segments">Those that may be written anew, in the order of the log.</param>
+    /// <param name="readEntries">First entry, last entry, most bytes, into; answers how many entries.</param>
+    /// <param name="maxBytes">Bytes to read at a time.</param>
+    long Learn(
+        IReadOnlyList<SealedSegment> segments,
+        Func<LogIndex, LogIndex, int, ICollection<LogEntry>, int> readEntries,
+        int maxBytes);
+
+    /// <summary>
+    /// Nothing is left to be written anew by what is known. Whether more would be found if it were learnt again, since
+    /// segments were written anew.
+    /// </summary>
+    bool TryLearnAgain();
+
     /// <summary>
     /// Adds, by the first entry of a segment, how many bytes of it are wanted, or more; a segment of which nothing is
     /// wanted is left out.

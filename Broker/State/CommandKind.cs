@@ -26,6 +26,9 @@ public enum CommandKind : byte
     /// <summary>Removes what a topic's settings do not keep any longer (data shards).</summary>
     TrimTopic = 7,
 
+    /// <summary>Up to an offset only the last record of each key is left (data shards).</summary>
+    CompactTopic = 8,
+
     /// <summary>Stores several batches of this shard, or none of them (data shards).</summary>
     PublishAtomic = 9,
 

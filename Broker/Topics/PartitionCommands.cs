@@ -46,12 +46,13 @@ internal static class PartitionCommands
         var writer = CommandSequence.Begin(
             into,
             CommandKind.CreatePartitionedTopic,
-            sizeof(ushort) + 1 + name.Length + 1 + TopicSettings.EncodedBytes);
+            sizeof(ushort) + 1 + name.Length + 1 + TopicSettings.EncodedBytes + settings.CompactionBytes);
         writer.PutUInt16((ushort)partitions);
         writer.PutByte((byte)name.Length);
         writer.PutBytes(name);
         writer.PutByte((byte)TopicSettingParts.All);
         settings.Write(ref writer);
+        settings.WriteCompaction(ref writer);
         into.Advance(writer.Written);
     }
 
@@ -72,7 +73,7 @@ internal static class PartitionCommands
             into,
             CommandKind.MakePartitions,
             (2 * sizeof(int)) + 1 + name.Length + TopicSettings.EncodedBytes + sizeof(ushort)
-            + (partitions.Count * sizeof(ushort)));
+            + (partitions.Count * sizeof(ushort)) + topic.Settings.CompactionBytes);
         writer.PutInt32(topic.Number);
         writer.PutInt32(topic.SettingsVersion);
         writer.PutByte((byte)name.Length);
@@ -84,6 +85,7 @@ internal static class PartitionCommands
             writer.PutUInt16((ushort)partition);
         }
 
+        topic.Settings.WriteCompaction(ref writer);
         into.Advance(writer.Written);
     }
 
@@ -99,6 +101,7 @@ internal static class PartitionCommands
             partitions[i] = reader.TakeUInt16();
         }
 
+        settings = settings.ReadCompaction(ref reader);
         reader.CheckEnd();
         return new MakePartitionsCommand(number, version, name, settings, partitions);
     }

@@ -88,7 +88,8 @@ public static class RecordBatchScanner
             var isField = reader.TryTakeTag(out var field, out var type);
             if (field == BatchRecords && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var record))
             {
-                largest = Math.Max(largest, ValueBytes(record));
+                KeyOf(record, out var valueBytes);
+                largest = Math.Max(largest, valueBytes);
             }
             else
             {
@@ -123,17 +124,23 @@ public static class RecordBatchScanner
     }
 
     /// <summary>The key of such a record; empty when it has none.</summary>
-    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record)
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record) => KeyOf(record, out _);
+
+    /// <summary>The same, and how many bytes its value has.</summary>
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record, out int valueBytes)
     {
         var key = ReadOnlySpan<byte>.Empty;
+        valueBytes = 0;
         var reader = new WireReader(record);
         while (!reader.IsAtEnd)
         {
             // Of a field that is there twice the last one counts, as for every parser.
             var isField = reader.TryTakeTag(out var field, out var type);
-            if (field == RecordKey && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var bytes))
+            if (field is RecordKey or RecordValue && type == WireReader.LengthDelimited
+                && reader.TryTakeBytes(out var bytes))
             {
-                key = bytes;
+                key = field == RecordKey ? bytes : key;
+                valueBytes = field == RecordValue ? bytes.Length : valueBytes;
             }
             else
             {
@@ -162,26 +169,6 @@ public static class RecordBatchScanner
         into[at++] = (byte)length;
         record.CopyTo(into[at..]);
         return at + record.Length;
-    }
-
-    private static int ValueBytes(ReadOnlySpan<byte> record)
-    {
-        var valueBytes = 0;
-        var reader = new WireReader(record);
-        while (!reader.IsAtEnd)
-        {
-            var isField = reader.TryTakeTag(out var field, out var type);
-            if (field == RecordValue && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var value))
-            {
-                valueBytes = value.Length;
-            }
-            else
-            {
-                Invariant.Check(isField && reader.TrySkip(type), "a stored record is well formed");
-            }
-        }
-
-        return valueBytes;
     }
 
     /// <summary>

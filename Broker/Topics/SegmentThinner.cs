@@ -7,9 +7,10 @@ namespace Broker.Topics;
 
 /// <summary>
 /// Takes out of the entries of one sealed segment what nobody can read any more: batches that lie before their topic's
-/// first offset, those of deleted topics, and those that were never stored, because they were refused. What is kept is
-/// what the segment's index file and the topics say together; that only ever becomes less, so it does not matter when
-/// the topics were looked at. An entry with a command of a kind that is not known here stays as it is.
+/// first offset, those of deleted topics, those that were never stored, because they were refused, and of compacted
+/// topics the records that were judged to be gone. What is kept is what the segment's index file and the topics say
+/// together; that only ever becomes less, so it does not matter when the topics were looked at. An entry with a command
+/// of a kind that is not known here stays as it is.
 /// </summary>
 internal sealed class SegmentThinner : IEntryThinner
 {
@@ -23,20 +24,32 @@ internal sealed class SegmentThinner : IEntryThinner
     /// </summary>
     private readonly ulong[] _places;
     private readonly (int Topic, long BaseOffset)[] _kept;
+
+    /// <summary>Of the topics that are compacted, by their numbers.</summary>
+    private readonly Dictionary<int, KeyJudgement> _judgements;
     private readonly ArrayBufferWriter<byte> _body = new();
 
     private SegmentThinner(
-        LogIndex first, LogIndex last, List<ulong> places, List<(int Topic, long BaseOffset)> kept)
+        LogIndex first,
+        LogIndex last,
+        List<ulong> places,
+        List<(int Topic, long BaseOffset)> kept,
+        Dictionary<int, KeyJudgement> judgements)
     {
-        (_first, _last) = (first, last);
+        (_first, _last, _judgements) = (first, last, judgements);
         (_places, _kept) = ([.. places], [.. kept]);
         Array.Sort(_places, _kept);
     }
 
     /// <summary>Null: the segment's index file cannot be read.</summary>
     public static SegmentThinner? TryMake(
-        LogIndex first, LogIndex last, IEnumerable<TopicState> topics, ReadIndexBody readBody)
+        LogIndex first,
+        LogIndex last,
+        IEnumerable<TopicState> topics,
+        CompactionMemory compaction,
+        ReadIndexBody readBody)
     {
+        var judgements = new Dictionary<int, KeyJudgement>();
         var places = new List<ulong>();
         var kept = new List<(int Topic, long BaseOffset)>();
         foreach (var topic in topics)
@@ -49,10 +62,15 @@ internal sealed class SegmentThinner : IEntryThinner
                 {
                     return null;
                 }
+
+                if (run.SegmentFirst == first && compaction.Use(topic) is { } judgement)
+                {
+                    judgements[topic.Number] = judgement;
+                }
             }
         }
 
-        return new SegmentThinner(first, last, places, kept);
+        return new SegmentThinner(first, last, places, kept, judgements);
     }
 
     public LogEntry Thin(LogEntry entry)
@@ -66,13 +84,17 @@ internal sealed class SegmentThinner : IEntryThinner
         _body.ResetWrittenCount();
         CommandSequence.WriteThinnedHeader(_body.GetSpan(CommandSequence.ThinnedHeaderBytes), entry);
         _body.Advance(CommandSequence.ThinnedHeaderBytes);
+        var hasJudged = false;
         foreach (var command in new CommandSequence(entry.Body))
         {
             if (TopicCommands.IsPublish(command.Kind))
             {
                 var publish = TopicCommands.ReadPublish(command);
-                var into = _body.GetSpan(ThinnedPublish.MaxBytes(publish));
-                _body.Advance(ThinnedPublish.Write(into, command.Kind, publish, Find(entry.Index, publish)));
+                var kept = Find(entry.Index, publish);
+                var judgement = JudgementOf(kept, publish);
+                hasJudged |= judgement is not null;
+                var into = _body.GetSpan(ThinnedPublish.MaxBytes(publish, judgement));
+                _body.Advance(ThinnedPublish.Write(into, command.Kind, publish, kept, judgement));
             }
             else
             {
@@ -82,9 +104,10 @@ internal sealed class SegmentThinner : IEntryThinner
             }
         }
 
-        if (_body.WrittenCount >= entry.Body.Length)
+        if (_body.WrittenCount >= entry.Body.Length && !hasJudged)
         {
-            // Of small batches may be left more than they were.
+            // Of small batches may be left more than they were. Only what is compacted goes even so: a delete marker
+            // counts on it that the older records of its key go with it.
             return entry;
         }
 
@@ -130,24 +153,30 @@ internal sealed class SegmentThinner : IEntryThinner
         return at < 0 ? null : _kept[at];
     }
 
+    /// <summary>What takes some of a kept batch's records out; null: all of them stay.</summary>
+    private KeyJudgement? JudgementOf((int Topic, long BaseOffset)? kept, in PublishCommand publish) =>
+        kept is { } batch && _judgements.TryGetValue(batch.Topic, out var judgement)
+        && judgement.TakesAny(batch.BaseOffset, publish.RecordCount)
+            ? judgement
+            : null;
+
     /// <summary>Whether something can be taken out of it, and all of its commands are known.</summary>
     private bool HasMore(LogEntry entry)
     {
         var found = false;
         foreach (var command in new CommandSequence(entry.Body))
         {
-            switch (command.Kind)
+            if (!Enum.IsDefined(command.Kind))
             {
-                case CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition:
-                    var publish = TopicCommands.ReadPublish(command);
-                    found |= !(publish.IsThinned && publish.Remains.IsEmpty) && Find(entry.Index, publish) is null;
-                    break;
-                case CommandKind.PurgeTopic or CommandKind.TrimTopic or CommandKind.CreateTopic
-                    or CommandKind.UpdateTopic or CommandKind.DeleteTopic or CommandKind.CreatePartitionedTopic
-                    or CommandKind.MakePartitions or CommandKind.PlacePartitions or CommandKind.RemovePartitions:
-                    break;
-                default:
-                    return false;
+                return false;
+            }
+
+            if (TopicCommands.IsPublish(command.Kind))
+            {
+                var publish = TopicCommands.ReadPublish(command);
+                var kept = Find(entry.Index, publish);
+                found |= !(publish.IsThinned && publish.Remains.IsEmpty)
+                    && (kept is null || JudgementOf(kept, publish) is not null);
             }
         }
 

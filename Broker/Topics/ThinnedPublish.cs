@@ -14,11 +14,15 @@ namespace Broker.Topics;
 ///   | what is left: nothing; or number of the topic | offset of the first record | runs, to the end
 /// run: its first record, counted from the batch's first one | records | bytes | RecordBatch
 /// </code>
+/// A run of no records is the grave of a delete marker that compaction has taken out: its bytes are the mark of its key
+/// (<see cref="KeyMark"/>). No reader gets it.
 /// An unstamped publish of two records to topic "a", whose batch of 4 bytes began at 31, and of which nothing is left;
-/// and one of which the second record, 0A 00, is left, that topic 3 has at offset 8:
+/// and one of which the second record, 0A 00, is left, that topic 3 has at offset 8; and the same where the second was
+/// a delete marker of the key "k":
 /// <code>
 /// 08 00 00 00 | 81 | 01 61 | 00 | 02 | 1F | 04 | 00
 /// 0F 00 00 00 | 81 | 01 61 | 00 | 02 | 1F | 04 | 00 | 03 | 07 | 01 01 02 0A 00
+/// 0E 00 00 00 | 81 | 01 61 | 00 | 02 | 1F | 04 | 00 | 03 | 07 | 01 00 01 6B
 /// </code>
 /// </summary>
 internal static class ThinnedPublish
@@ -26,6 +30,9 @@ internal static class ThinnedPublish
     /// <summary>Numbers before what is left, at the most; and of a run.</summary>
     private const int MaxNumbers = 9;
     private const int RunNumbers = 3;
+
+    /// <summary>What a record may need that becomes a run of its own, or a grave.</summary>
+    private const int MaxRunBytes = (RunNumbers * 5) + KeyMark.Bytes;
 
     public static PublishCommand Read(Command command)
     {
@@ -57,15 +64,20 @@ internal static class ThinnedPublish
     }
 
     /// <summary>
-    /// Writes a publish in this form, with all records that it still has, or with none; returns the bytes written.
+    /// Writes a publish in this form, with the records that it still has and that are kept; returns the bytes written.
     /// </summary>
     /// <param name="into">See <see cref="MaxBytes"/>.</param>
     /// <param name="kind">The command's kind.</param>
     /// <param name="publish">What it is now.</param>
     /// <param name="topic">The number of its topic, and the offset of its first record; null: nothing of it is left.
     /// </param>
+    /// <param name="judgement">Which of its records go all the same; null: none.</param>
     public static int Write(
-        Span<byte> into, CommandKind kind, in PublishCommand publish, (int Number, long BaseOffset)? topic)
+        Span<byte> into,
+        CommandKind kind,
+        in PublishCommand publish,
+        (int Number, long BaseOffset)? topic,
+        KeyJudgement? judgement = null)
     {
         var writer = new PayloadWriter(into[CommandSequence.HeaderBytes..]);
         writer.PutByte((byte)publish.Topic.Length);
@@ -91,18 +103,9 @@ internal static class ThinnedPublish
         writer.PutVarint((ulong)publish.BatchPosition);
         writer.PutVarint((ulong)publish.BatchBytes);
         writer.PutVarint((ulong)LargestValueOf(publish));
-        if (topic is { } kept && publish.IsThinned)
+        if (topic is { } kept)
         {
-            writer.PutBytes(publish.Remains);
-        }
-        else if (topic is { } whole)
-        {
-            writer.PutVarint((ulong)whole.Number);
-            writer.PutVarint((ulong)whole.BaseOffset);
-            writer.PutVarint(0);
-            writer.PutVarint((ulong)publish.RecordCount);
-            writer.PutVarint((ulong)publish.Batch.Length);
-            writer.PutBytes(publish.Batch);
+            WriteRemains(ref writer, publish, kept, judgement);
         }
 
         CommandSequence.WriteThinnedCommand(into, kind, writer.Written);
@@ -110,17 +113,18 @@ internal static class ThinnedPublish
     }
 
     /// <summary>What <see cref="Write"/> may need.</summary>
-    public static int MaxBytes(in PublishCommand publish) =>
+    public static int MaxBytes(in PublishCommand publish, KeyJudgement? judgement = null) =>
         CommandSequence.HeaderBytes + 1 + publish.Topic.Length + publish.Batch.Length + publish.Remains.Length
-        + ((MaxNumbers + 2 + RunNumbers) * PayloadWriter.MaxVarintBytes);
+        + ((MaxNumbers + 2 + RunNumbers) * PayloadWriter.MaxVarintBytes)
+        + (judgement is null ? 0 : publish.RecordCount * MaxRunBytes);
 
     /// <summary>The bytes of the largest value that the batch had.</summary>
     public static int LargestValueOf(in PublishCommand publish) =>
         publish.IsThinned ? publish.LargestValueBytes : RecordBatchScanner.LargestValue(publish.Batch);
 
     /// <summary>
-    /// Finds what is left of a topic's batches in a thinned body. A batch that is not found is gone. Where the bytes of
-    /// a run are is counted from the body's beginning.
+    /// Finds what is left of a topic's batches in a thinned body, graves too. A batch that is not found is gone. Where
+    /// the bytes of a run are is counted from the body's beginning.
     /// </summary>
     /// <param name="body">A thinned body.</param>
     /// <param name="topic">The topic's number.</param>
@@ -160,6 +164,93 @@ internal static class ThinnedPublish
                 var end = command.PayloadPosition + command.Payload.Length;
                 TakeRuns(reader, end, wanted[next], into);
             }
+        }
+    }
+
+    private static void WriteRemains(
+        ref PayloadWriter writer,
+        in PublishCommand publish,
+        (int Number, long BaseOffset) topic,
+        KeyJudgement? judgement)
+    {
+        var before = writer;
+        writer.PutVarint((ulong)topic.Number);
+        writer.PutVarint((ulong)topic.BaseOffset);
+        var begin = writer.Written;
+        if (!publish.IsThinned)
+        {
+            WriteKept(ref writer, topic.BaseOffset, 0, publish.RecordCount, publish.Batch, judgement);
+        }
+        else
+        {
+            var reader = new PayloadReader(publish.Remains);
+            reader.TakeVarint();
+            reader.TakeVarint();
+            while (!reader.Rest.IsEmpty)
+            {
+                var (first, count, bytes) = (reader.TakeVarint32(), reader.TakeVarint32(), reader.TakeVarint32());
+                WriteKept(ref writer, topic.BaseOffset, first, count, reader.TakeBytes(bytes), judgement);
+            }
+        }
+
+        if (writer.Written == begin)
+        {
+            writer = before; // Nothing of it is left.
+        }
+    }
+
+    /// <summary>Writes of one run what is kept of it: all, or runs of the records between those that go.</summary>
+    private static void WriteKept(
+        ref PayloadWriter writer,
+        long baseOffset,
+        int first,
+        int count,
+        ReadOnlySpan<byte> run,
+        KeyJudgement? judgement)
+    {
+        if (judgement is null || count == 0)
+        {
+            // A grave is of no use any more when a later record of its key is there.
+            if (judgement?.Replaced.Contains(baseOffset + first) != true)
+            {
+                WriteRun(ref writer, first, count, run);
+            }
+
+            return;
+        }
+
+        var rest = run;
+        var (kept, next, from, keptBytes) = (first, first, 0, 0);
+        Span<byte> mark = stackalloc byte[KeyMark.Bytes];
+        for (; RecordBatchScanner.TryTakeRecord(ref rest, out var record); next++)
+        {
+            var isGrave = judgement.Graves.Contains(baseOffset + next);
+            if (!isGrave && !judgement.Replaced.Contains(baseOffset + next))
+            {
+                keptBytes = run.Length - rest.Length - from;
+                continue;
+            }
+
+            WriteRun(ref writer, kept, next - kept, run.Slice(from, keptBytes));
+            if (isGrave)
+            {
+                WriteRun(ref writer, next, 0, mark[..KeyMark.Of(RecordBatchScanner.KeyOf(record)).Write(mark)]);
+            }
+
+            (kept, from, keptBytes) = (next + 1, run.Length - rest.Length, 0);
+        }
+
+        WriteRun(ref writer, kept, next - kept, run.Slice(from, keptBytes));
+    }
+
+    private static void WriteRun(ref PayloadWriter writer, int first, int count, scoped ReadOnlySpan<byte> bytes)
+    {
+        if (!bytes.IsEmpty)
+        {
+            writer.PutVarint((ulong)first);
+            writer.PutVarint((ulong)count);
+            writer.PutVarint((ulong)bytes.Length);
+            writer.PutBytes(bytes);
         }
     }
 

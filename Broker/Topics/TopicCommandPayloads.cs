@@ -28,3 +28,9 @@ internal readonly ref struct TopicSettingsCommand(
 /// <param name="SettingsVersion">By which settings: when they have changed since, nothing goes.</param>
 /// <param name="BeforeOffset">What lies before it goes.</param>
 internal readonly record struct TrimTopicCommand(int Number, int SettingsVersion, long BeforeOffset);
+
+/// <summary>Up to where only the last record of each key is left.</summary>
+/// <param name="Number">The topic's number.</param>
+/// <param name="SettingsVersion">By which settings: when they have changed since, nothing goes.</param>
+/// <param name="Through">The first offset that is left alone.</param>
+internal readonly record struct CompactTopicCommand(int Number, int SettingsVersion, long Through);

@@ -15,6 +15,7 @@ namespace Broker.Topics;
 /// publish to partition: i32 number of the partition in its shard | i64 the offset or -1 | as publish
 /// purge:   u8 topic length | topic | i64 first offset to keep, -1 for the topic's next one
 /// trim:    i32 number of the topic | i32 version of its settings | i64 first offset to keep
+/// compact: i32 number of the topic | i32 version of its settings | i64 first offset to leave alone
 /// create, update: u8 topic length | topic | u8 which settings are set | settings
 /// delete:  topic, to the end
 /// </code>
@@ -120,6 +121,23 @@ public static class TopicCommands
         return trim;
     }
 
+    internal static void WriteCompactTopic(IBufferWriter<byte> into, int number, int settingsVersion, long through)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.CompactTopic, (2 * sizeof(int)) + sizeof(long));
+        writer.PutInt32(number);
+        writer.PutInt32(settingsVersion);
+        writer.PutUInt64((ulong)through);
+        into.Advance(writer.Written);
+    }
+
+    internal static CompactTopicCommand ReadCompactTopic(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var compact = new CompactTopicCommand(reader.TakeInt32(), reader.TakeInt32(), (long)reader.TakeUInt64());
+        reader.CheckEnd();
+        return compact;
+    }
+
     /// <summary>Makes a topic.</summary>
     public static void WriteCreateTopic(IBufferWriter<byte> into, string topic, TopicSettings settings) =>
         WriteTopicSettings(into, CommandKind.CreateTopic, topic, TopicSettingParts.All, settings);
@@ -134,11 +152,13 @@ public static class TopicCommands
     {
         var name = Encoding.UTF8.GetBytes(topic);
         Invariant.Check(name.Length is > 0 and <= Limits.TopicNameBytes, "the topic's name was validated");
-        var writer = CommandSequence.Begin(into, kind, 1 + name.Length + 1 + TopicSettings.EncodedBytes);
+        var writer = CommandSequence.Begin(
+            into, kind, 1 + name.Length + 1 + TopicSettings.EncodedBytes + settings.CompactionBytes);
         writer.PutByte((byte)name.Length);
         writer.PutBytes(name);
         writer.PutByte((byte)parts);
         settings.Write(ref writer);
+        settings.WriteCompaction(ref writer);
         into.Advance(writer.Written);
     }
 
@@ -149,7 +169,7 @@ public static class TopicCommands
     {
         var topic = reader.TakeBytes(reader.TakeByte());
         var parts = (TopicSettingParts)reader.TakeByte();
-        var settings = TopicSettings.Read(ref reader);
+        var settings = TopicSettings.Read(ref reader).ReadCompaction(ref reader);
         reader.CheckEnd();
         Invariant.Check(!topic.IsEmpty, "stored settings name their topic");
         return new TopicSettingsCommand(topic, parts, settings);

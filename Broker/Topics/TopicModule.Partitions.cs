@@ -62,7 +62,7 @@ public sealed partial class TopicModule
             {
                 var before = known.Settings;
                 (known.Settings, known.SettingsVersion) = (make.Settings, make.SettingsVersion);
-                NoteSettings(known, before);
+                _retention.Note(known, before);
                 _partitions.Touch();
                 _applied.OnTopicChanged(name);
                 return true;

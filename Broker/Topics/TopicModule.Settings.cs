@@ -8,18 +8,7 @@ namespace Broker.Topics;
 /// <summary>Topics that are made, changed and removed by request, and what their settings do not keep.</summary>
 public sealed partial class TopicModule
 {
-    /// <summary>
-    /// Topics that one question after a duty looks at: about 0.3 ms of the loop. With more of them that have limits the
-    /// next question goes on where this one has stopped.
-    /// </summary>
-    private const int TopicsPerLook = 4_096;
-
-    // Those whose settings remove something, in no order.
-    private readonly List<TopicState> _limited = [];
-    private int _nextLimited;
-
-    /// <summary>How many are still to be asked what they need; -1: all. No part of the state.</summary>
-    private int _leftInRound = -1;
+    private Retention _retention;
 
     private CommandResult ApplyCreate(in ApplyStep step, in TopicSettingsCommand create, int partitions)
     {
@@ -56,10 +45,17 @@ public sealed partial class TopicModule
         }
 
         var before = topic.Settings;
-        topic.Settings = update.Settings.Over(before, update.Parts);
+        var settings = update.Settings.Over(before, update.Parts);
+        if (settings.Contradiction is not null)
+        {
+            result.Code = RefusalCode.InvalidArgument;
+            return result;
+        }
+
+        topic.Settings = settings;
         topic.SettingsVersion++;
         topic.Settings.AddTo(ref step.Hash);
-        NoteSettings(topic, before);
+        _retention.Note(topic, before);
         if (topic.Partitions is not null)
         {
             _partitions.Touch();
@@ -72,7 +68,7 @@ public sealed partial class TopicModule
     {
         var isAdded = _topics.TryAdd(topic);
         Invariant.Check(isAdded, "a new topic is not there yet");
-        NoteSettings(topic, TopicSettings.Default);
+        _retention.Note(topic, TopicSettings.Default);
         _partitions.Add(topic);
         _applied.OnTopicChanged(topic.Name);
     }
@@ -80,7 +76,7 @@ public sealed partial class TopicModule
     private void Remove(TopicState topic)
     {
         _topics.Remove(topic);
-        _limited.Remove(topic);
+        _retention.Remove(topic);
         _producers -= topic.Producers?.Count ?? 0;
         _firstNeededIsStale = true;
         _partitions.Remove(topic);
@@ -107,7 +103,7 @@ public sealed partial class TopicModule
     private CommandResult ApplyTrim(in ApplyStep step, in TrimTopicCommand trim)
     {
         var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
-        _leftInRound = -1;
+        _retention.BeginRound();
 
         // It may be deleted since the leader looked at it, or have settings by which more is kept. What was stored
         // since then is younger than what is trimmed.
@@ -122,44 +118,35 @@ public sealed partial class TopicModule
         return result;
     }
 
-    private void NoteSettings(TopicState topic, TopicSettings before)
+    private CommandResult ApplyCompact(in ApplyStep step, in CompactTopicCommand compact)
     {
-        if (before.HasRetention != topic.Settings.HasRetention)
+        var now = step.Entry.TimestampUnixMs;
+        var result = new CommandResult { TimestampUnixMs = now };
+        _retention.BeginRound();
+
+        // As for a trim: by settings of before nothing goes. What is gone stays gone, whatever the settings say later.
+        if (_topics.Find(compact.Number) is { Settings.Compact: true } topic
+            && topic.SettingsVersion == compact.SettingsVersion)
         {
-            if (before.HasRetention)
-            {
-                _limited.Remove(topic);
-            }
-            else
-            {
-                _limited.Add(topic);
-            }
+            Invariant.Check(compact.Through <= topic.Parts.Memory.NextOffset, "what is compacted was stored before");
+            topic.Compacted = new CompactedTo(
+                Math.Max(topic.Compacted.Through, compact.Through),
+                Math.Max(topic.Compacted.MarkersMs, now - topic.Settings.DeleteMarkerMs));
+            step.Hash.Add(topic.Compacted.MarkersMs);
+            result.BaseOffset = topic.Compacted.Through;
         }
+
+        return result;
     }
 
     internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
     {
-        // A topic is asked once until nothing more is due, or a trim was applied: what it needs stays due until then.
-        _leftInRound = _leftInRound < 0 ? _limited.Count : _leftInRound;
-        for (var looks = 0; looks < TopicsPerLook && _leftInRound > 0 && _limited.Count > 0; looks++)
-        {
-            _leftInRound--;
-            _nextLimited = _nextLimited < _limited.Count ? _nextLimited : 0;
-            var topic = _limited[_nextLimited++];
-            var first = topic.Parts.FirstKept(topic.Settings, nowUnixMs);
-            if (first > topic.Parts.FirstOffset)
-            {
-                TopicCommands.WriteTrimTopic(command, topic.Number, topic.SettingsVersion, first);
-                return true;
-            }
-        }
-
-        if (_duties?.TryWrite(command) == true)
+        if (_retention.TryWriteDuty(nowUnixMs, command) || _duties?.TryWrite(command) == true)
         {
             return true;
         }
 
-        _leftInRound = -1;
+        _retention.BeginRound();
         return false;
     }
 }

@@ -1,4 +1,3 @@
-using System.Buffers;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
@@ -17,11 +16,11 @@ public sealed partial class TopicModule
     // The last entry of the snapshot that the state began with.
     private LogIndex _restoredThrough;
 
-    /// <summary>
-    /// Takes the table as it is now: after a snapshot was restored the new one would know nothing of older segments.
-    /// </summary>
+    // A restored state begins with nothing.
+    private CompactionMemory _compaction = new();
+
     ILogThinning? IIndexedModule.LookForThinning() => _readIndexBody is { } readBody
-        ? new Thinning(_topics, [.. _incomplete], readBody)
+        ? new TopicThinning(_topics, [.. _incomplete], _compaction, readBody)
         : null;
 
     private void NoteThinned(TopicState topic, in PublishCommand publish, long baseOffset)
@@ -35,33 +34,5 @@ public sealed partial class TopicModule
         }
 
         _applied.OnThinned(topic.Name, baseOffset, publish.RecordCount);
-    }
-
-    private sealed class Thinning(TopicTable topics, HashSet<LogIndex> incomplete, ReadIndexBody readBody)
-        : ILogThinning
-    {
-        public void AddKeptBytes(Dictionary<LogIndex, long> bySegment)
-        {
-            foreach (var topic in topics.All)
-            {
-                var commandBytes = TopicCommands.PublishSizeBytes(topic.Name, 0);
-                foreach (ref readonly var run in topic.Parts.Runs)
-                {
-                    bySegment[run.SegmentFirst] = bySegment.GetValueOrDefault(run.SegmentFirst)
-                        + run.SizeBytes + ((long)run.Count * commandBytes);
-                }
-            }
-
-            foreach (var first in incomplete)
-            {
-                bySegment[first] = long.MaxValue;
-            }
-        }
-
-        public void WriteGoneIndex(IBufferWriter<byte> directory) => SegmentIndex.Write(
-            [], LogIndex.None, LogIndex.None, isComplete: true, directory, new ArrayBufferWriter<byte>());
-
-        public IEntryThinner? TryBegin(LogIndex first, LogIndex last) =>
-            incomplete.Contains(first) ? null : SegmentThinner.TryMake(first, last, topics.All, readBody);
     }
 }

@@ -28,6 +28,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     {
         _applied = applied;
         _bounds = bounds;
+        _retention = new Retention(_compaction);
     }
 
     /// <summary>Topics of this shard, as any thread may ask.</summary>
@@ -35,14 +36,13 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     internal override StateSection Section => StateSection.Topics;
 
-    internal override byte SectionFormat => WithPartitions;
-
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
         CommandKind.Publish,
         CommandKind.PublishAtOffset,
         CommandKind.PurgeTopic,
         CommandKind.TrimTopic,
+        CommandKind.CompactTopic,
         CommandKind.CreateTopic,
         CommandKind.UpdateTopic,
         CommandKind.DeleteTopic,
@@ -63,6 +63,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         CommandKind.PublishAtomic => ApplyAtomic(step, command),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
+        CommandKind.CompactTopic => ApplyCompact(step, TopicCommands.ReadCompactTopic(command)),
         CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command), 1),
         CommandKind.CreatePartitionedTopic => ApplyCreatePartitioned(step, command),
         CommandKind.MakePartitions => ApplyMakePartitions(step, PartitionCommands.ReadMakePartitions(command)),

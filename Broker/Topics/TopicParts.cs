@@ -86,6 +86,26 @@ internal sealed class TopicParts(long firstOffset, BatchIndex memory)
         return settings.MaxBytes > 0 ? Math.Max(first, FirstWithin(settings.MaxBytes)) : first;
     }
 
+    /// <summary>
+    /// The end of what index files have from an offset on without a gap, as far as all of a run is of that time or
+    /// before; and the bytes and the batches of those runs.
+    /// </summary>
+    public (long End, long SizeBytes, long Batches) OldEnough(long offset, long timestampUnixMs)
+    {
+        var (end, bytes, batches) = (Math.Max(offset, FirstOffset), 0L, 0L);
+        foreach (ref readonly var run in Runs[FirstRunAfter(end)..])
+        {
+            if (run.BaseOffset > end || run.LastTimestampUnixMs > timestampUnixMs)
+            {
+                break;
+            }
+
+            (end, bytes, batches) = (run.EndOffset, bytes + run.SizeBytes, batches + run.Count);
+        }
+
+        return (end, bytes, batches);
+    }
+
     public bool TryFindRun(long offset, out IndexedRun run)
     {
         var ordinal = FirstRunAfter(offset);

@@ -17,6 +17,7 @@ internal sealed class TopicState(string name, ulong nameHash, int number, TopicP
 {
     private TopicParts _parts = parts;
     private TopicSettings _settings = settings;
+    private CompactedTo _compacted = CompactedTo.Nothing;
     private int[]? _partitions;
     private string[]? _partitionNames;
 
@@ -38,6 +39,13 @@ internal sealed class TopicState(string name, ulong nameHash, int number, TopicP
     {
         get => Volatile.Read(ref _settings);
         set => Volatile.Write(ref _settings, value);
+    }
+
+    /// <summary>How far it was compacted, as any thread may look.</summary>
+    public CompactedTo Compacted
+    {
+        get => Volatile.Read(ref _compacted);
+        set => Volatile.Write(ref _compacted, value);
     }
 
     /// <summary>How often the settings were changed; for the apply thread.</summary>

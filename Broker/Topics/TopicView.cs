@@ -51,6 +51,9 @@ public readonly struct TopicView
     /// <summary>What it keeps and takes.</summary>
     public TopicSettings Settings => _state.Settings;
 
+    /// <summary>How far it was compacted.</summary>
+    internal CompactedTo Compacted => _state.Compacted;
+
     /// <summary>Encoded bytes of the batches that can be read.</summary>
     public long SizeBytes => _state.Parts.SizeBytes;
 

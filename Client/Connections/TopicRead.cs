@@ -21,12 +21,20 @@ internal sealed class TopicRead(
     private HashSet<BrokerConnection>? _doNotHaveIt;
     private BrokerConnection? _last;
     private ulong _topicId;
+    private long? _lastPerKeyEnd;
 
     /// <summary>The first offset that has not been handed out.</summary>
     public long NextOffset { get; set; }
 
     /// <summary>Where to begin instead, until the first answer has told the offset.</summary>
     public DateTimeOffset? FromTime { get; set; }
+
+    /// <summary>
+    /// Whether the last record of each key is wanted, until what there was at the beginning was handed out. A read that
+    /// goes on at another broker asks for the same again, and skips what it has: what is the last of its key now and
+    /// lies before that was the last then.
+    /// </summary>
+    public bool IsLastPerKey { get; set; }
 
     /// <summary>Records handed out.</summary>
     public int Records { get; private set; }
@@ -54,10 +62,14 @@ internal sealed class TopicRead(
     /// <summary>
     /// An answer has come: from now on offsets count, and only in the topic that it came from.
     /// </summary>
-    public void Began(ulong topicId)
+    public void Began(Wire.ReadResponse response)
     {
         FromTime = null;
-        _topicId = topicId;
+        _topicId = response.TopicId;
+        if (IsLastPerKey)
+        {
+            _lastPerKeyEnd ??= response.HighWatermark;
+        }
     }
 
     public Wire.ReadRequest Request()
@@ -71,7 +83,12 @@ internal sealed class TopicRead(
             TopicId = _topicId,
             Linearizable = Linearizable,
         };
-        if (FromTime is { } time)
+        IsLastPerKey &= _lastPerKeyEnd is not { } end || NextOffset < end;
+        if (IsLastPerKey)
+        {
+            request.Position = Wire.StartPosition.LastPerKey;
+        }
+        else if (FromTime is { } time)
         {
             request.TimeUnixMs = Math.Max(0, time.ToUnixTimeMilliseconds());
         }
@@ -151,6 +168,8 @@ internal sealed class TopicRead(
                 }
 
                 break;
+            case StatusCode.ResourceExhausted when ClientErrors.ReasonOf(error) == ClientErrors.LimitReached:
+                throw Failure(error, from, gaveUp: false);
             case StatusCode.InvalidArgument or StatusCode.PermissionDenied or StatusCode.Unauthenticated
                 or StatusCode.Unimplemented:
                 throw Failure(error, from, gaveUp: false);

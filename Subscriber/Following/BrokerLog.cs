@@ -12,11 +12,13 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
     public async IAsyncEnumerable<LogRecord> ReadAsync(
         TopicPlace place, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
+        var end = new End { Offset = fromOffset };
         var options = new ReadOptions
         {
             Partition = place.Partition,
             FromOffset = fromOffset,
             MaxRecords = limit,
+            Progress = end,
         };
         await using var records = client
             .ReadAsync(place.Topic, options, cancellationToken)
@@ -31,6 +33,11 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
                     record.Key,
                     record.Value,
                     EncodeHeaders(record.Headers)));
+        }
+
+        if (end.Offset > fromOffset)
+        {
+            yield return new LogRecord(end.Offset, null);
         }
     }
 
@@ -108,5 +115,13 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         }
 
         return record.ToByteArray();
+    }
+
+    /// <summary>How far a read has got.</summary>
+    private sealed class End : IProgress<long>
+    {
+        public long Offset { get; set; }
+
+        public void Report(long value) => Offset = value;
     }
 }

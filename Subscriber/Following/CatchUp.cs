@@ -66,7 +66,7 @@ internal sealed class CatchUp(
         var idle = 0;
         while (taken < SubscriberLimits.RecordsPerLogRead)
         {
-            var (from, afterTrim, behind) = WhereIs(topic);
+            var (from, afterTrim, behind, _) = WhereIs(topic);
             if (!behind)
             {
                 return true;
@@ -78,7 +78,7 @@ internal sealed class CatchUp(
             }
 
             var read = await ReadAsync(topic, from, afterTrim, cancellationToken);
-            taken += read;
+            taken += (int)Math.Min(read, SubscriberLimits.RecordsPerLogRead);
             idle = read > 0 ? 0 : idle + 1;
             if (read == 0)
             {
@@ -89,51 +89,69 @@ internal sealed class CatchUp(
         return true;
     }
 
-    private static (long From, bool AfterTrim, bool Behind) WhereIs(TopicProgress topic)
+    private static (long From, bool AfterTrim, bool Behind, long Next) WhereIs(TopicProgress topic)
     {
         lock (topic)
         {
-            return (Math.Max(topic.Next, topic.First), topic.First > topic.Next, topic.Behind);
+            return (Math.Max(topic.Next, topic.First), topic.First > topic.Next, topic.Behind, topic.Next);
         }
     }
 
-    private async Task<int> ReadAsync(
+    /// <summary>
+    /// Between two records may be offsets that are gone (purged, or compacted): the pages of one read follow each other
+    /// all the same, and so do the last page and the end of the read. Returns how far it has come.
+    /// </summary>
+    private async Task<long> ReadAsync(
         TopicProgress topic, long from, bool afterTrim, CancellationToken cancellationToken)
     {
-        var total = 0;
+        var passed = 0L;
         var page = new List<InboxRecord>();
         var (pageBase, pageBytes) = (from, 0);
+        var covered = afterTrim ? WhereIs(topic).Next : from;
         await foreach (var (offset, record) in log.ReadAsync(
             topic.Place, from, SubscriberLimits.RecordsPerLogRead, cancellationToken))
         {
+            passed = offset - from;
             var full = page.Count == SubscriberLimits.PageRecords || pageBytes >= SubscriberLimits.PageBytes;
-            if (full || offset != pageBase + page.Count)
+            if (full || record is null || offset != pageBase + page.Count)
             {
-                await FlushAsync(topic, pageBase, page, afterTrim, cancellationToken);
+                covered = await FlushAsync(topic, covered, pageBase, page, afterTrim, cancellationToken);
                 (pageBase, pageBytes) = (offset, 0);
             }
 
-            page.Add(record);
-            pageBytes += record.SizeBytes;
-            total++;
+            if (record is not { } taken)
+            {
+                topics.OnLogEnd(topic, covered, offset);
+                continue;
+            }
+
+            page.Add(taken);
+            pageBytes += taken.SizeBytes;
+            passed++;
         }
 
-        await FlushAsync(topic, pageBase, page, afterTrim, cancellationToken);
-        return total;
+        await FlushAsync(topic, covered, pageBase, page, afterTrim, cancellationToken);
+        return passed;
     }
 
-    private async Task FlushAsync(
+    /// <summary>Returns where the next page goes on.</summary>
+    private async Task<long> FlushAsync(
         TopicProgress topic,
+        long covered,
         long baseOffset,
         List<InboxRecord> page,
         bool afterTrim,
         CancellationToken cancellationToken)
     {
-        if (page.Count > 0)
+        if (page.Count == 0)
         {
-            await _pages.WaitAsync(cancellationToken);
-            topics.OnLogPage(topic, new MessageRun(baseOffset, page.ToArray(), MessageSource.Log), afterTrim, _pages);
-            page.Clear();
+            return covered;
         }
+
+        await _pages.WaitAsync(cancellationToken);
+        var run = new MessageRun(baseOffset, page.ToArray(), MessageSource.Log);
+        topics.OnLogPage(topic, run, covered, afterTrim, _pages);
+        page.Clear();
+        return run.EndOffset;
     }
 }

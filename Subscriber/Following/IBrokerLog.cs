@@ -2,8 +2,10 @@ using Subscriber.Inbox;
 
 namespace Subscriber.Following;
 
-/// <summary>A record of the brokers' log.</summary>
-internal readonly record struct LogRecord(long Offset, InboxRecord Record);
+/// <summary>
+/// A record of the brokers' log; or none: what lies before the offset and did not come is gone.
+/// </summary>
+internal readonly record struct LogRecord(long Offset, InboxRecord? Record);
 
 /// <summary>A partition of a topic, most of which have one: what offsets count in.</summary>
 internal readonly record struct TopicPlace(string Topic, int Partition = 0)
@@ -29,8 +31,9 @@ internal sealed class BrokerLogException(string message, Exception? inner = null
 internal interface IBrokerLog
 {
     /// <summary>
-    /// Records from an offset to the end of what is committed now, no more than the limit. Nothing for a topic that
-    /// does not exist, or ends before.
+    /// Records from an offset to the end of what is committed now, no more than the limit; offsets that are left out
+    /// are gone. Last may come how far the read has got without a record. Nothing for a topic that does not exist, or
+    /// ends before.
     /// </summary>
     IAsyncEnumerable<LogRecord> ReadAsync(
         TopicPlace place, long fromOffset, int limit, CancellationToken cancellationToken);

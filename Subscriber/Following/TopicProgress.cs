@@ -11,6 +11,9 @@ internal sealed class TopicProgress(TopicPlace place, long next)
 {
     private readonly SortedList<long, MessageRun> _ahead = [];
 
+    /// <summary>Where the inbox will be: behind <see cref="Next"/> when what lies between is gone.</summary>
+    private long _handed = next;
+
     public TopicPlace Place { get; } = place;
 
     /// <summary>The next offset to hand to the inbox.</summary>
@@ -54,27 +57,33 @@ internal sealed class TopicProgress(TopicPlace place, long next)
         var known = (int)Math.Min(run.Count, Next - run.BaseOffset);
         if (known < run.Count)
         {
-            HandOver(run.From(Next), Next, handOver);
+            HandOver(run.From(Next), handOver);
             HandOverAhead(handOver);
         }
 
         return known;
     }
 
-    /// <summary>Takes a run from the log's beginning although offsets before it are missing: the brokers no longer have
-    /// them.
-    /// </summary>
-    public void OfferAfterTrim(MessageRun run, List<InboxAppend> handOver)
+    /// <summary>Takes a run from the log although offsets before it are missing: the brokers lack them.</summary>
+    public void OfferAfterGap(MessageRun run, List<InboxAppend> handOver)
     {
         Target = Math.Max(Target, run.EndOffset);
-        HandOver(run, Next, handOver);
+        HandOver(run, handOver);
+        HandOverAhead(handOver);
+    }
+
+    /// <summary>The brokers have nothing before an offset that was not handed over.</summary>
+    public void PassOver(long offset, List<InboxAppend> handOver)
+    {
+        Next = Math.Max(Next, offset);
+        Target = Math.Max(Target, Next);
         HandOverAhead(handOver);
     }
 
     /// <summary>The inbox stands elsewhere than was thought: go on from there.</summary>
     public void Reset(long position)
     {
-        Next = position;
+        Next = _handed = position;
         Target = Math.Max(Target, position);
         _ahead.Clear();
         AheadBytes = 0;
@@ -96,10 +105,10 @@ internal sealed class TopicProgress(TopicPlace place, long next)
         return 0;
     }
 
-    private void HandOver(MessageRun run, long expected, List<InboxAppend> handOver)
+    private void HandOver(MessageRun run, List<InboxAppend> handOver)
     {
-        handOver.Add(new InboxAppend(this, expected, run));
-        Next = run.EndOffset;
+        handOver.Add(new InboxAppend(this, _handed, run));
+        Next = _handed = run.EndOffset;
     }
 
     private void HandOverAhead(List<InboxAppend> handOver)
@@ -111,7 +120,7 @@ internal sealed class TopicProgress(TopicPlace place, long next)
             AheadBytes -= run.SizeBytes;
             if (run.EndOffset > Next)
             {
-                HandOver(run.From(Next), Next, handOver);
+                HandOver(run.From(Next), handOver);
             }
         }
     }

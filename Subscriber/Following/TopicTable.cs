@@ -70,19 +70,26 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
     }
 
     /// <summary>
-    /// A page from the log, read from the offset where the reader began or went on. The page's slot is given back by
-    /// the writer.
+    /// A page from the log, which has nothing between the offset to which the reader had come and the page. The page's
+    /// slot is given back by the writer.
     /// </summary>
-    public void OnLogPage(TopicProgress progress, MessageRun run, bool afterTrim, SemaphoreSlim pages)
+    public void OnLogPage(
+        TopicProgress progress, MessageRun run, long covered, bool afterTrim, SemaphoreSlim pages)
     {
         lock (progress)
         {
             var before = progress.AheadBytes;
             var handOver = new List<InboxAppend>(1);
-            if (afterTrim && run.BaseOffset > progress.Next)
+
+            // When the position was moved back meanwhile, what lies between was not looked at.
+            if (run.BaseOffset > progress.Next && covered <= progress.Next)
             {
-                logger.LogTrimmed(progress.Place.ToString(), run.BaseOffset, run.BaseOffset - progress.Next);
-                progress.OfferAfterTrim(run, handOver);
+                if (afterTrim)
+                {
+                    logger.LogTrimmed(progress.Place.ToString(), run.BaseOffset, run.BaseOffset - progress.Next);
+                }
+
+                progress.OfferAfterGap(run, handOver);
             }
             else
             {
@@ -90,6 +97,21 @@ internal sealed class TopicTable(InboxQueue queue, SubscriberMetrics metrics, IL
             }
 
             Pass(progress, before, handOver, pages);
+        }
+    }
+
+    /// <summary>A read of the log has come to an offset, and found nothing more before it.</summary>
+    public void OnLogEnd(TopicProgress progress, long covered, long offset)
+    {
+        lock (progress)
+        {
+            if (covered <= progress.Next && offset > progress.Next)
+            {
+                var before = progress.AheadBytes;
+                var handOver = new List<InboxAppend>(1);
+                progress.PassOver(offset, handOver);
+                Pass(progress, before, handOver, pages: null);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 using Broker.Consensus;
 using Broker.Domain;
+using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
 
@@ -33,6 +34,7 @@ internal sealed class History(SimulatedGroup group)
     /// <summary>How many records each stored batch has.</summary>
     private readonly Dictionary<(string Topic, long Offset), int> _sizes = [];
     private readonly HashSet<long> _refused = [];
+    private readonly Dictionary<string, KeyedTopic> _keyed = [];
 
     /// <summary>Every configuration that a leader ever appended, in that order.</summary>
     private readonly List<GroupConfiguration> _configurations = [];
@@ -284,9 +286,11 @@ internal sealed class History(SimulatedGroup group)
     {
         // A replica that has not applied a purge may have had the log of one that has.
         var gone = Math.Min(end, _firsts.GetValueOrDefault(topic));
+        var keyed = _keyed.GetValueOrDefault(topic);
         var next = first;
         foreach (var (offset, number) in read)
         {
+            next = StepOver(keyed, next, offset, gone);
             World.Check(
                 offset == next || (offset > next && next < gone),
                 $"node {node.Id} reads offset {offset} of {topic} in place of {next}");
@@ -297,9 +301,56 @@ internal sealed class History(SimulatedGroup group)
             next = offset + 1;
         }
 
+        next = StepOver(keyed, next, end, gone);
         World.Check(
             next == end || gone == end, $"node {node.Id} reads offsets {first} to {next} of {topic}, which has {end}");
         group.World.Figures.Count(Figure.TopicRead);
+    }
+
+    /// <summary>
+    /// Who asks for the last record of each key gets it, and no other, also where nothing was taken out yet. What is
+    /// purged elsewhere may be gone here.
+    /// </summary>
+    public void CheckLast(SimulatedNode node, string topic, TopicView view, HashSet<long> read)
+    {
+        var keyed = Keyed(topic);
+        var (through, markersMs) = (view.Compacted.Through, view.Compacted.MarkersMs);
+        var first = Math.Max(view.FirstOffset, _firsts.GetValueOrDefault(topic));
+        for (var offset = first; offset < view.NextOffset; offset++)
+        {
+            var isWanted = keyed.IsWanted(offset, view.NextOffset, through, markersMs);
+            World.Check(
+                isWanted == read.Contains(offset) || (isWanted && keyed.MayBeGone(offset)),
+                $"node {node.Id} is asked for the last record of each key of {topic}, and "
+                + $"{(isWanted ? "leaves out" : "gives")} offset {offset} with key '{keyed.KeyAt(offset)}'");
+        }
+
+        group.World.Figures.Count(Figure.LastPerKeyRead);
+    }
+
+    public KeyedTopic Keyed(string topic)
+    {
+        if (!_keyed.TryGetValue(topic, out var keyed))
+        {
+            _keyed[topic] = keyed = new KeyedTopic();
+        }
+
+        return keyed;
+    }
+
+    public void NoteCompacted(string topic, long through, long markersMs) => group.World.Figures.Count(
+        Figure.TopicCompacted, Keyed(topic).NoteCompacted(through, markersMs) ? 1 : 0);
+
+    /// <summary>Steps over records that compaction may have taken out.</summary>
+    private long StepOver(KeyedTopic? keyed, long next, long end, long gone)
+    {
+        while (keyed is not null && next < end && (next < gone || keyed.MayBeGone(next)))
+        {
+            group.World.Figures.Count(Figure.RecordCompactedAway, next < gone ? 0 : 1);
+            next++;
+        }
+
+        return next;
     }
 
     /// <summary>A client is told that its publish is not taken, or what became of it is not known.</summary>

@@ -4,6 +4,7 @@ using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
+using Broker.Storage;
 using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
@@ -52,12 +53,14 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     {
         _node.NoteApplied(entry.Index);
         var before = Owned;
+        var compacted = Keyed;
         var mayGo = MayRemoveTopics(entry) ? PlacesOfOwners() : [];
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
         _membership?.Note(_node, Members);
         CheckKept(entry, before);
         CheckPairs();
+        CheckCompacted(entry, compacted);
         foreach (var gone in mayGo.Except(mayGo.Count > 0 ? PlacesOfOwners() : []))
         {
             _history.NoteFirst(gone, long.MaxValue);
@@ -85,7 +88,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         [.. _topics.ListPlaces().Where(static place => IsOfOwners(place.Name)).Select(NameOf)];
 
     private static bool IsOfOwners(string name) =>
-        name == TopicOwner.Topic || PartitionName.Parse(name).Topic == PartitionOwner.Topic;
+        name is TopicOwner.Topic or KeyOwner.Topic || PartitionName.Parse(name).Topic == PartitionOwner.Topic;
 
     private static string NameOf(string topic, int number) =>
         IsOfOwners(topic) ? $"{topic}#{number}" : topic;
@@ -148,6 +151,32 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             $"node {_node.Id} keeps {now.Next - now.First} records of a topic with {now.Settings}");
     }
 
+    private TopicView? Keyed => _topics.TryGetTopic(KeyOwner.Topic, out var topic) ? topic : null;
+
+    /// <summary>
+    /// A topic is compacted by its settings of this moment: what is younger is left alone, and so is a delete marker.
+    /// </summary>
+    private void CheckCompacted(LogEntry entry, TopicView? before)
+    {
+        if (!Holds(entry, CommandKind.CompactTopic) || Keyed is not { } now || before?.Number != now.Number)
+        {
+            return;
+        }
+
+        var (settings, through, markersMs) = (now.Settings, now.Compacted.Through, now.Compacted.MarkersMs);
+        var known = _history.Keyed(NameOf(now));
+        var (beforeThrough, beforeMarkersMs) = known.Compacted;
+        _history.NoteCompacted(NameOf(now), through, markersMs);
+        var newest = through > beforeThrough ? known.TimeAt(through - 1) : 0;
+        var isOldEnough = through <= Math.Max(beforeThrough, now.FirstOffset)
+            || (settings.Compact && newest <= entry.TimestampUnixMs - settings.CompactAfterMs);
+        World.Check(
+            Holds(entry, CommandKind.UpdateTopic) || (isOldEnough
+                && markersMs <= Math.Max(beforeMarkersMs, entry.TimestampUnixMs - settings.DeleteMarkerMs)),
+            $"node {_node.Id} compacts a topic with {settings} through {through}, of {newest}, and markers of "
+            + $"{markersMs} at {entry.TimestampUnixMs}");
+    }
+
     /// <summary>The first ones are this machine's, later ones those of a shadow.</summary>
     private StateModule[] MakeMembers()
     {
@@ -192,6 +221,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
         _history.CheckStored(_node, NameNow(topic), baseOffset, count, number, timestampUnixMs);
+        if (topic == KeyOwner.Topic)
+        {
+            _history.Keyed(NameNow(topic)).Note(
+                baseOffset, entry.Body.Span.Slice(position, length), timestampUnixMs);
+        }
     }
 
     public void OnThinned(string topic, long baseOffset, int count)
@@ -214,6 +248,13 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     private sealed class CountedThinning(RecordingMachine machine, ILogThinning thinning) : ILogThinning
     {
+        public long Learn(
+            IReadOnlyList<SealedSegment> segments,
+            Func<LogIndex, LogIndex, int, ICollection<LogEntry>, int> readEntries,
+            int maxBytes) => thinning.Learn(segments, readEntries, maxBytes);
+
+        public bool TryLearnAgain() => thinning.TryLearnAgain();
+
         public void AddKeptBytes(Dictionary<LogIndex, long> bySegment) => thinning.AddKeptBytes(bySegment);
 
         public void WriteGoneIndex(IBufferWriter<byte> directory)

@@ -9,7 +9,6 @@ namespace Broker.Tests.Simulation;
 /// <content>Readers of this node's topics, against what was stored.</content>
 internal sealed partial class ReplicaNode
 {
-    private const int RecordBytes = 12;
     private const int ReadAtOnce = 300;
 
     private readonly TailSignal _tail = new();
@@ -35,6 +34,18 @@ internal sealed partial class ReplicaNode
         }
     }
 
+    private static void Take(CommittedBatch batch, List<(long Offset, long Number)> into)
+    {
+        var offset = batch.BaseOffset;
+        var left = batch.Batch.Span;
+        for (; RecordBatchScanner.TryTakeRecord(ref left, out var record); offset++)
+        {
+            into.Add((offset, BinaryPrimitives.ReadInt64LittleEndian(record[^sizeof(long)..])));
+        }
+
+        World.Check(offset == batch.BaseOffset + batch.Count, "a batch has as many records as is said of it");
+    }
+
     private void ReadTopic(TopicView topic, long first, long end, bool mustWork)
     {
         // Without following nobody waits for anything.
@@ -51,17 +62,23 @@ internal sealed partial class ReplicaNode
         var machine = (RecordingMachine)_group!.Machine;
         var reader = new TopicReader(machine.Topics, _tail, _group.ReadEntries);
         var read = new List<(long Offset, long Number)>();
+        var last = new List<(long Offset, long Number)>();
         try
         {
+            await foreach (var page in topic.Name != KeyOwner.Topic ? AsyncEnumerable.Empty<ReadPage>()
+                : reader.ReadLastPerKeyAsync(topic.Name, follow: false, CancellationToken.None))
+            {
+                foreach (var batch in page.Batches)
+                {
+                    Take(batch, last);
+                }
+            }
+
             await foreach (var page in reader.ReadAsync(topic.Name, first, follow: false, CancellationToken.None))
             {
                 foreach (var batch in page.Batches)
                 {
-                    for (var i = 0; i < batch.Count; i++)
-                    {
-                        var record = batch.Batch.Slice(i * RecordBytes, RecordBytes);
-                        read.Add((batch.BaseOffset + i, BinaryPrimitives.ReadInt64LittleEndian(record.Span[4..])));
-                    }
+                    Take(batch, read);
                 }
 
                 if (page.NextOffset >= end)
@@ -81,5 +98,9 @@ internal sealed partial class ReplicaNode
 
         read.RemoveAll(record => record.Offset < first || record.Offset >= end);
         Group.History.CheckRead(this, machine.NameOf(topic), first, end, read);
+        if (topic.Name == KeyOwner.Topic)
+        {
+            Group.History.CheckLast(this, machine.NameOf(topic), topic, [.. last.Select(static each => each.Offset)]);
+        }
     }
 }

@@ -16,6 +16,7 @@ internal sealed class SimulatedGroup
     private readonly TopicOwner? _owner;
     private readonly AtomicOwner? _pairs;
     private readonly PolicyOwner? _policies;
+    private readonly KeyOwner? _keys;
     private bool _hasOld;
 
     public SimulatedGroup(World world, NodeKind kind, int id)
@@ -32,6 +33,7 @@ internal sealed class SimulatedGroup
         _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
         _pairs = kind == NodeKind.Replica ? new AtomicOwner(this) : null;
         _policies = kind == NodeKind.Replica && id == 1 ? new PolicyOwner(this) : null;
+        _keys = kind == NodeKind.Replica ? new KeyOwner(this) : null;
         if (kind == NodeKind.Replica && world.Scenario.HasCrowd)
         {
             _crowd = new Crowd(this);
@@ -88,6 +90,7 @@ internal sealed class SimulatedGroup
         _owner?.Begin();
         _pairs?.Begin();
         _policies?.Begin();
+        _keys?.Begin();
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 

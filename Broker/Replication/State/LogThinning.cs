@@ -28,7 +28,7 @@ internal sealed class LogThinning(
     private readonly Dictionary<LogIndex, long> _stays = [];
 
     private bool _hasTurn; // a look, or a rewrite, is under way
-    private Job? _waiting; // a rewrite that has used up what it may read in this second
+    private Action? _waiting; // goes on with a look or a rewrite that has used up what it may read in this second
     private long _leftBytes;
     private long _notBeforeMs;
 
@@ -39,10 +39,10 @@ internal sealed class LogThinning(
     public void Consider(long now, LogIndex applied)
     {
         _leftBytes = Limits.ThinnedBytesPerSecond;
-        if (_waiting is { } job)
+        if (_waiting is { } goOn)
         {
             _waiting = null;
-            GoOn(job);
+            goOn();
         }
         else if (!_hasTurn && now >= _notBeforeMs && StateAt(applied) != _lookedAt && turn.TryTake())
         {
@@ -76,13 +76,35 @@ internal sealed class LogThinning(
             return;
         }
 
+        Learn(thinning, segments, state);
+    }
+
+    /// <summary>The machine reads what it must, piece by piece; then it is known which segment is worth it.</summary>
+    private void Learn(
+        ILogThinning thinning,
+        List<(SealedSegment Segment, long StaysBytes)> segments,
+        (LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) state)
+    {
+        if (_leftBytes <= 0)
+        {
+            _waiting = () => Learn(thinning, segments, state);
+            return;
+        }
+
         var snapshotsAt = snapshots.OnDisk.ToHashSet();
         background.Run(() =>
         {
-            var found = Find(thinning, segments, snapshotsAt);
+            var read = thinning.Learn([.. segments.Select(static each => each.Segment)], log.Read, PieceBytes);
+            var found = read > 0 ? null : Find(thinning, segments, snapshotsAt);
+            var isMore = read > 0 || (found is null && thinning.TryLearnAgain());
             loop.Resume(() =>
             {
-                if (found is null)
+                _leftBytes -= read;
+                if (isMore)
+                {
+                    Learn(thinning, segments, state);
+                }
+                else if (found is null)
                 {
                     Rest(state);
                 }
@@ -152,7 +174,7 @@ internal sealed class LogThinning(
     {
         if (_leftBytes <= 0)
         {
-            _waiting = job;
+            _waiting = () => GoOn(job);
             return;
         }
 

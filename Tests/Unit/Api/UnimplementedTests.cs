@@ -11,7 +11,6 @@ using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Xunit;
 using Record = Broker.Protocol.V1.Record;
-using Wire = Broker.Protocol.Wire;
 
 namespace Broker.Tests.Unit.Api;
 
@@ -78,9 +77,7 @@ public sealed class UnimplementedTests
     }
 
     [Theory]
-    [InlineData("broker.v1.ReadRequest", 0)]
     [InlineData("broker.v1.Record", 2)]
-    [InlineData("broker.v1.TopicConfig", 3)]
     public void A_field_is_refused_if_and_only_if_the_contract_says_so(string message, int refused)
     {
         var marked = Marked(ProtoFile.Kind.Field)
@@ -98,21 +95,6 @@ public sealed class UnimplementedTests
             Assert.True(refusal is null || refusal.Contains(field.Name, StringComparison.Ordinal), refusal);
         }
     }
-
-    [Fact]
-    public void A_start_position_is_refused_if_and_only_if_the_contract_says_so()
-    {
-        var refused = from value in BrokerReflection.Descriptor.FindTypeByName<EnumDescriptor>("StartPosition").Values
-                      let refusal = RefusalOf(new ReadRequest { Position = (StartPosition)value.Number })
-                      where refusal?.Contains(value.Name, StringComparison.Ordinal) == true
-                      select $"broker.v1.StartPosition.{value.Name}";
-        Assert.Equal(Marked(ProtoFile.Kind.Value), refused);
-        Assert.Single(refused);
-    }
-
-    [Fact]
-    public void What_every_topic_has_may_be_asked_for() =>
-        Assert.Null(RefusalOf(new TopicConfig { Partitions = 1, Compact = false, CompactAfterMs = 0 }));
 
     private static async Task<EchoServer> StartAsync() => await EchoServer.StartAsync(map: app =>
     {
@@ -174,30 +156,8 @@ public sealed class UnimplementedTests
 
     private static string? RefusalOf(IMessage request)
     {
-        if (request is Record record)
-        {
-            var scan = RecordBatchScanner.Scan(new RecordBatch { Records = { record } }.ToByteArray());
-            return scan.Code == RefusalCode.Unimplemented ? scan.Reason : null;
-        }
-
-        try
-        {
-            if (request is TopicConfig config)
-            {
-                UnimplementedFields.Refuse(config);
-            }
-            else
-            {
-                UnimplementedFields.Refuse(Wire.ReadRequest.Parser.ParseFrom(request.ToByteArray()));
-            }
-
-            return null;
-        }
-        catch (BrokerException refusal)
-        {
-            Assert.Equal(StatusCode.Unimplemented, StatusMap.ToRpcException(refusal).StatusCode);
-            return refusal.Message;
-        }
+        var scan = RecordBatchScanner.Scan(new RecordBatch { Records = { (Record)request } }.ToByteArray());
+        return scan.Code == RefusalCode.Unimplemented ? scan.Reason : null;
     }
 
     private sealed class OneMethod : Admin.AdminBase

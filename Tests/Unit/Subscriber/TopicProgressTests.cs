@@ -79,7 +79,7 @@ public sealed class TopicProgressTests
     {
         var handOver = new List<InboxAppend>();
         _progress.Announce(50, 60);
-        _progress.OfferAfterTrim(Run(50, 5), handOver);
+        _progress.OfferAfterGap(Run(50, 5), handOver);
         Assert.Equal(10, handOver[0].ExpectedOffset);
         Assert.Equal(55, _progress.Next);
     }

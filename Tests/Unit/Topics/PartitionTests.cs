@@ -19,7 +19,7 @@ public sealed class PartitionTests
         var settings = new TopicSettings { MaxAgeMs = 1, MaxBytes = 2, MaxRecords = 3, MaxMessageBytes = 4 };
         const string Settings = "0100000000000000" + "0200000000000000" + "0300000000000000" + "04000000";
         Assert.Equal(
-            "22000000" + "0C" + "0C00" + "0161" + "0F" + Settings,
+            "22000000" + "0C" + "0C00" + "0161" + "7F" + Settings,
             Hex(into => PartitionCommands.WriteCreateTopic(into, "a", 12, settings)));
         var topic = new TopicState("a", 0, 7, new TopicParts(0, new BatchIndex(0, 0)), settings)
         {

@@ -33,20 +33,23 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6, boo
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(hasAtomics ? 20 : 18))
+        switch (_random.Next(hasAtomics ? 21 : 19))
         {
             case 16 when _random.Next(3) == 0:
                 return Entries.Metadata(into => PartitionCommands.WriteCreateTopic(
                     into, "p.é", _random.Next(2, 5), Settings()));
             case 17:
                 return PartitionCommand("p.é");
-            case 18 or 19:
+            case 18:
+                return Entries.Metadata(into => TopicCommands.WriteCompactTopic(
+                    into, _random.Next(6), _random.Next(3), through: 0));
+            case 19 or 20:
                 return Entries.Atomic([.. Enumerable.Range(0, _random.Next(1, 4)).Select(_ => Part())]);
             case 12:
                 return Entries.Metadata(into => TopicCommands.WriteCreateTopic(into, topic, Settings()));
             case 13:
                 return Entries.Metadata(into => TopicCommands.WriteUpdateTopic(
-                    into, topic, (TopicSettingParts)_random.Next(16), Settings()));
+                    into, topic, (TopicSettingParts)_random.Next(128), Settings()));
             case 14 when _random.Next(3) == 0:
                 return Entries.Metadata(into => TopicCommands.WriteDeleteTopic(into, topic));
             case 15:
@@ -101,6 +104,9 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6, boo
         MaxBytes = _random.Next(3) * 20,
         MaxRecords = _random.Next(3),
         MaxMessageBytes = _random.Next(2) == 0 ? Limits.RecordBytes : 1,
+        Compact = _random.Next(2) == 0,
+        CompactAfterMs = _random.Next(2) * 150,
+        DeleteMarkerMs = _random.Next(2) == 0 ? TopicSettings.DefaultDeleteMarkerMs : _random.Next(200),
     };
 
     private byte[] PublishNew(string topic)

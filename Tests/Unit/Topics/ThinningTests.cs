@@ -202,7 +202,7 @@ public sealed class ThinningTests
         {
             await foreach (var page in reader.ReadAsync(topic.Name, 0, follow: false, Stop))
             {
-                Assert.NotEmpty(page.Batches);
+                Assert.True(page.Batches.Count > 0 || page.NextOffset == page.HighWatermark);
                 foreach (var batch in page.Batches)
                 {
                     Assert.Equal(batch.Count, RecordBatchScanner.Scan(batch.Batch.Span).Count);

@@ -25,7 +25,7 @@ public sealed class TopicSettingsTests
         var settings = new TopicSettings { MaxAgeMs = 1, MaxBytes = 2, MaxRecords = 3, MaxMessageBytes = 4 };
         const string Settings = "0100000000000000" + "0200000000000000" + "0300000000000000" + "04000000";
         Assert.Equal(
-            "20000000" + "03" + "0161" + "0F" + Settings,
+            "20000000" + "03" + "0161" + "7F" + Settings,
             Hex(into => TopicCommands.WriteCreateTopic(into, "a", settings)));
         Assert.Equal(
             "20000000" + "04" + "0161" + "06" + Settings,

@@ -18,9 +18,9 @@ public sealed class TopicSnapshotTests
         machine.Apply(entries.Purge("a", 1), []);
         var hash = Convert.ToHexString(BitConverter.GetBytes(machine.StateHash));
         Assert.Equal(
-            "5404" + "03" + "8608" + hash + "01" + "0103" + "01" + "01" + "00" + "0161" + "00000080804000"
+            "5404" + "03" + "8608" + hash + "01" + "0104" + "01" + "01" + "00" + "0161" + "000000808040000080B8992900"
             + "03" + "02" + "FC07"
-            + "01" + "0700000000000000" + "01" + "03" + "00" + "01" + "01" + "02" + "FC07" + "00",
+            + "01" + "0700000000000000" + "01" + "03" + "00" + "01" + "01" + "02" + "FC07" + "00" + "0000",
             Convert.ToHexString(Snapshot(machine)));
     }
 
@@ -28,13 +28,16 @@ public sealed class TopicSnapshotTests
     public void The_documented_example_is_read_and_written_again()
     {
         const string Moment = "05" + "E807" + "0100000000000000";
+        const string Settings = "000000808040" + "000080B89929" + "00";
         var bytes = Convert.FromHexString(
-            "5404" + Moment + "01" + "0103" + "04" + "01" + "03" + "0161" + "00000080804000" + "070584070000");
+            "5404" + Moment + "01" + "0104" + "04" + "01" + "03" + "0161" + Settings + "070584070000" + "0000");
+        Assert.Equal(bytes, Snapshot(Restored(Convert.FromHexString(
+            "5404" + Moment + "01" + "0103" + "04" + "01" + "03" + "0161" + "00000080804000" + "070584070000"))));
         Assert.Equal(bytes, Snapshot(Restored(Convert.FromHexString(
             "5404" + Moment + "01" + "0102" + "04" + "01" + "03" + "0161" + "00000080804000" + "0705840700"))));
         Assert.Equal(
             Convert.FromHexString(
-                "5404" + Moment + "01" + "0103" + "01" + "01" + "00" + "0161" + "00000080804000" + "070584070000"),
+                "5404" + Moment + "01" + "0104" + "01" + "01" + "00" + "0161" + Settings + "070584070000" + "0000"),
             Snapshot(Restored(Convert.FromHexString("5401" + Moment + "01" + "0161" + "0705840700"))));
         var machine = Restored(bytes);
         Assert.True(machine.TryGetTopic("a", out var topic));
@@ -198,7 +201,14 @@ public sealed class TopicSnapshotTests
     {
         try
         {
-            Assert.Equal(bytes, Snapshot(Restored(bytes)));
+            var again = Snapshot(Restored(bytes));
+            if (!again.AsSpan().SequenceEqual(bytes))
+            {
+                // It was of an older format, which has less.
+                Assert.True(again.Length > bytes.Length);
+                Assert.Equal(again, Snapshot(Restored(again)));
+            }
+
             return false;
         }
         catch (InvalidDataException)
