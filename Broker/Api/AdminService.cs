@@ -26,8 +26,8 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "error-reasons", "expected-offset", "force-recovery", "membership", "partitions", "read-from-time",
-                "subscribe", "topic-ids", "topic-settings",
+                "drain", "error-reasons", "eviction", "expected-offset", "force-recovery", "membership", "partitions",
+                "read-from-time", "subscribe", "topic-ids", "topic-settings",
             },
             Limits = new ServerLimits
             {

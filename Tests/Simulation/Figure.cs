@@ -29,6 +29,9 @@ internal enum Figure
     MemberRemoved,
     NodeJoined,
     NodeLeft,
+    NodeEvicted,
+    NodeReturned,
+    NodeDrained,
     MemberPromoted,
 
     Crash,
