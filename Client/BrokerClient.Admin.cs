@@ -319,6 +319,7 @@ public sealed partial class BrokerClient
         [.. response.Nodes.Select(n => new NodeInfo((int)n.NodeId, n.Name, n.Address, n.Connected, (int)n.ProcessId)
         {
             State = (NodeStatus)n.State,
+            Draining = n.Draining,
         })],
         [
             .. response.Shards.Select(g => new ShardInfo(

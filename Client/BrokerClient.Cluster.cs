@@ -48,6 +48,44 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
+    /// Prepares a node for a stop: from now on it leads no shard, and what it leads moves to others, while publishes go
+    /// on. It drains, also after a restart, until <see cref="UndrainNodeAsync"/>.
+    /// </summary>
+    /// <param name="nodeId">The node's number.</param>
+    /// <param name="cancellationToken">Ends the waiting; the node drains all the same.</param>
+    /// <returns>
+    /// Completes when it leads nothing, or after 20 s with the shards that nobody else could take yet.
+    /// </returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such member. FailedPrecondition: no other member could lead. Unavailable: no leader for
+    /// OperationTimeout.
+    /// </exception>
+    public async ValueTask<IReadOnlyList<int>> DrainNodeAsync(
+        int nodeId, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(nodeId, 1);
+        var request = new DrainNodeRequest { NodeId = (uint)nodeId };
+        var response = await CallAnyAsync(
+            $"Draining node {nodeId}", (c, o) => c.Admin.DrainNodeAsync(request, Patient(o)), cancellationToken);
+        return [.. response.ShardsLeft.Select(static shard => (int)shard)];
+    }
+
+    /// <summary>A node that drains may lead again; one that does not is left as it is.</summary>
+    /// <param name="nodeId">The node's number.</param>
+    /// <param name="cancellationToken">Ends the waiting; the node may lead again all the same.</param>
+    /// <returns>Completes when that is replicated.</returns>
+    /// <exception cref="BrokerClientException">
+    /// NotFound: no such member. Unavailable: no leader for OperationTimeout.
+    /// </exception>
+    public async ValueTask UndrainNodeAsync(int nodeId, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(nodeId, 1);
+        var request = new UndrainNodeRequest { NodeId = (uint)nodeId };
+        await CallAnyAsync(
+            $"Undraining node {nodeId}", (c, o) => c.Admin.UndrainNodeAsync(request, Patient(o)), cancellationToken);
+    }
+
+    /// <summary>
     /// Moves a shard's leadership to another of its voters, where it stays: while that node is away another one leads.
     /// Publishes wait for some milliseconds meanwhile.
     /// </summary>

@@ -14,6 +14,12 @@ public enum NodeStatus
 
     /// <summary>It is being taken out of one shard after another.</summary>
     Leaving = 3,
+
+    /// <summary>It was silent for too long, and is being taken out of one shard after another.</summary>
+    Evicting = 5,
+
+    /// <summary>It was evicted, and becomes a member again by itself when it is back.</summary>
+    Evicted = 6,
 }
 
 /// <summary>A node of the cluster.</summary>
@@ -26,4 +32,7 @@ public sealed record NodeInfo(int NodeId, string Name, string Address, bool Conn
 {
     /// <summary>How far it is in or out.</summary>
     public NodeStatus State { get; init; }
+
+    /// <summary>It is to lead nothing, until it is told otherwise.</summary>
+    public bool Draining { get; init; }
 }

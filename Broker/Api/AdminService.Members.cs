@@ -31,6 +31,7 @@ internal sealed partial class AdminService
                 Connected = self || node.IsConnected(known.Node),
                 ProcessId = self ? (uint)Environment.ProcessId : 0,
                 State = (NodeState)(members.Find(known.Node)?.State ?? 0),
+                Draining = members.Find(known.Node)?.IsDraining ?? false,
             });
         }
 
@@ -86,15 +87,33 @@ internal sealed partial class AdminService
 
     public override async Task<RemoveNodeResponse> RemoveNode(RemoveNodeRequest request, ServerCallContext context)
     {
-        if (request.NodeId is 0 or > int.MaxValue)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no node {request.NodeId}."));
-        }
-
+        var id = MemberOf(request.NodeId);
         return await AnswerAsync(async () =>
         {
-            await node.RemoveMemberAsync(new NodeId((int)request.NodeId), context.CancellationToken);
+            await node.RemoveMemberAsync(id, context.CancellationToken);
             return new RemoveNodeResponse();
+        });
+    }
+
+    public override async Task<DrainNodeResponse> DrainNode(DrainNodeRequest request, ServerCallContext context)
+    {
+        var id = MemberOf(request.NodeId);
+        return await AnswerAsync(async () =>
+        {
+            var response = new DrainNodeResponse();
+            response.ShardsLeft.AddRange((await node.DrainMemberAsync(id, drains: true, context.CancellationToken))
+                .Select(static shard => (uint)shard.Value));
+            return response;
+        });
+    }
+
+    public override async Task<UndrainNodeResponse> UndrainNode(UndrainNodeRequest request, ServerCallContext context)
+    {
+        var id = MemberOf(request.NodeId);
+        return await AnswerAsync(async () =>
+        {
+            await node.DrainMemberAsync(id, drains: false, context.CancellationToken);
+            return new UndrainNodeResponse();
         });
     }
 
@@ -133,6 +152,10 @@ internal sealed partial class AdminService
             return moved;
         });
     }
+
+    private static NodeId MemberOf(uint number) => number is 0 or > int.MaxValue
+        ? throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no node {number}."))
+        : new NodeId((int)number);
 
     private async Task<TransferLeadershipResponse> MoveAsync(
         GroupId shard, TransferLeadershipRequest request, CancellationToken cancellationToken)

@@ -26,8 +26,8 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "atomic-publish", "compaction", "error-reasons", "expected-offset", "force-recovery",
-                "linearizable-reads", "membership", "partitions", "purge-by-time", "read-from-time",
+                "atomic-publish", "compaction", "drain", "error-reasons", "eviction", "expected-offset",
+                "force-recovery", "linearizable-reads", "membership", "partitions", "purge-by-time", "read-from-time",
                 "read-last-per-key", "subscribe", "topic-ids", "topic-settings", "topic-templates",
             },
             Limits = new ServerLimits

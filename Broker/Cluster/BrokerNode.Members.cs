@@ -69,6 +69,43 @@ public sealed partial class BrokerNode
         await WaitForMetadataAsync(() => IsRemoved || Metadata.Members.Find(id) is null, cancellationToken);
     }
 
+    /// <summary>
+    /// Has a member lead nothing from now on, or lead again. Any node. Answers, of a member that drains, the groups
+    /// that it still leads after a while, as this node sees it; mostly none.
+    /// </summary>
+    public async Task<IReadOnlyList<GroupId>> DrainMemberAsync(
+        NodeId id, bool drains, CancellationToken cancellationToken)
+    {
+        await CatchUpMetadataAsync(cancellationToken);
+        var member = Metadata.Members.Find(id) ?? throw Refusal.NotFound($"Node {id} is no member of this cluster.");
+        if (member.IsDraining != drains)
+        {
+            var command = new System.Buffers.ArrayBufferWriter<byte>();
+            MemberCommands.WriteDrained(command, id, drains);
+            var result = await ChangeMetadataAsync(command.WrittenMemory, cancellationToken);
+            if (result.Code != RefusalCode.None)
+            {
+                throw result.Code == RefusalCode.NotFound
+                    ? Refusal.NotFound($"Node {id} is no member of this cluster any more.")
+                    : Refusal.FailedPrecondition(
+                        $"'{member.Name}' cannot drain: no other member could lead then, as all others drain, or are "
+                        + "on their way in or out. Nothing was changed; have one of them lead again first "
+                        + "(UndrainNode).");
+            }
+
+            if (drains)
+            {
+                ClusterEvents.MemberDraining(_logger, id.Value, member.Name);
+            }
+            else
+            {
+                ClusterEvents.MemberUndrained(_logger, id.Value, member.Name);
+            }
+        }
+
+        return drains ? await WaitUntilLeadsNothingAsync(id, cancellationToken) : [];
+    }
+
     /// <summary>Moves leadership of a group that this node leads; answers who leads then, and in which term.</summary>
     public async Task<(NodeId Leader, Term Term)> MoveLeadershipAsync(
         GroupId id, NodeId to, CancellationToken cancellationToken)
@@ -97,7 +134,7 @@ public sealed partial class BrokerNode
         {
             throw Refusal.FailedPrecondition(
                 $"{(to.IsNone ? "No other node" : $"Node {to}")} can lead shard {id} now: it is not connected, cannot "
-                + "write, or leadership moves already. Nothing was changed; try again when it is well.");
+                + "write, drains, or leadership moves already. Nothing was changed; try again when it is well.");
         }
 
         return await AwaitHeirAsync(group, heir, before.Term, cancellationToken);
@@ -196,6 +233,26 @@ public sealed partial class BrokerNode
                         + "leading it. Try again when less is published.")
                     : Refusal.NoLeader(group.Id);
             }
+        }
+    }
+
+    /// <summary>
+    /// The groups that a node still leads when the time is over; one without a leader may become one.
+    /// </summary>
+    private async Task<IReadOnlyList<GroupId>> WaitUntilLeadsNothingAsync(
+        NodeId id, CancellationToken cancellationToken)
+    {
+        var began = _time.GetTimestamp();
+        while (true)
+        {
+            var left = Groups.Where(group => group.Status.Leader is var leader && (leader == id || leader.IsNone))
+                .Select(static group => group.Id).ToList();
+            if (left.Count == 0 || _time.GetElapsedTime(began).TotalMilliseconds >= Limits.DrainWaitMs)
+            {
+                return left;
+            }
+
+            await Task.Delay(LookInterval, _time, cancellationToken);
         }
     }
 

@@ -107,7 +107,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _balancer = new LeaderBalancer(options, Metadata, _groups, _transport, time, _logger);
         _quorum = new QuorumWatch(options, Directory, _groups, _transport, time, _logger);
         _recovery = new OperatorRecovery(options, Directory, _groups, _logs, _quorum, time, _logger);
-        _driver = new MembershipDriver(this, _store, Founders, time, _logger);
+        _driver = new MembershipDriver(this, _store, Founders, time, metrics, _logger);
         _announcer = new Announcer(this, time, _logger);
         _readIndexes = new ReadIndexes(this, time);
         _repair = MakeRepair(time);

@@ -89,6 +89,22 @@ internal static partial class ClusterEvents
     [LoggerMessage(7014, LogLevel.Information, "Node {Node} ({Name}) has settled: {State}")]
     public static partial void MemberSettled(ILogger logger, int node, string name, MemberState state);
 
+    [LoggerMessage(
+        7024,
+        LogLevel.Warning,
+        "Node {Node} ({Name}) has been silent for longer than {EvictAfter} and is evicted: it votes in no shard until "
+        + "it is back")]
+    public static partial void MemberEvicting(ILogger logger, int node, string name, TimeSpan? evictAfter);
+
+    [LoggerMessage(7025, LogLevel.Information, "Node {Node} ({Name}), which was evicted, is back and joins again")]
+    public static partial void MemberReturning(ILogger logger, int node, string name);
+
+    [LoggerMessage(7026, LogLevel.Information, "Node {Node} ({Name}) drains: it is to lead nothing")]
+    public static partial void MemberDraining(ILogger logger, int node, string name);
+
+    [LoggerMessage(7027, LogLevel.Information, "Node {Node} ({Name}) may lead again")]
+    public static partial void MemberUndrained(ILogger logger, int node, string name);
+
     [LoggerMessage(7015, LogLevel.Information, "A change of members waits: {Reason}")]
     public static partial void MembershipWaits(ILogger logger, string reason);
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Broker.Client;
 using Broker.Domain;
 using Broker.ServiceDefaults;
@@ -62,6 +63,13 @@ public sealed record ClusterOptions
     public long DiskReserveBytes { get; init; } = 512L * 1024 * 1024;
 
     /// <summary>
+    /// How long a member may be silent before it is evicted: it votes nowhere until it is back. What counts is the
+    /// setting of the node that leads the metadata group, so give all nodes the same. Setting Broker:EvictAfter, at
+    /// least 00:00:05. Null, the default: never.
+    /// </summary>
+    public TimeSpan? EvictAfter { get; init; }
+
+    /// <summary>
     /// An operator's word that this node's old disk is gone for good and never comes back: the empty one takes its
     /// place, as a replica that has lost everything. It means nothing on a disk that the cluster knows. Setting
     /// Broker:ReplaceLostDisk; default false.
@@ -103,6 +111,7 @@ public sealed record ClusterOptions
         }
 
         var self = discovered.FirstOrDefault(node => node.Name == name);
+        var evictAfter = ReadEvictAfter(configuration["Broker:EvictAfter"]);
         var options = new ClusterOptions
         {
             NodeName = name,
@@ -112,6 +121,7 @@ public sealed record ClusterOptions
             DataShards = shards,
             SegmentBytes = segmentBytes,
             DiskReserveBytes = reserveBytes,
+            EvictAfter = evictAfter,
             ReplacesLostDisk = configuration.GetValue("Broker:ReplaceLostDisk", false),
             JoinAt = joinAt,
             IsRemoved = disk?.IsRemoved ?? false,
@@ -211,6 +221,24 @@ public sealed record ClusterOptions
                 return [.. list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
                     .Select(ReadAddress)];
         }
+    }
+
+    private static TimeSpan? ReadEvictAfter(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text))
+        {
+            return null;
+        }
+
+        // A number alone would be days: nobody means that.
+        return text.Contains(':', StringComparison.Ordinal)
+            && TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var length)
+            && (length == TimeSpan.Zero || length.TotalMilliseconds >= Limits.EvictAfterMinMs)
+            && length.TotalDays <= 365
+                ? length == TimeSpan.Zero ? null : length
+                : throw new StartupException(
+                    $"Broker:EvictAfter is '{text}'. It must be a time such as 00:10:00 (ten minutes), at least "
+                    + $"{TimeSpan.FromMilliseconds(Limits.EvictAfterMinMs)} and at most 365 days; 00:00:00: never.");
     }
 
     private static Uri ReadAddress(string text) =>

@@ -8,8 +8,9 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Spreads leaders: group g belongs to node g modulo the number of members, or to the member that an operator has
-/// named (TransferLeadership), for as long as that is one. After a node has come back and stayed, the node that led in
-/// its stead hands the group back, so that one crash does not leave all the work on one node.
+/// named (TransferLeadership), for as long as that is one; those that drain do not count. After a node has come back
+/// and stayed, the node that led in its stead hands the group back, so that one crash does not leave all the work on
+/// one node.
 /// </summary>
 internal sealed class LeaderBalancer(
     ClusterOptions options,
@@ -35,13 +36,14 @@ internal sealed class LeaderBalancer(
     {
         var members = metadata.Members;
         var placed = members.LeaderOf(group);
-        if (members.Find(placed)?.State == MemberState.Member)
+        if (members.Find(placed) is { State: MemberState.Member, IsDraining: false })
         {
             return placed;
         }
 
         NodeId[] able = members.IsKnown
-            ? [.. members.Nodes.Values.Where(static each => each.State == MemberState.Member).Select(each => each.Id)]
+            ? [.. members.Nodes.Values.Where(static each => each is { State: MemberState.Member, IsDraining: false })
+                .Select(static each => each.Id)]
             : [.. options.Nodes.Select(static each => each.Node)];
         return able.Length == 0 ? NodeId.None : ByTurns(able, group);
     }

@@ -17,6 +17,14 @@ public enum MemberState : byte
 
     /// <summary>It has left all groups: it is no member any more, and no node gets its number again.</summary>
     Left = 4,
+
+    /// <summary>It was silent for too long, and is being taken out of one group after another.</summary>
+    Evicting = 5,
+
+    /// <summary>
+    /// It votes in no group, and keeps its number and its disk: when it is back it joins again, with what it has.
+    /// </summary>
+    Evicted = 6,
 }
 
 /// <summary>A node of the cluster.</summary>
@@ -24,7 +32,14 @@ public enum MemberState : byte
 /// <param name="Name">Its operator's name for it; no two members share one.</param>
 /// <param name="Address">Base address of its gRPC endpoint, as last heard.</param>
 /// <param name="State">How far it is in or out.</param>
-public sealed record ClusterMember(NodeId Id, string Name, string Address, MemberState State);
+public sealed record ClusterMember(NodeId Id, string Name, string Address, MemberState State)
+{
+    /// <summary>Its operator is about to stop it: it is to lead nothing.</summary>
+    public bool IsDraining { get; init; }
+
+    /// <summary>It is on its way in or out.</summary>
+    public bool IsChanging => State is MemberState.Joining or MemberState.Leaving or MemberState.Evicting;
+}
 
 /// <summary>Who belongs to the cluster after some applied entry. Immutable.</summary>
 /// <param name="Nodes">The members by number.</param>
@@ -44,8 +59,11 @@ public sealed record ClusterMembers(
     public bool IsKnown => LastId > 0;
 
     /// <summary>The member that is on its way in or out; null: none is. There is one at a time.</summary>
-    public ClusterMember? Changing => Nodes.Values.FirstOrDefault(
-        static member => member.State is MemberState.Joining or MemberState.Leaving);
+    public ClusterMember? Changing => Nodes.Values.FirstOrDefault(static member => member.IsChanging);
+
+    /// <summary>Somebody who votes can lead when this node does not.</summary>
+    public bool CanDrain(NodeId id) => Nodes.Values.Any(
+        other => other.Id != id && other is { State: MemberState.Member, IsDraining: false });
 
     public ClusterMember? Find(NodeId id) => Nodes.GetValueOrDefault(id.Value);
 

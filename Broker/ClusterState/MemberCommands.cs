@@ -13,6 +13,7 @@ namespace Broker.ClusterState;
 /// member moved:    i32 node id | text address
 /// member changed:  i32 node id | u8 state
 /// leader placed:   i32 shard | i32 node id (0: wherever)
+/// member drained:  i32 node id | u8 whether (0 or 1)
 /// </code>
 /// Member 4 is to leave (state 3):
 /// <code>
@@ -72,6 +73,14 @@ public static class MemberCommands
         into.Advance(writer.Written);
     }
 
+    public static void WriteDrained(IBufferWriter<byte> into, NodeId id, bool isDraining)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.MemberDrained, sizeof(int) + 1);
+        writer.PutInt32(id.Value);
+        writer.PutByte(isDraining ? (byte)1 : (byte)0);
+        into.Advance(writer.Written);
+    }
+
     internal static IReadOnlyList<ClusterMember> ReadFounded(Command command)
     {
         var reader = new PayloadReader(command.Payload);
@@ -122,6 +131,15 @@ public static class MemberCommands
         var node = new NodeId(reader.TakeInt32());
         reader.CheckEnd();
         return (shard, node);
+    }
+
+    internal static (NodeId Id, bool IsDraining) ReadDrained(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var id = new NodeId(reader.TakeInt32());
+        var isDraining = reader.TakeByte() == 1;
+        reader.CheckEnd();
+        return (id, isDraining);
     }
 
     private static int TextBytes(string text) => sizeof(ushort) + Encoding.UTF8.GetByteCount(text);

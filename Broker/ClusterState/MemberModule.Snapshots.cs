@@ -9,17 +9,19 @@ namespace Broker.ClusterState;
 /// <code>
 /// varint highest number given | varint members
 /// for each, by number: varint number | text name | text address | u8 state (see MemberState)
+///     | u8 whether it drains (not in format 1)
 /// varint founders | varint number, for each, in rising order
 /// varint placed leaders | varint shard, varint node number, for each, by shard
 /// </code>
 /// Node 1, named "b" at "c", is all there ever was:
 /// <code>
-/// 01 | 01 | 01 | 01 62 | 01 63 | 02 | 01 | 01 | 00
+/// 01 | 01 | 01 | 01 62 | 01 63 | 02 | 00 | 01 | 01 | 00
 /// </code>
 /// </summary>
 public sealed partial class MemberModule
 {
-    private const byte FirstFormat = 1;
+    private const byte WithoutFlags = 1;
+    private const byte WithFlags = 2;
     private const int LeastMemberBytes = 1 + 2 + 2 + 1;
 
     internal override void Write(ref SnapshotWriter writer)
@@ -33,6 +35,7 @@ public sealed partial class MemberModule
             writer.PutText(member.Name);
             writer.PutText(member.Address);
             writer.PutByte((byte)member.State);
+            writer.PutByte(member.IsDraining ? (byte)1 : (byte)0);
         }
 
         writer.PutVarint(state.Founders.Count);
@@ -51,10 +54,10 @@ public sealed partial class MemberModule
 
     internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
     {
-        reader.Check(format == FirstFormat, "the members' section has a format that is known");
+        reader.Check(format is WithFlags or WithoutFlags, "the members' section has a format that is known");
         var lastId = (int)reader.TakeVarint(int.MaxValue);
         var state = new ClusterMembers(
-            ReadMembers(ref reader), ReadFounders(ref reader), lastId, ReadLeaders(ref reader));
+            ReadMembers(ref reader, format), ReadFounders(ref reader), lastId, ReadLeaders(ref reader));
         reader.Check(
             state.Nodes.Keys.Concat(state.Founders).All(number => number <= lastId),
             "no number is above the highest that was given");
@@ -65,7 +68,8 @@ public sealed partial class MemberModule
 
     internal override void Clear() => Show(ClusterMembers.Empty);
 
-    private static ImmutableSortedDictionary<int, ClusterMember> ReadMembers(ref SnapshotReader reader)
+    private static ImmutableSortedDictionary<int, ClusterMember> ReadMembers(
+        ref SnapshotReader reader, byte format)
     {
         var members = ClusterMembers.Empty.Nodes.ToBuilder();
         var before = 0;
@@ -77,9 +81,13 @@ public sealed partial class MemberModule
             var name = reader.TakeText(Limits.TopicNameBytes);
             var address = reader.TakeText(Limits.TopicNameBytes);
             var state = (MemberState)reader.TakeByte();
-            reader.Check(
-                state is MemberState.Joining or MemberState.Member or MemberState.Leaving, "a member's state is known");
-            members.Add(number, new ClusterMember(new NodeId(number), name, address, state));
+            reader.Check(Enum.IsDefined(state) && state != MemberState.Left, "a member's state is known");
+            var drains = format == WithFlags ? reader.TakeByte() : 0;
+            reader.Check(drains <= 1, "a member drains or does not");
+            members.Add(number, new ClusterMember(new NodeId(number), name, address, state)
+            {
+                IsDraining = drains == 1,
+            });
         }
 
         return members.ToImmutable();

@@ -23,7 +23,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
 
     internal override StateSection Section => StateSection.Members;
 
-    internal override byte SectionFormat => FirstFormat;
+    internal override byte SectionFormat => WithFlags;
 
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
@@ -32,6 +32,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         CommandKind.MemberMoved,
         CommandKind.MemberChanged,
         CommandKind.LeaderPlaced,
+        CommandKind.MemberDrained,
     ];
 
     internal override CommandResult Apply(in ApplyStep step, in Command command)
@@ -43,7 +44,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             CommandKind.MemberJoined => Join(MemberCommands.ReadJoined(command), ref hash),
             CommandKind.MemberMoved => Move(MemberCommands.ReadMoved(command), ref hash),
             CommandKind.MemberChanged => Change(MemberCommands.ReadChanged(command), ref hash),
-            _ => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),
+            CommandKind.LeaderPlaced => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),
+            _ => Drain(MemberCommands.ReadDrained(command), ref hash),
         };
         result.TimestampUnixMs = step.Entry.TimestampUnixMs;
         return result;
@@ -177,15 +179,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             return new CommandResult { Duplicate = true };
         }
 
-        // One that cannot come in can be sent away.
-        var isAllowed = node.State switch
-        {
-            MemberState.Member => member.State == MemberState.Joining,
-            MemberState.Leaving => _next.Nodes.Count > 1 && (_next.Changing is null || _next.Changing == member),
-            MemberState.Left => member.State == MemberState.Leaving,
-            _ => false,
-        };
-        if (!isAllowed)
+        if (!IsAllowed(member, node.State))
         {
             return Refused(RefusalCode.FailedPrecondition);
         }
@@ -205,6 +199,49 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             _next = _next with { Nodes = _next.Nodes.SetItem(member.Id.Value, member with { State = node.State }) };
         }
 
+        return default;
+    }
+
+    private bool IsAllowed(ClusterMember member, MemberState next)
+    {
+        // One that cannot come in can be sent away.
+        var isFree = _next.Changing is null || _next.Changing == member;
+        return next switch
+        {
+            MemberState.Member => member.State == MemberState.Joining,
+            MemberState.Leaving => _next.Nodes.Count > 1 && isFree,
+            MemberState.Left => member.State == MemberState.Leaving,
+            MemberState.Evicting => member.State is MemberState.Member or MemberState.Joining && isFree,
+            MemberState.Evicted => member.State == MemberState.Evicting,
+            MemberState.Joining => member.State == MemberState.Evicted && isFree,
+            _ => false,
+        };
+    }
+
+    private CommandResult Drain((NodeId Id, bool IsDraining) node, ref StateHasher hash)
+    {
+        hash.Add(node.Id.Value);
+        hash.Add(node.IsDraining ? 1UL : 0UL);
+        if (_next.Find(node.Id) is not { } member)
+        {
+            return Refused(RefusalCode.NotFound);
+        }
+
+        if (member.IsDraining == node.IsDraining)
+        {
+            return new CommandResult { Duplicate = true };
+        }
+
+        // Somebody must lead.
+        if (node.IsDraining && !_next.CanDrain(node.Id))
+        {
+            return Refused(RefusalCode.FailedPrecondition);
+        }
+
+        _next = _next with
+        {
+            Nodes = _next.Nodes.SetItem(member.Id.Value, member with { IsDraining = node.IsDraining }),
+        };
         return default;
     }
 

@@ -44,6 +44,7 @@ public sealed class BrokerMetrics : IDisposable
     private readonly Counter<long> _readMessages;
     private readonly Counter<long> _readBytes;
     private readonly Counter<long> _refused;
+    private readonly Counter<long> _evicted;
     private Func<IEnumerable<GroupFigures>>? _groups;
     private Func<LiveFigures>? _live;
 
@@ -83,6 +84,8 @@ public sealed class BrokerMetrics : IDisposable
             "Batches that the live plane did not take");
         _readMessages = Counter("broker.delivery.read.messages", "{message}", "Messages sent to readers");
         _readBytes = Counter("broker.delivery.read.bytes", "By", "Bytes of the batches sent to readers");
+        _evicted = Counter(
+            "broker.cluster.evictions", "{node}", "Members that this node, as leader of the metadata, began to evict");
         _refused = Counter("broker.api.refused", "{request}", "Requests that were refused, by code");
         Observe("broker.consensus.term", "{term}", "Raft term of a group", group => group.Term);
         Observe("broker.consensus.leader", "{node}", "Number of the node that leads a group; 0: unknown", group =>
@@ -155,6 +158,8 @@ public sealed class BrokerMetrics : IDisposable
         _readMessages.Add(messages);
         _readBytes.Add(bytes);
     }
+
+    public void MemberEvicted() => _evicted.Add(1);
 
     public void Refused(RefusalCode code) => _refused.Add(1, CodeTags[code]);
 

@@ -314,6 +314,20 @@ public static class Limits
     /// </summary>
     public const int ClusterNodes = 100;
 
+    /// <summary>
+    /// Voters that every shard keeps when a silent one is evicted. With fewer nothing is won: a majority of two is
+    /// both, as many as a majority of three.
+    /// </summary>
+    public const int VotersAfterEviction = 3;
+
+    /// <summary>
+    /// The shortest silence after which a node may be evicted: an election and a long pause must not look like one.
+    /// </summary>
+    public const int EvictAfterMinMs = 5_000;
+
+    /// <summary>How long a call that drains a node waits until the node leads nothing.</summary>
+    public const int DrainWaitMs = 20_000;
+
     /// <summary>Addresses that were told of a node and are tried in turn while it is not reached.</summary>
     public const int AddressesPerNode = 4;
 

@@ -37,7 +37,10 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
     /// another replica that is well leads better. It is tried again while the trouble lasts. When what even the heir
     /// lacks cannot be read, it has not committed, and nobody but this leader has it: the group goes on without it.
     /// </summary>
-    public void ConsiderHandingOver(long now, bool isApplyBlocked, bool isShortOfSpace)
+    /// <param name="now">The time.</param>
+    /// <param name="isApplyBlocked">What is to be applied cannot be read.</param>
+    /// <param name="leavesLead">Why this one should not lead although it can; null: no reason.</param>
+    public void ConsiderHandingOver(long now, bool isApplyBlocked, string? leavesLead)
     {
         if (loop.Raft.Role != RaftRole.Leader)
         {
@@ -48,7 +51,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
         var followers = loop.Raft.Followers;
         var cannotRead = isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable);
-        if (!(cannotRead || isShortOfSpace))
+        if (!(cannotRead || leavesLead is not null))
         {
             _hamperedSinceMs = null;
             return;
@@ -78,7 +81,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
                 logger,
                 loop.Id.Value,
                 heir.Value,
-                cannotRead ? "a part of its log cannot be read" : "its disk is almost full");
+                cannotRead ? "a part of its log cannot be read" : leavesLead!);
         }
     }
 

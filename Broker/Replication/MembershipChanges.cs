@@ -3,23 +3,28 @@ using Broker.Domain;
 
 namespace Broker.Replication;
 
+/// <summary>Who should belong to a group.</summary>
+/// <param name="Voters">The nodes whose majority decides.</param>
+/// <param name="Learners">The nodes that receive the log and do not count, for as long as they are wanted so.</param>
+public sealed record DesiredMembers(IReadOnlyList<NodeId> Voters, IReadOnlyList<NodeId> Learners);
+
 /// <summary>
-/// Who belongs to the group: changes that a caller asks for, and those that bring it to the desired voters. One at a
+/// Who belongs to the group: changes that a caller asks for, and those that bring it to the desired members. One at a
 /// time, by the leader alone (Raft thesis 4.1).
 /// </summary>
 internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
 {
-    private volatile IReadOnlyList<NodeId>? _desiredVoters;
+    private volatile DesiredMembers? _desired;
     private PendingChange? _change;
 
     private sealed record PendingChange(
         LogIndex Index, Term Term, TaskCompletionSource<LogIndex> Done, bool IsRecovery = false);
 
-    /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>. Any thread.</summary>
-    public IReadOnlyList<NodeId>? DesiredVoters
+    /// <summary>See <see cref="ReplicaGroup.DesiredMembers"/>. Any thread.</summary>
+    public DesiredMembers? Desired
     {
-        get => _desiredVoters;
-        set => _desiredVoters = value;
+        get => _desired;
+        set => _desired = value;
     }
 
     /// <summary>See <see cref="ReplicaGroup.ChangeConfigurationAsync"/>. Any thread.</summary>
@@ -70,10 +75,10 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
         }
     }
 
-    /// <summary>One step towards the desired voters. What Raft refuses now is tried again at the next look.</summary>
+    /// <summary>One step towards the desired members. What Raft refuses now is tried again at the next look.</summary>
     public void Approach()
     {
-        if (loop.Raft.Role != RaftRole.Leader || _change is not null || _desiredVoters is not { } desired)
+        if (loop.Raft.Role != RaftRole.Leader || _change is not null || _desired is not { } desired)
         {
             return;
         }
@@ -133,7 +138,7 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
         _ => Refusal.MembershipRefused(loop.Id, $"{change}", "the leader is not ready yet; retry"),
     };
 
-    private MembershipChange? NextChange(IReadOnlyList<NodeId> desired)
+    private MembershipChange? NextChange(DesiredMembers desired)
     {
         var members = loop.Raft.Configuration;
         var followers = loop.Raft.Followers;
@@ -145,7 +150,7 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
                 return new MembershipChange(MembershipChangeKind.Remove, follower.NodeId);
             }
 
-            if (follower.IsLost && desired.Contains(follower.NodeId))
+            if (follower.IsLost && IsWanted(follower.NodeId, desired))
             {
                 return new MembershipChange(MembershipChangeKind.AddLearner, follower.NodeId);
             }
@@ -153,13 +158,34 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
 
         foreach (var follower in followers)
         {
-            if (members.IsLearner(follower.NodeId) && follower.IsCaughtUp && desired.Contains(follower.NodeId))
+            if (members.IsLearner(follower.NodeId) && follower.IsCaughtUp && desired.Voters.Contains(follower.NodeId))
             {
                 return new MembershipChange(MembershipChangeKind.Promote, follower.NodeId);
             }
         }
 
-        foreach (var node in desired)
+        if (NextOf(desired.Voters, members) is { } voter)
+        {
+            return voter;
+        }
+
+        // Those that are to come have come first, so that the group is at its strongest when one goes. The leader
+        // itself goes when it leads no more. A voter that is to receive the log only goes, and comes as a learner.
+        foreach (var follower in followers)
+        {
+            if (!(members.IsVoter(follower.NodeId) ? desired.Voters.Contains(follower.NodeId)
+                : IsWanted(follower.NodeId, desired)))
+            {
+                return new MembershipChange(MembershipChangeKind.Remove, follower.NodeId);
+            }
+        }
+
+        return NextOf(desired.Learners, members);
+    }
+
+    private static MembershipChange? NextOf(IReadOnlyList<NodeId> wanted, GroupConfiguration members)
+    {
+        foreach (var node in wanted)
         {
             if (!members.Contains(node))
             {
@@ -167,16 +193,9 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
             }
         }
 
-        // Those that are to come have come first, so that the group is at its strongest when one goes. The leader
-        // itself goes when it leads no more.
-        foreach (var follower in followers)
-        {
-            if (!desired.Contains(follower.NodeId))
-            {
-                return new MembershipChange(MembershipChangeKind.Remove, follower.NodeId);
-            }
-        }
-
         return null;
     }
+
+    private static bool IsWanted(NodeId node, DesiredMembers desired) =>
+        desired.Voters.Contains(node) || desired.Learners.Contains(node);
 }

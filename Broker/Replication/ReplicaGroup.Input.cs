@@ -24,14 +24,15 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>
-    /// The nodes that should vote. The leader adds a missing one as learner, promotes a learner that has caught up, and
-    /// removes a voter that says that it has lost its log, so that it comes back as a learner; and it removes whoever
-    /// is none of them, but not itself. Null: members change only by <see cref="ChangeConfigurationAsync"/>.
+    /// The nodes that should vote, and those that should only receive the log. The leader adds a missing one as
+    /// learner, promotes a learner that should vote and has caught up, and removes a voter that says that it has lost
+    /// its log, so that it comes back as a learner; and it removes whoever is none of them, but not itself. Null:
+    /// members change only by <see cref="ChangeConfigurationAsync"/>.
     /// </summary>
-    public IReadOnlyList<NodeId>? DesiredVoters
+    public DesiredMembers? DesiredMembers
     {
-        get => _members.DesiredVoters;
-        set => _members.DesiredVoters = value;
+        get => _members.Desired;
+        set => _members.Desired = value;
     }
 
     /// <summary>
@@ -41,6 +42,15 @@ public sealed partial class ReplicaGroup
     {
         get => Volatile.Read(ref _isShortOfSpace);
         set => Volatile.Write(ref _isShortOfSpace, value);
+    }
+
+    /// <summary>
+    /// By its operator's word another replica should lead, as this one is about to be stopped. Any thread.
+    /// </summary>
+    public bool IsDraining
+    {
+        get => Volatile.Read(ref _isDraining);
+        set => Volatile.Write(ref _isDraining, value);
     }
 
     /// <summary>
@@ -135,10 +145,19 @@ public sealed partial class ReplicaGroup
         return begun.Task;
     }
 
-    /// <summary>Sets <see cref="DesiredVoters"/>, and has the leader take the next step at once.</summary>
-    public void ApproachVoters(IReadOnlyList<NodeId> desired)
+    /// <summary>How far the followers are, as the leader knows it; empty when this replica does not lead.</summary>
+    public Task<IReadOnlyList<FollowerProgress>> AskFollowersAsync()
     {
-        DesiredVoters = desired;
+        var answer = new TaskCompletionSource<IReadOnlyList<FollowerProgress>>(
+            TaskCreationOptions.RunContinuationsAsynchronously);
+        Resume(() => answer.SetResult(_raft.Role == RaftRole.Leader ? _raft.Followers : []));
+        return answer.Task;
+    }
+
+    /// <summary>Sets <see cref="DesiredMembers"/>, and has the leader take the next step at once.</summary>
+    public void Approach(DesiredMembers desired)
+    {
+        DesiredMembers = desired;
         Resume(_members.Approach);
     }
 

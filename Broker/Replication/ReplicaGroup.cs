@@ -39,6 +39,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     private readonly LeadershipWatch _leadership;
     private readonly LinearizableReads _reads;
     private bool _isShortOfSpace;
+    private bool _isDraining;
     private readonly MembershipChanges _members;
     private readonly LeaderDuties _duties;
 
@@ -107,6 +108,10 @@ public sealed partial class ReplicaGroup : IGroupLoop
     /// <summary>Another replica would lead better: this one cannot write, or cannot apply what is committed.</summary>
     private bool IsHampered => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked || IsShortOfSpace;
 
+    /// <summary>Why another replica should lead, although this one can; null: there is no reason.</summary>
+    private string? LeavesLead =>
+        IsShortOfSpace ? "its disk is almost full" : IsDraining ? "its operator is about to stop it" : null;
+
     /// <summary>For the loop: called when the group has input and wants a <see cref="Pump"/>.</summary>
     public void OnInput(Action<ReplicaGroup> schedule) => _schedule = schedule;
 
@@ -132,7 +137,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         // input in before, and it is seen here. A plain write could become visible after the look, and the input would
         // wait for the next deadline.
         Interlocked.Exchange(ref _scheduled, 0);
-        _raft.IsHampered = IsHampered;
+        _raft.IsHampered = IsHampered || IsDraining;
         _raft.Tick(NowMs());
         HandleReady(NoEntries);
         while (_inputs.TryDequeue(out var input))
@@ -227,7 +232,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _state.LookAfter(now);
         _members.Approach();
         _duties.Propose();
-        _leadership.ConsiderHandingOver(now, _state.IsBlocked, IsShortOfSpace);
+        _leadership.ConsiderHandingOver(now, _state.IsBlocked, LeavesLead);
         _leadership.LookWhetherStuck(now, IsHampered);
         if (_leadership.IsStuck)
         {

@@ -86,4 +86,7 @@ public enum CommandKind : byte
 
     /// <summary>An operator wants a shard led by a node (metadata group).</summary>
     LeaderPlaced = 36,
+
+    /// <summary>A member is to lead nothing for a while, or may lead again (metadata group).</summary>
+    MemberDrained = 37,
 }

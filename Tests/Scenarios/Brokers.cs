@@ -21,6 +21,9 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     private readonly ConcurrentDictionary<int, (int Http, int Grpc)> _ports = new();
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5) };
 
+    /// <summary>Settings that every broker starts with.</summary>
+    public IReadOnlyList<(string Key, string Value)> Settings { get; init; } = [];
+
     /// <summary>Hears each line that a broker prints.</summary>
     public Action<int, string>? Heard { get; set; }
 
@@ -79,7 +82,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
             start.Environment[$"services__broker-{node}__grpc__0"] = $"{GrpcOf(node)}";
         }
 
-        foreach (var (key, value) in settings)
+        foreach (var (key, value) in Settings.Concat(settings))
         {
             start.Environment[key] = value;
         }
@@ -105,6 +108,17 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
             await process.WaitForExitAsync();
             process.Dispose();
         }
+    }
+
+    /// <summary>SIGSTOP: the process is there and does nothing, its connections stay open.</summary>
+    public Task PauseAsync(int node) => SignalAsync(node, "STOP");
+
+    public Task ResumeAsync(int node) => SignalAsync(node, "CONT");
+
+    private async Task SignalAsync(int node, string signal)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{_processes[node].Id}"]);
+        await kill.WaitForExitAsync();
     }
 
     public Task BecomeHealthyAsync(params int[] nodes) => UntilAsync(

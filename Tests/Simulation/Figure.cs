@@ -33,6 +33,9 @@ internal enum Figure
     MemberRemoved,
     NodeJoined,
     NodeLeft,
+    NodeEvicted,
+    NodeReturned,
+    NodeDrained,
     MemberPromoted,
 
     Crash,

@@ -57,7 +57,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         var mayGo = MayRemoveTopics(entry) ? PlacesOfOwners() : [];
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
-        _membership?.Note(_node, Members);
+        _membership?.Note(_node, Members, entry.Index);
         CheckKept(entry, before);
         CheckPairs();
         CheckCompacted(entry, compacted);

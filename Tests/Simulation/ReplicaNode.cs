@@ -209,10 +209,16 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>How topics come to be, as this replica of the first group has applied it.</summary>
     public TopicPolicies Policies => _machine!.Policies;
 
-    /// <summary>See <see cref="ReplicaGroup.DesiredVoters"/>.</summary>
-    public void Desire(IReadOnlyList<NodeId>? voters) => _group!.DesiredVoters = voters;
+    /// <summary>See <see cref="ReplicaGroup.DesiredMembers"/>.</summary>
+    public void Desire(DesiredMembers? members) => _group!.DesiredMembers = members;
 
-    public void ApproachVoters(IReadOnlyList<NodeId> voters) => _group!.ApproachVoters(voters);
+    public void Approach(DesiredMembers members) => _group!.Approach(members);
+
+    /// <summary>See <see cref="ReplicaGroup.IsDraining"/>.</summary>
+    public void Drain(bool drains) => _group!.IsDraining = drains;
+
+    /// <summary>What it knows of its followers; the caller looks for the answer.</summary>
+    public Task<IReadOnlyList<FollowerProgress>> AskFollowers() => _group!.AskFollowersAsync();
 
     /// <summary>To whoever is fit.</summary>
     public void HandOver() => _ = _group!.BeginTransferAsync(NodeId.None);
@@ -350,7 +356,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             Metrics,
             NullLogger.Instance);
         _group.OnInput(_ => SchedulePump());
-        _group.DesiredVoters = World.Scenario.HasMembership ? null : Options.Voters;
+        _group.DesiredMembers = World.Scenario.HasMembership ? null : new DesiredMembers(Options.Voters, []);
         _status = _group.Status;
         BeginUpkeep();
         _checkedIndex = _status.AppliedIndex;

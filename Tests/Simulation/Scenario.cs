@@ -84,6 +84,25 @@ internal sealed record Scenario
 
     public bool HasMembership => Joiners > 0;
 
+    /// <summary>How long a member may be silent before it is evicted; null: for ever.</summary>
+    public TimeSpan? EvictAfter { get; init; }
+
+    /// <summary>
+    /// A world where members change; in two of three silent ones are evicted, and faults last long enough for that, in
+    /// a cluster that can spare one.
+    /// </summary>
+    public Scenario WithMembership(Random random, int joiners)
+    {
+        var evicts = joiners > 0 && random.Next(3) > 0;
+        return !evicts ? this with { Joiners = joiners } : this with
+        {
+            Joiners = joiners,
+            Nodes = random.Next(4, 6),
+            EvictAfter = TimeSpan.FromMilliseconds(random.Next(1_000, 3_000)),
+            FaultLengthMaxUs = Math.Max(FaultLengthMaxUs, 6_000_000),
+        };
+    }
+
     public static Scenario Draw(Random random)
     {
         var hasStreams = random.Next(2) == 0;

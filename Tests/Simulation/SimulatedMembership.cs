@@ -2,13 +2,16 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using Broker.Cluster;
 using Broker.ClusterState;
+using Broker.Consensus;
 using Broker.Domain;
+using Broker.Replication;
 
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// Nodes that join and leave by request. The members are replicated in the first group; each machine brings the groups
-/// that it leads to what follows from them (the real MembershipPlan), as MembershipDriver does in the real node.
+/// Nodes that join and leave by request, are evicted when they are silent for long and come back, and drain. The
+/// members are replicated in the first group; each machine brings the groups that it leads to what follows from them
+/// (the real MembershipPlan and EvictionWatch), as MembershipDriver does in the real node.
 /// </summary>
 internal sealed class SimulatedMembership(World world, int seed)
 {
@@ -29,12 +32,20 @@ internal sealed class SimulatedMembership(World world, int seed)
     private readonly HashSet<int> _given = [.. Founders(world).Select(static founder => founder.Value)];
     private readonly HashSet<int> _gone = [];
     private ClusterMembers _newest = ClusterMembers.Empty;
+    private LogIndex _newestIndex;
+    private bool _isDrainOver;
     private int _joinsLeft = world.Scenario.Joiners;
 
     /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
     public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
         && world.Groups.All(group => group.Nodes.All(
             node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(_newest.Nodes.Keys)));
+
+    /// <summary>Who drains leads nothing.</summary>
+    public bool IsDrained => _newest.Nodes.Values.All(
+        member => !member.IsDraining || !world.MachineOf(member.Id.Value).LeadsAny);
+
+    public bool IsAnyDraining => _newest.Nodes.Values.Any(static member => member.IsDraining);
 
     private static NodeId[] Founders(World world) =>
         [.. Enumerable.Range(1, world.Scenario.Nodes).Select(static id => new NodeId(id))];
@@ -56,18 +67,25 @@ internal sealed class SimulatedMembership(World world, int seed)
         ScheduleLook(driver, machine);
     }
 
+    /// <summary>It is no full member, and may not have heard so.</summary>
+    public bool IsOut(NodeId node) => _newest.Find(node)?.State != MemberState.Member;
+
+    /// <summary>The one that drains, if there is one, may lead again.</summary>
+    public void EndDrain() => _isDrainOver = true;
+
     /// <summary>A replica has applied an entry; whoever is first tells the world.</summary>
-    public void Note(SimulatedNode node, ClusterMembers members)
+    public void Note(SimulatedNode node, ClusterMembers members, LogIndex index)
     {
         World.Check(
-            members.Nodes.Values.Count(static each => each.State != MemberState.Member) <= 1,
+            members.Nodes.Values.Count(static each => each.IsChanging) <= 1,
             $"node {node.Id} knows of two members that are on their way");
-        if (members.LastId < _newest.LastId || ReferenceEquals(members, _newest))
+        if (index <= _newestIndex || ReferenceEquals(members, _newest))
         {
             return;
         }
 
-        // A replica that lags behind applies what is old: it may know members that left since.
+        _newestIndex = index;
+        NoteStates(members);
         foreach (var id in members.Nodes.Keys)
         {
             if (_given.Add(id))
@@ -88,9 +106,24 @@ internal sealed class SimulatedMembership(World world, int seed)
             }
         }
 
-        if (!_gone.Overlaps(members.Nodes.Keys))
+        _newest = members;
+    }
+
+    private void NoteStates(ClusterMembers members)
+    {
+        foreach (var member in members.Nodes.Values)
         {
-            _newest = members;
+            var before = _newest.Find(member.Id);
+            if (member.State == MemberState.Evicting && before?.State != MemberState.Evicting)
+            {
+                world.Figures.Count(Figure.NodeEvicted);
+                world.Faults.MembersChange();
+            }
+
+            world.Figures.Count(
+                Figure.NodeReturned,
+                member.State == MemberState.Joining && before?.State == MemberState.Evicted ? 1 : 0);
+            world.Figures.Count(Figure.NodeDrained, member.IsDraining && before?.IsDraining == false ? 1 : 0);
         }
     }
 
@@ -117,17 +150,28 @@ internal sealed class SimulatedMembership(World world, int seed)
             ScheduleLook(driver, machine);
         });
 
-    /// <summary>An operator's wishes come to an end with the faults; what was begun is completed.</summary>
+    /// <summary>
+    /// An operator's wishes come to an end with the faults; what was begun is completed. Who drains then does so until
+    /// somebody has looked.
+    /// </summary>
     private void ScheduleWish() => world.Scheduler.After(_random.NextInt64(WishIntervalMaxUs), () =>
     {
-        if (world.IsCalm)
+        if (world.IsCalm && _isDrainOver && !IsAnyDraining)
         {
             return;
         }
 
         if (world.Groups[0].Nodes.OfType<ReplicaNode>().FirstOrDefault(static node => node.IsLeader) is { } leader)
         {
-            Wish(leader);
+            if (world.IsCalm)
+            {
+                EndDrain(leader);
+            }
+            else
+            {
+                Wish(leader);
+                WishDrain(leader);
+            }
         }
 
         ScheduleWish();
@@ -141,17 +185,51 @@ internal sealed class SimulatedMembership(World world, int seed)
             // It has not come yet, and is taken back.
             Propose(leader, into => MemberCommands.WriteChanged(into, late.Id, MemberState.Leaving));
         }
+        else if (members.Changing is null && _random.Next(8) == 0
+            && members.Nodes.Values.FirstOrDefault(static each => each.State == MemberState.Evicted) is { } evicted
+            && members.Nodes.Count > LeastMembers)
+        {
+            // Its operator gives it up.
+            Propose(leader, into => MemberCommands.WriteChanged(into, evicted.Id, MemberState.Leaving));
+        }
         else if (_joinsLeft > 0 && members.IsKnown && _random.Next(3) > 0)
         {
             _joinsLeft--;
             var disk = new Guid(_random.Next(), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
             Propose(leader, into => MemberCommands.WriteJoined(into, disk, $"broker-{disk:N}", "http://broker:1"));
         }
-        else if (members.Nodes.Count > LeastMembers && world.Faults.CanSpareOne)
+        else if (members.Nodes.Count > LeastMembers && world.Faults.CanSpareOne
+            && (world.Scenario.EvictAfter is null || _random.Next(6) == 0))
         {
             var id = members.Nodes.Keys.ElementAt(_random.Next(members.Nodes.Count));
             world.Faults.MembersChange();
             Propose(leader, into => MemberCommands.WriteChanged(into, new NodeId(id), MemberState.Leaving));
+        }
+    }
+
+    /// <summary>One drains at a time; mostly somebody does.</summary>
+    private void WishDrain(ReplicaNode leader)
+    {
+        var nodes = leader.ClusterMembers.Nodes;
+        if (nodes.Values.FirstOrDefault(static each => each.IsDraining) is { } drained)
+        {
+            if (_random.Next(3) == 0)
+            {
+                Propose(leader, into => MemberCommands.WriteDrained(into, drained.Id, isDraining: false));
+            }
+        }
+        else if (nodes.Count > 0)
+        {
+            var id = new NodeId(nodes.Keys.ElementAt(_random.Next(nodes.Count)));
+            Propose(leader, into => MemberCommands.WriteDrained(into, id, isDraining: true));
+        }
+    }
+
+    private void EndDrain(ReplicaNode leader)
+    {
+        foreach (var member in leader.ClusterMembers.Nodes.Values.Where(each => each.IsDraining && _isDrainOver))
+        {
+            Propose(leader, into => MemberCommands.WriteDrained(into, member.Id, isDraining: false));
         }
     }
 
@@ -163,6 +241,11 @@ internal sealed class SimulatedMembership(World world, int seed)
     {
         private Task<LogIndex>? _answer;
         private long _askedUs;
+
+        /// <summary>Nobody is evicted any more when the faults are over.</summary>
+        private EvictionWatch _silence = new(machine.Id, world.Scenario.EvictAfter);
+        private Task<IReadOnlyList<FollowerProgress>>? _followers;
+        private (int Life, bool IsCalm) _watched;
 
         private List<ReplicaNode> Replicas => [.. machine.Replicas.Cast<ReplicaNode>()];
 
@@ -177,7 +260,8 @@ internal sealed class SimulatedMembership(World world, int seed)
                 if (!replicas[at].IsLeader || !members.IsKnown || !plan.IsDue(at))
                 {
                     replicas[at].Desire(
-                        !replicas[at].IsLeader ? null : members.IsKnown ? plan.VotersOf(at) : Founders(world));
+                        !replicas[at].IsLeader ? null
+                        : members.IsKnown ? plan.MembersOf(at) : new DesiredMembers(Founders(world), []));
                 }
                 else
                 {
@@ -190,6 +274,7 @@ internal sealed class SimulatedMembership(World world, int seed)
                 Approach();
             }
 
+            replicas.ForEach(replica => replica.Drain(members.Find(machine.Id)?.IsDraining ?? false));
             var isLeaving = members.Find(machine.Id)?.State == MemberState.Leaving;
             foreach (var leader in replicas.Where(node => node.IsLeader && isLeaving))
             {
@@ -216,6 +301,34 @@ internal sealed class SimulatedMembership(World world, int seed)
             {
                 Propose(replicas[0], into => MemberCommands.WriteChanged(into, member.Id, outcome));
             }
+            else
+            {
+                LookForSilence(replicas, members);
+            }
+        }
+
+        [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
+        private void LookForSilence(List<ReplicaNode> replicas, ClusterMembers members)
+        {
+            if (_watched != (machine.Life, world.IsCalm))
+            {
+                _watched = (machine.Life, world.IsCalm);
+                _silence = new EvictionWatch(machine.Id, world.IsCalm ? null : world.Scenario.EvictAfter);
+                _followers = null;
+            }
+
+            if (_followers is { IsCompletedSuccessfully: true }
+                && _silence.Look(
+                    members,
+                    replicas[0].Term,
+                    _followers.GetAwaiter().GetResult(),
+                    [.. replicas.Select(static replica => replica.Members)],
+                    (long)(world.Scheduler.NowUs * machine.ClockRate / 1_000)) is var (id, state))
+            {
+                Propose(replicas[0], into => MemberCommands.WriteChanged(into, id, state));
+            }
+
+            _followers = replicas[0].AskFollowers();
         }
 
         private void Approach()
@@ -226,7 +339,7 @@ internal sealed class SimulatedMembership(World world, int seed)
             {
                 if (replicas[at].IsLeader)
                 {
-                    replicas[at].ApproachVoters(plan.VotersOf(at));
+                    replicas[at].Approach(plan.MembersOf(at));
                 }
             }
         }

@@ -49,8 +49,8 @@ internal sealed class World
         if (kind == NodeKind.Replica && Scenario.Nodes > 2)
         {
             // One seed in three.
-            var joiners = new Random(seed ^ 0x6D656D62).Next(9);
-            Scenario = Scenario with { Joiners = Math.Max(0, joiners - 5) };
+            var membership = new Random(seed ^ 0x6D656D62);
+            Scenario = Scenario.WithMembership(membership, Math.Max(0, membership.Next(9) - 5));
         }
 
         Network = new SimulatedNetwork(this);
@@ -211,11 +211,18 @@ internal sealed class World
         IsCalm = true;
         RunUntilProgress();
         RunUntil(
-            () => Membership is not { IsSettled: false }
+            () => Membership is not { IsSettled: false } and not { IsDrained: false }
                 && Replicas.All(static replica => !replica.IsHurt && replica.Members.IsVoter(replica.Id)),
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
+        if (Membership is { } membership)
+        {
+            Check(membership.IsDrained, "a node that drains leads nothing");
+            membership.EndDrain();
+            RunUntil(() => !membership.IsAnyDraining, HealWithinUs, "a node drains no more when it is told so");
+        }
+
         ClientsRest = true;
         RunUntilTrimmed();
         ClientsRest = false;
@@ -251,9 +258,11 @@ internal sealed class World
 
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
-    /// <summary>Who is on the way in or out takes its time.</summary>
-    private static bool AllApply(SimulatedGroup group, LogIndex index) =>
-        group.Nodes.All(node => node.AppliedIndex >= index || !node.Members.IsVoter(node.Id));
+    /// <summary>
+    /// Who is on the way in or out takes its time; who was evicted may not know that it votes no more.
+    /// </summary>
+    private bool AllApply(SimulatedGroup group, LogIndex index) => group.Nodes.All(
+        node => node.AppliedIndex >= index || !node.Members.IsVoter(node.Id) || Membership?.IsOut(node.Id) == true);
 
     /// <summary>Every group acknowledges something that was published from now on, and all apply it.</summary>
     public void RunUntilProgress() =>

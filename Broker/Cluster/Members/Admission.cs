@@ -192,7 +192,7 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         if (members.Changing is { } other)
         {
             throw Refusal.FailedPrecondition(
-                $"{other.Name} (node {other.Id}) is {(other.State == MemberState.Joining ? "joining" : "leaving")} at "
+                $"{other.Name} (node {other.Id}) is {other.State.ToString().ToLowerInvariant()} at "
                 + "the moment, and members change one at a time; again when that is over.");
         }
 
@@ -219,7 +219,7 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
     private async Task ReplaceDiskAsync(
         ClusterMember known, PeerHello from, Guid storeId, Guid? disk, CancellationToken cancellationToken)
     {
-        if (!from.ReplacesLostDisk || known.State != MemberState.Member)
+        if (!from.ReplacesLostDisk || known.State is not (MemberState.Member or MemberState.Evicted))
         {
             throw Refusal.FailedPrecondition(
                 $"'{known.Name}' is a member of this cluster (node {known.Id}) with another disk ({disk:N}). If that "

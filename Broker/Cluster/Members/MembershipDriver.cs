@@ -1,6 +1,7 @@
 using System.Buffers;
 using Broker.ClusterState;
 using Broker.Consensus;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
@@ -9,17 +10,24 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Brings the groups that this node leads to what the members of the cluster ask for (<see cref="MembershipPlan"/>),
-/// moves leadership away from a node that leaves, and, where this node leads the metadata group, writes down when a
-/// member has come in or has left. The steps themselves are Raft's, one at a time in each group.
+/// moves leadership away from a node that leaves or drains, and, where this node leads the metadata group, writes down
+/// when a member has come in or has left, has been silent for too long, or is back. The steps themselves are Raft's,
+/// one at a time in each group.
 /// </summary>
 internal sealed class MembershipDriver(
-    BrokerNode node, NodeStore store, IReadOnlyList<NodeId> founders, TimeProvider time, ILogger logger)
+    BrokerNode node,
+    NodeStore store,
+    IReadOnlyList<NodeId> founders,
+    TimeProvider time,
+    BrokerMetrics metrics,
+    ILogger logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
 
     /// <summary>While somebody is on the way in or out.</summary>
     private static readonly TimeSpan IntervalWhenChanging = TimeSpan.FromMilliseconds(100);
 
+    private readonly EvictionWatch _silence = new(node.Options.NodeId, node.Options.EvictAfter);
     private ClusterMembers? _remembered;
 
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -65,11 +73,11 @@ internal sealed class MembershipDriver(
             if (statuses[at].Role != RaftRole.Leader)
             {
                 // Whoever leads next begins with what it knows then.
-                node.Groups[at].DesiredVoters = null;
+                node.Groups[at].DesiredMembers = null;
             }
             else if (!members.IsKnown)
             {
-                node.Groups[at].DesiredVoters = founders;
+                node.Groups[at].DesiredMembers = new DesiredMembers(founders, []);
             }
             else if (plan.IsDue(at))
             {
@@ -77,7 +85,7 @@ internal sealed class MembershipDriver(
             }
             else
             {
-                node.Groups[at].DesiredVoters = plan.VotersOf(at);
+                node.Groups[at].DesiredMembers = plan.MembersOf(at);
             }
         }
 
@@ -87,9 +95,14 @@ internal sealed class MembershipDriver(
         }
 
         LeadNothingWhenLeaving(members, statuses);
-        if (statuses[0].Role == RaftRole.Leader && members.Changing is { } member)
+        LeadNothingWhileDraining(members);
+        if (statuses[0].Role == RaftRole.Leader && members.IsKnown)
         {
-            await SettleAsync(member, plan, statuses, cancellationToken);
+            await LookForSilenceAsync(members, statuses, cancellationToken);
+            if (members.Changing is { } member)
+            {
+                await SettleAsync(member, plan, statuses, cancellationToken);
+            }
         }
     }
 
@@ -106,7 +119,7 @@ internal sealed class MembershipDriver(
         {
             if (statuses[at].Role == RaftRole.Leader)
             {
-                node.Groups[at].ApproachVoters(plan.VotersOf(at));
+                node.Groups[at].Approach(plan.MembersOf(at));
             }
         }
     }
@@ -125,6 +138,50 @@ internal sealed class MembershipDriver(
                 // When nobody is fit to lead now, at the next look.
                 _ = node.Groups[at].BeginTransferAsync(NodeId.None);
             }
+        }
+    }
+
+    private void LeadNothingWhileDraining(ClusterMembers members)
+    {
+        var isDraining = members.Find(node.Options.NodeId)?.IsDraining ?? false;
+        foreach (var group in node.Groups)
+        {
+            group.IsDraining = isDraining;
+        }
+    }
+
+    private async Task LookForSilenceAsync(
+        ClusterMembers members, GroupStatus[] statuses, CancellationToken cancellationToken)
+    {
+        var followers = await node.Group(GroupId.Metadata).AskFollowersAsync().WaitAsync(cancellationToken);
+        var change = _silence.Look(
+            members,
+            statuses[0].Term,
+            followers,
+            [.. statuses.Select(static status => status.Condition.Configuration)],
+            (long)time.GetElapsedTime(0).TotalMilliseconds);
+        if (change is not var (id, state) || members.Find(id) is not { } member)
+        {
+            return;
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteChanged(command, id, state);
+        var result = await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
+        if (result.Code != RefusalCode.None)
+        {
+            // Another change began a moment before: at a later look.
+            return;
+        }
+
+        if (state == MemberState.Evicting)
+        {
+            metrics.MemberEvicted();
+            ClusterEvents.MemberEvicting(logger, id.Value, member.Name, node.Options.EvictAfter);
+        }
+        else
+        {
+            ClusterEvents.MemberReturning(logger, id.Value, member.Name);
         }
     }
 

@@ -38,6 +38,24 @@ public sealed class MembershipPlanTests
     }
 
     [Fact]
+    public void One_that_is_evicted_leaves_so_too_and_then_only_receives_the_metadata()
+    {
+        var members = With(Four, MemberState.Evicting);
+        Assert.Equal(["1 2 3 4", "1 2 3", "1 2 3 4"], Wanted(members, "1 2 3 4", "1 2 3 4", "1 2 3 4"));
+        Assert.Equal(["1 2 3", "1 2 3", "1 2 3"], Wanted(members, "1 2 3 4", "1 2 3", "1 2 3"));
+        Assert.Equal(MemberState.Evicting, Outcome(members, "1 2 3 4", "1 2 3", "1 2 3"));
+        Assert.Equal(MemberState.Evicted, Outcome(members, "1 2 3", "1 2 3", "1 2 3"));
+        var plan = Plan(With(Four, MemberState.Evicted), "1 2 3", "1 2 3");
+        Assert.Equal(["1 2 3 + 4", "1 2 3 + "], Enumerable.Range(0, 2).Select(
+            at => $"{Text(plan.MembersOf(at).Voters)} + {Text(plan.MembersOf(at).Learners)}"));
+        Assert.Equal([true, false], Enumerable.Range(0, 2).Select(at => plan.IsDue(at)));
+        var there = new MembershipPlan(
+            With(Four, MemberState.Evicted),
+            [new GroupConfiguration(new LogIndex(1), [new(1), new(2), new(3)], [Four]), Configuration("1 2 3")]);
+        Assert.Equal([false, false], Enumerable.Range(0, 2).Select(at => there.IsDue(at)));
+    }
+
+    [Fact]
     public void Nothing_changes_before_the_members_are_known_and_strangers_go_afterwards()
     {
         Assert.Equal(["1 2", "1 2 3"], Wanted(ClusterMembers.Empty, "1 2", "1 2 3"));

@@ -37,7 +37,7 @@ public sealed class MemberModuleTests
         var snapshot = new ArrayBufferWriter<byte>();
         _machine.WriteSnapshot(snapshot);
         Assert.EndsWith(
-            "0801" + "01" + "01" + "01" + "0162" + "0163" + "02" + "01" + "01" + "00",
+            "0802" + "01" + "01" + "01" + "0162" + "0163" + "02" + "00" + "01" + "01" + "00",
             Convert.ToHexString(snapshot.WrittenSpan),
             StringComparison.Ordinal);
     }
@@ -120,6 +120,82 @@ public sealed class MemberModuleTests
         Change(3, MemberState.Left);
         Assert.Equal(NodeId.None, Members.LeaderOf(shard));
     }
+
+    [Fact]
+    public void A_silent_member_is_evicted_and_joins_again_with_its_number_and_its_disk()
+    {
+        Found();
+        Join("n4", Disk);
+        Change(4, MemberState.Member);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(4, MemberState.Evicted).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(4, MemberState.Joining).Code);
+        Assert.Equal(RefusalCode.None, Change(4, MemberState.Evicting).Code);
+        Assert.True(Change(4, MemberState.Evicting).Duplicate);
+
+        // One at a time.
+        Assert.Equal(new NodeId(4), Members.Changing!.Id);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(3, MemberState.Evicting).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Join("n5", Guid.NewGuid()).Code);
+        Assert.Equal(RefusalCode.None, Change(4, MemberState.Evicted).Code);
+        Assert.Null(Members.Changing);
+        Assert.Equal(RefusalCode.None, Change(3, MemberState.Evicting).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(4, MemberState.Joining).Code);
+        Change(3, MemberState.Evicted);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(4, MemberState.Member).Code);
+        Assert.Equal(RefusalCode.None, Change(4, MemberState.Joining).Code);
+
+        // It is silent again while it comes in.
+        Assert.Equal(RefusalCode.None, Change(4, MemberState.Evicting).Code);
+        Change(4, MemberState.Evicted);
+        Change(4, MemberState.Joining);
+        Assert.Equal(RefusalCode.None, Change(4, MemberState.Member).Code);
+        Assert.Equal(Disk, _machine.Current.FindNode(new NodeId(4))!.StoreId);
+        Assert.Empty(_machine.Current.RetiredStores);
+
+        // Its operator may give one up that is away.
+        Assert.Equal(RefusalCode.None, Change(3, MemberState.Leaving).Code);
+        Assert.Equal(RefusalCode.None, Change(3, MemberState.Left).Code);
+        Assert.Equal([1, 2, 4], Members.Nodes.Keys);
+    }
+
+    [Fact]
+    public void A_member_drains_until_it_is_told_otherwise_unless_nobody_else_could_lead()
+    {
+        Found();
+        Assert.Equal(RefusalCode.NotFound, Drain(9, true).Code);
+        Assert.True(Drain(1, false).Duplicate);
+        Assert.Equal(RefusalCode.None, Drain(1, true).Code);
+        Assert.True(Drain(1, true).Duplicate);
+        Assert.Equal(RefusalCode.None, Drain(2, true).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Drain(3, true).Code);
+        Assert.Equal([true, true, false], Members.Nodes.Values.Select(static each => each.IsDraining));
+        Assert.Equal(RefusalCode.None, Drain(1, false).Code);
+        Assert.Equal(RefusalCode.None, Drain(3, true).Code);
+    }
+
+    [Fact]
+    public void Snapshots_hold_who_is_evicted_and_who_drains_and_those_of_before_are_read()
+    {
+        Found();
+        Change(3, MemberState.Evicting);
+        Change(3, MemberState.Evicted);
+        Drain(1, true);
+        var snapshot = new ArrayBufferWriter<byte>();
+        _machine.WriteSnapshot(snapshot);
+        var restored = new MetadataStateMachine();
+        restored.Restore(snapshot.WrittenSpan);
+        Assert.Equal(Members.Nodes.Values, restored.Members.Nodes.Values);
+
+        const string Before = "4D04" + "05" + "00" + "0100000000000000" + "02" + "0202" + "00000000"
+            + "0801" + "01" + "01" + "01" + "0162" + "0163" + "02" + "01" + "01" + "00";
+        restored.Restore(Convert.FromHexString(Before));
+        Assert.Equal(
+            new ClusterMember(new NodeId(1), "b", "c", MemberState.Member),
+            Assert.Single(restored.Members.Nodes).Value);
+    }
+
+    private CommandResult Drain(int id, bool drains) =>
+        Apply(into => MemberCommands.WriteDrained(into, new NodeId(id), drains));
 
     private CommandResult Found() => Apply(static into => MemberCommands.WriteFounded(
         into,

@@ -22,7 +22,7 @@ public sealed class MetadataSnapshotTests
     {
         const string Hash = "0100000000000000";
         const string Section = "0000" + "01" + "0173" + "01" + "0161";
-        const string Members = "0801" + "00" + "00" + "00" + "00";
+        const string Members = "0802" + "00" + "00" + "00" + "00";
         var bytes = Convert.FromHexString("4D04" + "05" + "00" + Hash + "02" + "0202" + Section + "00" + Members);
         _machine.Restore(Convert.FromHexString("4D04" + "05" + "00" + Hash + "01" + "0202" + Section + "00"));
         Assert.Equal(bytes, Snapshot(_machine));
@@ -124,7 +124,7 @@ public sealed class MetadataSnapshotTests
             {
                 var store = new Guid(random.Next(3), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
                 var number = new NodeId(random.Next(1, 6));
-                switch (i is 7 or 3 ? -i : random.Next(9))
+                switch (i is 7 or 3 ? -i : random.Next(10))
                 {
                     case -3:
                         MemberCommands.WriteFounded(
@@ -141,10 +141,13 @@ public sealed class MetadataSnapshotTests
                         MemberCommands.WriteMoved(into, number, $"http://m:{random.Next(1, 3)}");
                         break;
                     case 7:
-                        MemberCommands.WriteChanged(into, number, (MemberState)random.Next(2, 5));
+                        MemberCommands.WriteChanged(into, number, (MemberState)random.Next(1, 7));
                         break;
                     case 8:
                         MemberCommands.WriteLeaderPlaced(into, new GroupId(random.Next(3)), number);
+                        break;
+                    case 9:
+                        MemberCommands.WriteDrained(into, number, random.Next(3) > 0);
                         break;
                     case -7:
                         ClusterCommands.WriteClusterCreated(into, store);

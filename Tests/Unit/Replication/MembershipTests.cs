@@ -1,5 +1,6 @@
 using Broker.Consensus;
 using Broker.Domain;
+using Broker.Replication;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
@@ -26,6 +27,62 @@ public sealed class MembershipTests
         await ChangeAsync(group, MembershipChangeKind.Promote, other.Id);
         group.RunUntilEven();
         Assert.All(group.Replicas, replica => Assert.True(replica.Status.Condition.Configuration.IsVoter(other.Id)));
+    }
+
+    [Fact]
+    public void A_voter_that_should_only_receive_the_log_becomes_a_learner_and_stays_one()
+    {
+        var group = new TestGroup(3, keepsVoters: false);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        var other = group.Replicas.First(replica => replica != leader);
+        var voters = group.Voters.Where(voter => voter != other.Id).ToArray();
+        foreach (var replica in group.Replicas)
+        {
+            replica.Group.DesiredMembers = new DesiredMembers(voters, [other.Id]);
+        }
+
+        group.Run(TimeSpan.FromSeconds(10));
+        group.Publish(5);
+        group.RunUntilEven();
+        Assert.All(group.Replicas, replica => Assert.Equal(
+            (2, 1), (Configuration(replica).Voters.Length, Configuration(replica).Learners.Length)));
+        Assert.True(Configuration(other).IsLearner(other.Id));
+        Assert.NotEqual(RaftRole.Leader, other.Status.Role);
+
+        // Whom nobody wants goes, and whom everybody wants votes again.
+        leader.Group.DesiredMembers = new DesiredMembers(voters, []);
+        group.Run(TimeSpan.FromSeconds(5));
+        Assert.False(Configuration(leader).Contains(other.Id));
+        leader.Group.DesiredMembers = new DesiredMembers(group.Voters, []);
+        group.Run(TimeSpan.FromSeconds(10));
+        Assert.True(Configuration(leader).IsVoter(other.Id));
+
+        static GroupConfiguration Configuration(TestReplica replica) => replica.Status.Condition.Configuration;
+    }
+
+    [Fact]
+    public void A_replica_that_drains_hands_leadership_over_and_gets_none()
+    {
+        var group = new TestGroup(3);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        leader.Group.IsDraining = true;
+        group.Run(TimeSpan.FromSeconds(5));
+        var next = group.RunUntilLed();
+        Assert.NotEqual(leader, next);
+        group.Publish(5);
+        next.Group.OfferLeadership(leader.Id);
+        group.Run(TimeSpan.FromSeconds(5));
+        Assert.Equal(next, group.RunUntilLed());
+
+        // When nobody else is there to lead, it does.
+        var third = group.Replicas.Single(replica => replica != leader && replica != next);
+        third.Group.IsDraining = true;
+        next.Kill();
+        group.Run(TimeSpan.FromSeconds(10));
+        Assert.NotEqual(next, group.RunUntilLed());
+        group.Publish(5);
     }
 
     [Fact]

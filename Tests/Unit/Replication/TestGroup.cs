@@ -22,7 +22,7 @@ internal sealed class TestGroup
     public TestGroup(int count, bool keepsVoters = true)
     {
         Voters = [.. Enumerable.Range(1, count).Select(number => new NodeId(number))];
-        DesiredVoters = keepsVoters ? Voters : null;
+        DesiredMembers = keepsVoters ? new DesiredMembers(Voters, []) : null;
         Replicas = [.. Enumerable.Range(1, count).Select(number => new TestReplica(this, number))];
         foreach (var replica in Replicas)
         {
@@ -34,7 +34,7 @@ internal sealed class TestGroup
 
     public IReadOnlyList<NodeId> Voters { get; }
 
-    public IReadOnlyList<NodeId>? DesiredVoters { get; }
+    public DesiredMembers? DesiredMembers { get; }
 
     public IReadOnlyList<TestReplica> Replicas { get; }
 

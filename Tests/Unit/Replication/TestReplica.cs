@@ -82,7 +82,7 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         _group = new ReplicaGroup(
             Group1, options, _log, _machine, this, this, this, cluster.Time, random, Metrics, NullLogger.Instance)
         {
-            DesiredVoters = cluster.DesiredVoters,
+            DesiredMembers = cluster.DesiredMembers,
         };
         _group.OnInput(_ => { });
         foreach (var other in cluster.Replicas)
