@@ -10,6 +10,7 @@ namespace Broker.Topics;
 /// <code>
 /// 43 00 00 00 | 09 | 1D 00 00 00 | 01 | 01 61 ... 0A 00 | 1D 00 00 00 | 01 | 01 62 ... 0A 00
 /// </code>
+/// In a thinned body all parts are in their thinned form.
 /// </summary>
 internal static class AtomicCommands
 {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.InteropServices;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
@@ -89,12 +90,11 @@ internal sealed class SegmentThinner : IEntryThinner
         {
             if (TopicCommands.IsPublish(command.Kind))
             {
-                var publish = TopicCommands.ReadPublish(command);
-                var kept = Find(entry.Index, publish);
-                var judgement = JudgementOf(kept, publish);
-                hasJudged |= judgement is not null;
-                var into = _body.GetSpan(ThinnedPublish.MaxBytes(publish, judgement));
-                _body.Advance(ThinnedPublish.Write(into, command.Kind, publish, kept, judgement));
+                hasJudged |= WriteThinned(entry.Index, command);
+            }
+            else if (command.Kind == CommandKind.PublishAtomic)
+            {
+                hasJudged |= WriteThinnedParts(entry.Index, command);
             }
             else
             {
@@ -114,6 +114,33 @@ internal sealed class SegmentThinner : IEntryThinner
         var body = _body.WrittenSpan.ToArray();
         return new LogEntry(
             entry.Index, entry.Term, entry.Kind, entry.Count, entry.TimestampUnixMs, Crc32C.Compute(body), body);
+    }
+
+    /// <summary>Whether compaction has taken something out of it.</summary>
+    private bool WriteThinned(LogIndex index, in Command command)
+    {
+        var publish = TopicCommands.ReadPublish(command);
+        var kept = Find(index, publish);
+        var judgement = JudgementOf(kept, publish);
+        var into = _body.GetSpan(ThinnedPublish.MaxBytes(publish, judgement));
+        _body.Advance(ThinnedPublish.Write(into, command.Kind, publish, kept, judgement));
+        return judgement is not null;
+    }
+
+    /// <summary>The parts stay one command: whoever applies it stores all of them or none.</summary>
+    private bool WriteThinnedParts(LogIndex index, in Command command)
+    {
+        var begin = _body.WrittenCount;
+        _body.Advance(AtomicCommands.WriteHeader(_body.GetSpan(CommandSequence.HeaderBytes), 0));
+        var isJudged = false;
+        foreach (var part in AtomicCommands.Parts(command))
+        {
+            isJudged |= WriteThinned(index, part);
+        }
+
+        var partsBytes = _body.WrittenCount - begin - CommandSequence.HeaderBytes;
+        AtomicCommands.WriteHeader(MemoryMarshal.AsMemory(_body.WrittenMemory)[begin..].Span, partsBytes);
+        return isJudged;
     }
 
     private static bool TryAdd(
@@ -173,13 +200,25 @@ internal sealed class SegmentThinner : IEntryThinner
 
             if (TopicCommands.IsPublish(command.Kind))
             {
-                var publish = TopicCommands.ReadPublish(command);
-                var kept = Find(entry.Index, publish);
-                found |= !(publish.IsThinned && publish.Remains.IsEmpty)
-                    && (kept is null || JudgementOf(kept, publish) is not null);
+                found |= HasMore(entry.Index, command);
+            }
+            else if (command.Kind == CommandKind.PublishAtomic)
+            {
+                foreach (var part in AtomicCommands.Parts(command))
+                {
+                    found |= HasMore(entry.Index, part);
+                }
             }
         }
 
         return found;
+    }
+
+    private bool HasMore(LogIndex index, in Command command)
+    {
+        var publish = TopicCommands.ReadPublish(command);
+        var kept = Find(index, publish);
+        return !(publish.IsThinned && publish.Remains.IsEmpty)
+            && (kept is null || JudgementOf(kept, publish) is not null);
     }
 }

@@ -136,34 +136,44 @@ internal static class ThinnedPublish
         var next = 0;
         foreach (var command in new CommandSequence(body))
         {
-            if (!command.IsThinned)
+            if (command.IsThinned)
             {
-                continue;
+                Find(command, topic, wanted, ref next, into);
             }
+            else if (command.Kind == CommandKind.PublishAtomic)
+            {
+                foreach (var part in AtomicCommands.Parts(command))
+                {
+                    Find(part, topic, wanted, ref next, into);
+                }
+            }
+        }
+    }
 
-            var publish = Read(command);
-            var reader = new PayloadReader(publish.Remains);
-            if (publish.Remains.IsEmpty || reader.TakeVarint32() != topic)
-            {
-                continue;
-            }
+    private static void Find(
+        Command command,
+        int topic,
+        ReadOnlySpan<BatchLocation> wanted,
+        ref int next,
+        List<BatchLocation> into)
+    {
+        var publish = Read(command);
+        var reader = new PayloadReader(publish.Remains);
+        if (next == wanted.Length || publish.Remains.IsEmpty || reader.TakeVarint32() != topic)
+        {
+            return;
+        }
 
-            var baseOffset = (long)reader.TakeVarint();
-            while (next < wanted.Length && wanted[next].BaseOffset < baseOffset)
-            {
-                next++;
-            }
+        var baseOffset = (long)reader.TakeVarint();
+        while (next < wanted.Length && wanted[next].BaseOffset < baseOffset)
+        {
+            next++;
+        }
 
-            if (next == wanted.Length)
-            {
-                return;
-            }
-
-            if (wanted[next].BaseOffset == baseOffset)
-            {
-                var end = command.PayloadPosition + command.Payload.Length;
-                TakeRuns(reader, end, wanted[next], into);
-            }
+        if (next < wanted.Length && wanted[next].BaseOffset == baseOffset)
+        {
+            var end = command.PayloadPosition + command.Payload.Length;
+            TakeRuns(reader, end, wanted[next], into);
         }
     }
 

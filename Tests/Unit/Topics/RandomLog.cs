@@ -8,7 +8,7 @@ namespace Broker.Tests.Unit.Topics;
 /// producers and topics than are remembered, producers that are silent for long, purges of what is there and of what is
 /// not, partitions of topics of any age, several publishes at once.
 /// </summary>
-internal sealed class RandomLog(int seed, int topics = 5, int producers = 6, bool hasAtomics = true)
+internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 {
     public const int MaxTopics = 4;
     public const int MaxProducers = 3;
@@ -33,7 +33,7 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6, boo
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(hasAtomics ? 21 : 19))
+        switch (_random.Next(21))
         {
             case 16 when _random.Next(3) == 0:
                 return Entries.Metadata(into => PartitionCommands.WriteCreateTopic(

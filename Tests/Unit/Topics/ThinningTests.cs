@@ -54,7 +54,7 @@ public sealed class ThinningTests
     public async Task A_thinned_log_gives_the_same_state_and_the_same_records(int seed)
     {
         var random = new Random(seed);
-        var whole = new RandomLog(seed, hasAtomics: false).Take(400);
+        var whole = new RandomLog(seed).Take(400);
         var machine = NewMachine();
         var hashes = new List<ulong>();
         foreach (var entry in whole)
