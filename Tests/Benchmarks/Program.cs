@@ -7,6 +7,7 @@ root.Subcommands.Add(ClusterVerb.Create());
 root.Subcommands.Add(FreshVerb.Create());
 root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(RetentionVerb.Create());
+root.Subcommands.Add(CompactionVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())

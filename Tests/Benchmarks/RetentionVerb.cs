@@ -135,7 +135,7 @@ internal static class RetentionVerb
         }
     }
 
-    private static async Task<long> WatchAsync(string folder, CancellationToken stop)
+    public static async Task<long> WatchAsync(string folder, CancellationToken stop)
     {
         var most = 0L;
         while (!stop.IsCancellationRequested)
@@ -148,7 +148,7 @@ internal static class RetentionVerb
     }
 
     /// <summary>What the fullest of the nodes' folders holds.</summary>
-    private static (long Bytes, int Files) LargestOf(string folder)
+    public static (long Bytes, int Files) LargestOf(string folder)
     {
         var (mostBytes, mostFiles) = (0L, 0);
         foreach (var node in new DirectoryInfo(folder).GetDirectories())
@@ -161,5 +161,5 @@ internal static class RetentionVerb
         return (mostBytes, mostFiles);
     }
 
-    private static double Mib(double bytes) => bytes / (1024 * 1024);
+    public static double Mib(double bytes) => bytes / (1024 * 1024);
 }

@@ -20,9 +20,21 @@ internal sealed class FakeLog : IBrokerLog
 
     public volatile bool Down;
 
+    /// <summary>Values that compaction has taken out.</summary>
+    private readonly HashSet<string> _gone = [];
+
     public int Reads;
 
     public volatile IReadOnlyList<string>? Registered;
+
+    /// <summary>Records with these values are gone, whatever topic they were in.</summary>
+    public void Compact(params string[] values)
+    {
+        lock (_lock)
+        {
+            _gone.UnionWith(values);
+        }
+    }
 
     /// <summary>Commits a batch, and returns what a leader would publish on Redis.</summary>
     public LiveBatch Append(string topic, params string[] values) => AppendTo(topic, 0, values);
@@ -64,8 +76,21 @@ internal sealed class FakeLog : IBrokerLog
         for (var i = 0; i < values.Count; i++)
         {
             ThrowIfDown();
+            lock (_lock)
+            {
+                if (_gone.Contains(values[i]))
+                {
+                    continue;
+                }
+            }
+
             yield return new LogRecord(
                 fromOffset + i, new InboxRecord(1, default, Encoding.UTF8.GetBytes(values[i]), default));
+        }
+
+        if (values.Count > 0)
+        {
+            yield return new LogRecord(fromOffset + values.Count, null);
         }
     }
 

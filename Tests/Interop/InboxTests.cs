@@ -33,6 +33,32 @@ public sealed class InboxTests(PostgresServer postgres) : IClassFixture<Postgres
     }
 
     [Fact]
+    public async Task Offsets_that_are_gone_are_stepped_over_at_the_beginning_in_the_middle_and_at_the_end()
+    {
+        _log.Append("orders", [.. Enumerable.Range(0, 10).Select(i => $"{i}")]);
+        _log.Append("all.gone", "x", "x");
+        _log.Compact("0", "1", "4", "5", "6", "9", "x");
+        await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log);
+        await subscriber.HasAsync("orders", 4);
+
+        // Nobody asks for what is gone again and again.
+        await Eventually.HoldsAsync(
+            async () =>
+            {
+                var before = Volatile.Read(ref _log.Reads);
+                await Task.Delay(1_500);
+                return Volatile.Read(ref _log.Reads) == before;
+            },
+            () => "nothing is read that is not there");
+        _log.Append("orders", "10");
+        _log.Append("all.gone", "y");
+        await subscriber.HasAsync("orders", 5);
+        await subscriber.HasAsync("all.gone", 1);
+        Assert.Equal([2L, 3, 7, 8, 10], (await subscriber.InboxAsync("orders")).Select(static row => row.Offset));
+        Assert.Equal([2L], (await subscriber.InboxAsync("all.gone")).Select(static row => row.Offset));
+    }
+
+    [Fact]
     public async Task Live_batches_that_are_lost_doubled_and_out_of_order_are_stored_once_and_in_order()
     {
         await using var subscriber = await SubscriberProcess.StartAsync(postgres, _log);

@@ -85,6 +85,23 @@ public sealed class TopicProgressTests
     }
 
     [Fact]
+    public void What_is_passed_over_is_handed_over_by_nobody_and_what_waits_behind_it_continues_the_inbox()
+    {
+        Assert.Empty(Offer(15, 2));
+        var handOver = new List<InboxAppend>();
+        _progress.PassOver(13, handOver);
+        Assert.Empty(handOver);
+        Assert.True(_progress.Behind);
+        _progress.PassOver(15, handOver);
+        var append = Assert.Single(handOver);
+        Assert.Equal((10, 15, 17), (append.ExpectedOffset, append.Run.BaseOffset, append.Run.EndOffset));
+        Assert.False(_progress.Behind);
+        _progress.PassOver(20, handOver);
+        _progress.Offer(Run(20, 1), 0, handOver);
+        Assert.Equal((17, 20), (handOver[1].ExpectedOffset, handOver[1].Run.BaseOffset));
+    }
+
+    [Fact]
     public void Any_order_with_losses_and_doubles_hands_every_offset_over_once()
     {
         for (var seed = 0; seed < 200; seed++)
