@@ -1,4 +1,3 @@
-using Broker.Cluster;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.Wire;

@@ -149,6 +149,10 @@ internal sealed class FirstPublishes(BrokerNode node, TopicMaker maker, TimeProv
         {
             refusal = refused;
         }
+        catch (ObjectDisposedException)
+        {
+            refusal = Refusal.Stopping();
+        }
         catch (Exception unexpected)
         {
             // Whatever waits here would wait for ever.

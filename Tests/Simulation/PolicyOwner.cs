@@ -1,7 +1,6 @@
 using System.Buffers;
 using Broker.Client;
 using Broker.Domain;
-using Broker.Replication;
 using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
