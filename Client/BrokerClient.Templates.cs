@@ -98,6 +98,9 @@ public sealed partial class BrokerClient
             MaxBytes = config.MaxBytes is null ? null : all.MaxBytes,
             MaxRecords = config.MaxRecords is null ? null : all.MaxRecords,
             MaxMessageBytes = config.MaxMessageBytes is null ? null : all.MaxMessageBytes,
+            Compact = config.Compact is null ? null : all.Compact,
+            CompactAfter = config.CompactAfterMs is null ? null : all.CompactAfter,
+            DeleteMarkerAge = config.DeleteMarkerMs is null ? null : all.DeleteMarkerAge,
         };
     }
 }

@@ -61,6 +61,9 @@ internal static class TopicConfigs
             MaxBytes = template.Parts.HasFlag(TopicSettingParts.MaxBytes) ? all.MaxBytes : null,
             MaxRecords = template.Parts.HasFlag(TopicSettingParts.MaxRecords) ? all.MaxRecords : null,
             MaxMessageBytes = template.Parts.HasFlag(TopicSettingParts.MaxMessageBytes) ? all.MaxMessageBytes : null,
+            Compact = template.Parts.HasFlag(TopicSettingParts.Compact) ? all.Compact : null,
+            CompactAfterMs = template.Parts.HasFlag(TopicSettingParts.CompactAfter) ? all.CompactAfterMs : null,
+            DeleteMarkerMs = template.Parts.HasFlag(TopicSettingParts.DeleteMarker) ? all.DeleteMarkerMs : null,
         };
     }
 

@@ -39,13 +39,15 @@ internal static class TopicPolicyCommands
         var writer = CommandSequence.Begin(
             into,
             CommandKind.TopicPolicyChanged,
-            1 + sizeof(ushort) + 1 + filter.Length + 1 + TopicSettings.EncodedBytes);
+            1 + sizeof(ushort) + 1 + filter.Length + 1
+            + TopicSettings.EncodedBytes + template.Settings.CompactionBytes);
         writer.PutByte((byte)TopicPolicyChange.PutTemplate);
         writer.PutUInt16((ushort)template.Partitions);
         writer.PutByte((byte)filter.Length);
         writer.PutBytes(filter);
         writer.PutByte((byte)template.Parts);
         template.Settings.Write(ref writer);
+        template.Settings.WriteCompaction(ref writer);
         into.Advance(writer.Written);
     }
 

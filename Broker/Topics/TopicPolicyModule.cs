@@ -85,7 +85,7 @@ internal sealed class TopicPolicyModule : StateModule
             var partitions = (int)reader.TakeVarint(Limits.PartitionsPerTopic);
             var parts = (TopicSettingParts)reader.TakeByte();
             reader.Check((parts & ~TopicSettingParts.All) == 0, "a template's settings are known");
-            templates.Add(new TopicTemplate(filter!, partitions, parts, TopicSettings.Read(ref reader)));
+            templates.Add(new TopicTemplate(filter!, partitions, parts, TopicSettings.Read(ref reader, hasCompaction: true)));
         }
 
         var policies = TopicPolicies.Default.WithAutoCreate(autoCreate == 1).With(templates);
