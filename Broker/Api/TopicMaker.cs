@@ -41,6 +41,11 @@ internal sealed class TopicMaker(BrokerNode node)
             settings?.Over(underneath, parts) ?? underneath,
             partitions ?? (template is { Partitions: > 0 } ? template.Partitions : 1),
             new ArrayBufferWriter<byte>());
+        if (plan.Settings.Contradiction is { } contradiction)
+        {
+            throw Refusal.InvalidArgument($"Of what the request and the topic's template say together {contradiction}");
+        }
+
         Check(name, plan.Partitions);
         PartitionCommands.WriteCreateAny(plan.Command, name, plan.Partitions, plan.Settings);
         return plan;

@@ -8,7 +8,9 @@ using Xunit;
 
 namespace Broker.Tests.Interop;
 
-/// <summary>Today's broker goes on with what former versions have written; FormerData/README.md says what that is.</summary>
+/// <summary>
+/// Today's broker goes on with what former versions have written; FormerData/README.md says what that is.
+/// </summary>
 public sealed class UpgradeTests
 {
     private const int Numbers = 600;
@@ -22,7 +24,7 @@ public sealed class UpgradeTests
     [Theory]
     [InlineData("2026-11-26")]
     [InlineData("2026-11-27")]
-    public async Task Broker_opens_the_folder_of_a_former_version_and_has_all_of_it_also_after_it_was_killed(string data)
+    public async Task Broker_opens_the_folder_of_a_former_version_and_has_all_of_it_also_when_killed(string data)
     {
         await using var brokers = new Brokers(founders: 1, shards: 2)
         {

@@ -98,7 +98,7 @@ internal sealed record Scenario
         {
             Joiners = joiners,
             Nodes = random.Next(4, 6),
-            EvictAfter = TimeSpan.FromMilliseconds(random.Next(1_000, 3_000)),
+            EvictAfter = TimeSpan.FromMilliseconds(random.Next(500, 1_500)),
             FaultLengthMaxUs = Math.Max(FaultLengthMaxUs, 6_000_000),
         };
     }

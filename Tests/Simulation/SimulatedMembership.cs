@@ -23,6 +23,8 @@ internal sealed class SimulatedMembership(World world, int seed)
     /// <summary>A node hears late that it was removed.</summary>
     private const long WordMaxUs = 1_500_000;
 
+    private const long AwayMinUs = 2_000_000;
+    private const long AwayMaxUs = 6_000_000;
     private const int LeastMembers = 3;
 
     // Beside the world's: seeds without it are what they were.
@@ -34,6 +36,7 @@ internal sealed class SimulatedMembership(World world, int seed)
     private ClusterMembers _newest = ClusterMembers.Empty;
     private LogIndex _newestIndex;
     private bool _isDrainOver;
+    private long _awayUntilUs;
     private int _joinsLeft = world.Scenario.Joiners;
 
     /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
@@ -174,6 +177,8 @@ internal sealed class SimulatedMembership(World world, int seed)
             }
         }
 
+        SendAway();
+
         ScheduleWish();
     });
 
@@ -204,6 +209,23 @@ internal sealed class SimulatedMembership(World world, int seed)
             var id = members.Nodes.Keys.ElementAt(_random.Next(members.Nodes.Count));
             world.Faults.MembersChange();
             Propose(leader, into => MemberCommands.WriteChanged(into, new NodeId(id), MemberState.Leaving));
+        }
+    }
+
+    /// <summary>
+    /// A machine that leads nothing is away for longer than the faults mostly are, so that it is evicted.
+    /// </summary>
+    private void SendAway()
+    {
+        var able = world.Machines.Where(static machine => machine.IsUp && !machine.LeadsAny).ToArray();
+        if (world.Scenario.EvictAfter is not null && !world.IsCalm && able.Length > 0
+            && world.Scheduler.NowUs >= _awayUntilUs && _random.Next(3) == 0)
+        {
+            var lengthUs = _random.NextInt64(AwayMinUs, AwayMaxUs);
+            var machine = able[_random.Next(able.Length)];
+            _awayUntilUs = world.Scheduler.NowUs + lengthUs;
+            machine.Crash();
+            world.Scheduler.After(lengthUs, machine.Start);
         }
     }
 

@@ -19,6 +19,9 @@ internal sealed class World
 
     private const long CalmUs = 3_000_000;
 
+    /// <summary>So long faults last at least where silent members are evicted.</summary>
+    private const long EvictionsUs = 25_000_000;
+
     /// <summary>How long a group may stand still when a disk breaks, by the slowest clock.</summary>
     private const long StandstillUs = 3_000_000 * 12 / 10;
 
@@ -197,7 +200,7 @@ internal sealed class World
         _partitions?.Begin();
         Membership?.Begin();
         Faults.Begin();
-        while (Scheduler.Steps < steps)
+        while (Scheduler.Steps < steps || (Scenario.EvictAfter is not null && Scheduler.NowUs < EvictionsUs))
         {
             Step();
         }
