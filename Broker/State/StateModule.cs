@@ -11,7 +11,9 @@ internal enum StateSection : byte
 {
     Topics = 1,
     Cluster = 2,
+    GroupProgress = 3,
     Members = 8,
+    ConsumerGroups = 10,
 }
 
 /// <summary>

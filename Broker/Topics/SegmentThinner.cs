@@ -144,7 +144,9 @@ internal sealed class SegmentThinner : IEntryThinner
                     break;
                 case CommandKind.PurgeTopic or CommandKind.TrimTopic or CommandKind.CreateTopic
                     or CommandKind.UpdateTopic or CommandKind.DeleteTopic or CommandKind.CreatePartitionedTopic
-                    or CommandKind.MakePartitions or CommandKind.PlacePartitions or CommandKind.RemovePartitions:
+                    or CommandKind.MakePartitions or CommandKind.PlacePartitions or CommandKind.RemovePartitions
+                    or CommandKind.OpenGroup or CommandKind.SettleRecords or CommandKind.SeekGroup
+                    or CommandKind.CloseGroup or CommandKind.ForgetTopics:
                     break;
                 default:
                     return false;

@@ -30,7 +30,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
         // The first group also holds who belongs to the cluster, as group 0 does in the real one.
         _topics = group.Id.Value == 1 && group.World.Scenario.HasMembership
-            ? new TopicStateMachine(this, bounds, MakeMembers)
+            ? new TopicStateMachine(this, bounds, _ => MakeMembers())
             : new TopicStateMachine(this, bounds);
     }
 
