@@ -34,6 +34,9 @@ internal sealed class DispatchLane(int topic, int turn, long next)
     /// <summary>It stands in the queue of those that have something fresh.</summary>
     public bool IsQueued { get; set; }
 
+    /// <summary>It stands in the queue of those that have something to commit.</summary>
+    public bool IsToSettle { get; set; }
+
     public SettleBatch? UnderWay { get; set; }
 
     public LinkedList<SettleBatch> Pending { get; } = [];
@@ -84,9 +87,8 @@ internal sealed class DispatchLane(int topic, int turn, long next)
     }
 
     /// <summary>Fresh records before an offset are to be settled.</summary>
-    public void DropFresh(long before)
+    public void DropFresh(long before, SettleBatch batch)
     {
-        var batch = Gather();
         while (Cursor < before)
         {
             var end = Math.Min(before, Taken.FirstIn(Cursor));
@@ -146,7 +148,11 @@ internal struct DispatchedRecord
 }
 
 /// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>
-internal sealed record Lease(long Number, int Consumer, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs);
+internal sealed record Lease(long Number, int Consumer, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
+{
+    /// <summary>Records that are still out under it.</summary>
+    public int Left { get; set; }
+}
 
 /// <summary>What is to be committed at once of what has become of a topic's records.</summary>
 internal sealed class SettleBatch

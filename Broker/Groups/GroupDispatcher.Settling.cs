@@ -8,7 +8,7 @@ internal sealed partial class GroupDispatcher
     /// <summary>How long what the shard had no room for, or could not bury, waits for another try.</summary>
     private const long RetryMs = 500;
 
-    private readonly Queue<(DispatchLane Lane, long Offset, long NotBeforeUnixMs)> _dying = [];
+    private readonly Queue<DispatchLane> _toSettle = [];
     private readonly List<SettleAnswer> _answers = [];
 
     private enum Hold
@@ -67,15 +67,25 @@ internal sealed partial class GroupDispatcher
     /// <summary>The next command to propose; of each topic one at a time. False: nothing is to be committed.</summary>
     public bool TryTakeCommand(long nowUnixMs, int group, out SettleCommand command)
     {
-        foreach (var lane in _lanes.Values)
+        for (var left = _toSettle.Count; left > 0; left--)
         {
-            if (lane.UnderWay is null && lane.Pending.First is { } first && first.Value.NotBeforeUnixMs <= nowUnixMs)
+            var lane = _toSettle.Dequeue();
+            lane.IsToSettle = false;
+            if (lane.IsGone || lane.UnderWay is not null || lane.Pending.First is not { } first)
             {
-                lane.Pending.RemoveFirst();
-                lane.UnderWay = first.Value;
-                command = new SettleCommand(group, lane.Topic, lane.Turn, first.Value.Ranges, first.Value.Deliveries);
-                return true;
+                continue;
             }
+
+            if (first.Value.NotBeforeUnixMs > nowUnixMs)
+            {
+                QueueToSettle(lane);
+                continue;
+            }
+
+            lane.Pending.RemoveFirst();
+            lane.UnderWay = first.Value;
+            command = new SettleCommand(group, lane.Topic, lane.Turn, first.Value.Ranges, first.Value.Deliveries);
+            return true;
         }
 
         command = default;
@@ -91,6 +101,7 @@ internal sealed partial class GroupDispatcher
         }
 
         lane.UnderWay = null;
+        QueueToSettle(lane);
         if (code != RefusalCode.None)
         {
             // No room, or not taken: once more, which does no harm. When the group's place has changed, it is followed
@@ -116,81 +127,28 @@ internal sealed partial class GroupDispatcher
         }
     }
 
-    /// <summary>
-    /// The next record to bury: to be proposed together with a copy of it, then <see cref="OnBuried"/>. False: none.
-    /// </summary>
-    public bool TryTakeDying(long nowUnixMs, out DyingRecord dying)
-    {
-        for (var left = _dying.Count; left > 0; left--)
-        {
-            var (lane, offset, notBefore) = _dying.Dequeue();
-            if (lane.IsGone)
-            {
-                continue;
-            }
-
-            if (notBefore > nowUnixMs)
-            {
-                _dying.Enqueue((lane, offset, notBefore));
-                continue;
-            }
-
-            var record = lane.Records[offset];
-            dying = new DyingRecord(lane.Topic, lane.Turn, offset, record.Deliveries, record.Reason);
-            return true;
-        }
-
-        dying = default;
-        return false;
-    }
-
-    /// <summary>None: it is a dead letter. Else it is tried again.</summary>
-    public void OnBuried(int topic, int turn, long offset, RefusalCode code, long nowUnixMs)
-    {
-        if (!_lanes.TryGetValue(topic, out var lane) || lane.Turn != turn
-            || !lane.Records.TryGetValue(offset, out var record) || record.State != RecordState.Dying)
-        {
-            return;
-        }
-
-        if (code != RefusalCode.None)
-        {
-            _dying.Enqueue((lane, offset, nowUnixMs + RetryMs));
-            return;
-        }
-
-        lane.Records.Remove(offset);
-        _known--;
-        if (record.Request is { } request)
-        {
-            request.Left--;
-            Answer(request);
-        }
-    }
-
-    /// <summary>There is nothing left to copy of a record that is dying: it is settled.</summary>
-    public void OnGone(int topic, int turn, long offset)
-    {
-        if (_lanes.TryGetValue(topic, out var lane) && lane.Turn == turn
-            && lane.Records.TryGetValue(offset, out var record) && record.State == RecordState.Dying)
-        {
-            var batch = lane.Gather();
-            Put(lane, offset, new DispatchedRecord { State = RecordState.Settling, Deliveries = record.Deliveries });
-            batch.Add(OffsetRange.One(offset));
-            if (record.Request is { } request)
-            {
-                batch.Add(request);
-                request.Left--;
-            }
-        }
-    }
-
     /// <summary>Takes the answers that are there.</summary>
     public IReadOnlyList<SettleAnswer> TakeAnswers()
     {
         SettleAnswer[] answers = [.. _answers];
         _answers.Clear();
         return answers;
+    }
+
+    /// <summary>The batch of the topic that is committed next.</summary>
+    private SettleBatch Gather(DispatchLane lane)
+    {
+        QueueToSettle(lane);
+        return lane.Gather();
+    }
+
+    private void QueueToSettle(DispatchLane lane)
+    {
+        if (!lane.IsToSettle)
+        {
+            lane.IsToSettle = true;
+            _toSettle.Enqueue(lane);
+        }
     }
 
     private void Settle(
@@ -217,10 +175,10 @@ internal sealed partial class GroupDispatcher
         }
     }
 
-    private static void Finish(DispatchLane lane, long offset, in DispatchedRecord record, OpenRequest? open)
+    private void Finish(DispatchLane lane, long offset, in DispatchedRecord record, OpenRequest? open)
     {
         Put(lane, offset, new DispatchedRecord { State = RecordState.Settling, Deliveries = record.Deliveries });
-        var batch = lane.Gather();
+        var batch = Gather(lane);
         batch.Add(OffsetRange.One(offset));
         if (open is not null)
         {
@@ -243,37 +201,12 @@ internal sealed partial class GroupDispatcher
         var wait = delayMs ?? (waits.Length == 0 ? 0 : waits[Math.Min(record.Deliveries, waits.Length) - 1]);
         wait = Math.Clamp(wait, 0, Limits.GroupWaitMostMs);
         Wait(lane, offset, record.Deliveries, nowUnixMs + wait);
-        var batch = lane.Gather();
+        var batch = Gather(lane);
         batch.Deliveries.Add(new DeliveryCount(offset, new Tried(record.Deliveries, wait)));
         if (request is not null)
         {
             batch.Add(request);
         }
-    }
-
-    private bool IsTriedEnough(int deliveries) => Settings.MaxDeliveries > 0 && deliveries >= Settings.MaxDeliveries;
-
-    private void Bury(DispatchLane lane, long offset, in DispatchedRecord record, string? reason, OpenRequest? request)
-    {
-        if (!Settings.KeepsDeadLetters)
-        {
-            Finish(lane, offset, record, request);
-            return;
-        }
-
-        Put(lane, offset, new DispatchedRecord
-        {
-            State = RecordState.Dying,
-            Deliveries = record.Deliveries,
-            Reason = reason,
-            Request = request,
-        });
-        if (request is not null)
-        {
-            request.Left++;
-        }
-
-        _dying.Enqueue((lane, offset, 0));
     }
 
     /// <summary>
@@ -335,10 +268,13 @@ internal sealed partial class GroupDispatcher
         {
             var asked = request.DelayMs is > 0 and var delay ? delay : Settings.AckWaitMs;
             var length = Math.Min(asked, Limits.GroupWaitMostMs);
-            extended = record.Lease! with { DeadlineUnixMs = nowUnixMs + length };
+            extended = record.Lease! with { DeadlineUnixMs = nowUnixMs + length, Left = 0 };
             _leases.Enqueue(extended, extended.DeadlineUnixMs);
+            _liveLeases++;
         }
 
+        Leave(record.Lease);
+        extended.Left++;
         Put(lane, offset, record with { Lease = extended });
         return extended;
     }

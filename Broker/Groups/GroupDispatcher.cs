@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using Broker.ClusterState;
 using Broker.Domain;
 
@@ -20,6 +19,8 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     /// </summary>
     public const int RunRecords = 1_000;
 
+    private const int MostIdleAlarms = 1_000;
+
     private readonly Dictionary<int, DispatchLane> _lanes = [];
     private readonly Dictionary<int, GroupConsumer> _consumers = [];
 
@@ -33,6 +34,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     private readonly PriorityQueue<Lease, long> _leases = new();
     private long _lastLease;
+    private int _liveLeases;
     private int _out;
     private int _known;
     private bool _isFreshNext;
@@ -41,6 +43,9 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     /// <summary>Records at consumers.</summary>
     public int Out => _out;
+
+    /// <summary>Ends of leases and of waits in memory, of those too that nothing depends on any more.</summary>
+    public int Alarms => _leases.Count + _waiting.Count;
 
     /// <summary>
     /// Begins with a topic, or begins anew because the group's place in it is another one: leases of before are void.
@@ -73,6 +78,11 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         }
 
         lane.IsGone = true;
+        foreach (var record in lane.Records.Values)
+        {
+            Leave(record.Lease);
+        }
+
         _out -= lane.Out;
         _known -= lane.Records.Count;
         foreach (var consumer in _consumers.Values)
@@ -100,10 +110,11 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     {
         if (_lanes.TryGetValue(topic, out var lane) && lane.Cursor < Math.Min(first, lane.Next))
         {
-            lane.DropFresh(Math.Min(first, lane.Next));
+            lane.DropFresh(Math.Min(first, lane.Next), Gather(lane));
         }
     }
 
+    /// <param name="consumer">A number that no other consumer of this dispatcher had.</param>
     public void AddConsumer(int consumer) => _consumers.Add(consumer, new GroupConsumer(consumer));
 
     /// <summary>What it was given stays its own until the leases end: it may settle from another stream.</summary>
@@ -141,95 +152,18 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         while (_leases.TryPeek(out var lease, out var deadline) && deadline <= nowUnixMs)
         {
             _leases.Dequeue();
-            if (lease.Lane.IsGone)
-            {
-                continue;
-            }
-
             for (var offset = lease.Range.First; offset < lease.Range.End; offset++)
             {
-                if (lease.Lane.Records.TryGetValue(offset, out var record)
+                if (!lease.Lane.IsGone && lease.Lane.Records.TryGetValue(offset, out var record)
                     && ReferenceEquals(record.Lease, lease))
                 {
                     ComeBack(lease.Lane, offset, record, delayMs: null, nowUnixMs, request: null);
                 }
             }
         }
+
+        DropAlarms();
     }
-
-    /// <summary>
-    /// Gives the next records to the next consumer. They must be sent, or taken back by <see cref="Skip"/>,
-    /// <see cref="Delay"/> or <see cref="TakeBack"/>. False: nothing can be given now.
-    /// </summary>
-    public bool TryGive(long nowUnixMs, out GivenRecords given)
-    {
-        given = default;
-        var room = Settings.MaxOutstanding - _out;
-        if (Settings.IsPaused || room <= 0 || !TryNextConsumer(out var consumer))
-        {
-            return false;
-        }
-
-        var most = Math.Min(Math.Min(room, consumer.Records), RunRecords);
-
-        // Neither those that come again and again nor the many new ones keep the others waiting.
-        var isFresh = _isFreshNext;
-        var isTaken = TryTake(isFresh, most, nowUnixMs, out var lane, out var range, out var attempt);
-        if (!isTaken)
-        {
-            isFresh = !isFresh;
-            isTaken = TryTake(isFresh, most, nowUnixMs, out lane, out range, out attempt);
-        }
-
-        if (!isTaken)
-        {
-            return false;
-        }
-
-        _isFreshNext = !isFresh;
-        var count = (int)range.Count;
-        var lease = new Lease(++_lastLease, consumer.Id, lane!, range, nowUnixMs + Settings.AckWaitMs);
-        for (var offset = range.First; offset < range.End; offset++)
-        {
-            lane!.Records[offset] = new DispatchedRecord
-            {
-                State = RecordState.Out,
-                Deliveries = attempt,
-                Lease = lease,
-            };
-        }
-
-        _leases.Enqueue(lease, lease.DeadlineUnixMs);
-        lane!.Out += count;
-        _out += count;
-        _ready.Dequeue();
-        consumer.IsQueued = false;
-        consumer.Records -= count;
-        consumer.Hold(lane, count);
-        Queue(consumer);
-        given = new GivenRecords(
-            consumer.Id,
-            new DeliveryToken(
-                lane.Topic, lane.Turn, term.Value, lease.Number, lease.DeadlineUnixMs, attempt, range));
-        return true;
-    }
-
-    /// <summary>
-    /// Records that were given and cannot be sent: they come again at once, as if they had not been given.
-    /// </summary>
-    public void TakeBack(in DeliveryToken token, OffsetRange range, long nowUnixMs) =>
-        GiveUp(token, range, (lane, offset, record) => Wait(lane, offset, record.Deliveries - 1, nowUnixMs));
-
-    /// <summary>The same of a record that is not due yet.</summary>
-    public void Delay(in DeliveryToken token, long offset, long dueUnixMs) =>
-        GiveUp(token, OffsetRange.One(offset), (lane, at, record) => Wait(lane, at, record.Deliveries - 1, dueUnixMs));
-
-    /// <summary>The same of records that are gone, or worth nothing any more: they are settled.</summary>
-    public void Skip(in DeliveryToken token, OffsetRange range) => GiveUp(token, range, (lane, offset, record) =>
-    {
-        Put(lane, offset, new DispatchedRecord { State = RecordState.Settling, Deliveries = record.Deliveries });
-        lane.Gather().Add(OffsetRange.One(offset));
-    });
 
     /// <summary>What a record is; for tests and operators.</summary>
     public string PlaceOf(int topic, long offset, long nowUnixMs)
@@ -240,103 +174,6 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             : lane.IsFresh(offset) ? "Fresh"
             : offset < lane.Next ? "Settled"
             : "None";
-    }
-
-    private void GiveUp(
-        in DeliveryToken token, OffsetRange range, Action<DispatchLane, long, DispatchedRecord> then)
-    {
-        if (!_lanes.TryGetValue(token.Topic, out var lane) || lane.Turn != token.Turn)
-        {
-            return;
-        }
-
-        for (var offset = range.First; offset < range.End; offset++)
-        {
-            if (lane.Records.TryGetValue(offset, out var record) && record.Lease?.Number == token.Lease)
-            {
-                AddCredit(record.Lease.Consumer, 1, 0);
-                Release(lane, record);
-                then(lane, offset, record);
-            }
-        }
-    }
-
-    private bool TryNextConsumer([NotNullWhen(true)] out GroupConsumer? consumer)
-    {
-        while (_ready.TryPeek(out consumer))
-        {
-            if (consumer.MayBeGiven)
-            {
-                return true;
-            }
-
-            _ready.Dequeue();
-            consumer.IsQueued = false;
-        }
-
-        return false;
-    }
-
-    private bool TryTake(
-        bool isFresh, int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt) =>
-        isFresh
-            ? TryTakeFresh(most, out lane, out range, out attempt)
-            : TryTakeWaiting(most, nowUnixMs, out lane, out range, out attempt);
-
-    private bool TryTakeFresh(int most, out DispatchLane? lane, out OffsetRange range, out int attempt)
-    {
-        (range, attempt) = (default, 1);
-        lane = null;
-
-        // Holes behind which others are settled are what the shard must remember.
-        most = Math.Min(most, Limits.GroupOutstandingPerShard - _known);
-        while (most > 0 && _fresh.TryDequeue(out lane))
-        {
-            lane.IsQueued = false;
-            if (!lane.IsGone && lane.HasFresh)
-            {
-                range = lane.TakeFresh(most);
-                _known += (int)range.Count;
-                Queue(lane);
-                return true;
-            }
-        }
-
-        return false;
-    }
-
-    private bool TryTakeWaiting(
-        int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
-    {
-        (lane, range, attempt) = (null, default, 0);
-        while (_waiting.TryPeek(out var next, out _) && next.DueUnixMs <= nowUnixMs && range.Count < most)
-        {
-            var isWaiting = !next.Lane.IsGone && next.Lane.Records.TryGetValue(next.Offset, out var record)
-                && record.State == RecordState.Waiting && record.DueUnixMs == next.DueUnixMs;
-            record = isWaiting ? next.Lane.Records[next.Offset] : default;
-            if (isWaiting && IsTriedEnough(record.Deliveries))
-            {
-                Bury(next.Lane, next.Offset, record, null, null);
-                isWaiting = false;
-            }
-
-            if (isWaiting && lane is null)
-            {
-                (lane, range, attempt) = (next.Lane, OffsetRange.One(next.Offset), record.Deliveries + 1);
-            }
-            else if (isWaiting && lane == next.Lane && next.Offset == range.End && record.Deliveries + 1 == attempt)
-            {
-                range = range with { End = range.End + 1 };
-            }
-            else if (isWaiting)
-            {
-                break;
-            }
-
-            _waiting.Dequeue();
-        }
-
-        return lane is not null;
     }
 
     private void Queue(DispatchLane lane)
@@ -361,12 +198,44 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     {
         if (record.State == RecordState.Out)
         {
+            Leave(record.Lease);
             lane.Out--;
             _out--;
             if (_consumers.TryGetValue(record.Lease!.Consumer, out var consumer))
             {
                 consumer.Hold(lane, -1);
             }
+        }
+    }
+
+    private void Leave(Lease? lease)
+    {
+        if (lease is not null && --lease.Left == 0)
+        {
+            _liveLeases--;
+        }
+    }
+
+    /// <summary>
+    /// With long leases and quick consumers most ends of leases say nothing when they come: they go when they are too
+    /// many.
+    /// </summary>
+    private void DropAlarms()
+    {
+        if (_leases.Count > (2 * _liveLeases) + MostIdleAlarms)
+        {
+            var live = _leases.UnorderedItems.Where(static each => each.Element.Left > 0).ToArray();
+            _leases.Clear();
+            _leases.EnqueueRange(live);
+        }
+
+        if (_waiting.Count > (2 * _known) + MostIdleAlarms)
+        {
+            var live = _waiting.UnorderedItems.Where(static each => !each.Element.Lane.IsGone
+                && each.Element.Lane.Records.TryGetValue(each.Element.Offset, out var record)
+                && record.State == RecordState.Waiting && record.DueUnixMs == each.Element.DueUnixMs).ToArray();
+            _waiting.Clear();
+            _waiting.EnqueueRange(live);
         }
     }
 

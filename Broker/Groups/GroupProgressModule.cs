@@ -25,6 +25,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
 
     // While no topic has come or gone since a look that found nothing, no topic is to be forgotten.
     private long _calmAt = -1;
+    private bool _hasForgotten;
 
     internal override StateSection Section => StateSection.GroupProgress;
 
@@ -69,8 +70,23 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
         return result;
     }
 
-    internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) =>
-        TryWriteForget(command) || _duties?.TryWrite(nowUnixMs, command) == true;
+    internal override bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
+    {
+        if (!_hasForgotten && TryWriteForget(command))
+        {
+            // Once in a look. The next look says it again, if it has come to nothing.
+            _hasForgotten = true;
+            return true;
+        }
+
+        if (_duties?.TryWrite(nowUnixMs, command) == true)
+        {
+            return true;
+        }
+
+        _hasForgotten = false;
+        return false;
+    }
 
     private static CommandResult Refused(RefusalCode code) => new() { Code = code };
 
@@ -291,8 +307,6 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
             return false;
         }
 
-        // Asked again before it is applied, it says the same again, which does no harm; but once in a look is enough.
-        _calmAt = gone.Count < ForgottenAtOnce ? version : -1;
         GroupCommands.WriteForget(command, [.. gone]);
         return true;
     }

@@ -266,6 +266,24 @@ public sealed class GroupDispatcherTests
     }
 
     [Fact]
+    public void Leases_that_are_over_do_not_fill_the_memory()
+    {
+        _group.Settings = Settings with { AckWaitMs = Limits.GroupWaitMostMs, MaxOutstanding = 1 };
+        _group.OnAppended(0, 5_000);
+        for (var i = 0; i < 5_000; i++)
+        {
+            _group.AddCredit(1, 1, 1);
+            Ask(i % 2 == 0 ? SettleKind.Extend : SettleKind.Ack, Give().Token is var token ? token : default);
+            Ask(SettleKind.Ack, token);
+            Commit();
+            Pass(1);
+        }
+
+        Assert.Equal("Settled", _group.PlaceOf(0, 4_999, _now));
+        Assert.InRange(_group.Alarms, 0, 1_100);
+    }
+
+    [Fact]
     public void Only_so_many_records_are_out_at_a_time()
     {
         _group.Settings = Settings with { MaxOutstanding = 4 };

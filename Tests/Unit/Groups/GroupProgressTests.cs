@@ -162,7 +162,12 @@ public sealed class GroupProgressTests
         _shard.Apply(static into => TopicCommands.WriteDeleteTopic(into, "a"));
         _shard.Publish("a", 1);
         Assert.Equal(RefusalCode.NotFound, _shard.Settle(1, 0, 0, new OffsetRange(0, 1)).Code);
+
+        // Each look says so until it is done: what was proposed may have come to nothing.
+        Assert.True(_shard.TryDuty(out _));
+        Assert.False(_shard.TryDuty(out _));
         Assert.True(_shard.TryDuty(out var forget));
+        Assert.False(_shard.TryDuty(out _));
         Assert.Equal(1, _shard.Apply(_shard.Entry(forget)).Count);
         Assert.Equal([1], _shard.Progress.Groups[1].Progress.Keys);
         Assert.False(_shard.TryDuty(out _));
