@@ -82,10 +82,12 @@ public sealed class GroupDutiesTests
     private void Make(int number, GroupStartKind start, string filter, long time) =>
         Make(number, start, [filter], time);
 
-    private void Make(int number, GroupStartKind start, string[] filters, long time) =>
-        _cluster = _cluster.With(new ConsumerGroup(
-            number, $"g{number}", new ConsumerGroupSettings { Filters = [.. filters] }, new GroupStart(start, time)))
-            with { NextNumber = number + 1 };
+    private void Make(int number, GroupStartKind start, string[] filters, long time)
+    {
+        var settings = new ConsumerGroupSettings { Filters = [.. filters] };
+        var group = new ConsumerGroup(number, $"g{number}", settings, new GroupStart(start, time));
+        _cluster = _cluster.With(group) with { NextNumber = number + 1 };
+    }
 
     /// <summary>All that is due, some of it proposed twice before it is applied.</summary>
     private void Work()
