@@ -89,4 +89,31 @@ public enum CommandKind : byte
 
     /// <summary>A member is to lead nothing for a while, or may lead again (metadata group).</summary>
     MemberDrained = 37,
+
+    /// <summary>Makes a consumer group (metadata group).</summary>
+    CreateConsumerGroup = 48,
+
+    /// <summary>Changes a consumer group's settings (metadata group).</summary>
+    UpdateConsumerGroup = 49,
+
+    /// <summary>Removes a consumer group (metadata group).</summary>
+    DeleteConsumerGroup = 50,
+
+    /// <summary>Says where a consumer group begins in topics that are there (data shards).</summary>
+    OpenGroup = 54,
+
+    /// <summary>Records are finished for a consumer group, or were delivered in vain (data shards).</summary>
+    SettleRecords = 55,
+
+    /// <summary>A consumer group goes to another place in a topic (data shards).</summary>
+    SeekGroup = 56,
+
+    /// <summary>Forgets how far a consumer group was (data shards).</summary>
+    CloseGroup = 57,
+
+    /// <summary>A record is finished for a consumer group, as a dead letter (data shards).</summary>
+    BuryRecord = 58,
+
+    /// <summary>Forgets how far consumer groups were in topics that are gone (data shards).</summary>
+    ForgetTopics = 59,
 }

@@ -11,8 +11,10 @@ internal enum StateSection : byte
 {
     Topics = 1,
     Cluster = 2,
+    GroupProgress = 3,
     Members = 8,
     TopicPolicies = 9,
+    ConsumerGroups = 10,
 }
 
 /// <summary>

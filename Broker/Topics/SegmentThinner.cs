@@ -193,7 +193,8 @@ internal sealed class SegmentThinner : IEntryThinner
         var found = false;
         foreach (var command in new CommandSequence(entry.Body))
         {
-            if (!Enum.IsDefined(command.Kind))
+            // Of a record that is buried a batch is stored that stands in no command of its own.
+            if (!Enum.IsDefined(command.Kind) || command.Kind == CommandKind.BuryRecord)
             {
                 return false;
             }

@@ -16,7 +16,7 @@ public sealed class TopicStateMachine : ModularStateMachine
     private readonly TopicBounds _bounds;
 
     /// <summary>Makes the modules that stand behind the topics; null: there are none.</summary>
-    private readonly Func<StateModule[]>? _more;
+    private readonly Func<TopicModule, StateModule[]>? _more;
 
     /// <param name="applied">Who hears of every batch that is applied.</param>
     /// <param name="bounds">What the shard may come to; null: the limits.</param>
@@ -25,15 +25,18 @@ public sealed class TopicStateMachine : ModularStateMachine
     {
     }
 
-    /// <summary>The same with more modules behind the topics, as a cluster of one group would have.</summary>
-    internal TopicStateMachine(IAppliedBatches applied, TopicBounds bounds, Func<StateModule[]> more)
+    /// <summary>The same with more modules behind the topics, which may ask them.</summary>
+    internal TopicStateMachine(IAppliedBatches applied, TopicBounds bounds, Func<TopicModule, StateModule[]> more)
         : this(applied, bounds, new TopicModule(applied, bounds), more)
     {
     }
 
     private TopicStateMachine(
-        IAppliedBatches applied, TopicBounds bounds, TopicModule topics, Func<StateModule[]>? more)
-        : base(SnapshotKind, [topics, .. more?.Invoke() ?? []])
+        IAppliedBatches applied,
+        TopicBounds bounds,
+        TopicModule topics,
+        Func<TopicModule, StateModule[]>? more)
+        : base(SnapshotKind, [topics, .. more?.Invoke(topics) ?? []])
     {
         _topics = topics;
         _bounds = bounds;

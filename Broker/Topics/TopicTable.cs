@@ -30,6 +30,9 @@ internal sealed class TopicTable
 
     public int Count => Volatile.Read(ref _count);
 
+    /// <summary>Grows whenever a topic comes or goes.</summary>
+    public long Version => Volatile.Read(ref _version);
+
     /// <summary>The number that the next new topic gets; any thread may ask.</summary>
     public int NextNumber => Volatile.Read(ref _nextNumber);
 

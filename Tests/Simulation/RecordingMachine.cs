@@ -33,8 +33,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         // The first group also holds what group 0 does in the real one: how topics come to be, and who belongs to the
         // cluster, where that changes.
         _topics = group.Id.Value != 1 ? new TopicStateMachine(this, bounds)
-            : group.World.Scenario.HasMembership ? new TopicStateMachine(this, bounds, MakeMembers)
-            : new TopicStateMachine(this, bounds, () => [MakePolicies()]);
+            : group.World.Scenario.HasMembership ? new TopicStateMachine(this, bounds, _ => MakeMembers())
+            : new TopicStateMachine(this, bounds, _ => [MakePolicies()]);
     }
 
     public ClusterMembers Members => _members?.Current ?? ClusterMembers.Empty;

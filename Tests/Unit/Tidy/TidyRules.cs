@@ -18,6 +18,7 @@ internal static partial class TidyRules
         ["Api"],
         ["Delivery"],
         ["Cluster"],
+        ["Groups"],
         ["Topics", "ClusterState"],
         ["State"],
         ["Replication"],

@@ -1,0 +1,205 @@
+using Broker.Domain;
+
+namespace Broker.Groups;
+
+/// <summary>
+/// One topic of a group in the memory of the shard's leader. A record that is not settled is fresh (it was not given
+/// out since this leader took office), or is one of <see cref="Records"/>.
+/// </summary>
+/// <param name="topic">The topic's number in the shard.</param>
+/// <param name="turn">See <see cref="GroupProgress.Turn"/>.</param>
+/// <param name="next">The offset that the next record will get.</param>
+internal sealed class DispatchLane(int topic, int turn, long next)
+{
+    public int Topic { get; } = topic;
+
+    public int Turn { get; } = turn;
+
+    public long Next { get; set; } = next;
+
+    /// <summary>Below it no record is fresh.</summary>
+    public long Cursor { get; set; }
+
+    /// <summary>Records from the cursor on that are not fresh either.</summary>
+    public SettledOffsets Taken { get; private set; } = new(0);
+
+    /// <summary>Out at a consumer, waiting for another delivery, being settled, or being buried.</summary>
+    public Dictionary<long, DispatchedRecord> Records { get; } = [];
+
+    public int Out { get; set; }
+
+    /// <summary>It was followed anew, or is no longer: what still names it says nothing.</summary>
+    public bool IsGone { get; set; }
+
+    /// <summary>It stands in the queue of those that have something fresh.</summary>
+    public bool IsQueued { get; set; }
+
+    /// <summary>It stands in the queue of those that have something to commit.</summary>
+    public bool IsToSettle { get; set; }
+
+    public SettleBatch? UnderWay { get; set; }
+
+    public LinkedList<SettleBatch> Pending { get; } = [];
+
+    public bool HasFresh => Cursor < Next;
+
+    /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
+    public void Begin(GroupProgress? progress, long nowUnixMs)
+    {
+        Taken = new SettledOffsets(progress?.Settled.Floor ?? 0);
+        Cursor = Taken.Floor;
+        foreach (var range in progress?.Settled.Ranges ?? [])
+        {
+            Taken.Add(range);
+        }
+
+        foreach (var (offset, tried) in progress?.Deliveries ?? new Dictionary<long, Tried>())
+        {
+            Taken.Add(OffsetRange.One(offset));
+            Records.Add(offset, new DispatchedRecord
+            {
+                State = RecordState.Waiting,
+                Deliveries = tried.Count,
+                DueUnixMs = tried.DueUnixMs(nowUnixMs),
+            });
+        }
+
+        MoveCursor(Cursor);
+    }
+
+    public bool IsFresh(long offset) => offset >= Cursor && offset < Next && !Taken.Contains(offset);
+
+    /// <summary>The next fresh records, up to a number.</summary>
+    public OffsetRange TakeFresh(int most)
+    {
+        var end = Math.Min(Math.Min(Next, Cursor + most), Taken.FirstIn(Cursor));
+        var range = new OffsetRange(Cursor, end);
+        Invariant.Check(range.Count > 0, "what is given out is not empty");
+        MoveCursor(end);
+        return range;
+    }
+
+    /// <summary>A fresh record is taken out of its turn.</summary>
+    public void TakeFreshAt(long offset)
+    {
+        Taken.Add(OffsetRange.One(offset));
+        MoveCursor(Cursor);
+    }
+
+    /// <summary>Fresh records before an offset are to be settled.</summary>
+    public void DropFresh(long before, SettleBatch batch)
+    {
+        while (Cursor < before)
+        {
+            var end = Math.Min(before, Taken.FirstIn(Cursor));
+            batch.Add(new OffsetRange(Cursor, end));
+            MoveCursor(end);
+        }
+    }
+
+    private void MoveCursor(long to) => Cursor = Taken.FirstMissing(to);
+
+    /// <summary>The batch that goes next, with room for one request more.</summary>
+    public SettleBatch Gather()
+    {
+        if (Pending.Last is not { Value.IsFull: false } last)
+        {
+            last = Pending.AddLast(new SettleBatch());
+        }
+
+        return last.Value;
+    }
+}
+
+/// <summary>What a record is of which a leader knows more than that it is not settled.</summary>
+internal enum RecordState
+{
+    /// <summary>A consumer has it.</summary>
+    Out,
+
+    /// <summary>It is to be delivered again, at once or when it is due.</summary>
+    Waiting,
+
+    /// <summary>It is finished as soon as that is committed.</summary>
+    Settling,
+
+    /// <summary>It is a dead letter as soon as that is committed.</summary>
+    Dying,
+}
+
+internal struct DispatchedRecord
+{
+    public RecordState State;
+
+    /// <summary>How often it was delivered, the one under way included.</summary>
+    public int Deliveries;
+
+    /// <summary>While it waits.</summary>
+    public long DueUnixMs;
+
+    /// <summary>While it is out.</summary>
+    public Lease? Lease;
+
+    /// <summary>While it is dying: why, in the consumer's words.</summary>
+    public string? Reason;
+
+    /// <summary>While it is dying: who waits for it.</summary>
+    public OpenRequest? Request;
+}
+
+/// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>
+internal sealed record Lease(long Number, int Consumer, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
+{
+    /// <summary>Records that are still out under it.</summary>
+    public int Left { get; set; }
+}
+
+/// <summary>What is to be committed at once of what has become of a topic's records.</summary>
+internal sealed class SettleBatch
+{
+    private const int FullAt = 8_192;
+
+    public List<OffsetRange> Ranges { get; } = [];
+
+    public List<DeliveryCount> Deliveries { get; } = [];
+
+    public List<OpenRequest> Requests { get; } = [];
+
+    public long NotBeforeUnixMs { get; set; }
+
+    public bool IsFull => Ranges.Count + Deliveries.Count >= FullAt;
+
+    public void Add(OffsetRange range)
+    {
+        if (Ranges.Count > 0 && Ranges[^1].End == range.First)
+        {
+            Ranges[^1] = new OffsetRange(Ranges[^1].First, range.End);
+        }
+        else
+        {
+            Ranges.Add(range);
+        }
+    }
+
+    /// <summary>The request is answered when this is committed.</summary>
+    public void Add(OpenRequest request)
+    {
+        if (Requests.Count == 0 || Requests[^1] != request)
+        {
+            request.Left++;
+            Requests.Add(request);
+        }
+    }
+}
+
+/// <summary>A request to settle that is not answered yet.</summary>
+internal sealed class OpenRequest(long id)
+{
+    public long Id => id;
+
+    /// <summary>Commits that it waits for.</summary>
+    public int Left { get; set; }
+
+    /// <summary>Records that were not the consumer's any more.</summary>
+    public int Lost { get; set; }
+}

@@ -1,0 +1,55 @@
+namespace Broker.Groups;
+
+/// <summary>A consumer, as the shard's leader knows it.</summary>
+internal sealed class GroupConsumer(int id)
+{
+    public int Id => id;
+
+    public int Records { get; set; }
+
+    public long Bytes { get; set; }
+
+    public int Out { get; private set; }
+
+    public bool IsQueued { get; set; }
+
+    public bool IsGone { get; set; }
+
+    public bool MayBeGiven => !IsGone && Records > 0 && Bytes > 0;
+
+    private readonly Dictionary<DispatchLane, int> _held = [];
+
+    public void Hold(DispatchLane lane, int records)
+    {
+        Out += records;
+        _held[lane] = _held.GetValueOrDefault(lane) + records;
+        if (_held[lane] == 0)
+        {
+            _held.Remove(lane);
+        }
+    }
+
+    public void Forget(DispatchLane lane)
+    {
+        if (_held.Remove(lane, out var records))
+        {
+            Out -= records;
+        }
+    }
+}
+
+/// <summary>Names records that were delivered together, while their lease holds, and from any stream.</summary>
+/// <param name="Topic">The topic's number in its shard.</param>
+/// <param name="Turn">See <see cref="GroupProgress.Turn"/>.</param>
+/// <param name="Term">The term of the leader that delivered them.</param>
+/// <param name="Lease">Which of its deliveries it was.</param>
+/// <param name="DeadlineUnixMs">When the lease ends, unless it was extended.</param>
+/// <param name="Attempt">How often they were delivered, that time included.</param>
+/// <param name="Range">The records.</param>
+internal readonly record struct DeliveryToken(
+    int Topic, int Turn, long Term, long Lease, long DeadlineUnixMs, int Attempt, OffsetRange Range);
+
+/// <summary>Records for a consumer.</summary>
+/// <param name="Consumer">Whose they are now.</param>
+/// <param name="Token">Names them.</param>
+internal readonly record struct GivenRecords(int Consumer, DeliveryToken Token);

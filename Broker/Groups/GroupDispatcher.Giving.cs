@@ -1,0 +1,183 @@
+using System.Diagnostics.CodeAnalysis;
+using Broker.Domain;
+
+namespace Broker.Groups;
+
+/// <content>Who is given what, and what of it could not be sent.</content>
+internal sealed partial class GroupDispatcher
+{
+    /// <summary>
+    /// Gives the next records to the next consumer. They must be sent, or taken back by <see cref="Skip"/>,
+    /// <see cref="Delay"/> or <see cref="TakeBack"/>. False: nothing can be given now.
+    /// </summary>
+    public bool TryGive(long nowUnixMs, out GivenRecords given)
+    {
+        given = default;
+        var room = Settings.MaxOutstanding - _out;
+        if (Settings.IsPaused || room <= 0 || !TryNextConsumer(out var consumer))
+        {
+            return false;
+        }
+
+        var most = Math.Min(Math.Min(room, consumer.Records), RunRecords);
+
+        // Neither those that come again and again nor the many new ones keep the others waiting.
+        var isFresh = _isFreshNext;
+        var isTaken = TryTake(isFresh, most, nowUnixMs, out var lane, out var range, out var attempt);
+        if (!isTaken)
+        {
+            isFresh = !isFresh;
+            isTaken = TryTake(isFresh, most, nowUnixMs, out lane, out range, out attempt);
+        }
+
+        if (!isTaken)
+        {
+            return false;
+        }
+
+        _isFreshNext = !isFresh;
+        var count = (int)range.Count;
+        var lease = new Lease(++_lastLease, consumer.Id, lane!, range, nowUnixMs + Settings.AckWaitMs)
+        {
+            Left = count,
+        };
+        for (var offset = range.First; offset < range.End; offset++)
+        {
+            lane!.Records[offset] = new DispatchedRecord
+            {
+                State = RecordState.Out,
+                Deliveries = attempt,
+                Lease = lease,
+            };
+        }
+
+        _leases.Enqueue(lease, lease.DeadlineUnixMs);
+        _liveLeases++;
+        lane!.Out += count;
+        _out += count;
+        _ready.Dequeue();
+        consumer.IsQueued = false;
+        consumer.Records -= count;
+        consumer.Hold(lane, count);
+        Queue(consumer);
+        given = new GivenRecords(
+            consumer.Id,
+            new DeliveryToken(
+                lane.Topic, lane.Turn, term.Value, lease.Number, lease.DeadlineUnixMs, attempt, range));
+        return true;
+    }
+
+    /// <summary>
+    /// Records that were given and cannot be sent: they come again at once, as if they had not been given.
+    /// </summary>
+    public void TakeBack(in DeliveryToken token, OffsetRange range, long nowUnixMs) =>
+        GiveUp(token, range, (lane, offset, record) => Wait(lane, offset, record.Deliveries - 1, nowUnixMs));
+
+    /// <summary>The same of a record that is not due yet.</summary>
+    public void Delay(in DeliveryToken token, long offset, long dueUnixMs) =>
+        GiveUp(token, OffsetRange.One(offset), (lane, at, record) => Wait(lane, at, record.Deliveries - 1, dueUnixMs));
+
+    /// <summary>The same of records that are gone, or worth nothing any more: they are settled.</summary>
+    public void Skip(in DeliveryToken token, OffsetRange range) => GiveUp(token, range, (lane, offset, record) =>
+    {
+        Put(lane, offset, new DispatchedRecord { State = RecordState.Settling, Deliveries = record.Deliveries });
+        Gather(lane).Add(OffsetRange.One(offset));
+    });
+
+    private void GiveUp(
+        in DeliveryToken token, OffsetRange range, Action<DispatchLane, long, DispatchedRecord> then)
+    {
+        if (!_lanes.TryGetValue(token.Topic, out var lane) || lane.Turn != token.Turn)
+        {
+            return;
+        }
+
+        for (var offset = range.First; offset < range.End; offset++)
+        {
+            if (lane.Records.TryGetValue(offset, out var record) && record.Lease?.Number == token.Lease)
+            {
+                AddCredit(record.Lease.Consumer, 1, 0);
+                Release(lane, record);
+                then(lane, offset, record);
+            }
+        }
+    }
+
+    private bool TryNextConsumer([NotNullWhen(true)] out GroupConsumer? consumer)
+    {
+        while (_ready.TryPeek(out consumer))
+        {
+            if (consumer.MayBeGiven)
+            {
+                return true;
+            }
+
+            _ready.Dequeue();
+            consumer.IsQueued = false;
+        }
+
+        return false;
+    }
+
+    private bool TryTake(
+        bool isFresh, int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt) =>
+        isFresh
+            ? TryTakeFresh(most, out lane, out range, out attempt)
+            : TryTakeWaiting(most, nowUnixMs, out lane, out range, out attempt);
+
+    private bool TryTakeFresh(int most, out DispatchLane? lane, out OffsetRange range, out int attempt)
+    {
+        (range, attempt) = (default, 1);
+        lane = null;
+
+        // Holes behind which others are settled are what the shard must remember.
+        most = Math.Min(most, Limits.GroupOutstandingPerShard - _known);
+        while (most > 0 && _fresh.TryDequeue(out lane))
+        {
+            lane.IsQueued = false;
+            if (!lane.IsGone && lane.HasFresh)
+            {
+                range = lane.TakeFresh(most);
+                _known += (int)range.Count;
+                Queue(lane);
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private bool TryTakeWaiting(
+        int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
+    {
+        (lane, range, attempt) = (null, default, 0);
+        while (_waiting.TryPeek(out var next, out _) && next.DueUnixMs <= nowUnixMs && range.Count < most)
+        {
+            var isWaiting = !next.Lane.IsGone && next.Lane.Records.TryGetValue(next.Offset, out var record)
+                && record.State == RecordState.Waiting && record.DueUnixMs == next.DueUnixMs;
+            record = isWaiting ? next.Lane.Records[next.Offset] : default;
+            if (isWaiting && IsTriedEnough(record.Deliveries))
+            {
+                Bury(next.Lane, next.Offset, record, null, null);
+                isWaiting = false;
+            }
+
+            if (isWaiting && lane is null)
+            {
+                (lane, range, attempt) = (next.Lane, OffsetRange.One(next.Offset), record.Deliveries + 1);
+            }
+            else if (isWaiting && lane == next.Lane && next.Offset == range.End && record.Deliveries + 1 == attempt)
+            {
+                range = range with { End = range.End + 1 };
+            }
+            else if (isWaiting)
+            {
+                break;
+            }
+
+            _waiting.Dequeue();
+        }
+
+        return lane is not null;
+    }
+}
