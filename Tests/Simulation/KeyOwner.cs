@@ -1,8 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
-using Broker.Domain;
-using Broker.Replication;
 using Broker.Topics;
 
 namespace Broker.Tests.Simulation;

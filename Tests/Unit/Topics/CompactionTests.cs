@@ -3,7 +3,6 @@ using System.Text;
 using Broker.Delivery;
 using Broker.Domain;
 using Broker.Protocol.V1;
-using Broker.Replication;
 using Broker.State;
 using Broker.Storage;
 using Broker.Topics;
