@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -19,7 +20,7 @@ public static class ReceiveBudget
     /// more end with the given error.
     /// </summary>
     /// <param name="app">The service.</param>
-    /// <param name="bytes">How much they may hold. One more read of each call may come on top, of 64 KiB mostly.</param>
+    /// <param name="bytes">How much they may hold. One more read of each call may come on top.</param>
     /// <param name="refusal">What their callers hear.</param>
     /// <param name="paths">Beginnings of the calls' paths, such as "/broker.v1.Broker".</param>
     public static IApplicationBuilder UseReceiveBudget(
@@ -54,7 +55,7 @@ public static class ReceiveBudget
         }
     }
 
-    /// <summary>A request's body that counts what was looked at and left, which is the beginning of a message.</summary>
+    /// <summary>A request's body that counts what was looked at and left: the beginning of a message.</summary>
     private sealed class BudgetedBody(PipeReader body, Budget budget)
         : PipeReader, IRequestBodyPipeFeature, IDisposable
     {
@@ -63,17 +64,17 @@ public static class ReceiveBudget
 
         public PipeReader Reader => this;
 
-        public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+        public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
         {
             if (_heldBytes > 0)
             {
                 budget.ThrowIfOver();
             }
 
-            var reading = body.ReadAsync(cancellationToken);
-            return reading.IsCompletedSuccessfully
-                ? new ValueTask<ReadResult>(Note(reading.Result))
-                : FinishAsync(reading);
+            var result = await body.ReadAsync(cancellationToken);
+            _read = result.Buffer;
+            return result;
         }
 
         public override bool TryRead(out ReadResult result)
@@ -101,14 +102,6 @@ public static class ReceiveBudget
         }
 
         public void Dispose() => Hold(0);
-
-        private async ValueTask<ReadResult> FinishAsync(ValueTask<ReadResult> reading) => Note(await reading);
-
-        private ReadResult Note(in ReadResult result)
-        {
-            _read = result.Buffer;
-            return result;
-        }
 
         private void Hold(long bytes)
         {

@@ -85,7 +85,8 @@ internal sealed class TopicPolicyModule : StateModule
             var partitions = (int)reader.TakeVarint(Limits.PartitionsPerTopic);
             var parts = (TopicSettingParts)reader.TakeByte();
             reader.Check((parts & ~TopicSettingParts.All) == 0, "a template's settings are known");
-            templates.Add(new TopicTemplate(filter!, partitions, parts, TopicSettings.Read(ref reader, hasCompaction: true)));
+            var settings = TopicSettings.Read(ref reader, hasCompaction: true);
+            templates.Add(new TopicTemplate(filter!, partitions, parts, settings));
         }
 
         var policies = TopicPolicies.Default.WithAutoCreate(autoCreate == 1).With(templates);

@@ -30,8 +30,8 @@ public sealed class UpgradeTests
         {
             Settings = [("Broker__SegmentBytes", "65536")],
         };
-        ZipFile.ExtractToDirectory(
-            Path.Combine(AppContext.BaseDirectory, "FormerData", $"{data}.zip"), brokers.FolderOf(1));
+        await ZipFile.ExtractToDirectoryAsync(
+            Path.Combine(AppContext.BaseDirectory, "FormerData", $"{data}.zip"), brokers.FolderOf(1), Test);
         await brokers.FormAsync();
         await brokers.HaveMembersAsync([1], [1]);
         await using var client = brokers.Connect(1);

@@ -123,7 +123,7 @@ public sealed class ConsumerGroupModuleTests
         Assert.Equal(snapshot, Snapshot(machine));
         for (var length = 1; length < snapshot.Length; length++)
         {
-            Assert.Throws<InvalidDataException>(() => machine.Restore(snapshot[..length]));
+            Assert.Throws<InvalidDataException>(() => machine.Restore(snapshot.AsSpan(0, length)));
         }
 
         for (var bit = 0; bit < snapshot.Length * 8; bit++)

@@ -2,7 +2,6 @@ using System.Buffers;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Replication;
-using Broker.State;
 using Broker.Tests.Unit.Topics;
 using Broker.Topics;
 

@@ -1,7 +1,6 @@
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Groups;
-using Broker.Tests.Unit.Topics;
 using Broker.Topics;
 using Xunit;
 

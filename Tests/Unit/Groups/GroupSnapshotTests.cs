@@ -63,7 +63,7 @@ public sealed class GroupSnapshotTests
         var other = new GroupMachine(Bounds);
         for (var length = 1; length < snapshot.Length; length++)
         {
-            Assert.Throws<InvalidDataException>(() => other.Machine.Restore(snapshot[..length]));
+            Assert.Throws<InvalidDataException>(() => other.Machine.Restore(snapshot.AsSpan(0, length)));
         }
 
         for (var bit = 0; bit < snapshot.Length * 8; bit++)
