@@ -31,7 +31,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
     public void Begin() => Soon(Next);
 
     private void Soon(Action what) =>
-        World.Scheduler.After(Random.NextInt64(World.ProposeIntervalMaxUs), () =>
+        World.Scheduler.After(Random.NextInt64(3 * World.ProposeIntervalMaxUs), () =>
         {
             if (World.ClientsAreDone)
             {

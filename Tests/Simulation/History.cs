@@ -319,8 +319,9 @@ internal sealed class History(SimulatedGroup group)
         for (var offset = first; offset < view.NextOffset; offset++)
         {
             var isWanted = keyed.IsWanted(offset, view.NextOffset, through, markersMs);
+            var isExcused = isWanted ? keyed.MayBeGone(offset) : keyed.MayBeLastLeft(offset, view.NextOffset);
             World.Check(
-                isWanted == read.Contains(offset) || (isWanted && keyed.MayBeGone(offset)),
+                isWanted == read.Contains(offset) || isExcused,
                 $"node {node.Id} is asked for the last record of each key of {topic}, and "
                 + $"{(isWanted ? "leaves out" : "gives")} offset {offset} with key '{keyed.KeyAt(offset)}'");
         }

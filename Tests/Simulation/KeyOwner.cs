@@ -23,7 +23,7 @@ internal sealed class KeyOwner(SimulatedGroup group)
 
     private Random Random => World.Random;
 
-    public void Begin() => World.Scheduler.After(Random.NextInt64(World.ProposeIntervalMaxUs), () =>
+    public void Begin() => World.Scheduler.After(Random.NextInt64(3 * World.ProposeIntervalMaxUs), () =>
     {
         if (World.ClientsAreDone)
         {

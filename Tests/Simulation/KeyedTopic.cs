@@ -52,6 +52,29 @@ internal sealed class KeyedTopic
     public bool MayBeGone(long offset) => IsGone(offset, Compacted.Through, Compacted.MarkersMs);
 
     /// <summary>
+    /// Whether all that replaced a record before an end may be gone. A replica that has started again is behind what it
+    /// had taken out before; whoever reads there without waiting for a leader follows, and gets what comes after.
+    /// </summary>
+    public bool MayBeLastLeft(long offset, long end)
+    {
+        var next = _records[(int)offset].Next;
+        if (next >= end)
+        {
+            return false;
+        }
+
+        for (; next < end; next = _records[(int)next].Next)
+        {
+            if (!MayBeGone(next))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>
     /// Whether who asks for the last record of each key must get one, when the topic ends at an offset and was
     /// compacted so far where he asks.
     /// </summary>

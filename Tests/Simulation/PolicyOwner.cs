@@ -41,7 +41,7 @@ internal sealed class PolicyOwner(SimulatedGroup group)
         left.AutoCreate == right.AutoCreate && left.Templates.SequenceEqual(right.Templates);
 
     private void Soon(Action what) =>
-        World.Scheduler.After(Random.NextInt64(World.ProposeIntervalMaxUs), () =>
+        World.Scheduler.After(Random.NextInt64(3 * World.ProposeIntervalMaxUs), () =>
         {
             if (World.ClientsAreDone)
             {

@@ -297,7 +297,7 @@ internal sealed class SimulatedMembership(World world, int seed)
             }
 
             replicas.ForEach(replica => replica.Drain(members.Find(machine.Id)?.IsDraining ?? false));
-            var isLeaving = members.Find(machine.Id)?.State == MemberState.Leaving;
+            var isLeaving = members.Find(machine.Id)?.State is MemberState.Leaving or MemberState.Evicting;
             foreach (var leader in replicas.Where(node => node.IsLeader && isLeaving))
             {
                 leader.HandOver();

@@ -126,7 +126,8 @@ internal sealed class MembershipDriver(
 
     private void LeadNothingWhenLeaving(ClusterMembers members, GroupStatus[] statuses)
     {
-        if (members.Find(node.Options.NodeId)?.State != MemberState.Leaving)
+        // One that is evicted may have been elected when it came back, before it was taken out.
+        if (members.Find(node.Options.NodeId)?.State is not (MemberState.Leaving or MemberState.Evicting))
         {
             return;
         }

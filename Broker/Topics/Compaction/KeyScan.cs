@@ -120,6 +120,11 @@ internal sealed class KeyScan
         var offset = run.Where.BaseOffset;
         if (run.IsGrave)
         {
+            if (offset < _topic.FirstOffset || offset >= _end)
+            {
+                return; // What is left of a batch of which the rest is wanted.
+            }
+
             Count(segment, bytes.Length);
             Note(KeyMark.Read(bytes), offset, run.Where.TimestampUnixMs, bytes.Length, segment, KeyPlaceKind.Grave);
             return;
