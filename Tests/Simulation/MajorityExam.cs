@@ -19,6 +19,9 @@ internal sealed class MajorityExam(World world)
     private const long ElectedWithinUs = 12_000_000;
 
     private const long LedWithinUs = 20_000_000;
+
+    /// <summary>Who has lost its log gets it again, on a slow disk entry by entry.</summary>
+    private const long EntryWithinUs = 10_000;
     private const long AskAgainUs = 3_000_000;
     private const long MeddleUs = 5_000_000;
 
@@ -51,6 +54,9 @@ internal sealed class MajorityExam(World world)
 
         world.Network.Mend();
         RestartSuperseded(group);
+        var withinUs = LedWithinUs + (EntryWithinUs * group.Nodes.Max(static node => node.LastIndex.Value));
+        world.RunUntil(
+            () => LastEntryExam.IsEven(group), withinUs, "all have what is left when a majority was damaged");
         world.ClientsRest = false;
         world.RunUntilProgress(LedWithinUs, "progress after a majority was damaged");
         world.RunUntil(

@@ -93,9 +93,17 @@ public sealed class ReceiveBudgetTests
         {
             var bytes = new byte[5 + MessageBytes];
             System.Buffers.Binary.BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(1), MessageBytes);
-            await stream.WriteAsync(bytes.AsMemory(0, bytes.Length - 100_000));
-            await stream.FlushAsync();
-            _begun.SetResult();
+            try
+            {
+                await stream.WriteAsync(bytes.AsMemory(0, bytes.Length - 100_000));
+                await stream.FlushAsync();
+            }
+            finally
+            {
+                // It may have been refused already, when others came first.
+                _begun.SetResult();
+            }
+
             await GoOn.Task;
 
             // In pieces: a call looks at the budget when it has read one and wants the next.
