@@ -196,7 +196,8 @@ public sealed class TopicTests
                 }
             }));
             var winner = Assert.Single(tries, each => each is not null);
-            Assert.Equal($"{winner}", (await ReadAllAsync(client, "a", new ReadOptions()))[(int)offset]);
+            var stored = await ReadAllAsync(client, "a", new ReadOptions { Linearizable = true });
+            Assert.Equal($"{winner}", stored[(int)offset]);
         }
 
         var broker = new Protocol.V1.Broker.BrokerClient(brokers.Channels[0]);
