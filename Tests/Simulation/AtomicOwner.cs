@@ -1,118 +1,46 @@
 using Broker.Domain;
-using Broker.Replication;
 using Broker.State;
 using Broker.Topics;
 
 namespace Broker.Tests.Simulation;
 
 /// <summary>
-/// A client that stores batches in two topics at once, as many records in each, one thing after the other; each is sent
-/// again, anywhere, until it is answered. So both topics have the same next offset after every entry, on every replica.
-/// It also sends what must be refused as a whole, and repeats what was stored.
+/// A client that stores batches in two topics at once, as many records in each. So both topics have the same next
+/// offset after every entry, on every replica. It also sends what must be refused as a whole, and repeats what was
+/// stored.
 /// </summary>
 internal sealed class AtomicOwner(SimulatedGroup group)
+    : StepClient(group.World, "pair", Figure.AtomicSteps, slowness: 3)
 {
     public const string Left = "pair.left";
     public const string Right = "pair.right";
 
-    private const long AnswerWithinUs = 1_000_000;
     private const ulong Producer = 600;
     private const int MaxBatchRecords = 3;
     private const long NeverReached = 1_000_000_000;
 
     private readonly List<Pair> _stored = [];
-    private Step? _step;
     private long _next;
 
-    private World World => group.World;
+    public override string ToString() => $"the next offset is {_next}";
 
-    private Random Random => World.Random;
-
-    public void Begin() => Soon(Next);
-
-    private void Soon(Action what) =>
-        World.Scheduler.After(Random.NextInt64(3 * World.ProposeIntervalMaxUs), () =>
-        {
-            if (World.ClientsAreDone)
-            {
-                return;
-            }
-
-            if (World.ClientsRest)
-            {
-                Soon(what);
-                return;
-            }
-
-            what();
-        });
-
-    private void Next()
+    protected override ClientStep Choose() => Random.Next(8) switch
     {
-        _step = Random.Next(8) switch
-        {
-            0 or 1 => StoreWrongly(),
-            2 when _stored.Count > 0 => Repeat(),
-            3 when _stored.Count > 0 => StoreInPart(),
-            _ => Store(),
-        };
-        Send(_step);
-    }
-
-    private void Send(Step step)
-    {
-        if (step != _step)
-        {
-            return;
-        }
-
-        var leaders = group.Nodes.OfType<ReplicaNode>().Where(node => node.IsLeader).ToArray();
-        if (leaders.Length == 0)
-        {
-            Soon(() => Send(step));
-            return;
-        }
-
-        var attempt = ++step.Attempts;
-        leaders[Random.Next(leaders.Length)].Propose(step.Command, step.Number, (result, refusal) =>
-        {
-            step.IsUncertain |= refusal is { Code: RefusalCode.OutcomeUnknown };
-            if (step != _step)
-            {
-                return;
-            }
-
-            if (result is { } answer)
-            {
-                World.Check(step.Take(answer, step.IsUncertain), $"pair: {step} is answered {answer} at {_next}");
-                World.Figures.Count(Figure.AtomicSteps);
-                _step = null;
-                Soon(Next);
-            }
-            else if (attempt == step.Attempts)
-            {
-                Soon(() => Send(step));
-            }
-        });
-        World.Scheduler.After(AnswerWithinUs, () =>
-        {
-            if (step == _step && attempt == step.Attempts)
-            {
-                step.IsUncertain = true;
-                Send(step);
-            }
-        });
-    }
+        0 or 1 => StoreWrongly(),
+        2 when _stored.Count > 0 => Repeat(),
+        3 when _stored.Count > 0 => StoreInPart(),
+        _ => Store(),
+    };
 
     /// <summary>
     /// Where producers are soon forgotten, only the condition keeps a repetition from being stored again; elsewhere it
     /// is the stamp.
     /// </summary>
-    private Step Store()
+    private ClientStep Store()
     {
         var pair = new Pair(_next, Random.Next(1, MaxBatchRecords + 1), World.NextValue(), World.NextValue());
         var isStamped = !World.Scenario.HasCrowd;
-        return new Step($"{pair}", pair.Encode(isStamped, isStamped ? null : _next), pair.Number)
+        return new ClientStep(group, $"{pair}", pair.Encode(isStamped, isStamped ? null : _next), pair.Number)
         {
             Take = (answer, isUncertain) =>
             {
@@ -131,10 +59,10 @@ internal sealed class AtomicOwner(SimulatedGroup group)
     }
 
     /// <summary>The second part cannot be stored, so the first one is not either.</summary>
-    private Step StoreWrongly()
+    private ClientStep StoreWrongly()
     {
         var pair = new Pair(_next, 1, World.NextValue(), World.NextValue());
-        return new Step(
+        return new ClientStep(group, 
             $"{pair}, wrongly", pair.Encode(isStamped: !World.Scenario.HasCrowd, null, NeverReached), pair.Number)
         {
             Take = (answer, _) =>
@@ -147,7 +75,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
         };
     }
 
-    private Step Repeat()
+    private ClientStep Repeat()
     {
         var at = Random.Next(_stored.Count);
         var pair = _stored[at];
@@ -157,7 +85,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
         }
 
         var isForgotten = _stored.Count - 1 - at >= Limits.RememberedBatchesPerProducer;
-        return new Step($"{pair}, again", pair.Encode(isStamped: true, null))
+        return new ClientStep(group, $"{pair}, again", pair.Encode(isStamped: true, null))
         {
             Take = (answer, _) => answer is { Code: RefusalCode.None, Duplicate: true, Parts.Length: 2 }
                 && Array.TrueForAll(
@@ -166,7 +94,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
     }
 
     /// <summary>The first part is a repetition, the second one is not: nothing is stored.</summary>
-    private Step StoreInPart()
+    private ClientStep StoreInPart()
     {
         if (World.Scenario.HasCrowd)
         {
@@ -176,7 +104,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
         var old = _stored[^1];
         var pair = new Pair(_next, 1, World.NextValue(), World.NextValue());
         byte[] parts = [.. old.EncodeLeft(true, null), .. pair.EncodeRight(true, null)];
-        return new Step($"{pair} beside {old}", Join(parts))
+        return new ClientStep(group, $"{pair} beside {old}", Join(parts))
         {
             Take = (answer, _) =>
             {
@@ -206,22 +134,5 @@ internal sealed class AtomicOwner(SimulatedGroup group)
 
         public byte[] EncodeRight(bool isStamped, long? expected) => PublishProposal.Encode(
             Right, isStamped ? Stamp : PublishStamp.None, Count, OtherNumber, expected);
-    }
-
-    private sealed class Step(string what, byte[] command, long? number = null)
-    {
-        public byte[] Command => command;
-
-        /// <summary>Of a batch that it stores.</summary>
-        public long? Number => number;
-
-        /// <summary>Whether an answer is right, which may depend on whether an earlier try may have worked.</summary>
-        public required Func<CommandResult, bool, bool> Take { get; init; }
-
-        public int Attempts { get; set; }
-
-        public bool IsUncertain { get; set; }
-
-        public override string ToString() => what;
     }
 }

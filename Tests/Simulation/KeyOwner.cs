@@ -71,12 +71,8 @@ internal sealed class KeyOwner(SimulatedGroup group)
         DeleteMarkerMs = Random.Next(3) * Random.Next(4_000),
     };
 
-    private static void Propose(ReplicaNode leader, Action<IBufferWriter<byte>> write)
-    {
-        var into = new ArrayBufferWriter<byte>();
-        write(into);
-        leader.Propose(into.WrittenSpan.ToArray(), null, static (_, _) => { });
-    }
+    private static void Propose(ReplicaNode leader, Action<IBufferWriter<byte>> write) =>
+        leader.Propose(StepClient.Encode(write), null, static (_, _) => { });
 
     private byte[] Encode(long number)
     {

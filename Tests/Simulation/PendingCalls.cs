@@ -143,5 +143,5 @@ internal sealed class PendingCalls(ReplicaNode node, SimulatedGroup group)
     }
 
     [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
-    private static LogIndex ResultOf(Task<LogIndex> completed) => completed.GetAwaiter().GetResult();
+    public static T ResultOf<T>(Task<T> completed) => completed.GetAwaiter().GetResult();
 }

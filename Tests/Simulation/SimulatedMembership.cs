@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Diagnostics.CodeAnalysis;
 using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Consensus;
@@ -130,13 +129,6 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
     }
 
-    public static byte[] Encode(Action<IBufferWriter<byte>> write)
-    {
-        var command = new ArrayBufferWriter<byte>();
-        write(command);
-        return command.WrittenSpan.ToArray();
-    }
-
     private void ScheduleLook(Driver driver, SimulatedMachine machine) =>
         world.Scheduler.After(_random.NextInt64(LookMinUs, LookMaxUs), () =>
         {
@@ -256,7 +248,7 @@ internal sealed class SimulatedMembership(World world, int seed)
     }
 
     private static void Propose(ReplicaNode leader, Action<IBufferWriter<byte>> write) =>
-        leader.Propose(Encode(write), null, static (_, _) => { });
+        leader.Propose(StepClient.Encode(write), null, static (_, _) => { });
 
     /// <summary>What MembershipDriver does in a real node.</summary>
     private sealed class Driver(World world, SimulatedMachine machine)
@@ -329,7 +321,6 @@ internal sealed class SimulatedMembership(World world, int seed)
             }
         }
 
-        [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
         private void LookForSilence(List<ReplicaNode> replicas, ClusterMembers members)
         {
             if (_watched != (machine.Life, world.IsCalm))
@@ -343,7 +334,7 @@ internal sealed class SimulatedMembership(World world, int seed)
                 && _silence.Look(
                     members,
                     replicas[0].Term,
-                    _followers.GetAwaiter().GetResult(),
+                    PendingCalls.ResultOf(_followers),
                     [.. replicas.Select(static replica => replica.Members)],
                     (long)(world.Scheduler.NowUs * machine.ClockRate / 1_000)) is var (id, state))
             {
@@ -367,10 +358,9 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
 
         /// <summary>Whether the own replica of the members has what their leader had when it was asked.</summary>
-        [SuppressMessage("Usage", "VSTHRD002", Justification = "It has completed; and there is one thread only.")]
         private bool IsCaughtUp(ReplicaNode own)
         {
-            if (_answer is { IsCompletedSuccessfully: true } && own.AppliedIndex >= _answer.GetAwaiter().GetResult())
+            if (_answer is { IsCompletedSuccessfully: true } && own.AppliedIndex >= PendingCalls.ResultOf(_answer))
             {
                 _answer = null;
                 return true;
