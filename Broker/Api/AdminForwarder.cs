@@ -1,10 +1,8 @@
-using System.Collections.Concurrent;
 using Broker.Cluster;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Transport;
 using Grpc.Core;
-using Grpc.Net.Client;
 
 namespace Broker.Api;
 
@@ -15,7 +13,7 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
 
     private static Metadata Forwarded => new() { { LeaderForwarder.ForwardedHeader, "1" } };
 
-    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _channels = new();
+    private readonly PeerChannels _channels = new(watched: false);
 
     public static bool IsForwarded(ServerCallContext context) =>
         context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;
@@ -46,15 +44,8 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
         return (await call.ResponseAsync).Topics.FirstOrDefault();
     }
 
-    private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.GetOrAdd(
-        node.Directory.Find(leader)?.Address ?? throw Refusal.NoLeader(GroupId.Metadata),
-        static address => new Lazy<GrpcChannel>(() => PeerChannel.Open(address))).Value);
+    private Admin.AdminClient ClientOf(NodeId leader) => new(_channels.To(
+        node.Directory.Find(leader)?.Address ?? throw Refusal.NoLeader(GroupId.Metadata)));
 
-    public void Dispose()
-    {
-        foreach (var channel in _channels.Values)
-        {
-            channel.Value.Dispose();
-        }
-    }
+    public void Dispose() => _channels.Dispose();
 }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Broker.Cluster;
 using Broker.Diagnostics;
 using Broker.Domain;
@@ -7,7 +6,6 @@ using Broker.Protocol.Wire;
 using Broker.Topics;
 using Broker.Transport;
 using Grpc.Core;
-using Grpc.Net.Client;
 using WireClient = Broker.Protocol.Wire.Broker.BrokerClient;
 
 namespace Broker.Api;
@@ -23,7 +21,7 @@ internal sealed class AtomicPublisher(
     FirstPublishes firsts,
     BrokerMetrics metrics) : IDisposable
 {
-    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _channels = new();
+    private readonly PeerChannels _channels = new(watched: true);
 
     /// <exception cref="BrokerException">Why nothing is stored, or that the outcome is not known.</exception>
     public async Task<PublishAtomicResponse> PublishAsync(
@@ -63,13 +61,7 @@ internal sealed class AtomicPublisher(
         return await ForwardAsync(leader, request, call, cancellationToken);
     }
 
-    public void Dispose()
-    {
-        foreach (var channel in _channels.Values)
-        {
-            channel.Value.Dispose();
-        }
-    }
+    public void Dispose() => _channels.Dispose();
 
     /// <summary>Answers how many records each batch has.</summary>
     private static int[] Check(PublishAtomicRequest request)
@@ -173,9 +165,7 @@ internal sealed class AtomicPublisher(
         try
         {
             var peer = node.Directory.Find(leader) ?? throw Refusal.NoLeader(call.Group);
-            var channel = _channels.GetOrAdd(
-                peer.Address, static to => new Lazy<GrpcChannel>(() => PeerChannel.Open(to, watched: true)));
-            using var forwarding = new WireClient(channel.Value).PublishAtomicAsync(
+            using var forwarding = new WireClient(_channels.To(peer.Address)).PublishAtomicAsync(
                 request,
                 new Metadata { { LeaderForwarder.ForwardedHeader, "1" } },
                 cancellationToken: cancellationToken);

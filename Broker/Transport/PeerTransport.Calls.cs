@@ -1,8 +1,6 @@
-using System.Collections.Concurrent;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Grpc.Core;
-using Grpc.Net.Client;
 
 namespace Broker.Transport;
 
@@ -12,8 +10,7 @@ public sealed partial class PeerTransport
     /// <summary>A node that neither refuses nor answers is left after so long.</summary>
     private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>One for each address at which a leader was asked; few, as there are few nodes.</summary>
-    private readonly ConcurrentDictionary<Uri, Lazy<GrpcChannel>> _readChannels = new();
+    private readonly PeerChannels _readChannels = new(watched: true);
 
     /// <summary>What this node says of itself.</summary>
     internal PeerHello Hello => _gate.Hello;
@@ -64,9 +61,7 @@ public sealed partial class PeerTransport
     public async Task<ReadIndexResponse> ReadIndexAtAsync(
         Uri address, GroupId group, CancellationToken cancellationToken)
     {
-        var channel = _readChannels.GetOrAdd(
-            address, static to => new Lazy<GrpcChannel>(() => PeerChannel.Open(to, watched: true)));
-        using var call = new Peer.PeerClient(channel.Value).ReadIndexAsync(
+        using var call = new Peer.PeerClient(_readChannels.To(address)).ReadIndexAsync(
             new ReadIndexRequest { From = _gate.Hello, Group = (uint)group.Value }, Options(cancellationToken));
         return await call.ResponseAsync;
     }

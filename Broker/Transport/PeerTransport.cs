@@ -159,11 +159,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
             link.Dispose();
         }
 
-        foreach (var channel in _readChannels.Values)
-        {
-            channel.Value.Dispose();
-        }
-
+        _readChannels.Dispose();
         SnapshotInbox.Dispose();
         _entryServer.Dispose();
         _stopping.Dispose();
