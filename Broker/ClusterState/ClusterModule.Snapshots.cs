@@ -27,7 +27,7 @@ public sealed partial class ClusterModule
 
     internal override void Write(ref SnapshotWriter writer)
     {
-        var state = _current;
+        var state = Current;
         writer.PutByte(state.ClusterId is null ? (byte)0 : (byte)1);
         if (state.ClusterId is { } id)
         {
@@ -73,8 +73,6 @@ public sealed partial class ClusterModule
             format == WithRetiredStores ? ReadRetiredStores(ref reader) : []);
         return () => Show(state);
     }
-
-    internal override void Clear() => Show(ClusterMetadata.Empty);
 
     private static ImmutableSortedDictionary<int, NodeRegistration> ReadNodes(ref SnapshotReader reader)
     {

@@ -8,22 +8,12 @@ namespace Broker.ClusterState;
 
 /// <summary>
 /// The cluster's id, its nodes, its live subscriptions: what group 0 holds. The thread that applies changes them;
-/// others read <see cref="Current"/>, a picture that never changes under them.
+/// others read its picture.
 /// </summary>
-/// <param name="changed">
-/// Called after an entry or a snapshot that made something different, on the thread that applies: it must not block and
-/// must not throw. Null: nobody wants to know.
-/// </param>
-public sealed partial class ClusterModule(Action<ClusterMetadata>? changed = null) : StateModule
+/// <param name="changed">See <see cref="PictureModule{TPicture}"/>.</param>
+public sealed partial class ClusterModule(Action<ClusterMetadata>? changed = null)
+    : PictureModule<ClusterMetadata>(ClusterMetadata.Empty, changed)
 {
-    private ClusterMetadata _current = ClusterMetadata.Empty;
-
-    // What the commands of the entry have come to so far.
-    private ClusterMetadata _next = ClusterMetadata.Empty;
-
-    /// <summary>The state after the last applied entry.</summary>
-    public ClusterMetadata Current => Volatile.Read(ref _current);
-
     internal override StateSection Section => StateSection.Cluster;
 
     internal override byte SectionFormat => WithRetiredStores;
@@ -43,56 +33,38 @@ public sealed partial class ClusterModule(Action<ClusterMetadata>? changed = nul
         var result = command.Kind switch
         {
             CommandKind.ClusterCreated =>
-                CreateCluster(ClusterCommands.ReadClusterCreated(command), ref hash, ref _next),
+                CreateCluster(ClusterCommands.ReadClusterCreated(command), ref hash, ref Next),
             CommandKind.NodeRegistered =>
-                RegisterNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref _next),
-            CommandKind.NodeReplaced => ReplaceNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref _next),
+                RegisterNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref Next),
+            CommandKind.NodeReplaced => ReplaceNode(ClusterCommands.ReadNodeRegistered(command), ref hash, ref Next),
             CommandKind.PutLiveSubscription =>
-                PutSubscription(ClusterCommands.ReadPutLiveSubscription(command), ref hash, ref _next),
-            _ => DeleteSubscription(ClusterCommands.ReadDeleteLiveSubscription(command), ref hash, ref _next),
+                PutSubscription(ClusterCommands.ReadPutLiveSubscription(command), ref hash, ref Next),
+            _ => DeleteSubscription(ClusterCommands.ReadDeleteLiveSubscription(command), ref hash, ref Next),
         };
         result.TimestampUnixMs = step.Entry.TimestampUnixMs;
         return result;
     }
 
-    internal override void EndEntry()
-    {
-        if (!ReferenceEquals(_next, _current))
-        {
-            Show(_next);
-        }
-    }
-
     /// <summary>For the module of the members, within an entry: a new member comes with this disk.</summary>
     internal void Register(NodeRegistration node) =>
-        _next = _next with { Nodes = _next.Nodes.SetItem(node.Id.Value, node) };
+        Next = Next with { Nodes = Next.Nodes.SetItem(node.Id.Value, node) };
 
     /// <summary>The same: a member has left, and its disk never takes part again.</summary>
     internal void Retire(NodeId id)
     {
-        if (_next.FindNode(id) is { } node)
+        if (Next.FindNode(id) is { } node)
         {
             // The oldest are not known; one that goes makes room, and is a stranger from then on, whose number nobody
             // has: it is refused all the same.
-            var retired = _next.RetiredStores.Count < Limits.RetiredStores
-                ? _next.RetiredStores
-                : _next.RetiredStores.Remove(_next.RetiredStores.Min);
-            _next = _next with
+            var retired = Next.RetiredStores.Count < Limits.RetiredStores
+                ? Next.RetiredStores
+                : Next.RetiredStores.Remove(Next.RetiredStores.Min);
+            Next = Next with
             {
-                Nodes = _next.Nodes.Remove(id.Value),
+                Nodes = Next.Nodes.Remove(id.Value),
                 RetiredStores = retired.Add(node.StoreId),
             };
         }
-    }
-
-    /// <summary>What the commands of the entry have come to so far; only within an entry.</summary>
-    internal ClusterMetadata Next => _next;
-
-    private void Show(ClusterMetadata state)
-    {
-        _next = state;
-        Volatile.Write(ref _current, state);
-        changed?.Invoke(state);
     }
 
     // Two leaders in a row may both have proposed an id: the first in the log is the cluster's, on every replica.

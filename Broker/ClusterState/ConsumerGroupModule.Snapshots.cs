@@ -26,9 +26,9 @@ public sealed partial class ConsumerGroupModule
 
     internal override void Write(ref SnapshotWriter writer)
     {
-        writer.PutVarint(_current.NextNumber);
-        writer.PutVarint(_current.ByNumber.Count);
-        foreach (var group in _current.ByNumber.Values)
+        writer.PutVarint(Current.NextNumber);
+        writer.PutVarint(Current.ByNumber.Count);
+        foreach (var group in Current.ByNumber.Values)
         {
             var settings = group.Settings;
             writer.PutVarint(group.Number);
@@ -74,8 +74,6 @@ public sealed partial class ConsumerGroupModule
         reader.Check(next > 0, "the first number is 1");
         return () => Show(groups);
     }
-
-    internal override void Clear() => Show(ConsumerGroups.Empty);
 
     private static ConsumerGroup ReadGroup(ref SnapshotReader reader, int number)
     {

@@ -10,19 +10,8 @@ namespace Broker.ClusterState;
 /// Which consumer groups the cluster has. A number is given once, so that what shards remember of a deleted group is
 /// never taken for that of a later one of its name.
 /// </summary>
-public sealed partial class ConsumerGroupModule : StateModule
+public sealed partial class ConsumerGroupModule() : PictureModule<ConsumerGroups>(ConsumerGroups.Empty)
 {
-    private ConsumerGroups _current = ConsumerGroups.Empty;
-
-    // What the commands of the entry have come to so far.
-    private ConsumerGroups _next = ConsumerGroups.Empty;
-
-    /// <summary>The groups after the last applied entry. Any thread.</summary>
-    public ConsumerGroups Current => Volatile.Read(ref _current);
-
-    /// <summary>Who hears of every change.</summary>
-    public Action<ConsumerGroups>? Changed { get; set; }
-
     internal override StateSection Section => StateSection.ConsumerGroups;
 
     internal override byte SectionFormat => FirstFormat;
@@ -47,22 +36,7 @@ public sealed partial class ConsumerGroupModule : StateModule
         return result;
     }
 
-    internal override void EndEntry()
-    {
-        if (!ReferenceEquals(_next, _current))
-        {
-            Show(_next);
-        }
-    }
-
     private static CommandResult Refused(RefusalCode code) => new() { Code = code };
-
-    private void Show(ConsumerGroups groups)
-    {
-        _next = groups;
-        Volatile.Write(ref _current, groups);
-        Changed?.Invoke(groups);
-    }
 
     private CommandResult Create(
         (string Name, GroupStart Start, ConsumerGroupSettings Settings) create, ref StateHasher hash)
@@ -77,20 +51,20 @@ public sealed partial class ConsumerGroupModule : StateModule
             return Refused(RefusalCode.InvalidArgument);
         }
 
-        if (_next.Find(name) is { } known)
+        if (Next.Find(name) is { } known)
         {
             return known.Settings == settings && known.Start == start
                 ? new CommandResult { Duplicate = true, BaseOffset = known.Number }
                 : Refused(RefusalCode.AlreadyExists);
         }
 
-        if (_next.ByNumber.Count >= Limits.ConsumerGroups || _next.NextNumber == int.MaxValue)
+        if (Next.ByNumber.Count >= Limits.ConsumerGroups || Next.NextNumber == int.MaxValue)
         {
             return Refused(RefusalCode.ResourceExhausted);
         }
 
-        var group = new ConsumerGroup(_next.NextNumber, name, settings, start);
-        _next = _next.With(group) with { NextNumber = group.Number + 1 };
+        var group = new ConsumerGroup(Next.NextNumber, name, settings, start);
+        Next = Next.With(group) with { NextNumber = group.Number + 1 };
         return new CommandResult { BaseOffset = group.Number };
     }
 
@@ -100,7 +74,7 @@ public sealed partial class ConsumerGroupModule : StateModule
         hash.Add(update.Name);
         hash.Add((ulong)update.Parts);
         update.Settings.AddTo(ref hash);
-        if (_next.Find(update.Name) is not { } known)
+        if (Next.Find(update.Name) is not { } known)
         {
             return Refused(RefusalCode.NotFound);
         }
@@ -112,19 +86,19 @@ public sealed partial class ConsumerGroupModule : StateModule
         }
 
         var isSame = settings == known.Settings;
-        _next = isSame ? _next : _next.With(known with { Settings = settings });
+        Next = isSame ? Next : Next.With(known with { Settings = settings });
         return new CommandResult { Duplicate = isSame, BaseOffset = known.Number };
     }
 
     private CommandResult Delete(string name, ref StateHasher hash)
     {
         hash.Add(name);
-        if (_next.Find(name) is not { } known)
+        if (Next.Find(name) is not { } known)
         {
             return Refused(RefusalCode.NotFound);
         }
 
-        _next = _next.Without(known);
+        Next = Next.Without(known);
         return new CommandResult { BaseOffset = known.Number };
     }
 

@@ -26,7 +26,7 @@ public sealed partial class MemberModule
 
     internal override void Write(ref SnapshotWriter writer)
     {
-        var state = _current;
+        var state = Current;
         writer.PutVarint(state.LastId);
         writer.PutVarint(state.Nodes.Count);
         foreach (var member in state.Nodes.Values)
@@ -65,8 +65,6 @@ public sealed partial class MemberModule
             state.Leaders.Values.All(state.Nodes.ContainsKey), "a shard is to be led by a member");
         return () => Show(state);
     }
-
-    internal override void Clear() => Show(ClusterMembers.Empty);
 
     private static ImmutableSortedDictionary<int, ClusterMember> ReadMembers(
         ref SnapshotReader reader, byte format)

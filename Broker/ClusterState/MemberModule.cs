@@ -10,17 +10,10 @@ namespace Broker.ClusterState;
 /// Cluster/Members. A number is given once: a node that has left comes back as another one.
 /// </summary>
 /// <param name="cluster">Knows the members' disks; it stands before this module.</param>
-/// <param name="changed">As that of <see cref="ClusterModule"/>.</param>
-public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMembers>? changed = null) : StateModule
+/// <param name="changed">See <see cref="PictureModule{TPicture}"/>.</param>
+public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMembers>? changed = null)
+    : PictureModule<ClusterMembers>(ClusterMembers.Empty, changed)
 {
-    private ClusterMembers _current = ClusterMembers.Empty;
-
-    // What the commands of the entry have come to so far.
-    private ClusterMembers _next = ClusterMembers.Empty;
-
-    /// <summary>The members after the last applied entry. Any thread.</summary>
-    public ClusterMembers Current => Volatile.Read(ref _current);
-
     internal override StateSection Section => StateSection.Members;
 
     internal override byte SectionFormat => WithFlags;
@@ -51,22 +44,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         return result;
     }
 
-    internal override void EndEntry()
-    {
-        if (!ReferenceEquals(_next, _current))
-        {
-            Show(_next);
-        }
-    }
-
     private static CommandResult Refused(RefusalCode code) => new() { Code = code };
-
-    private void Show(ClusterMembers state)
-    {
-        _next = state;
-        Volatile.Write(ref _current, state);
-        changed?.Invoke(state);
-    }
 
     // Every leader proposes it while it finds no members: the first in the log is what the cluster began with.
     private CommandResult Found(IReadOnlyList<ClusterMember> members, ref StateHasher hash)
@@ -78,7 +56,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             hash.Add(member.Address);
         }
 
-        if (_next.IsKnown)
+        if (Next.IsKnown)
         {
             return new CommandResult { Duplicate = true };
         }
@@ -91,7 +69,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             return Refused(RefusalCode.InvalidArgument);
         }
 
-        _next = ClusterMembers.Empty with
+        Next = ClusterMembers.Empty with
         {
             Nodes = ClusterMembers.Empty.Nodes.AddRange(
                 members.Select(static member => KeyValuePair.Create(member.Id.Value, member))),
@@ -113,29 +91,29 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         }
 
         var disks = cluster.Next;
-        if (_next.Find(node.Name) is { } known)
+        if (Next.Find(node.Name) is { } known)
         {
             return known.State == MemberState.Leaving || disks.FindNode(known.Id)?.StoreId != node.StoreId
                 ? Refused(RefusalCode.FailedPrecondition)
                 : MoveTo(known, node.Address) with { Duplicate = true, BaseOffset = known.Id.Value };
         }
 
-        if (!_next.IsKnown || _next.Changing is not null || disks.RetiredStores.Contains(node.StoreId)
+        if (!Next.IsKnown || Next.Changing is not null || disks.RetiredStores.Contains(node.StoreId)
             || disks.Nodes.Values.Any(each => each.StoreId == node.StoreId))
         {
             return Refused(RefusalCode.FailedPrecondition);
         }
 
-        if (_next.Nodes.Count >= GroupConfiguration.MaxMembers || _next.LastId == int.MaxValue)
+        if (Next.Nodes.Count >= GroupConfiguration.MaxMembers || Next.LastId == int.MaxValue)
         {
             return Refused(RefusalCode.ResourceExhausted);
         }
 
-        var id = new NodeId(_next.LastId + 1);
+        var id = new NodeId(Next.LastId + 1);
         cluster.Register(new NodeRegistration(id, node.Name, node.StoreId));
-        _next = _next with
+        Next = Next with
         {
-            Nodes = _next.Nodes.Add(
+            Nodes = Next.Nodes.Add(
                 id.Value, new ClusterMember(id, node.Name, node.Address, MemberState.Joining)),
             LastId = id.Value,
         };
@@ -147,7 +125,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         hash.Add(node.Id.Value);
         hash.Add(node.Address);
         return !IsText(node.Address) ? Refused(RefusalCode.InvalidArgument)
-            : _next.Find(node.Id) is { } known ? MoveTo(known, node.Address)
+            : Next.Find(node.Id) is { } known ? MoveTo(known, node.Address)
             : Refused(RefusalCode.NotFound);
     }
 
@@ -158,7 +136,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             return new CommandResult { Duplicate = true };
         }
 
-        _next = _next with { Nodes = _next.Nodes.SetItem(member.Id.Value, member with { Address = address }) };
+        Next = Next with { Nodes = Next.Nodes.SetItem(member.Id.Value, member with { Address = address }) };
         return default;
     }
 
@@ -166,7 +144,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
     {
         hash.Add(node.Id.Value);
         hash.Add((ulong)node.State);
-        if (_next.Find(node.Id) is not { } member)
+        if (Next.Find(node.Id) is not { } member)
         {
             // Whoever is no member has left.
             return node.State is MemberState.Leaving or MemberState.Left
@@ -187,16 +165,16 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         if (node.State == MemberState.Left)
         {
             cluster.Retire(member.Id);
-            _next = _next with
+            Next = Next with
             {
-                Nodes = _next.Nodes.Remove(member.Id.Value),
-                Leaders = _next.Leaders.RemoveRange(
-                    _next.Leaders.Where(each => each.Value == member.Id.Value).Select(static each => each.Key)),
+                Nodes = Next.Nodes.Remove(member.Id.Value),
+                Leaders = Next.Leaders.RemoveRange(
+                    Next.Leaders.Where(each => each.Value == member.Id.Value).Select(static each => each.Key)),
             };
         }
         else
         {
-            _next = _next with { Nodes = _next.Nodes.SetItem(member.Id.Value, member with { State = node.State }) };
+            Next = Next with { Nodes = Next.Nodes.SetItem(member.Id.Value, member with { State = node.State }) };
         }
 
         return default;
@@ -205,11 +183,11 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
     private bool IsAllowed(ClusterMember member, MemberState next)
     {
         // One that cannot come in can be sent away.
-        var isFree = _next.Changing is null || _next.Changing == member;
+        var isFree = Next.Changing is null || Next.Changing == member;
         return next switch
         {
             MemberState.Member => member.State == MemberState.Joining,
-            MemberState.Leaving => _next.Nodes.Count > 1 && isFree,
+            MemberState.Leaving => Next.Nodes.Count > 1 && isFree,
             MemberState.Left => member.State == MemberState.Leaving,
             MemberState.Evicting => member.State is MemberState.Member or MemberState.Joining && isFree,
             MemberState.Evicted => member.State == MemberState.Evicting,
@@ -222,7 +200,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
     {
         hash.Add(node.Id.Value);
         hash.Add(node.IsDraining ? 1UL : 0UL);
-        if (_next.Find(node.Id) is not { } member)
+        if (Next.Find(node.Id) is not { } member)
         {
             return Refused(RefusalCode.NotFound);
         }
@@ -233,14 +211,14 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         }
 
         // Somebody must lead.
-        if (node.IsDraining && !_next.CanDrain(node.Id))
+        if (node.IsDraining && !Next.CanDrain(node.Id))
         {
             return Refused(RefusalCode.FailedPrecondition);
         }
 
-        _next = _next with
+        Next = Next with
         {
-            Nodes = _next.Nodes.SetItem(member.Id.Value, member with { IsDraining = node.IsDraining }),
+            Nodes = Next.Nodes.SetItem(member.Id.Value, member with { IsDraining = node.IsDraining }),
         };
         return default;
     }
@@ -254,21 +232,21 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             return Refused(RefusalCode.InvalidArgument);
         }
 
-        if (_next.LeaderOf(place.Shard) == place.Node)
+        if (Next.LeaderOf(place.Shard) == place.Node)
         {
             return new CommandResult { Duplicate = true };
         }
 
-        if (!place.Node.IsNone && _next.Find(place.Node) is null)
+        if (!place.Node.IsNone && Next.Find(place.Node) is null)
         {
             return Refused(RefusalCode.NotFound);
         }
 
-        _next = _next with
+        Next = Next with
         {
             Leaders = place.Node.IsNone
-                ? _next.Leaders.Remove(place.Shard.Value)
-                : _next.Leaders.SetItem(place.Shard.Value, place.Node.Value),
+                ? Next.Leaders.Remove(place.Shard.Value)
+                : Next.Leaders.SetItem(place.Shard.Value, place.Node.Value),
         };
         return default;
     }

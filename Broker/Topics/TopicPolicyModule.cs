@@ -18,18 +18,10 @@ namespace Broker.Topics;
 /// 00 | 00
 /// </code>
 /// </summary>
-internal sealed class TopicPolicyModule : StateModule
+internal sealed class TopicPolicyModule() : PictureModule<TopicPolicies>(TopicPolicies.Default)
 {
     private const byte FirstFormat = 1;
     private const int LeastTemplateBytes = 2 + 1 + 1 + 4;
-
-    private TopicPolicies _current = TopicPolicies.Default;
-
-    // What the commands of the entry have come to so far.
-    private TopicPolicies _next = TopicPolicies.Default;
-
-    /// <summary>The policies after the last applied entry. Any thread.</summary>
-    public TopicPolicies Current => Volatile.Read(ref _current);
 
     internal override StateSection Section => StateSection.TopicPolicies;
 
@@ -53,13 +45,11 @@ internal sealed class TopicPolicyModule : StateModule
         return result;
     }
 
-    internal override void EndEntry() => Volatile.Write(ref _current, _next);
-
     internal override void Write(ref SnapshotWriter writer)
     {
-        writer.PutByte(_current.AutoCreate ? (byte)1 : (byte)0);
-        writer.PutVarint(_current.Templates.Count);
-        foreach (var (filter, template) in _current.Templates)
+        writer.PutByte(Current.AutoCreate ? (byte)1 : (byte)0);
+        writer.PutVarint(Current.Templates.Count);
+        foreach (var (filter, template) in Current.Templates)
         {
             writer.PutText(filter);
             writer.PutVarint(template.Partitions);
@@ -93,14 +83,6 @@ internal sealed class TopicPolicyModule : StateModule
         return () => Show(policies);
     }
 
-    internal override void Clear() => Show(TopicPolicies.Default);
-
-    private void Show(TopicPolicies policies)
-    {
-        _next = policies;
-        Volatile.Write(ref _current, policies);
-    }
-
     private CommandResult Put(
         (int Partitions, string Filter, TopicSettingParts Parts, TopicSettings Settings) put, ref StateHasher hash)
     {
@@ -114,29 +96,29 @@ internal sealed class TopicPolicyModule : StateModule
         }
 
         var template = new TopicTemplate(filter, put.Partitions, put.Parts, put.Settings);
-        var known = _next.Templates.GetValueOrDefault(put.Filter);
-        if (known is null && _next.Templates.Count >= Limits.TopicTemplates)
+        var known = Next.Templates.GetValueOrDefault(put.Filter);
+        if (known is null && Next.Templates.Count >= Limits.TopicTemplates)
         {
             return new CommandResult { Code = RefusalCode.ResourceExhausted };
         }
 
-        _next = known == template ? _next : _next.With(template);
+        Next = known == template ? Next : Next.With(template);
         return new CommandResult { Duplicate = known == template };
     }
 
     private CommandResult Delete(string filter, ref StateHasher hash)
     {
         hash.Add(filter);
-        var isThere = _next.Templates.ContainsKey(filter);
-        _next = isThere ? _next.Without(filter) : _next;
+        var isThere = Next.Templates.ContainsKey(filter);
+        Next = isThere ? Next.Without(filter) : Next;
         return new CommandResult { Duplicate = !isThere };
     }
 
     private CommandResult SetAutoCreate(bool isOn, ref StateHasher hash)
     {
         hash.Add(isOn ? 1 : 0);
-        var isSo = _next.AutoCreate == isOn;
-        _next = isSo ? _next : _next.WithAutoCreate(isOn);
+        var isSo = Next.AutoCreate == isOn;
+        Next = isSo ? Next : Next.WithAutoCreate(isOn);
         return new CommandResult { Duplicate = isSo };
     }
 }
