@@ -104,38 +104,40 @@ public static class TopicCommands
         into.Advance(writer.Written);
     }
 
-    internal static void WriteTrimTopic(IBufferWriter<byte> into, int number, int settingsVersion, long beforeOffset)
-    {
-        var writer = CommandSequence.Begin(into, CommandKind.TrimTopic, (2 * sizeof(int)) + sizeof(long));
-        writer.PutInt32(number);
-        writer.PutInt32(settingsVersion);
-        writer.PutUInt64((ulong)beforeOffset);
-        into.Advance(writer.Written);
-    }
+    internal static void WriteTrimTopic(IBufferWriter<byte> into, int number, int settingsVersion, long beforeOffset) =>
+        WriteUpTo(into, CommandKind.TrimTopic, number, settingsVersion, beforeOffset);
 
     internal static TrimTopicCommand ReadTrimTopic(Command command)
     {
-        var reader = new PayloadReader(command.Payload);
-        var trim = new TrimTopicCommand(reader.TakeInt32(), reader.TakeInt32(), (long)reader.TakeUInt64());
-        reader.CheckEnd();
-        return trim;
+        var (number, settingsVersion, beforeOffset) = ReadUpTo(command);
+        return new TrimTopicCommand(number, settingsVersion, beforeOffset);
     }
 
-    internal static void WriteCompactTopic(IBufferWriter<byte> into, int number, int settingsVersion, long through)
-    {
-        var writer = CommandSequence.Begin(into, CommandKind.CompactTopic, (2 * sizeof(int)) + sizeof(long));
-        writer.PutInt32(number);
-        writer.PutInt32(settingsVersion);
-        writer.PutUInt64((ulong)through);
-        into.Advance(writer.Written);
-    }
+    internal static void WriteCompactTopic(IBufferWriter<byte> into, int number, int settingsVersion, long through) =>
+        WriteUpTo(into, CommandKind.CompactTopic, number, settingsVersion, through);
 
     internal static CompactTopicCommand ReadCompactTopic(Command command)
     {
+        var (number, settingsVersion, through) = ReadUpTo(command);
+        return new CompactTopicCommand(number, settingsVersion, through);
+    }
+
+    private static void WriteUpTo(
+        IBufferWriter<byte> into, CommandKind kind, int number, int settingsVersion, long offset)
+    {
+        var writer = CommandSequence.Begin(into, kind, (2 * sizeof(int)) + sizeof(long));
+        writer.PutInt32(number);
+        writer.PutInt32(settingsVersion);
+        writer.PutUInt64((ulong)offset);
+        into.Advance(writer.Written);
+    }
+
+    private static (int Number, int SettingsVersion, long Offset) ReadUpTo(Command command)
+    {
         var reader = new PayloadReader(command.Payload);
-        var compact = new CompactTopicCommand(reader.TakeInt32(), reader.TakeInt32(), (long)reader.TakeUInt64());
+        var upTo = (reader.TakeInt32(), reader.TakeInt32(), (long)reader.TakeUInt64());
         reader.CheckEnd();
-        return compact;
+        return upTo;
     }
 
     /// <summary>Makes a topic.</summary>
