@@ -154,6 +154,12 @@ internal sealed class MembershipDriver(
     private async Task LookForSilenceAsync(
         ClusterMembers members, GroupStatus[] statuses, CancellationToken cancellationToken)
     {
+        if (node.Options.EvictAfter is null
+            && members.Nodes.Values.All(static member => member.State != MemberState.Evicted))
+        {
+            return; // Nobody is evicted, and nobody comes back.
+        }
+
         var followers = await node.Group(GroupId.Metadata).AskFollowersAsync().WaitAsync(cancellationToken);
         var change = _silence.Look(
             members,
