@@ -125,7 +125,7 @@ internal sealed class PublishRouter
         var number = -1;
         var isSettled = _firsts.HaveRules && Leads(home);
         if (isSettled
-            && !IsSettled(correlation, request, count, sink, isDecided, cancellationToken, out number))
+            && !TrySettle(correlation, request, count, sink, isDecided, cancellationToken, out number))
         {
             return; // It is held, and comes again when the topic is there.
         }
@@ -159,9 +159,9 @@ internal sealed class PublishRouter
     /// <summary>
     /// On the node that leads the topic's shard, where the policies say more than that its first publish makes a topic:
     /// one that is there is named by its number, so that it does not come back by itself when it is deleted meanwhile;
-    /// for one that is not, the publish waits.
+    /// for one that is not, the publish waits. False: it is held, and comes again.
     /// </summary>
-    private bool IsSettled(
+    private bool TrySettle(
         ulong correlation,
         PublishRequest request,
         int count,
@@ -218,7 +218,7 @@ internal sealed class PublishRouter
     {
         try
         {
-            if (!IsSettled(
+            if (!TrySettle(
                 call.Correlation,
                 call.Request,
                 call.Count,
