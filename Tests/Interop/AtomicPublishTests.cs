@@ -1,10 +1,10 @@
 using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
-using Google.Rpc;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xunit;
+using static Broker.Tests.Interop.ForeignCalls;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -259,43 +259,12 @@ public sealed class AtomicPublishTests
     }
 
     /// <summary>As every client does: UNAVAILABLE says that nothing was stored, and to send again.</summary>
-    private static async Task<PublishAtomicResponse> SendAsync(
-        Protocol.V1.Broker.BrokerClient broker, params PublishRequest[] parts)
-    {
-        while (true)
-        {
-            try
-            {
-                return await broker.PublishAtomicAsync(
-                    new PublishAtomicRequest { Parts = { parts } }, cancellationToken: Test);
-            }
-            catch (RpcException refusal) when (refusal.StatusCode == StatusCode.Unavailable)
-            {
-                await Task.Delay(10, Test);
-            }
-        }
-    }
+    private static Task<PublishAtomicResponse> SendAsync(
+        Protocol.V1.Broker.BrokerClient broker, params PublishRequest[] parts) => RetryAsync(
+            () => broker.PublishAtomicAsync(
+                new PublishAtomicRequest { Parts = { parts } }, cancellationToken: Test).ResponseAsync,
+            StatusCode.Unavailable);
 
-    private static async Task<RpcException> RefusedAsync(
-        StatusCode status, string reason, string words, Func<Task<PublishAtomicResponse>> call)
-    {
-        var refusal = await Assert.ThrowsAsync<RpcException>(call);
-        Assert.Equal(
-            (status, reason), (refusal.StatusCode, refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason));
-        Assert.Contains(words, refusal.Status.Detail, StringComparison.Ordinal);
-        return refusal;
-    }
-
-    private static async Task<long> CountAsync(GrpcChannel channel, string topic)
-    {
-        using var call = new Protocol.V1.Broker.BrokerClient(channel).Read(
-            new ReadRequest { Topic = topic, Linearizable = true }, cancellationToken: Test);
-        var count = 0L;
-        while (await call.ResponseStream.MoveNext(Test))
-        {
-            count += call.ResponseStream.Current.Batches.Sum(static batch => batch.Count);
-        }
-
-        return count;
-    }
+    private static Task<long> CountAsync(GrpcChannel channel, string topic) =>
+        ForeignCalls.CountAsync(channel, new ReadRequest { Topic = topic, Linearizable = true });
 }

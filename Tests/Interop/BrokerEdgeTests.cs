@@ -253,21 +253,8 @@ public sealed class BrokerEdgeTests
 
     // A busy machine makes elections and replicas that lag: the contract says to come again. It never says so for
     // NOT_FOUND and OUT_OF_RANGE, which are what this is about.
-    private static async Task<T> RetryAsync<T>(Func<Task<T>> call)
-    {
-        while (true)
-        {
-            try
-            {
-                return await call();
-            }
-            catch (RpcException e) when (
-                e.StatusCode is StatusCode.Unavailable or StatusCode.Aborted or StatusCode.FailedPrecondition)
-            {
-                await Task.Delay(100, Test);
-            }
-        }
-    }
+    private static Task<T> RetryAsync<T>(Func<Task<T>> call) => ForeignCalls.RetryAsync(
+        call, StatusCode.Unavailable, StatusCode.Aborted, StatusCode.FailedPrecondition);
 
     private static string NameOf(int i) =>
         $"t.{new string('x', 190)}.{i.ToString("D5", CultureInfo.InvariantCulture)}";

@@ -2,7 +2,6 @@ using System.Text;
 using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
-using Google.Rpc;
 using Grpc.Core;
 using Xunit;
 using Record = Broker.Protocol.V1.Record;
@@ -303,13 +302,8 @@ public sealed class CompactionTests
             .GetFiles("*.log")
             .Sum(static file => file.Exists ? file.Length : 0);
 
-    private static async Task RefusedAsync<T>(string sentence, Task<T> call)
-    {
-        var refusal = await Assert.ThrowsAsync<RpcException>(() => call);
-        Assert.Equal(StatusCode.InvalidArgument, refusal.StatusCode);
-        Assert.Contains(sentence, refusal.Status.Detail, StringComparison.Ordinal);
-        Assert.Equal("INVALID_REQUEST", refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason);
-    }
+    private static Task<RpcException> RefusedAsync<T>(string sentence, Task<T> call) =>
+        ForeignCalls.RefusedAsync(StatusCode.InvalidArgument, "INVALID_REQUEST", sentence, () => call);
 
     private sealed class Heard : IProgress<long>
     {

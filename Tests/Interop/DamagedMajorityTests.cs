@@ -139,7 +139,7 @@ public sealed class DamagedMajorityTests : IAsyncDisposable
     private static void AssertIsQuorumLost(RpcException refusal)
     {
         Assert.Equal(StatusCode.FailedPrecondition, refusal.StatusCode);
-        Assert.Equal("QUORUM_LOST", refusal.GetRpcStatus()?.GetDetail<Google.Rpc.ErrorInfo>()?.Reason);
+        Assert.Equal("QUORUM_LOST", ForeignCalls.ReasonOf(refusal));
         Assert.Contains("Admin.ForceRecovery", refusal.Status.Detail, StringComparison.Ordinal);
     }
 

@@ -2,10 +2,10 @@ using System.Diagnostics;
 using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
-using Google.Rpc;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xunit;
+using static Broker.Tests.Interop.ForeignCalls;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -175,23 +175,9 @@ public sealed class LinearizableReadTests
             },
             cancellationToken: Test)).BaseOffset);
 
-    /// <summary>
-    /// As every client does where leaders move: UNAVAILABLE and ABORTED say to send again.
-    /// </summary>
-    private static async Task<T> UntilLedAsync<T>(Func<Task<T>> call)
-    {
-        while (true)
-        {
-            try
-            {
-                return await call();
-            }
-            catch (RpcException refusal) when (refusal.StatusCode is StatusCode.Unavailable or StatusCode.Aborted)
-            {
-                await Task.Delay(20, Test);
-            }
-        }
-    }
+    /// <summary>As every client does where leaders move: UNAVAILABLE and ABORTED say to send again.</summary>
+    private static Task<T> UntilLedAsync<T>(Func<Task<T>> call) =>
+        RetryAsync(call, StatusCode.Unavailable, StatusCode.Aborted);
 
     private static async Task MoveAsync(Admin.AdminClient admin, uint shard, uint to)
     {
@@ -205,19 +191,4 @@ public sealed class LinearizableReadTests
             // It did not catch up in time: the old leader goes on.
         }
     }
-
-    private static async Task<long> CountAsync(GrpcChannel channel, ReadRequest request)
-    {
-        using var call = new Protocol.V1.Broker.BrokerClient(channel).Read(request, cancellationToken: Test);
-        var count = 0L;
-        while (await call.ResponseStream.MoveNext(Test))
-        {
-            count += call.ResponseStream.Current.Batches.Sum(static batch => batch.Count);
-        }
-
-        return count;
-    }
-
-    private static string? ReasonOf(RpcException refusal) =>
-        refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason;
 }

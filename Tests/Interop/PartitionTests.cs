@@ -7,6 +7,7 @@ using Google.Rpc;
 using Grpc.Core;
 using Publisher.Sending;
 using Xunit;
+using static Broker.Tests.Interop.ForeignCalls;
 using ProducerStamp = Broker.Protocol.V1.ProducerStamp;
 using Record = Broker.Protocol.V1.Record;
 
@@ -216,7 +217,7 @@ public sealed class PartitionTests
         foreach (var (read, id, refusal) in await Task.WhenAll(reads))
         {
             Assert.Equal((10L, topicId, StatusCode.NotFound), (read, id, refusal.StatusCode));
-            Assert.Equal("TOPIC_DELETED", refusal.GetRpcStatus()!.GetDetail<ErrorInfo>()!.Reason);
+            Assert.Equal("TOPIC_DELETED", ReasonOf(refusal));
         }
 
         // One that is made under its name has nothing of it, on any node.
@@ -364,7 +365,7 @@ public sealed class PartitionTests
                 return await broker.PublishAsync(request, cancellationToken: Test);
             }
             catch (RpcException refusal) when (
-                refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason == "PARTITIONS_CHANGED")
+                ReasonOf(refusal) == "PARTITIONS_CHANGED")
             {
                 Assert.Equal(StatusCode.Unavailable, refusal.StatusCode);
                 await Task.Delay(refusal.GetRpcStatus()!.GetDetail<RetryInfo>()!.RetryDelay.ToTimeSpan(), Test);
@@ -397,13 +398,6 @@ public sealed class PartitionTests
         }
 
         return records;
-    }
-
-    private static async Task RefusedAsync<T>(StatusCode status, string reason, Func<Task<T>> call)
-    {
-        var refusal = await Assert.ThrowsAsync<RpcException>(call);
-        Assert.Equal((status, reason), (refusal.StatusCode, refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason));
-        Assert.NotEmpty(refusal.Status.Detail);
     }
 
     private static BrokerMessage Message(string value) => new() { Value = Encoding.UTF8.GetBytes(value) };

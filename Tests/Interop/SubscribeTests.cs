@@ -3,7 +3,6 @@ using System.Text;
 using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
-using Google.Rpc;
 using Grpc.Core;
 using Xunit;
 
@@ -190,7 +189,7 @@ public sealed class SubscribeTests
             var refusal = await Assert.ThrowsAsync<RpcException>(() => call.ResponseStream.MoveNext(Test));
             Assert.Equal(StatusCode.InvalidArgument, refusal.StatusCode);
             Assert.Contains(sentence, refusal.Status.Detail, StringComparison.Ordinal);
-            Assert.Equal("INVALID_REQUEST", refusal.GetRpcStatus()!.GetDetail<ErrorInfo>()!.Reason);
+            Assert.Equal("INVALID_REQUEST", ForeignCalls.ReasonOf(refusal));
         }
 
         var told = await Assert.ThrowsAsync<BrokerClientException>(

@@ -1,10 +1,10 @@
 using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
-using Google.Rpc;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Xunit;
+using static Broker.Tests.Interop.ForeignCalls;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -314,21 +314,10 @@ public sealed class TopicPolicyTests
     };
 
     /// <summary>As every client does: UNAVAILABLE says that nothing was stored, and to send again.</summary>
-    private static async Task<PublishResponse> PublishAsync(GrpcChannel channel, string topic)
-    {
-        while (true)
-        {
-            try
-            {
-                return await new Protocol.V1.Broker.BrokerClient(channel).PublishAsync(
-                    Request(topic), cancellationToken: Test);
-            }
-            catch (RpcException refusal) when (refusal.StatusCode == StatusCode.Unavailable)
-            {
-                await Task.Delay(10, Test);
-            }
-        }
-    }
+    private static Task<PublishResponse> PublishAsync(GrpcChannel channel, string topic) => RetryAsync(
+        () => new Protocol.V1.Broker.BrokerClient(channel).PublishAsync(
+            Request(topic), cancellationToken: Test).ResponseAsync,
+        StatusCode.Unavailable);
 
     private static async Task<(uint Partitions, ulong MaxRecords, ulong MaxAgeMs)> SettingsAsync(
         GrpcChannel channel, string topic)
@@ -337,9 +326,6 @@ public sealed class TopicPolicyTests
             new DescribeTopicRequest { Name = topic }, cancellationToken: Test)).Config;
         return (config.Partitions ?? 0, config.MaxRecords ?? 0, config.MaxAgeMs ?? 0);
     }
-
-    private static string? ReasonOf(RpcException refusal) =>
-        refusal.GetRpcStatus()?.GetDetail<ErrorInfo>()?.Reason;
 
     private static BrokerMessage Message(string text) => new() { Value = System.Text.Encoding.UTF8.GetBytes(text) };
 }

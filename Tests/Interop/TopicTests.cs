@@ -4,6 +4,7 @@ using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
 using Xunit;
+using static Broker.Tests.Interop.ForeignCalls;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -157,7 +158,7 @@ public sealed class TopicTests
         foreach (var (read, id, refusal) in await Task.WhenAll(following))
         {
             Assert.Equal((5L, StatusCode.NotFound), (read, refusal.StatusCode));
-            Assert.Equal("TOPIC_DELETED", refusal.GetRpcStatus()!.GetDetail<ErrorInfo>()!.Reason);
+            Assert.Equal("TOPIC_DELETED", ReasonOf(refusal));
 
             await client.PublishAsync("a", Message("new"), Test);
             var again = await Assert.ThrowsAsync<RpcException>(async () =>
@@ -166,7 +167,7 @@ public sealed class TopicTests
                     new ReadRequest { Topic = "a", Offset = 0, TopicId = id }, cancellationToken: Test);
                 await call.ResponseStream.MoveNext(Test);
             });
-            Assert.Equal("TOPIC_DELETED", again.GetRpcStatus()!.GetDetail<ErrorInfo>()!.Reason);
+            Assert.Equal("TOPIC_DELETED", ReasonOf(again));
         }
 
         var (texts, told) = await byClient;
@@ -326,14 +327,6 @@ public sealed class TopicTests
         config.MaxRecords,
         config.Compact,
         config.MaxMessageBytes);
-
-    private static async Task RefusedAsync<T>(StatusCode status, string reason, Func<Task<T>> call)
-    {
-        var refusal = await Assert.ThrowsAsync<RpcException>(call);
-        Assert.Equal(status, refusal.StatusCode);
-        var info = refusal.GetRpcStatus()?.GetDetail<ErrorInfo>();
-        Assert.Equal(("broker.v1", reason), (info?.Domain, info?.Reason));
-    }
 
     private static Task<PublishResponse> PublishAsync(
         Protocol.V1.Broker.BrokerClient broker, string topic, long expectedOffset) => broker.PublishAsync(
