@@ -65,7 +65,7 @@ public sealed partial class TopicModule
 
         topic ??= NewTopic(publish.Topic, TopicSettings.Default);
         hash.Add(topic.NameHash);
-        if (Admits(publish, topic, isNew, out var answer, stage))
+        if (_admission.Admits(publish, topic, isNew, Counts, out var answer, stage))
         {
             stage.Admit(topic, isNew, publish);
         }

@@ -15,6 +15,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 {
     private readonly IAppliedBatches _applied;
     private readonly TopicBounds _bounds;
+    private readonly PublishAdmission _admission;
 
     // Restoring a snapshot puts another table here; readers that hold a topic of the old one find it as it was.
     private TopicTable _topics = new();
@@ -28,6 +29,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     {
         _applied = applied;
         _bounds = bounds;
+        _admission = new PublishAdmission(bounds);
         _retention = new Retention(_compaction);
     }
 
@@ -55,6 +57,8 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     ];
 
     private TopicTable Topics => Volatile.Read(ref _topics);
+
+    private ShardCounts Counts => new(_topics.Count, _producers);
 
     internal override CommandResult Apply(in ApplyStep step, in Command command) => command.Kind switch
     {
@@ -99,12 +103,16 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             return found;
         }
 
-        var states = Topics.ByName;
-        for (var i = FirstAfter(states, after); i < states.Length && found.Count < limit; i++)
+        foreach (var state in Topics.NamedAfter(after))
         {
-            if (!states[i].IsPartition && (filter is null || filter.Matches(states[i].Name)))
+            if (found.Count == limit)
             {
-                found.Add(ViewOf(states[i]));
+                break;
+            }
+
+            if (!state.IsPartition && (filter is null || filter.Matches(state.Name)))
+            {
+                found.Add(ViewOf(state));
             }
         }
 
@@ -113,18 +121,6 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     /// <summary>All topics and partitions of the shard, by the names that they have in it, for any thread.</summary>
     public IReadOnlyList<TopicView> ListPlaces() => [.. Topics.ByName.Select(ViewOf)];
-
-    private static int FirstAfter(TopicState[] states, string name)
-    {
-        var (low, high) = (0, states.Length);
-        while (low < high)
-        {
-            var middle = low + ((high - low) / 2);
-            (low, high) = string.CompareOrdinal(states[middle].Name, name) > 0 ? (low, middle) : (middle + 1, high);
-        }
-
-        return low;
-    }
 
     private TopicView ViewOf(TopicState state) => new(state, Volatile.Read(ref _readIndexBody));
 
@@ -141,7 +137,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         topic ??= NewTopic(publish.Topic, TopicSettings.Default);
 
         step.Hash.Add(topic.NameHash);
-        if (!Admits(publish, topic, isNew, out var result))
+        if (!_admission.Admits(publish, topic, isNew, Counts, out var result))
         {
             result.Topic = topic.Number;
             return result;
@@ -241,89 +237,6 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             topic.Parts = topic.Parts.PurgedBefore(offset);
             _firstNeededIsStale = true;
         }
-    }
-
-    /// <param name="publish">What is to be stored.</param>
-    /// <param name="topic">Where.</param>
-    /// <param name="isNew">The topic comes to be with it.</param>
-    /// <param name="refusal">Why it is not.</param>
-    /// <param name="stage">What is to be stored together with it, and was admitted before it; null: nothing.</param>
-    private bool Admits(
-        in PublishCommand publish,
-        TopicState topic,
-        bool isNew,
-        out CommandResult refusal,
-        AtomicStage? stage = null)
-    {
-        refusal = default;
-        if (isNew && _topics.Count + (stage?.NewTopicsBut(topic.Name) ?? 0) >= _bounds.Topics)
-        {
-            refusal.Code = RefusalCode.ResourceExhausted;
-            return false;
-        }
-
-        // Of the records themselves only a topic with a limit of its own needs to know more: Api has checked the rest.
-        var largest = topic.Settings.MaxMessageBytes;
-        if (largest < Limits.RecordBytes && publish.BatchBytes > largest
-            && ThinnedPublish.LargestValueOf(publish) > largest)
-        {
-            refusal.Code = RefusalCode.MessageTooLarge;
-            refusal.Expected = (ulong)largest;
-            return false;
-        }
-
-        return AdmitsProducer(publish, topic, stage, out refusal)
-            && AdmitsOffset(publish, topic, stage?.RecordsOf(topic.Name) ?? 0, out refusal);
-    }
-
-    private static bool AdmitsOffset(
-        in PublishCommand publish, TopicState topic, long recordsBefore, out CommandResult refusal)
-    {
-        refusal = default;
-        var next = topic.Parts.Memory.NextOffset + recordsBefore;
-        if (publish.ExpectedOffset < 0 || publish.ExpectedOffset == next)
-        {
-            return true;
-        }
-
-        refusal.Code = RefusalCode.UnexpectedOffset;
-        refusal.Expected = (ulong)next;
-        return false;
-    }
-
-    private bool AdmitsProducer(
-        in PublishCommand publish, TopicState topic, AtomicStage? stage, out CommandResult refusal)
-    {
-        refusal = default;
-        if (publish.Stamp.IsNone)
-        {
-            return true;
-        }
-
-        // The producer's next sequence must be a number, too.
-        if (publish.Stamp.Sequence > ulong.MaxValue - (ulong)publish.RecordCount)
-        {
-            refusal.Code = RefusalCode.InvalidArgument;
-            return false;
-        }
-
-        if (stage is not null && stage.TryJudge(topic.Name, publish.Stamp, out refusal))
-        {
-            return refusal.Code == RefusalCode.None;
-        }
-
-        var producers = topic.Producers;
-        var isKnown = producers?.Knows(publish.Stamp.ProducerId) == true;
-        var more = 1 + (stage?.NewProducersOf(topic.Name) ?? 0);
-        if (!isKnown && (producers?.HasRoomFor(more) == false || more > _bounds.ProducersPerTopic
-            || _producers + (stage?.NewProducers ?? 0) >= _bounds.Producers))
-        {
-            // To forget another one instead would store its batch twice when it is sent again.
-            refusal.Code = RefusalCode.TooManyProducers;
-            return false;
-        }
-
-        return producers is null || producers.Admits(publish.Stamp, publish.RecordCount, out refusal);
     }
 
     /// <summary>

@@ -59,6 +59,20 @@ internal sealed class TopicTable
         }
     }
 
+    /// <summary>Those after a name, ordered by name, for any thread.</summary>
+    public ReadOnlySpan<TopicState> NamedAfter(string name)
+    {
+        var topics = ByName;
+        var (low, high) = (0, topics.Length);
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = string.CompareOrdinal(topics[middle].Name, name) > 0 ? (low, middle) : (middle + 1, high);
+        }
+
+        return topics.AsSpan(low);
+    }
+
     /// <summary>In no order, for any thread.</summary>
     public IEnumerable<TopicState> All => _byName.Select(static pair => pair.Value);
 
