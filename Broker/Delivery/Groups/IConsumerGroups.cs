@@ -1,0 +1,144 @@
+using Broker.ClusterState;
+using Broker.Groups;
+
+namespace Broker.Delivery;
+
+/// <summary>What consumers and operators ask of consumer groups, at any node. Any thread.</summary>
+internal interface IConsumerGroups
+{
+    /// <summary>Begins a consumer of a group: what it is delivered, from all shards, comes out of the session.</summary>
+    /// <exception cref="BrokerException">Overloaded: this node has too many consumers.</exception>
+    /// <param name="group">The group, as this node knows it.</param>
+    /// <param name="consumer">The consumer's name; two may have the same.</param>
+    IGroupSession Open(ConsumerGroup group, string consumer);
+
+    /// <summary>
+    /// What is to become of records that were delivered, by whatever session of whatever node; the answers, in the same
+    /// order, when it is on the disks of a majority. Nothing is thrown for one that cannot be done: the answer says it.
+    /// </summary>
+    Task<IReadOnlyList<SettleOutcome>> SettleAsync(
+        IReadOnlyList<SettleOrder> orders, CancellationToken cancellationToken);
+
+    /// <summary>How far a group is, and who consumes.</summary>
+    /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
+    Task<GroupReport> ReportAsync(ConsumerGroup group, CancellationToken cancellationToken);
+
+    /// <summary>Moves a group in the topics that it follows, or in one; where it is then.</summary>
+    /// <exception cref="BrokerException">
+    /// NotFound: the group does not follow that topic. OutOfRange: an offset beyond the end. NoLeader.
+    /// </exception>
+    /// <param name="group">The group.</param>
+    /// <param name="topic">The topic's name; empty: all.</param>
+    /// <param name="partition">One of its partitions; null: all.</param>
+    /// <param name="target">Where to.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    Task<IReadOnlyList<PlaceReport>> SeekAsync(
+        ConsumerGroup group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Delivers dead letters again, or removes them; how many there were. What is not there is passed over.
+    /// </summary>
+    /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
+    /// <param name="group">The group.</param>
+    /// <param name="which">Partitions and offsets in the topic of dead letters; empty: all of now.</param>
+    /// <param name="isPurge">They are removed.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    Task<long> TakeDeadLettersAsync(
+        ConsumerGroup group,
+        IReadOnlyList<(int Partition, long Offset)> which,
+        bool isPurge,
+        CancellationToken cancellationToken);
+}
+
+/// <summary>A consumer with an open stream.</summary>
+internal interface IGroupSession : IAsyncDisposable
+{
+    /// <summary>It may be sent so much more.</summary>
+    void AddCredit(int records, long bytes);
+
+    /// <summary>
+    /// What it is given, until it is cancelled. What was read and is not settled when the session ends stays the
+    /// consumer's until the lease ends.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// NotFound: the group was deleted. NoLeader: one of the shards has had no leader for ten seconds.
+    /// </exception>
+    IAsyncEnumerable<GroupDelivery> ReadAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>Records of one topic and one batch, one after another, that a consumer holds a lease on.</summary>
+/// <param name="Token">Names them: opaque, at most <see cref="Domain.Limits.DeliveryTokenBytes"/> bytes.</param>
+/// <param name="Topic">The topic's name; of a dead letter that is delivered again, where it was published.</param>
+/// <param name="Partition">From 0.</param>
+/// <param name="BaseOffset">Of the first; the others follow without gaps.</param>
+/// <param name="TimestampUnixMs">The batch's time.</param>
+/// <param name="Batch">The records, as their producer encoded them.</param>
+/// <param name="Count">How many.</param>
+/// <param name="Attempt">How often they were delivered, this time included.</param>
+internal readonly record struct GroupDelivery(
+    ReadOnlyMemory<byte> Token,
+    string Topic,
+    int Partition,
+    long BaseOffset,
+    long TimestampUnixMs,
+    ReadOnlyMemory<byte> Batch,
+    int Count,
+    int Attempt);
+
+/// <param name="Kind">What is to become of the records.</param>
+/// <param name="Token">Of their delivery.</param>
+/// <param name="First">The first of its records, from 0.</param>
+/// <param name="Count">How many of them; 0: all from the first on.</param>
+/// <param name="DelayMs">See <see cref="SettleRequest.DelayMs"/>.</param>
+/// <param name="Reason">Of Terminate.</param>
+internal readonly record struct SettleOrder(
+    SettleKind Kind,
+    ReadOnlyMemory<byte> Token,
+    int First = 0,
+    int Count = 0,
+    long? DelayMs = null,
+    string? Reason = null);
+
+/// <param name="Refusal">Null: it is done, but for the lost ones. Else nothing is known to be done.</param>
+/// <param name="Lost">Records that were not the consumer's any more; they come again.</param>
+internal readonly record struct SettleOutcome(BrokerException? Refusal, int Lost);
+
+/// <summary>Where a group is to go.</summary>
+/// <param name="Offset">The next record; null: as the others say.</param>
+/// <param name="TimeUnixMs">The first batch of that time or later.</param>
+/// <param name="IsEnd">The end; else, when nothing else is said, the beginning.</param>
+internal readonly record struct GroupSeek(long? Offset, long? TimeUnixMs, bool IsEnd);
+
+/// <param name="Consumers">Those with an open session, over all shards.</param>
+/// <param name="Places">Partitions of topics that it follows, ordered by topic and partition.</param>
+/// <param name="DeadLetters">Dead letters that nobody took.</param>
+internal sealed record GroupReport(
+    IReadOnlyList<ConsumerReport> Consumers, IReadOnlyList<PlaceReport> Places, long DeadLetters);
+
+/// <param name="Name">The consumer's name.</param>
+/// <param name="Node">Where its session is.</param>
+/// <param name="Session">Tells it from others of its name.</param>
+/// <param name="Out">Records that it holds leases on.</param>
+/// <param name="Credit">Records that it may still be sent.</param>
+internal readonly record struct ConsumerReport(string Name, int Node, long Session, int Out, int Credit);
+
+/// <summary>How far a group is in one partition of a topic.</summary>
+/// <param name="Topic">The topic's name.</param>
+/// <param name="Partition">From 0.</param>
+/// <param name="Floor">Every record before it is settled.</param>
+/// <param name="Next">The offset that the next record will get.</param>
+/// <param name="Lag">Records that are not settled.</param>
+/// <param name="OldestUnixMs">The time of the oldest of them; 0: none, or unknown.</param>
+/// <param name="Out">Under a lease.</param>
+/// <param name="Waiting">For another delivery.</param>
+/// <param name="Redeliveries">Deliveries beyond each record's first, since the leader took office.</param>
+internal readonly record struct PlaceReport(
+    string Topic,
+    int Partition,
+    long Floor,
+    long Next,
+    long Lag,
+    long OldestUnixMs,
+    int Out,
+    int Waiting,
+    long Redeliveries);
