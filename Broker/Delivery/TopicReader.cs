@@ -181,6 +181,39 @@ public sealed class TopicReader(
         }
     }
 
+    /// <summary>
+    /// A page of what lies between two offsets, for a consumer group. Null: nothing of it is kept, or it cannot be
+    /// read now; <see cref="FindLostEnd"/> says whether it ever can.
+    /// </summary>
+    internal ReadPage? ReadRange(in TopicView view, long offset, long end) => ReadPage(view, offset, end);
+
+    /// <summary>Behind what no replica can read from an offset on; the offset itself, when it can be read.</summary>
+    internal long FindLostEnd(in TopicView view, long offset, long end)
+    {
+        var next = offset;
+        while (next < end)
+        {
+            var batches = new List<BatchLocation>();
+            view.TryLocate(next, end, Limits.ReadResponseBytes, batches, out _);
+            foreach (var batch in batches)
+            {
+                if (LostThrough(batch.LogIndex) == LogIndex.None)
+                {
+                    return next;
+                }
+
+                next = batch.BaseOffset + batch.Count;
+            }
+
+            if (batches.Count == 0)
+            {
+                break;
+            }
+        }
+
+        return next;
+    }
+
     private TopicView FindRange(string topic, long offset, int? number, out long end)
     {
         if (!topics.TryGetTopic(topic, out var view))
@@ -243,27 +276,7 @@ public sealed class TopicReader(
 
     private BrokerException Unreadable(TopicView view, long offset, long end)
     {
-        var next = offset;
-        while (next < end)
-        {
-            var batches = new List<BatchLocation>();
-            view.TryLocate(next, end, Limits.ReadResponseBytes, batches, out _);
-            foreach (var batch in batches)
-            {
-                if (LostThrough(batch.LogIndex) == LogIndex.None)
-                {
-                    return next > offset ? Refusal.DataLost(view.Name, offset, next) : ReadElsewhere(view, offset);
-                }
-
-                next = batch.BaseOffset + batch.Count;
-            }
-
-            if (batches.Count == 0)
-            {
-                break;
-            }
-        }
-
+        var next = FindLostEnd(view, offset, end);
         return next > offset ? Refusal.DataLost(view.Name, offset, next) : ReadElsewhere(view, offset);
     }
 

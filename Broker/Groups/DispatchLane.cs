@@ -9,7 +9,10 @@ namespace Broker.Groups;
 /// <param name="topic">The topic's number in the shard.</param>
 /// <param name="turn">See <see cref="GroupProgress.Turn"/>.</param>
 /// <param name="next">The offset that the next record will get.</param>
-internal sealed class DispatchLane(int topic, int turn, long next)
+/// <param name="isOfTheDead">
+/// It is the group's topic of dead letters: only what an operator sends on its way again is delivered of it.
+/// </param>
+internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheDead)
 {
     public int Topic { get; } = topic;
 
@@ -41,7 +44,12 @@ internal sealed class DispatchLane(int topic, int turn, long next)
 
     public LinkedList<SettleBatch> Pending { get; } = [];
 
-    public bool HasFresh => Cursor < Next;
+    public bool IsOfTheDead { get; } = isOfTheDead;
+
+    public bool HasFresh => !IsOfTheDead && Cursor < Next;
+
+    /// <summary>Deliveries beyond a record's first.</summary>
+    public long Redeliveries { get; set; }
 
     /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
     public void Begin(GroupProgress? progress, long nowUnixMs)
@@ -67,7 +75,12 @@ internal sealed class DispatchLane(int topic, int turn, long next)
         MoveCursor(Cursor);
     }
 
-    public bool IsFresh(long offset) => offset >= Cursor && offset < Next && !Taken.Contains(offset);
+    public bool IsFresh(long offset) =>
+        !IsOfTheDead && offset >= Cursor && offset < Next && !Taken.Contains(offset);
+
+    /// <summary>A dead letter that nobody has sent on its way again, or removed.</summary>
+    public bool IsDead(long offset) =>
+        IsOfTheDead && offset >= Cursor && offset < Next && !Taken.Contains(offset);
 
     /// <summary>The next fresh records, up to a number.</summary>
     public OffsetRange TakeFresh(int most)

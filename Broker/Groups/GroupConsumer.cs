@@ -15,6 +15,9 @@ internal sealed class GroupConsumer(int id)
 
     public bool IsGone { get; set; }
 
+    /// <summary>It was told that there is more for it than it has credit for.</summary>
+    public bool IsHungry { get; set; }
+
     public bool MayBeGiven => !IsGone && Records > 0 && Bytes > 0;
 
     private readonly Dictionary<DispatchLane, int> _held = [];

@@ -53,7 +53,8 @@ internal sealed partial class GroupDispatcher
 
         _leases.Enqueue(lease, lease.DeadlineUnixMs);
         _liveLeases++;
-        lane!.Out += count;
+        lane!.Redeliveries += attempt > 1 ? count : 0;
+        lane.Out += count;
         _out += count;
         _ready.Dequeue();
         consumer.IsQueued = false;

@@ -54,10 +54,11 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     /// <param name="progress">What the shard remembers; null: nothing yet.</param>
     /// <param name="next">The offset that the topic's next record will get.</param>
     /// <param name="nowUnixMs">The time.</param>
-    public void Follow(int topic, GroupProgress? progress, long next, long nowUnixMs)
+    /// <param name="isOfTheDead">See <see cref="DispatchLane.IsOfTheDead"/>.</param>
+    public void Follow(int topic, GroupProgress? progress, long next, long nowUnixMs, bool isOfTheDead = false)
     {
         Unfollow(topic);
-        var lane = new DispatchLane(topic, progress?.Turn ?? 0, next);
+        var lane = new DispatchLane(topic, progress?.Turn ?? 0, next, isOfTheDead);
         lane.Begin(progress, nowUnixMs);
         _lanes.Add(topic, lane);
         _known += lane.Records.Count;
@@ -133,6 +134,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         {
             known.Records = Math.Min(known.Records + records, Limits.GroupCreditRecords);
             known.Bytes = Math.Min(known.Bytes + bytes, Limits.GroupCreditBytes);
+            known.IsHungry = known.IsHungry && !known.MayBeGiven;
             Queue(known);
         }
     }

@@ -76,6 +76,22 @@ internal sealed class GroupProgress(int topic, long start, int turn)
         }
     }
 
+    /// <summary>The same, for another thread.</summary>
+    public GroupProgress Copy()
+    {
+        var copy = new GroupProgress(Topic, Settled.Floor, Turn)
+        {
+            Dead = Dead,
+            _deliveries = _deliveries is null ? null : new SortedDictionary<long, Tried>(_deliveries),
+        };
+        foreach (var range in Settled.Ranges)
+        {
+            copy.Settled.Add(range);
+        }
+
+        return copy;
+    }
+
     /// <summary>The group goes to an offset, forwards or back; what was counted is forgotten.</summary>
     public void Seek(long offset)
     {

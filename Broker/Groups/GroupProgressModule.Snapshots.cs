@@ -126,7 +126,7 @@ internal sealed partial class GroupProgressModule
                 reader.TakeVarint(Limits.GroupWaitMostMs),
                 reader.TakeVarint(long.MaxValue - Limits.GroupWaitMostMs));
             reader.Check(
-                tried.Count > 0 && !progress.Settled.Contains(offset) && !progress.Deliveries.ContainsKey(offset),
+                !progress.Settled.Contains(offset) && !progress.Deliveries.ContainsKey(offset),
                 "what is counted is not settled, and counted once");
             progress.NoteDeliveries(offset, tried);
             at = offset;

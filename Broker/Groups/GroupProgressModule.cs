@@ -168,7 +168,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
 
         foreach (var (offset, tried) in settle.Deliveries)
         {
-            Invariant.Check(offset < next && tried.Count > 0, "what is counted was stored before");
+            Invariant.Check(offset < next && tried.Count >= 0, "what is counted was stored before");
             if (_size + progress.Size - before < bounds.Size || progress.Deliveries.ContainsKey(offset))
             {
                 var since = tried.WaitMs > 0 ? step.Entry.TimestampUnixMs : 0;

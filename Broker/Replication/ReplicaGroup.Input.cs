@@ -172,6 +172,11 @@ public sealed partial class ReplicaGroup
         }
     }
 
+    /// <summary>
+    /// Has the thread that applies do something, between two entries: it must be quick. Any thread.
+    /// </summary>
+    internal void InTurn(Action then) => Resume(then);
+
     /// <summary>The log writer has made the submitted write durable.</summary>
     public void WriteCompleted() => Hand(new GroupInput(GroupInputKind.WriteCompleted));
 

@@ -1,0 +1,111 @@
+using System.Buffers;
+using Broker.Domain;
+using Broker.Groups;
+using Broker.Replication;
+using Broker.Topics;
+
+namespace Broker.Delivery;
+
+/// <content>What goes into the shard's log.</content>
+internal sealed partial class GroupServing
+{
+    private void Commit(in SettleCommand settle)
+    {
+        var (topic, turn) = (settle.Topic, settle.Turn);
+        Propose(into => GroupCommands.WriteSettle(into, settle), result =>
+        {
+            _dispatcher.OnSettled(topic, turn, result.Code, Now);
+            if (result.Code == RefusalCode.None && _places.GetValueOrDefault(topic) == _dead.Place)
+            {
+                TrimDeadLetters(result.BaseOffset);
+            }
+        });
+    }
+
+    /// <summary>What was sent on its way again and finished, or removed, need not be kept.</summary>
+    private void TrimDeadLetters(long floor)
+    {
+        if (shard.Topics.TryGetTopic(_dead.Place, out var view) && view.FirstOffset < floor)
+        {
+            Propose(into => TopicCommands.WritePurgeTopic(into, _dead.Place, floor), static _ => { });
+        }
+    }
+
+    private void Bury(DyingRecord dying)
+    {
+        var (topic, turn, offset) = (dying.Topic, dying.Turn, dying.Offset);
+        if (!shard.Topics.TryGetTopic(_places[topic], out var view) || view.Number != topic)
+        {
+            Unfollow(topic);
+            return;
+        }
+
+        if (!TryReadOne(view, offset, out var bytes, out var timestampUnixMs))
+        {
+            _dispatcher.OnBuried(topic, turn, offset, RefusalCode.Overloaded, Now);
+            return;
+        }
+
+        if (bytes.IsEmpty)
+        {
+            _dispatcher.OnGone(topic, turn, offset);
+            return;
+        }
+
+        if (!shard.Topics.TryGetTopic(_dead.Place, out var dead))
+        {
+            AskForDeadLetters();
+            _dispatcher.OnBuried(topic, turn, offset, RefusalCode.NotFound, Now);
+            return;
+        }
+
+        var (name, partition) = PartitionName.Parse(view.Name);
+        var copy = DeadLetters.Bury(
+            bytes.Span,
+            new RecordOrigin(name, partition, offset, timestampUnixMs),
+            view.Name == _dead.Place,
+            dying.Attempts,
+            dying.Reason ?? "");
+        Propose(
+            into => GroupCommands.WriteBury(into, Group.Number, topic, turn, offset, dead.Number, copy),
+            result => _dispatcher.OnBuried(topic, turn, offset, result.Code, Now));
+    }
+
+    /// <summary>False: not now. No bytes: it is gone.</summary>
+    private bool TryReadOne(
+        in TopicView view, long offset, out ReadOnlyMemory<byte> bytes, out long timestampUnixMs)
+    {
+        (bytes, timestampUnixMs) = (default, 0);
+        if (shard.Reader.ReadRange(view, offset, offset + 1) is not { } page)
+        {
+            return view.FirstOffset > offset || shard.Reader.FindLostEnd(view, offset, offset + 1) > offset;
+        }
+
+        foreach (var batch in page.Batches)
+        {
+            if (batch.BaseOffset <= offset && offset < batch.BaseOffset + batch.Count)
+            {
+                (bytes, timestampUnixMs) = (Slice(batch, OffsetRange.One(offset)), batch.TimestampUnixMs);
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>The topic of dead letters is made when the first record dies, in all shards at once.</summary>
+    private void AskForDeadLetters()
+    {
+        var now = Now;
+        if (now - _deadLettersAskedAt >= 2 * RetryMs)
+        {
+            _deadLettersAskedAt = now;
+            host.MakeDeadLetters(Group.Name);
+        }
+    }
+
+    private void Propose(Action<IBufferWriter<byte>> write, Action<CommandResult> done) => host.Propose(write, result =>
+    {
+        done(result);
+        host.Touch(this);
+    });
+}

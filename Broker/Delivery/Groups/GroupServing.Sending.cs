@@ -1,0 +1,157 @@
+using Broker.Diagnostics;
+using Broker.Domain;
+using Broker.Groups;
+using Broker.Protocol.V1;
+using Broker.Topics;
+using Google.Protobuf;
+
+namespace Broker.Delivery;
+
+/// <content>Reading what was given from the log, and handing it to the consumer.</content>
+internal sealed partial class GroupServing
+{
+    /// <summary>
+    /// Everything in the range is sent, or taken back, or skipped because it is gone: exactly one of these.
+    /// </summary>
+    private void Send(in GivenRecords given, long nowUnixMs)
+    {
+        var token = given.Token;
+        if (!shard.Topics.TryGetTopic(_places[token.Topic], out var view) || view.Number != token.Topic)
+        {
+            Unfollow(token.Topic);
+            return;
+        }
+
+        var consumer = _consumers[given.Consumer];
+        var (_, _, budget) = _dispatcher.Describe(given.Consumer);
+        var (at, end, sent) = (token.Range.First, token.Range.End, 0L);
+        while (at < end && sent < budget)
+        {
+            if (shard.Reader.ReadRange(view, at, end) is { } page)
+            {
+                at = Send(page, consumer, view, token, at, ref sent, budget);
+                continue;
+            }
+
+            // Nothing of it is kept, or no replica can read it; else it can be read in a moment.
+            var next = Math.Min(end, Math.Max(view.FirstOffset, shard.Reader.FindLostEnd(view, at, end)));
+            if (next <= at)
+            {
+                _dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs + RetryMs);
+                at = end;
+            }
+            else
+            {
+                if (next > view.FirstOffset)
+                {
+                    DeliveryEvents.GroupSkipsLost(shard.Logger, Group.Name, view.Name, at, next);
+                }
+
+                _dispatcher.Skip(token, new OffsetRange(at, next));
+                at = next;
+            }
+        }
+
+        if (at < end)
+        {
+            _dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs);
+        }
+
+        _dispatcher.Charge(given.Consumer, sent);
+    }
+
+    /// <summary>Returns behind what was sent or skipped; that is all of the page, unless the budget ended.</summary>
+    private long Send(
+        ReadPage page,
+        ShardConsumer consumer,
+        in TopicView view,
+        in DeliveryToken token,
+        long at,
+        ref long sent,
+        long budget)
+    {
+        var end = token.Range.End;
+        foreach (var batch in page.Batches)
+        {
+            var behind = Math.Min(batch.BaseOffset + batch.Count, end);
+            if (behind <= at)
+            {
+                continue;
+            }
+
+            if (sent >= budget || batch.BaseOffset >= end)
+            {
+                break;
+            }
+
+            if (batch.BaseOffset > at)
+            {
+                _dispatcher.Skip(token, new OffsetRange(at, batch.BaseOffset));
+                at = batch.BaseOffset;
+            }
+
+            var range = new OffsetRange(at, behind);
+            var bytes = Slice(batch, range);
+            Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes);
+            sent += bytes.Length;
+            at = behind;
+        }
+
+        var next = Math.Min(page.NextOffset, end);
+        if (sent < budget && next > at)
+        {
+            _dispatcher.Skip(token, new OffsetRange(at, next));
+            at = next;
+        }
+
+        return at;
+    }
+
+    private void Deliver(
+        ShardConsumer consumer, in TopicView view, in DeliveryToken token, long timestampUnixMs, ReadOnlyMemory<byte> bytes)
+    {
+        var (topic, partition) = PartitionName.Parse(view.Name);
+        var delivery = new GroupDelivery(
+            DeliveryTokens.Encode(shard.Id, Group.Number, token),
+            topic,
+            partition,
+            token.Range.First,
+            timestampUnixMs,
+            bytes,
+            (int)token.Range.Count,
+            token.Attempt);
+        if (view.Name == _dead.Place)
+        {
+            // It comes again as the record that it was.
+            var record = RecordBatch.Parser.ParseFrom(bytes.Span).Records[0];
+            if (DeadLetters.TakeOrigin(record, out _, out _) is { } origin)
+            {
+                delivery = delivery with
+                {
+                    Topic = origin.Topic,
+                    Partition = origin.Partition,
+                    BaseOffset = origin.Offset,
+                    TimestampUnixMs = origin.TimestampUnixMs,
+                    Batch = new RecordBatch { Records = { record } }.ToByteArray(),
+                };
+            }
+        }
+
+        using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, token.Range.First, delivery.Count);
+        consumer.Outlet.Deliver(delivery);
+    }
+
+    /// <summary>The part of a batch that lies in a range.</summary>
+    private static ReadOnlyMemory<byte> Slice(in CommittedBatch batch, OffsetRange range)
+    {
+        var bytes = batch.Batch;
+        if (range.First > batch.BaseOffset)
+        {
+            bytes = bytes[RecordBatchScanner.PositionAfter(bytes.Span, (int)(range.First - batch.BaseOffset))..];
+        }
+
+        return range.End < batch.BaseOffset + batch.Count
+            ? bytes[..RecordBatchScanner.PositionAfter(bytes.Span, (int)range.Count)]
+            : bytes;
+    }
+}

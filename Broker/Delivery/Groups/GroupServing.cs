@@ -1,0 +1,369 @@
+using Broker.ClusterState;
+using Broker.Domain;
+using Broker.Groups;
+using Broker.Topics;
+
+namespace Broker.Delivery;
+
+/// <summary>
+/// One consumer group at the leader of a shard: feeds its dispatcher with topics and time, sends out what it gives, and
+/// has committed what it settles. Everything happens in the turn of its <see cref="ShardGroups"/>.
+/// </summary>
+internal sealed partial class GroupServing(ShardGroups host, ShardPlace shard, ConsumerGroup group, Term term)
+{
+    /// <summary>Then the others have their turn.</summary>
+    private const int RunsAtOnce = 64;
+
+    private const int DyingAtOnce = 100;
+    private const long RetryMs = 500;
+
+    private readonly GroupDispatcher _dispatcher = new(term, group.Settings);
+    private readonly Dictionary<int, ShardConsumer> _consumers = [];
+    private readonly Dictionary<int, string> _places = [];
+    private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly Dictionary<long, Action<int, BrokerException?>> _settles = [];
+    private readonly List<(Action Then, Action<BrokerException>? Failed)> _whenLoaded = [];
+    private readonly List<int> _hungry = [];
+    private readonly (int Partition, string Place) _dead = DeadLetters.PlaceOf(group.Name, shard.Id, shard.Shards);
+    private GroupFilters _filters = new(group.Settings.Filters);
+    private IReadOnlyDictionary<int, GroupProgress> _progress = new Dictionary<int, GroupProgress>();
+    private volatile bool _isCaughtUp;
+    private long _nextSettle;
+    private long _deadLettersAskedAt;
+
+    public ConsumerGroup Group { get; private set; } = group;
+
+    /// <summary>Until the shard says where the group begins nothing is delivered.</summary>
+    public bool IsLoaded { get; private set; }
+
+    /// <summary>
+    /// The thread that applies has applied all that leaders before this one have committed: what it says from then on
+    /// is all that is settled.
+    /// </summary>
+    public bool IsCaughtUp
+    {
+        get => _isCaughtUp;
+        set => _isCaughtUp = value;
+    }
+
+    /// <summary>When it is to work though nothing happens; of its host's queue.</summary>
+    public long AlarmUnixMs { get; set; } = long.MaxValue;
+
+    public IEnumerable<ShardConsumer> Consumers => _consumers.Values;
+
+    private long Now => shard.Time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Does something as soon as the group is loaded; or, if it ends before, says why.</summary>
+    public void WhenLoaded(Action then, Action<BrokerException>? failed = null)
+    {
+        if (IsLoaded)
+        {
+            then();
+        }
+        else
+        {
+            _whenLoaded.Add((then, failed));
+        }
+    }
+
+    /// <summary>What the shard remembers of the group, as of an entry behind the leader's first.</summary>
+    public void Load(IReadOnlyDictionary<int, GroupProgress> progress)
+    {
+        _progress = progress;
+        foreach (var number in _dispatcher.Topics.ToArray())
+        {
+            var isHere = shard.Topics.TryGetTopic(_places[number], out var view) && view.Number == number;
+            if (!isHere || !Follows(view.Name))
+            {
+                Unfollow(number);
+            }
+        }
+
+        LookAtAll();
+        if (!IsLoaded)
+        {
+            IsLoaded = true;
+            _whenLoaded.ForEach(static each => each.Then());
+            _whenLoaded.Clear();
+        }
+    }
+
+    /// <summary>Any topic may have changed.</summary>
+    public void LookAtAll()
+    {
+        foreach (var place in _numbers.Keys.Concat(shard.Topics.ListPlaces().Select(static view => view.Name)).ToArray())
+        {
+            Look(place);
+        }
+    }
+
+    /// <summary>The group's place in one topic is another one: a seek, or the topic is gone.</summary>
+    public void Move(int topic, GroupProgress? progress)
+    {
+        if (!IsLoaded)
+        {
+            return;
+        }
+
+        var known = new Dictionary<int, GroupProgress>(_progress);
+        known.Remove(topic);
+        if (progress is not null)
+        {
+            known[topic] = progress;
+        }
+
+        _progress = known;
+        if (_places.TryGetValue(topic, out var place))
+        {
+            Unfollow(topic);
+            Look(place);
+        }
+    }
+
+    public bool Follows(string place) => place == _dead.Place || _filters.Matches(place);
+
+    /// <summary>A topic of that name may have come, grown, lost its beginning, or gone.</summary>
+    public void Look(string place)
+    {
+        var isHere = shard.Topics.TryGetTopic(place, out var view) && Follows(place);
+        if (_numbers.TryGetValue(place, out var number) && (!isHere || view.Number != number))
+        {
+            Unfollow(number);
+        }
+
+        if (!isHere)
+        {
+            return;
+        }
+
+        if (!_places.ContainsKey(view.Number))
+        {
+            _places.Add(view.Number, place);
+            _numbers[place] = view.Number;
+            _dispatcher.Follow(
+                view.Number, _progress.GetValueOrDefault(view.Number), view.NextOffset, Now, place == _dead.Place);
+        }
+
+        _dispatcher.OnAppended(view.Number, view.NextOffset);
+        _dispatcher.OnPurged(view.Number, view.FirstOffset);
+    }
+
+    /// <summary>The group's settings may have changed; true: it may follow other topics now.</summary>
+    public bool Update(ConsumerGroup group)
+    {
+        var isOther = !Group.Settings.Filters.SequenceEqual(group.Settings.Filters);
+        Group = group;
+        _dispatcher.Settings = group.Settings;
+        _filters = isOther ? new GroupFilters(group.Settings.Filters) : _filters;
+        return isOther;
+    }
+
+    public void Add(ShardConsumer consumer)
+    {
+        _consumers.Add(consumer.Number, consumer);
+        WhenLoaded(() =>
+        {
+            if (_consumers.ContainsKey(consumer.Number))
+            {
+                _dispatcher.AddConsumer(consumer.Number);
+                _dispatcher.AddCredit(consumer.Number, consumer.EarlyRecords, consumer.EarlyBytes);
+            }
+        });
+    }
+
+    public void Remove(ShardConsumer consumer)
+    {
+        _consumers.Remove(consumer.Number);
+        _dispatcher.RemoveConsumer(consumer.Number);
+    }
+
+    public void AddCredit(ShardConsumer consumer, int records, long bytes)
+    {
+        if (IsLoaded)
+        {
+            _dispatcher.AddCredit(consumer.Number, records, bytes);
+            return;
+        }
+
+        consumer.EarlyRecords = Math.Min(consumer.EarlyRecords + records, Limits.GroupCreditRecords);
+        consumer.EarlyBytes = Math.Min(consumer.EarlyBytes + bytes, Limits.GroupCreditBytes);
+    }
+
+    public void Recall(ShardConsumer consumer)
+    {
+        var (records, bytes) = IsLoaded
+            ? _dispatcher.TakeCredit(consumer.Number)
+            : (consumer.EarlyRecords, consumer.EarlyBytes);
+        (consumer.EarlyRecords, consumer.EarlyBytes) = (0, 0);
+        consumer.Outlet.Returned(records, bytes);
+    }
+
+    public void GiveBack(in DeliveryToken token) => _dispatcher.TakeBack(token, token.Range, Now);
+
+    /// <summary>Says how many records were not the consumer's any more, or why nothing is known to be done.</summary>
+    public void Settle(in TokenOrder order, Action<int, BrokerException?> done) => _dispatcher.Settle(
+        new SettleRequest(Await(done), order.Kind, order.Token, order.DelayMs, order.Reason), Now);
+
+    /// <summary>Answers how many there were, when it is committed.</summary>
+    public void TakeDead(IReadOnlyList<long> offsets, bool isPurge, Action<int, BrokerException?> done)
+    {
+        if (!_numbers.TryGetValue(_dead.Place, out var topic))
+        {
+            done(0, null);
+            return;
+        }
+
+        var (count, left) = (0, Math.Max(1, offsets.Count));
+        void Finish(int lost, BrokerException? refusal)
+        {
+            if (--left == 0)
+            {
+                done(count, refusal);
+            }
+        }
+
+        long?[] which = offsets.Count == 0 ? [null] : [.. offsets.Select(static each => (long?)each)];
+        foreach (var offset in which)
+        {
+            count += _dispatcher.TakeDead(Await(Finish), topic, offset, isPurge, Now);
+        }
+    }
+
+    /// <summary>Does what can be done now.</summary>
+    public void Work()
+    {
+        if (!IsLoaded)
+        {
+            return;
+        }
+
+        var now = Now;
+        _dispatcher.PassTime(now);
+        var runs = 0;
+        while (runs < RunsAtOnce && _dispatcher.TryGive(now, out var given))
+        {
+            runs++;
+            Send(given, now);
+        }
+
+        while (_dispatcher.TryTakeCommand(now, Group.Number, out var command))
+        {
+            Commit(command);
+        }
+
+        var buried = 0;
+        while (buried++ < DyingAtOnce && _dispatcher.TryTakeDying(now, out var dying))
+        {
+            Bury(dying);
+        }
+
+        Answer();
+        if (runs == RunsAtOnce || buried > DyingAtOnce)
+        {
+            host.Touch(this);
+        }
+
+        _dispatcher.TakeHungry(now, _hungry);
+        _hungry.ForEach(number => _consumers[number].Outlet.WantsCredit());
+        _hungry.Clear();
+        host.SetAlarm(this, _dispatcher.NextAlarmUnixMs(now));
+    }
+
+    /// <summary>Another node leads, or the group is gone.</summary>
+    public void End(BrokerException why)
+    {
+        foreach (var consumer in _consumers.Values)
+        {
+            consumer.Outlet.Ended(why);
+        }
+
+        foreach (var done in _settles.Values)
+        {
+            done(0, why);
+        }
+
+        _settles.Clear();
+        _consumers.Clear();
+        _whenLoaded.ForEach(each => each.Failed?.Invoke(why));
+        _whenLoaded.Clear();
+    }
+
+    /// <summary>The topics that it follows, but for its dead letters, and how many of these there are.</summary>
+    public (IReadOnlyList<PlaceReport> Places, long DeadLetters) Report(Func<string, int, bool> isWanted)
+    {
+        var places = new List<PlaceReport>();
+        var dead = 0L;
+        foreach (var (number, place) in _places)
+        {
+            var lane = _dispatcher.Describe(number, Now);
+            if (place == _dead.Place)
+            {
+                dead += lane.Fresh;
+                continue;
+            }
+
+            var (topic, partition) = PartitionName.Parse(place);
+            if (isWanted(topic, partition))
+            {
+                places.Add(new PlaceReport(
+                    topic,
+                    partition,
+                    lane.Floor,
+                    lane.Next,
+                    lane.Fresh + lane.Known,
+                    TimeOf(place, lane.Floor, lane.Next),
+                    lane.Out,
+                    lane.Waiting,
+                    lane.Redeliveries));
+            }
+        }
+
+        return (places, dead);
+    }
+
+    public ConsumerReport Describe(ShardConsumer consumer)
+    {
+        var (records, credit, _) = _dispatcher.Describe(consumer.Number);
+        return new ConsumerReport(
+            consumer.Name, consumer.Session.Node.Value, consumer.Session.Number, records, credit);
+    }
+
+    /// <summary>The numbers of topics that it follows, and their names here.</summary>
+    public IEnumerable<(int Number, string Place)> Places =>
+        _places.Where(each => each.Value != _dead.Place).Select(static each => (each.Key, each.Value));
+
+    private long TimeOf(string place, long offset, long next)
+    {
+        var batches = new List<BatchLocation>();
+        return offset < next && shard.Topics.TryGetTopic(place, out var view)
+            && view.TryLocate(offset, offset + 1, 1, batches, out _)
+            ? batches[0].TimestampUnixMs
+            : 0;
+    }
+
+    private void Unfollow(int number)
+    {
+        _dispatcher.Unfollow(number);
+        if (_places.Remove(number, out var place))
+        {
+            _numbers.Remove(place);
+        }
+    }
+
+    private long Await(Action<int, BrokerException?> done)
+    {
+        _settles.Add(++_nextSettle, done);
+        return _nextSettle;
+    }
+
+    private void Answer()
+    {
+        foreach (var answer in _dispatcher.TakeAnswers())
+        {
+            if (_settles.Remove(answer.Id, out var done))
+            {
+                done(answer.Lost, null);
+            }
+        }
+    }
+}

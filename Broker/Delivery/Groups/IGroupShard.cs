@@ -1,0 +1,70 @@
+using Broker.Domain;
+using Broker.Groups;
+
+namespace Broker.Delivery;
+
+/// <summary>
+/// What nodes ask of the groups of one shard, at the node that leads it: on this node itself, or over a link. Any
+/// thread; nothing here blocks.
+/// </summary>
+internal interface IGroupShard
+{
+    /// <summary>Begins a consumer; what it gets goes to the outlet, until it is closed or the outlet hears its end.</summary>
+    void Open(SessionKey session, int group, string consumer, IGroupOutlet outlet);
+
+    /// <summary>It may be given so much more.</summary>
+    void AddCredit(SessionKey session, int records, long bytes);
+
+    /// <summary>Asks for the credit that the consumer has left; the outlet hears what it was.</summary>
+    void Recall(SessionKey session);
+
+    /// <summary>Deliveries that did not reach the client: as if they had not been made.</summary>
+    void GiveBack(SessionKey session, int group, DeliveryToken token);
+
+    /// <summary>The consumer goes. What it holds stays its own until the leases end.</summary>
+    void Close(SessionKey session);
+
+    /// <summary>Settles records; see <see cref="IConsumerGroups.SettleAsync"/>.</summary>
+    Task<SettleOutcome[]> SettleAsync(IReadOnlyList<TokenOrder> orders, CancellationToken cancellationToken);
+
+    Task<GroupReport> ReportAsync(int group, CancellationToken cancellationToken);
+
+    Task<IReadOnlyList<PlaceReport>> SeekAsync(
+        int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
+
+    /// <param name="group">The group.</param>
+    /// <param name="offsets">Dead letters; empty: all of now, but not more than can be done at once.</param>
+    /// <param name="isPurge">They are removed.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    Task<long> TakeDeadLettersAsync(
+        int group, IReadOnlyList<long> offsets, bool isPurge, CancellationToken cancellationToken);
+}
+
+/// <summary>Where what a consumer gets from one shard goes. Any thread; must not block.</summary>
+internal interface IGroupOutlet
+{
+    void Deliver(in GroupDelivery delivery);
+
+    /// <summary>There is more than the consumer has credit for.</summary>
+    void WantsCredit();
+
+    /// <summary>The answer to a recall.</summary>
+    void Returned(int records, long bytes);
+
+    /// <summary>Nothing more comes: the group is gone, or the shard is led by another node, or the link broke.</summary>
+    void Ended(BrokerException why);
+}
+
+/// <summary>A consumer of a node.</summary>
+/// <param name="Node">Where its client is.</param>
+/// <param name="Number">Given once by a process of that node.</param>
+internal readonly record struct SessionKey(NodeId Node, long Number);
+
+/// <summary>An order of which the token was read.</summary>
+/// <param name="Group">The group's number.</param>
+/// <param name="Kind">What is to become of the records.</param>
+/// <param name="Token">Names them.</param>
+/// <param name="DelayMs">See <see cref="SettleRequest.DelayMs"/>.</param>
+/// <param name="Reason">Of Terminate.</param>
+internal readonly record struct TokenOrder(
+    int Group, SettleKind Kind, DeliveryToken Token, long? DelayMs, string? Reason);

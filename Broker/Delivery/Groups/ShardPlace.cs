@@ -1,0 +1,74 @@
+using System.Buffers;
+using Broker.ClusterState;
+using Broker.Domain;
+using Broker.Groups;
+using Broker.Replication;
+using Broker.Topics;
+
+namespace Broker.Delivery;
+
+/// <summary>What the groups of one shard work with.</summary>
+/// <param name="Id">The shard.</param>
+/// <param name="Replica">Its replica on this node.</param>
+/// <param name="Topics">Its topics.</param>
+/// <param name="Progress">How far its groups are; of the thread that applies.</param>
+/// <param name="Reader">Reads its records.</param>
+/// <param name="News">What has changed.</param>
+/// <param name="Groups">The groups of the cluster, as this node knows them.</param>
+/// <param name="Shards">Which shard has what.</param>
+/// <param name="MakeTopic">Makes a topic of dead letters; done when it can be looked for.</param>
+/// <param name="Time">The clock.</param>
+/// <param name="Logger">Where words go.</param>
+internal sealed record ShardPlace(
+    GroupId Id,
+    ReplicaGroup Replica,
+    TopicStateMachine Topics,
+    GroupProgressModule Progress,
+    TopicReader Reader,
+    ShardNews News,
+    Func<ConsumerGroups> Groups,
+    ShardMap Shards,
+    Func<string, CancellationToken, Task> MakeTopic,
+    TimeProvider Time,
+    ILogger Logger);
+
+/// <summary>A consumer, at the leader of a shard.</summary>
+internal sealed class ShardConsumer(
+    int number, SessionKey session, string name, IGroupOutlet outlet, GroupServing serving)
+{
+    /// <summary>Given once by a <see cref="ShardGroups"/>.</summary>
+    public int Number { get; } = number;
+
+    public SessionKey Session { get; } = session;
+
+    public string Name { get; } = name;
+
+    public IGroupOutlet Outlet { get; } = outlet;
+
+    public GroupServing Serving { get; } = serving;
+
+    /// <summary>Credit that came before the group was loaded.</summary>
+    public int EarlyRecords { get; set; }
+
+    public long EarlyBytes { get; set; }
+}
+
+/// <summary>A command that a group's leader has committed.</summary>
+internal sealed class ShardCommand : Proposal
+{
+    private readonly ArrayBufferWriter<byte> _command = new();
+    private readonly TaskCompletionSource<CommandResult> _done = new();
+
+    public ShardCommand(Action<IBufferWriter<byte>> write) => write(_command);
+
+    /// <summary>Goes on at once in the thread that applies: whoever waits must be quick.</summary>
+    public Task<CommandResult> Done => _done.Task;
+
+    public override int SizeBytes => _command.WrittenCount;
+
+    public override void Encode(Span<byte> destination) => _command.WrittenSpan.CopyTo(destination);
+
+    public override void Complete(in CommandResult result) => _done.TrySetResult(result);
+
+    public override void Fail(BrokerException refusal) => _done.TrySetException(refusal);
+}
