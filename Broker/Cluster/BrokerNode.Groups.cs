@@ -1,7 +1,10 @@
+using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.Groups;
 using Broker.Replication;
+using Broker.State;
 using Broker.Storage;
 using Broker.Topics;
 
@@ -117,7 +120,8 @@ public sealed partial class BrokerNode
         IStateMachine machine = Metadata;
         if (id != GroupId.Metadata)
         {
-            var topics = new TopicStateMachine(applied(id));
+            var topics = new TopicStateMachine(
+                applied(id), new TopicBounds(), static each => [new GroupProgressModule(each, new GroupBounds())]);
             topics.AttachIndexes(log.Indexes.TryReadBody);
             _dataShards.Add((id, topics));
             machine = topics;
@@ -139,15 +143,32 @@ public sealed partial class BrokerNode
         _groups.Add(group);
     }
 
-    /// <summary>A topic's partitions lie in several shards, whose leaders see to it that they are there.</summary>
-    private void AttachPartitions()
+    /// <summary>
+    /// What the metadata group has beside the cluster and its members. The first ones are the machine's, later ones
+    /// those of its shadows, of which nobody hears.
+    /// </summary>
+    private StateModule[] MakeMetadataModules()
+    {
+        var groups = new ConsumerGroupModule(_consumerGroups is null ? _ => LookForDuties() : null);
+        _consumerGroups ??= groups;
+        return [new TopicPolicyModule(), groups];
+    }
+
+    /// <summary>
+    /// A topic's partitions lie in several shards, and a consumer group is known to all of them: their leaders see to
+    /// it that they are there.
+    /// </summary>
+    private void AttachDuties()
     {
         foreach (var (group, machine) in _dataShards)
         {
-            machine.AttachPartitionDuties(group, Shards, TopicsOf, () => _groups.ForEach(
-                static each => each.LookForDuties()));
+            machine.AttachPartitionDuties(group, Shards, TopicsOf, LookForDuties);
+            var progress = machine.Module<GroupProgressModule>();
+            progress.AttachDuties(new GroupDuties(() => ConsumerGroups, progress));
         }
     }
+
+    private void LookForDuties() => _groups.ForEach(static each => each.LookForDuties());
 
     private SegmentRepair MakeRepair(TimeProvider time) => new(
         [.. _logs.Zip(_groups).Select(pair =>

@@ -31,6 +31,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly Announcer _announcer;
     private readonly ReadIndexes _readIndexes;
     private readonly TopicPolicyModule _policies;
+    private ConsumerGroupModule? _consumerGroups;
     private readonly CancellationTokenSource _removed = new();
     private readonly TimeProvider _time;
     private readonly SegmentRepair _repair;
@@ -76,8 +77,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _store = NodeStore.Open(
             device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
         Shards = new ShardMap(options.DataShards);
-        Metadata = new MetadataStateMachine(
-            metadataChanged, Directory.Apply, static () => [new TopicPolicyModule()]);
+        Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply, MakeMetadataModules);
         _policies = Metadata.Module<TopicPolicyModule>();
 
         var replicationLogger = loggers.CreateLogger("Broker.Replication");
@@ -93,7 +93,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
 
-        AttachPartitions();
+        AttachDuties();
         if (_store.IsFounded)
         {
             _store.AddKnownGroups(_groups.Select(static group => group.Id));
@@ -128,6 +128,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
     /// <summary>How topics come to be, as this node has applied it. Any thread.</summary>
     internal TopicPolicies TopicPolicies => _policies.Current;
+
+    /// <summary>The consumer groups, as this node has applied them. Any thread.</summary>
+    internal ConsumerGroups ConsumerGroups => _consumerGroups!.Current;
 
     public IReadOnlyList<ReplicaGroup> Groups => _groups;
 

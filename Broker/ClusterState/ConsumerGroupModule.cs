@@ -10,7 +10,9 @@ namespace Broker.ClusterState;
 /// Which consumer groups the cluster has. A number is given once, so that what shards remember of a deleted group is
 /// never taken for that of a later one of its name.
 /// </summary>
-public sealed partial class ConsumerGroupModule() : PictureModule<ConsumerGroups>(ConsumerGroups.Empty)
+/// <param name="changed">See <see cref="PictureModule{TPicture}"/>.</param>
+public sealed partial class ConsumerGroupModule(Action<ConsumerGroups>? changed = null)
+    : PictureModule<ConsumerGroups>(ConsumerGroups.Empty, changed)
 {
     internal override StateSection Section => StateSection.ConsumerGroups;
 

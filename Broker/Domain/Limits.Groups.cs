@@ -34,6 +34,9 @@ public static partial class Limits
     /// <summary>The same in bytes.</summary>
     public const long GroupCreditBytes = 32 * 1024 * 1024;
 
+    /// <summary>Bytes of the token that names a delivery.</summary>
+    public const int DeliveryTokenBytes = 64;
+
     /// <summary>Filters of one consumer group.</summary>
     public const int FiltersPerGroup = 100;
 

@@ -141,6 +141,8 @@ internal sealed partial class GroupProgressModule
     private void Put(SortedDictionary<int, GroupHere> groups)
     {
         _groups = groups;
+        Volatile.Write(
+            ref _open, [.. groups.Values.Where(static each => each.IsOpen).Select(static each => each.Number)]);
         _size = groups.Values.Sum(static group => group.Progress.Values.Sum(static each => each.Size));
         _calmAt = -1;
     }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Immutable;
 using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
@@ -18,6 +19,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
     private const int ForgottenAtOnce = 1_000;
 
     private SortedDictionary<int, GroupHere> _groups = [];
+    private ImmutableHashSet<int> _open = [];
     private GroupDuties? _duties;
 
     /// <summary>Ranges and counts, over all groups.</summary>
@@ -43,6 +45,11 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
 
     /// <summary>The groups that the shard knows, by number.</summary>
     public IReadOnlyDictionary<int, GroupHere> Groups => _groups;
+
+    /// <summary>
+    /// Those of which all starts are said: what is stored in the shard from then on they get. Any thread.
+    /// </summary>
+    public ImmutableHashSet<int> OpenGroups => Volatile.Read(ref _open);
 
     /// <summary>The topics of the same shard.</summary>
     public TopicModule Topics => topics;
@@ -126,6 +133,11 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
         }
 
         group.OpenedTo = Math.Min(Math.Max(open.EndTopic, group.OpenedTo), group.Before);
+        if (group.IsOpen)
+        {
+            Volatile.Write(ref _open, _open.Add(open.Group));
+        }
+
         Changed?.Invoke(open.Group, -1);
         return new CommandResult { Count = open.Starts.Count };
     }
@@ -251,6 +263,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
         }
 
         _size -= group.Progress.Values.Sum(static each => each.Size);
+        Volatile.Write(ref _open, _open.Remove(number));
         Changed?.Invoke(number, -1);
         return default;
     }

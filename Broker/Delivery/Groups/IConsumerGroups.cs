@@ -1,4 +1,5 @@
 using Broker.ClusterState;
+using Broker.Domain;
 using Broker.Groups;
 
 namespace Broker.Delivery;
@@ -6,7 +7,7 @@ namespace Broker.Delivery;
 /// <summary>What consumers and operators ask of consumer groups, at any node. Any thread.</summary>
 internal interface IConsumerGroups
 {
-    /// <summary>Begins a consumer of a group: what it is delivered, from all shards, comes out of the session.</summary>
+    /// <summary>Begins a consumer of a group: what all shards deliver to it comes out of the session.</summary>
     /// <exception cref="BrokerException">Overloaded: this node has too many consumers.</exception>
     /// <param name="group">The group, as this node knows it.</param>
     /// <param name="consumer">The consumer's name; two may have the same.</param>

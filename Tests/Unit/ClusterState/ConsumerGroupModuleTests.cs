@@ -4,6 +4,7 @@ using Broker.Domain;
 using Broker.Replication;
 using Broker.State;
 using Broker.Tests.Unit.Topics;
+using Broker.Topics;
 using Xunit;
 
 namespace Broker.Tests.Unit.ClusterState;
@@ -141,6 +142,18 @@ public sealed class ConsumerGroupModuleTests
 
             snapshot[bit / 8] ^= (byte)(1 << (bit % 8));
         }
+    }
+
+    [Fact]
+    public void A_snapshot_of_before_there_were_groups_is_read()
+    {
+        var before = new ArrayBufferWriter<byte>();
+        new MetadataStateMachine(null, null, static () => [new TopicPolicyModule()]).WriteSnapshot(before);
+        var heard = new List<ConsumerGroups>();
+        var after = new MetadataStateMachine(
+            null, null, () => [new TopicPolicyModule(), new ConsumerGroupModule(heard.Add)]);
+        after.Restore(before.WrittenSpan);
+        Assert.Same(ConsumerGroups.Empty, Assert.Single(heard));
     }
 
     private CommandResult Create(string name, ConsumerGroupSettings settings, GroupStart? start = null) =>
