@@ -71,6 +71,7 @@ internal static class BrokerHost
         app.MapGrpcService<BrokerService>().RefuseUnimplemented();
         app.MapGrpcService<AdminService>().RefuseUnimplemented();
         app.MapGrpcService<PeerService>().RefuseUnimplemented();
+        app.MapGrpcService<GroupPeerService>().RefuseUnimplemented();
         app.MapGrpcHealthChecksService();
         app.MapGrpcReflectionService();
         return app;
@@ -84,8 +85,13 @@ internal static class BrokerHost
         services.AddSingleton<BrokerMetrics>();
         services.AddSingleton<IStorageDevice, PhysicalDevice>();
         services.AddSingleton(new TailSignal());
+        services.AddSingleton<GroupNews>();
         services.AddSingleton(MakeNode);
         AddLiveFanOut(builder);
+        services.AddSingleton<DeadLetterTopics>();
+        services.AddSingleton<ConsumerGroupHost>();
+        services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Router);
+        services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Service);
         services.AddSingleton<ReadCatchUp>();
         services.AddSingleton<TopicReaders>();
         services.AddSingleton<LeaderDirectory>();
@@ -124,6 +130,7 @@ internal static class BrokerHost
     {
         var tail = provider.GetRequiredService<TailSignal>();
         var live = provider.GetService<LiveFanOut>();
+        var news = provider.GetRequiredService<GroupNews>();
         var metrics = provider.GetRequiredService<BrokerMetrics>();
         if (live is not null)
         {
@@ -132,7 +139,7 @@ internal static class BrokerHost
 
         return new BrokerNode(
             provider.GetRequiredService<ClusterOptions>(),
-            group => new ShardDelivery(group, tail, live),
+            group => new ShardDelivery(group, tail, live, news.Of(group)),
             metadata => live?.SetSubscriptions(metadata.LiveSubscriptions.Values),
             provider.GetRequiredService<IStorageDevice>(),
             provider.GetRequiredService<TimeProvider>(),

@@ -149,7 +149,7 @@ public sealed partial class BrokerNode
     /// </summary>
     private StateModule[] MakeMetadataModules()
     {
-        var groups = new ConsumerGroupModule(_consumerGroups is null ? _ => LookForDuties() : null);
+        var groups = new ConsumerGroupModule(_consumerGroups is null ? _ => OnConsumerGroups() : null);
         _consumerGroups ??= groups;
         return [new TopicPolicyModule(), groups];
     }
@@ -166,6 +166,12 @@ public sealed partial class BrokerNode
             var progress = machine.Module<GroupProgressModule>();
             progress.AttachDuties(new GroupDuties(() => ConsumerGroups, progress));
         }
+    }
+
+    private void OnConsumerGroups()
+    {
+        LookForDuties();
+        ConsumerGroupsChanged?.Invoke();
     }
 
     private void LookForDuties() => _groups.ForEach(static each => each.LookForDuties());

@@ -179,6 +179,15 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     public Task<RecoveryReport> ForceRecoveryAsync(RecoveryOrder order, CancellationToken cancellationToken) =>
         _recovery.RunAsync(order, cancellationToken);
 
+    /// <summary>Whether a peer may talk to this node; otherwise the reason.</summary>
+    internal bool Admits(PeerHello hello, out string reason) => _gate.Admits(hello, out reason);
+
+    /// <summary>Who hears that there are other consumer groups, or other settings; must not block.</summary>
+    internal Action? ConsumerGroupsChanged { get; set; }
+
+    /// <summary>Does something on and on until the node stops; see <see cref="NodeTasks"/>.</summary>
+    internal void StartTask(string name, Func<CancellationToken, Task> run) => _tasks.Start(name, run);
+
     public bool IsConnected(NodeId peer) => _transport.IsConnected(peer);
 
     public void Start()

@@ -39,4 +39,10 @@ internal static partial class DeliveryEvents
         "The topic for the dead letters of group '{Group}' could not be made ({Reason}); its records wait, and it is tried "
         + "again.")]
     public static partial void NoDeadLetters(ILogger logger, string group, string reason);
+
+    [LoggerMessage(
+        5008,
+        LogLevel.Information,
+        "The link to '{Node}' for consumer groups broke ({Reason}). It is opened anew when it is needed.")]
+    public static partial void GroupLinkBroken(ILogger logger, string node, string reason);
 }

@@ -105,9 +105,6 @@ public static partial class Limits
     /// </summary>
     public const int GroupProgressPerShard = 4_000_000;
 
-    /// <summary>Bytes of the token that names a delivery: ten numbers and a checksum.</summary>
-    public const int DeliveryTokenBytes = 64;
-
     /// <summary>Settlements that wait in a shard for the disks: beyond it consumers are told to come again.</summary>
     public const int GroupSettlesWaiting = 100_000;
 

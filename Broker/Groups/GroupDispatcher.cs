@@ -11,7 +11,10 @@ namespace Broker.Groups;
 /// </summary>
 /// <param name="term">The leader's term.</param>
 /// <param name="settings">How the group delivers.</param>
-internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings settings)
+/// <param name="firstLease">
+/// Leases are numbered from it: of one leader no two are to be the same, even if it begins anew with a group.
+/// </param>
+internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings settings, long firstLease = 1)
 {
     /// <summary>
     /// Records that are given to one consumer at once: one batch of a producer in most cases, and little enough that
@@ -33,7 +36,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         _waiting = new();
 
     private readonly PriorityQueue<Lease, long> _leases = new();
-    private long _lastLease;
+    private long _lastLease = firstLease - 1;
     private int _liveLeases;
     private int _out;
     private int _known;

@@ -9,7 +9,7 @@ namespace Broker.Delivery;
 /// <content>What goes into the shard's log.</content>
 internal sealed partial class GroupServing
 {
-    private void Commit(in SettleCommand settle)
+    private void Commit(SettleCommand settle)
     {
         var (topic, turn) = (settle.Topic, settle.Turn);
         Propose(into => GroupCommands.WriteSettle(into, settle), result =>

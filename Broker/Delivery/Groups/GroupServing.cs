@@ -9,7 +9,8 @@ namespace Broker.Delivery;
 /// One consumer group at the leader of a shard: feeds its dispatcher with topics and time, sends out what it gives, and
 /// has committed what it settles. Everything happens in the turn of its <see cref="ShardGroups"/>.
 /// </summary>
-internal sealed partial class GroupServing(ShardGroups host, ShardPlace shard, ConsumerGroup group, Term term)
+internal sealed partial class GroupServing(
+    ShardGroups host, ShardPlace shard, ConsumerGroup group, Term term, long firstLease)
 {
     /// <summary>Then the others have their turn.</summary>
     private const int RunsAtOnce = 64;
@@ -17,7 +18,7 @@ internal sealed partial class GroupServing(ShardGroups host, ShardPlace shard, C
     private const int DyingAtOnce = 100;
     private const long RetryMs = 500;
 
-    private readonly GroupDispatcher _dispatcher = new(term, group.Settings);
+    private readonly GroupDispatcher _dispatcher = new(term, group.Settings, firstLease);
     private readonly Dictionary<int, ShardConsumer> _consumers = [];
     private readonly Dictionary<int, string> _places = [];
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
@@ -167,6 +168,7 @@ internal sealed partial class GroupServing(ShardGroups host, ShardPlace shard, C
             {
                 _dispatcher.AddConsumer(consumer.Number);
                 _dispatcher.AddCredit(consumer.Number, consumer.EarlyRecords, consumer.EarlyBytes);
+                consumer.Outlet.Opened();
             }
         });
     }

@@ -19,10 +19,13 @@ internal interface IGroupShard
     void Recall(SessionKey session);
 
     /// <summary>Deliveries that did not reach the client: as if they had not been made.</summary>
-    void GiveBack(SessionKey session, int group, DeliveryToken token);
+    void GiveBack(int group, DeliveryToken token);
 
-    /// <summary>The consumer goes. What it holds stays its own until the leases end.</summary>
-    void Close(SessionKey session);
+    /// <summary>
+    /// The consumer goes, unless it was opened anew with another outlet. What it holds stays its own until the leases
+    /// end.
+    /// </summary>
+    void Close(SessionKey session, IGroupOutlet outlet);
 
     /// <summary>Settles records; see <see cref="IConsumerGroups.SettleAsync"/>.</summary>
     Task<SettleOutcome[]> SettleAsync(IReadOnlyList<TokenOrder> orders, CancellationToken cancellationToken);
@@ -43,6 +46,9 @@ internal interface IGroupShard
 /// <summary>Where what a consumer gets from one shard goes. Any thread; must not block.</summary>
 internal interface IGroupOutlet
 {
+    /// <summary>The shard's leader knows the consumer, and delivers from now on.</summary>
+    void Opened();
+
     void Deliver(in GroupDelivery delivery);
 
     /// <summary>There is more than the consumer has credit for.</summary>

@@ -101,7 +101,7 @@ internal sealed partial class ShardGroups
         }
         else
         {
-            serving = new GroupServing(this, shard, group, _term);
+            serving = new GroupServing(this, shard, group, _term, ++_servingsMade << LeaseBits);
             _servings.Add(number, serving);
             _followers.Clear();
             _watched[number] = serving;

@@ -16,6 +16,9 @@ namespace Broker.Delivery;
 /// <param name="shard">What it works with.</param>
 internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
 {
+    /// <summary>So many leases a group can have before its numbers reach those of the next one.</summary>
+    private const int LeaseBits = 36;
+
     private readonly ConcurrentQueue<Action> _inputs = new();
 
     /// <summary>Groups of which the thread that applies is to say what changes.</summary>
@@ -29,6 +32,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     private readonly List<string> _places = [];
     private ConsumerGroups _groups = ConsumerGroups.Empty;
     private Term _term;
+    private long _servingsMade;
     private int _lastConsumer;
     private int _settling;
     private bool _isMakingDeadLetters;
@@ -87,7 +91,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
 
     public void Recall(SessionKey session) => Of(session, static consumer => consumer.Serving.Recall(consumer));
 
-    public void GiveBack(SessionKey session, int group, DeliveryToken token) => Post(() =>
+    public void GiveBack(int group, DeliveryToken token) => Post(() =>
     {
         if (_servings.TryGetValue(group, out var serving))
         {
@@ -96,10 +100,13 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
         }
     });
 
-    public void Close(SessionKey session) => Of(session, consumer =>
+    public void Close(SessionKey session, IGroupOutlet outlet) => Of(session, consumer =>
     {
-        _consumers.Remove(session);
-        consumer.Serving.Remove(consumer);
+        if (consumer.Outlet == outlet)
+        {
+            _consumers.Remove(session);
+            consumer.Serving.Remove(consumer);
+        }
     });
 
     public Task<SettleOutcome[]> SettleAsync(IReadOnlyList<TokenOrder> orders, CancellationToken cancellationToken)

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
+using Broker.Domain;
 
 namespace Broker.Delivery;
 
@@ -69,6 +70,22 @@ internal sealed class ShardNews
             {
                 into.Add(place);
             }
+        }
+    }
+}
+
+/// <summary>The news of all shards.</summary>
+internal sealed class GroupNews
+{
+    private readonly ConcurrentDictionary<GroupId, ShardNews> _shards = new();
+
+    public ShardNews Of(GroupId shard) => _shards.GetOrAdd(shard, static _ => new ShardNews());
+
+    public void WakeAll()
+    {
+        foreach (var (_, news) in _shards)
+        {
+            news.Wake();
         }
     }
 }
