@@ -33,8 +33,9 @@ internal sealed partial class AdminService(
             Features =
             {
                 "atomic-publish", "compaction", "consumer-groups", "dead-letters", "drain", "error-reasons",
-                "eviction", "expected-offset", "force-recovery", "linearizable-reads", "membership", "partitions", "purge-by-time", "read-from-time",
-                "read-last-per-key", "subscribe", "topic-ids", "topic-settings", "topic-templates",
+                "eviction", "expected-offset", "force-recovery", "linearizable-reads", "membership", "partitions",
+                "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "topic-ids", "topic-settings",
+                "topic-templates",
             },
             Limits = new ServerLimits
             {

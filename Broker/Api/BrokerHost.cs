@@ -105,7 +105,6 @@ internal static class BrokerHost
         services.AddSingleton<GroupConsumers>();
         services.AddSingleton<GroupAdmin>();
         services.AddSingleton<DeadLetterAdmin>();
-        services.AddSingleton<DeadLetterTopics>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();
         services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));

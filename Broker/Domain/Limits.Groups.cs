@@ -42,6 +42,9 @@ public static partial class Limits
     /// <summary>The same in bytes.</summary>
     public const long GroupWindowBytes = 8 * 1024 * 1024;
 
+    /// <summary>Bytes of the token that names a delivery.</summary>
+    public const int DeliveryTokenBytes = 64;
+
     /// <summary>Bytes of a consumer's name.</summary>
     public const int ConsumerNameBytes = 255;
 

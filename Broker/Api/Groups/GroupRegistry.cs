@@ -10,7 +10,9 @@ namespace Broker.Api;
 /// <summary>Which consumer groups there are: found, also when this node lags, and made.</summary>
 internal sealed class GroupRegistry(BrokerNode node, AdminForwarder forwarder, TimeProvider time)
 {
-    /// <summary>Shards follow in milliseconds, or when they have a leader; less than a forwarded call may take.</summary>
+    /// <summary>
+    /// Shards follow in milliseconds, or when they have a leader; less than a forwarded call may take.
+    /// </summary>
     private static readonly TimeSpan FollowPatience = TimeSpan.FromSeconds(4);
 
     private static readonly TimeSpan FollowInterval = TimeSpan.FromMilliseconds(5);
@@ -33,7 +35,9 @@ internal sealed class GroupRegistry(BrokerNode node, AdminForwarder forwarder, T
     }
 
     /// <summary>The group of a consumer, which makes it when it says what it is to follow.</summary>
-    /// <exception cref="BrokerException">InvalidArgument, NotFound, GroupDiffers, ResourceExhausted, NoLeader.</exception>
+    /// <exception cref="BrokerException">
+    /// InvalidArgument, NotFound, GroupDiffers, ResourceExhausted, NoLeader.
+    /// </exception>
     public async Task<ConsumerGroup> FindOrMakeAsync(
         string name, int mode, IReadOnlyCollection<string> filters, CancellationToken cancellationToken)
     {
