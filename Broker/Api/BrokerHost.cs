@@ -89,7 +89,14 @@ internal static class BrokerHost
         services.AddSingleton(MakeNode);
         AddLiveFanOut(builder);
         services.AddSingleton<DeadLetterTopics>();
-        services.AddSingleton<ConsumerGroupHost>();
+        services.AddSingleton(static provider => new ConsumerGroupHost(
+            provider.GetRequiredService<BrokerNode>(),
+            provider.GetRequiredService<GroupNews>(),
+            provider.GetRequiredService<TailSignal>(),
+            provider.GetRequiredService<DeadLetterTopics>().MakeAsync,
+            provider.GetRequiredService<IHostApplicationLifetime>(),
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Router);
         services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Service);
         services.AddSingleton<ReadCatchUp>();

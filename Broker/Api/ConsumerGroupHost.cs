@@ -17,7 +17,7 @@ internal sealed class ConsumerGroupHost : IAsyncDisposable
         BrokerNode node,
         GroupNews news,
         TailSignal tail,
-        DeadLetterTopics deadLetters,
+        Func<string, CancellationToken, Task> makeTopic,
         IHostApplicationLifetime lifetime,
         TimeProvider time,
         ILoggerFactory loggers)
@@ -40,7 +40,7 @@ internal sealed class ConsumerGroupHost : IAsyncDisposable
                 news.Of(shard.Group),
                 () => node.ConsumerGroups,
                 node.Shards,
-                deadLetters.MakeAsync,
+                makeTopic,
                 time,
                 logger)));
         Router = new ConsumerGroupRouter(node, _shards, _links, time);

@@ -1,14 +1,18 @@
 using System.Collections.Concurrent;
+using Broker.Api;
 using Broker.Cluster;
 using Broker.Consensus;
+using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.Replication;
 using Broker.Storage;
 using Broker.Tests.Unit.GrpcCalls;
 using Broker.Tests.Unit.Topics;
 using Broker.Transport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting.Internal;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -24,6 +28,7 @@ internal sealed class RunningNodes : IAsyncDisposable
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-nodes-");
     private readonly List<EchoServer> _servers = [];
     private readonly List<BrokerMetrics> _metrics = [];
+    private readonly List<ConsumerGroupHost> _groups = [];
     private readonly ConcurrentQueue<Exception> _fatal = new();
 
     private RunningNodes()
@@ -34,6 +39,9 @@ internal sealed class RunningNodes : IAsyncDisposable
 
     /// <summary>Node 1 stands at 0.</summary>
     public List<BrokerNode> Nodes { get; } = [];
+
+    /// <summary>What consumers ask of each node.</summary>
+    public IReadOnlyList<IConsumerGroups> Groups => [.. _groups.Select(static groups => groups.Router)];
 
     /// <summary>The groups that hold topics.</summary>
     public IReadOnlyList<GroupId> Shards => [.. Nodes[0].DataShards.Select(static shard => shard.Group)];
@@ -46,8 +54,14 @@ internal sealed class RunningNodes : IAsyncDisposable
             var at = i;
             running._servers.Add(await EchoServer.StartAsync(
                 options => options.MaxReceiveMessageSize = Limits.GrpcMessageBytes,
-                register: services => services.AddSingleton(_ => new PeerService(running.Nodes[at].Transport)),
-                map: app => app.MapGrpcService<PeerService>()));
+                register: services => services
+                    .AddSingleton(_ => new PeerService(running.Nodes[at].Transport))
+                    .AddSingleton(_ => running._groups[at].Service),
+                map: app =>
+                {
+                    app.MapGrpcService<PeerService>();
+                    app.MapGrpcService<GroupPeerService>();
+                }));
         }
 
         for (var i = 0; i < Count; i++)
@@ -56,6 +70,7 @@ internal sealed class RunningNodes : IAsyncDisposable
         }
 
         running.Nodes.ForEach(static node => node.Start());
+        running._groups.ForEach(static groups => groups.Start());
         await EchoServer.UntilAsync(
             () => running.Nodes.TrueForAll(static node => node.ClusterId is not null)
                 && running.Shards.All(shard => running.LeaderOf(shard) is not null),
@@ -67,10 +82,29 @@ internal sealed class RunningNodes : IAsyncDisposable
         .Where(node => node.Group(group).Status.Role == RaftRole.Leader)
         .MaxBy(node => node.Group(group).Status.Term);
 
-    /// <summary>As a client does: sends again, to whoever leads, until it is acknowledged.</summary>
-    public async Task PublishAsync(GroupId group, CancellationToken cancellationToken)
+    /// <summary>Has whoever leads a group commit a command.</summary>
+    public async Task<CommandResult> ProposeAsync(
+        GroupId group, ReadOnlyMemory<byte> command, CancellationToken cancellationToken)
     {
-        var command = Entries.PublishCommand($"topic-{group}", new byte[100]);
+        await EchoServer.UntilAsync(() => LeaderOf(group) is not null, $"group {group} has a leader");
+        return await LeaderOf(group)!.ProposeAsync(group, command, cancellationToken);
+    }
+
+    /// <summary>A topic with a partition in each shard.</summary>
+    public async Task MakeTopicAsync(string topic, CancellationToken cancellationToken)
+    {
+        var node = Nodes[0];
+        var plan = new TopicMaker(node).Plan(node.TopicPolicies, topic, partitions: node.Shards.DataShards);
+        await ProposeAsync(node.Shards.GroupOf(topic), plan.Command.WrittenMemory, cancellationToken);
+    }
+
+    /// <summary>As a client does: sends again, to whoever leads, until it is acknowledged.</summary>
+    public Task PublishAsync(GroupId group, CancellationToken cancellationToken) =>
+        PublishAsync(group, Entries.PublishCommand($"topic-{group}", new byte[100]), cancellationToken);
+
+    /// <summary>The same with a command of the caller's.</summary>
+    public async Task PublishAsync(GroupId group, byte[] command, CancellationToken cancellationToken)
+    {
         while (true)
         {
             try
@@ -99,6 +133,11 @@ internal sealed class RunningNodes : IAsyncDisposable
             await node.DisposeAsync();
         }
 
+        foreach (var groups in _groups)
+        {
+            await groups.DisposeAsync();
+        }
+
         foreach (var server in _servers)
         {
             await server.DisposeAsync();
@@ -124,16 +163,25 @@ internal sealed class RunningNodes : IAsyncDisposable
                     new PeerEndpoint(new NodeId(at + 1), $"broker-{at + 1}", new Uri(server.Address))),
             ],
         };
+        var (tail, news) = (new TailSignal(), new GroupNews());
         Devices.Add(new HangingDevice(new PhysicalDevice()));
         _metrics.Add(new BrokerMetrics());
         Nodes.Add(new BrokerNode(
             options,
-            _ => new NoSink(),
+            group => new ShardDelivery(group, tail, null, news.Of(group)),
             static _ => { },
             Devices[^1],
             TimeProvider.System,
             _metrics[^1],
             NullLoggerFactory.Instance,
             _fatal.Enqueue));
+        _groups.Add(new ConsumerGroupHost(
+            Nodes[^1],
+            news,
+            tail,
+            MakeTopicAsync,
+            new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance),
+            TimeProvider.System,
+            NullLoggerFactory.Instance));
     }
 }
