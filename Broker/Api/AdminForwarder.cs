@@ -1,6 +1,7 @@
 using Broker.Cluster;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Replication;
 using Broker.Transport;
 using Grpc.Core;
 
@@ -18,16 +19,41 @@ internal sealed class AdminForwarder(BrokerNode node) : IDisposable
     public static bool IsForwarded(ServerCallContext context) =>
         context.RequestHeaders.GetValue(LeaderForwarder.ForwardedHeader) is not null;
 
+    /// <summary>Commits a change here when this node leads the group, else has the leader do it.</summary>
+    /// <param name="group">The group.</param>
+    /// <param name="command">Makes the change; the leader alone calls it.</param>
+    /// <param name="forward">The same, asked of the leader.</param>
+    /// <param name="request">What it is asked.</param>
+    /// <param name="done">Makes the answer.</param>
+    /// <param name="isForwarded">Another node takes this one for the leader: it is not passed on again.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="BrokerException">It is not done.</exception>
+    /// <exception cref="RpcException">The leader's refusal.</exception>
+    public async Task<TResponse> ChangeAsync<TRequest, TResponse>(
+        GroupId group,
+        Func<Task<ReadOnlyMemory<byte>>> command,
+        Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> forward,
+        TRequest request,
+        Func<CommandResult, TResponse> done,
+        bool isForwarded,
+        CancellationToken cancellationToken)
+    {
+        var leader = await node.WaitForLeaderAsync(group, cancellationToken);
+        return leader != node.Options.NodeId && !isForwarded
+            ? await ForwardAsync(leader, forward, request, cancellationToken)
+            : done(await node.ProposeAsync(group, await command(), cancellationToken));
+    }
+
     public async Task<TResponse> ForwardAsync<TRequest, TResponse>(
         NodeId leader,
         Func<Admin.AdminClient, TRequest, CallOptions, AsyncUnaryCall<TResponse>> call,
         TRequest request,
-        ServerCallContext context)
+        CancellationToken cancellationToken)
     {
         var options = new CallOptions(
             headers: Forwarded,
             deadline: DateTime.SpecifyKind(TimeProvider.System.GetUtcNow().UtcDateTime + Timeout, DateTimeKind.Utc),
-            cancellationToken: context.CancellationToken);
+            cancellationToken: cancellationToken);
         using var answer = call(ClientOf(leader), request, options);
         return await answer.ResponseAsync;
     }

@@ -147,7 +147,7 @@ internal sealed partial class AdminService
                     leader,
                     static (client, message, options) => client.TransferLeadershipAsync(message, options),
                     request,
-                    context);
+                    stop);
             await PlaceAsync(shard, new NodeId((int)moved.Leader), stop);
             return moved;
         });

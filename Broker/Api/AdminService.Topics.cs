@@ -1,5 +1,6 @@
 using System.Buffers;
 using Broker.Client;
+using Broker.Delivery;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Topics;
@@ -47,7 +48,9 @@ internal sealed partial class AdminService
 
     public override async Task<CreateTopicResponse> CreateTopic(CreateTopicRequest request, ServerCallContext context)
     {
-        CheckTopic(request.Name, toPublish: true);
+        // The topic of a group's dead letters is made by the brokers, at whichever of them leads its shard.
+        var isOwn = AdminForwarder.IsForwarded(context) && DeadLetters.GroupOf(request.Name) is not null;
+        CheckTopic(request.Name, toPublish: !isOwn);
         var (settings, parts) = TopicConfigs.Read(request.Config);
         TopicPlan? plan = null;
         var response = await ChangeAsync(
@@ -107,7 +110,13 @@ internal sealed partial class AdminService
 
     public override async Task<DeleteTopicResponse> DeleteTopic(DeleteTopicRequest request, ServerCallContext context)
     {
-        CheckTopic(request.Name, toPublish: true);
+        var owner = DeadLetters.GroupOf(request.Name);
+        CheckTopic(request.Name, toPublish: owner is null);
+        if (owner is not null && await AnswerAsync(() => groups.ExistsAsync(owner, context.CancellationToken)))
+        {
+            throw StatusMap.ToRpcException(Refusal.GroupExists(request.Name, owner));
+        }
+
         var command = new ArrayBufferWriter<byte>();
         TopicCommands.WriteDeleteTopic(command, request.Name);
         var group = node.Shards.GroupOf(request.Name);
@@ -157,11 +166,11 @@ internal sealed partial class AdminService
         return response;
     }
 
-    private async Task CatchUpAsync(IEnumerable<GroupId> groups, ServerCallContext context)
+    private async Task CatchUpAsync(IEnumerable<GroupId> shards, ServerCallContext context)
     {
         try
         {
-            await Task.WhenAll(groups.Select(each => node.CatchUpAsync(each, context.CancellationToken)));
+            await Task.WhenAll(shards.Select(each => node.CatchUpAsync(each, context.CancellationToken)));
         }
         catch (BrokerException refusal)
         {

@@ -15,7 +15,13 @@ namespace Broker.Api;
 /// concerns.
 /// </summary>
 internal sealed partial class AdminService(
-    BrokerNode node, AdminForwarder forwarder, ReadCatchUp catchUp, TopicMaker maker, TimeProvider time)
+    BrokerNode node,
+    AdminForwarder forwarder,
+    ReadCatchUp catchUp,
+    TopicMaker maker,
+    GroupAdmin groups,
+    DeadLetterAdmin deadLetters,
+    TimeProvider time)
     : Admin.AdminBase
 {
     private const int NameBytes = 255;
@@ -26,9 +32,10 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "atomic-publish", "compaction", "drain", "error-reasons", "eviction", "expected-offset",
-                "force-recovery", "linearizable-reads", "membership", "partitions", "purge-by-time", "read-from-time",
-                "read-last-per-key", "subscribe", "topic-ids", "topic-settings", "topic-templates",
+                "atomic-publish", "compaction", "consumer-groups", "dead-letters", "drain", "error-reasons",
+                "eviction", "expected-offset", "force-recovery", "linearizable-reads", "membership", "partitions",
+                "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "topic-ids", "topic-settings",
+                "topic-templates",
             },
             Limits = new ServerLimits
             {
@@ -132,13 +139,14 @@ internal sealed partial class AdminService(
     {
         try
         {
-            var leader = await node.WaitForLeaderAsync(group, context.CancellationToken);
-            if (leader != node.Options.NodeId && !AdminForwarder.IsForwarded(context))
-            {
-                return await forwarder.ForwardAsync(leader, forward, request, context);
-            }
-
-            return done(await node.ProposeAsync(group, await command(), context.CancellationToken));
+            return await forwarder.ChangeAsync(
+                group,
+                command,
+                forward,
+                request,
+                done,
+                AdminForwarder.IsForwarded(context),
+                context.CancellationToken);
         }
         catch (BrokerException refusal)
         {

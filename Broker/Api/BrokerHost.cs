@@ -108,6 +108,10 @@ internal static class BrokerHost
         services.AddSingleton<PublishRouter>();
         services.AddSingleton<AtomicPublisher>();
         services.AddSingleton<AdminForwarder>();
+        services.AddSingleton<GroupRegistry>();
+        services.AddSingleton<GroupConsumers>();
+        services.AddSingleton<GroupAdmin>();
+        services.AddSingleton<DeadLetterAdmin>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();
         services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));

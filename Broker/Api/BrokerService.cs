@@ -9,10 +9,11 @@ using Grpc.Core;
 namespace Broker.Api;
 
 /// <summary>The service broker.v1.Broker, in its wire form: batches stay bytes.</summary>
-internal sealed class BrokerService(
+internal sealed partial class BrokerService(
     PublishRouter router,
     AtomicPublisher atomic,
     TopicReaders readers,
+    GroupConsumers consumers,
     BrokerMetrics metrics,
     IHostApplicationLifetime lifetime)
     : Protocol.Wire.Broker.BrokerBase

@@ -27,7 +27,8 @@ internal static class StatusMap
     {
         RefusalCode.None => StatusCode.OK,
         RefusalCode.InvalidArgument => StatusCode.InvalidArgument,
-        RefusalCode.NotFound or RefusalCode.TopicDeleted or RefusalCode.AutoCreateOff => StatusCode.NotFound,
+        RefusalCode.NotFound or RefusalCode.TopicDeleted or RefusalCode.AutoCreateOff or RefusalCode.GroupDeleted
+            or RefusalCode.LeaseLost => StatusCode.NotFound,
         RefusalCode.AlreadyExists => StatusCode.AlreadyExists,
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
@@ -37,7 +38,8 @@ internal static class StatusMap
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
             or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost or RefusalCode.DifferentShards
-            or RefusalCode.PartlyStored => StatusCode.FailedPrecondition,
+            or RefusalCode.PartlyStored or RefusalCode.GroupDiffers
+            or RefusalCode.GroupExists => StatusCode.FailedPrecondition,
         RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
         _ => StatusCode.Internal,
@@ -72,6 +74,10 @@ internal static class StatusMap
         RefusalCode.AutoCreateOff => Reason.AutoCreateOff,
         RefusalCode.DifferentShards => Reason.DifferentShards,
         RefusalCode.PartlyStored => Reason.PartlyStored,
+        RefusalCode.GroupDeleted => Reason.GroupDeleted,
+        RefusalCode.GroupDiffers => Reason.GroupDiffers,
+        RefusalCode.LeaseLost => Reason.LeaseLost,
+        RefusalCode.GroupExists => Reason.GroupExists,
         _ => Reason.Internal,
     };
 

@@ -81,6 +81,18 @@ public enum RefusalCode
     /// Of what is to be stored together a part is stored already, and another is not: nothing was stored.
     /// </summary>
     PartlyStored,
+
+    /// <summary>The consumer group was deleted; one of its name may be there that is another one.</summary>
+    GroupDeleted,
+
+    /// <summary>The consumer group has another mode or other filters than the request.</summary>
+    GroupDiffers,
+
+    /// <summary>Some records are not the consumer's any more, and may be delivered again.</summary>
+    LeaseLost,
+
+    /// <summary>The topic holds the dead letters of a consumer group that exists.</summary>
+    GroupExists,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

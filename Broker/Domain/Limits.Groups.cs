@@ -34,8 +34,59 @@ public static partial class Limits
     /// <summary>The same in bytes.</summary>
     public const long GroupCreditBytes = 32 * 1024 * 1024;
 
+    /// <summary>
+    /// Records that may be out at a consumer which leaves its credit to the server: enough that it does not wait.
+    /// </summary>
+    public const int GroupWindowRecords = 256;
+
+    /// <summary>The same in bytes.</summary>
+    public const long GroupWindowBytes = 8 * 1024 * 1024;
+
     /// <summary>Bytes of the token that names a delivery.</summary>
     public const int DeliveryTokenBytes = 64;
+
+    /// <summary>Bytes of a consumer's name.</summary>
+    public const int ConsumerNameBytes = 255;
+
+    /// <summary>Requests to settle of one stream that are not answered; beyond it the stream is not read.</summary>
+    public const int SettlesInFlightPerStream = 256;
+
+    /// <summary>Ranges of records in one request to settle, and items of a unary one.</summary>
+    public const int RangesPerSettle = 1_000;
+
+    /// <summary>Bytes of the reason for which a record is given up.</summary>
+    public const int TerminateReasonBytes = 1_024;
+
+    /// <summary>Records of a fetch that does not say how many.</summary>
+    public const int DefaultRecordsPerFetch = 100;
+
+    /// <summary>Bytes of a fetch that does not say how many.</summary>
+    public const int DefaultBytesPerFetch = 1024 * 1024;
+
+    /// <summary>
+    /// The most bytes of a fetch: with one large record more it fits into what a client with gRPC's defaults takes.
+    /// </summary>
+    public const int BytesPerFetch = 2 * 1024 * 1024;
+
+    /// <summary>How long a fetch waits that does not say: all shards' leaders can be asked meanwhile.</summary>
+    public const int LeastFetchWaitMs = 100;
+
+    /// <summary>The longest wait of a fetch: longer ones are for streams.</summary>
+    public const int FetchWaitMs = 60_000;
+
+    /// <summary>
+    /// A fetch that has something waits so long for more: what several shards have comes together, and it costs little.
+    /// </summary>
+    public const int FetchGatherMs = 5;
+
+    /// <summary>Groups of one answer to ListGroups: each may need a question to every shard.</summary>
+    public const int GroupsPerPage = 100;
+
+    /// <summary>Dead letters of an answer that does not say how many.</summary>
+    public const int DefaultDeadLettersPerPage = 100;
+
+    /// <summary>Dead letters of one answer, and of one request that names them.</summary>
+    public const int DeadLettersPerPage = 1_000;
 
     /// <summary>Filters of one consumer group.</summary>
     public const int FiltersPerGroup = 100;

@@ -121,6 +121,38 @@ public static class Refusal
         $"Topic '{topic}' has no partition {partition}; "
         + (partitions == 1 ? "its only one is 0." : $"they are 0 to {partitions - 1}."));
 
+    public static BrokerException NoSuchGroup(string group) => NotFound(
+        $"There is no consumer group '{group}'. Make it (CreateGroup), or consume with filters, which makes it.");
+
+    public static BrokerException GroupDeleted(string group) => Make(
+        RefusalCode.GroupDeleted,
+        $"Consumer group '{group}' was deleted, and with it what it remembered. One that is made under its name is "
+        + "another one.");
+
+    public static BrokerException GroupDiffers(string group, string what) => Make(
+        RefusalCode.GroupDiffers,
+        $"Consumer group '{group}' has {what}. Leave it out of the request to consume as the group is, or change the "
+        + "group (UpdateGroup).");
+
+    public static BrokerException GroupExists(string topic, string group) => Make(
+        RefusalCode.GroupExists,
+        $"Topic '{topic}' holds the dead letters of consumer group '{group}'. Nothing was deleted; purge them "
+        + "(PurgeDeadLetters), or delete the group first.");
+
+    /// <param name="records">Of a request to settle.</param>
+    public static BrokerException LeaseLost(long records) => Make(
+        RefusalCode.LeaseLost,
+        $"{records:N0} of the records are not this consumer's any more: their lease is over, they were settled "
+        + "otherwise, the group went elsewhere, or the shard's leader changed. They may be delivered again; what else "
+        + "the request says is done.");
+
+    public static BrokerException GroupLags(string group) => new(
+        RefusalCode.PartitionsChanged,
+        $"Consumer group '{group}' is made, but some shards do not follow at the moment (an election runs, or no "
+        + "majority of their nodes is up). They will by themselves; send it again to wait for them.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(100));
+
     public static BrokerException NotLeader(GroupId group, NodeId leader) => new(
         RefusalCode.NotLeader,
         $"This node does not lead group {group}; node {leader} does. Nothing was stored; send it there.",

@@ -107,7 +107,8 @@ internal sealed partial class GroupDispatcher
         if (_lanes.TryGetValue(topic, out var lane) && lane.IsOfTheDead)
         {
             var most = offset is null ? Math.Min(MostDeadAtOnce, Limits.GroupOutstandingPerShard - _known) : 1;
-            for (var at = offset ?? lane.Cursor; at < lane.Next && count < most; at = lane.Taken.FirstMissing(at + 1))
+            var end = offset is { } one ? Math.Min(lane.Next, one + 1) : lane.Next;
+            for (var at = offset ?? lane.Cursor; at < end && count < most; at = lane.Taken.FirstMissing(at + 1))
             {
                 if (lane.IsDead(at))
                 {

@@ -154,6 +154,14 @@ public sealed partial class ReplicaGroup
         return answer.Task;
     }
 
+    /// <summary>What the replicated state says, asked by the thread that changes it; the question is short.</summary>
+    public Task<T> AskAsync<T>(Func<T> question)
+    {
+        var answer = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Resume(() => answer.SetResult(question()));
+        return answer.Task;
+    }
+
     /// <summary>Sets <see cref="DesiredMembers"/>, and has the leader take the next step at once.</summary>
     public void Approach(DesiredMembers desired)
     {

@@ -24,6 +24,12 @@ internal static class DeadLetters
 
     public static string TopicOf(string group) => Prefix + group;
 
+    /// <summary>Whose dead letters a topic of this name holds; null: it is none of these.</summary>
+    public static string? GroupOf(string topic) =>
+        topic.StartsWith(Prefix, StringComparison.Ordinal) && topic.Length > Prefix.Length
+            ? topic[Prefix.Length..]
+            : null;
+
     /// <summary>Which partition of its dead letters a shard has, and under which name.</summary>
     public static (int Partition, string Place) PlaceOf(string group, GroupId shard, ShardMap shards)
     {

@@ -43,9 +43,11 @@ public sealed class UnimplementedTests
     [Fact]
     public async Task A_method_that_this_version_does_not_have_is_refused_by_its_name()
     {
+        // Of the real services none lacks a method now; this one has but one.
         await using var server = await StartAsync();
-        var marked = Marked(ProtoFile.Kind.Rpc).ToHashSet();
-        var missing = Services.SelectMany(each => each.Contract.Methods).Where(each => marked.Contains(each.FullName));
+        var missing = AdminReflection.Descriptor.Services[0].Methods.Where(
+            static each => each.Name != nameof(OneMethod.ListTopics)).ToList();
+        Assert.NotEmpty(missing);
         Assert.All(await Task.WhenAll(missing.Select(method => RefusalAsync(server, method))), refusal =>
         {
             Assert.Equal(StatusCode.Unimplemented, refusal.Status.StatusCode);
@@ -68,7 +70,8 @@ public sealed class UnimplementedTests
     [Fact]
     public async Task A_stream_that_is_refused_does_not_wait_for_its_requests()
     {
-        await using var server = await StartAsync();
+        await using var server = await EchoServer.StartAsync(
+            map: static app => app.MapGrpcService<NoMethod>().RefuseUnimplemented());
         using var call = new Protocol.V1.Broker.BrokerClient(server.Channel).Consume(cancellationToken: Stop);
 
         var refusal = await EchoServer.FailureAsync(call.ResponseStream.MoveNext(Stop));
@@ -158,6 +161,10 @@ public sealed class UnimplementedTests
     {
         var scan = RecordBatchScanner.Scan(new RecordBatch { Records = { (Record)request } }.ToByteArray());
         return scan.Code == RefusalCode.Unimplemented ? scan.Reason : null;
+    }
+
+    private sealed class NoMethod : Protocol.Wire.Broker.BrokerBase
+    {
     }
 
     private sealed class OneMethod : Admin.AdminBase

@@ -52,6 +52,16 @@ public sealed class GroupDispatcherTests
     }
 
     [Fact]
+    public void A_dead_letter_that_was_taken_is_passed_over_and_no_other_goes_for_it()
+    {
+        _group.Follow(1, null, 4, _now, isOfTheDead: true);
+        Assert.Equal(1, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
+        Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
+        Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 4, isPurge: true, _now));
+        Assert.Equal(3, _group.TakeDead(++_request, 1, offset: null, isPurge: false, _now));
+    }
+
+    [Fact]
     public void An_ack_is_answered_when_it_is_committed_and_others_go_with_the_next_command()
     {
         var token = Give().Token;
