@@ -256,7 +256,8 @@ internal sealed partial class ShardGroups
         shard.News.TakePlaces(_places);
         foreach (var place in _places)
         {
-            foreach (var serving in FollowersOf(place))
+            // One that is not loaded looks at all when it is: before, it does not know where it begins.
+            foreach (var serving in FollowersOf(place).Where(static each => each.IsLoaded))
             {
                 serving.Look(place);
                 Touch(serving);
