@@ -256,6 +256,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _disposed = true;
         await _tasks.DisposeAsync();
         await _transport.DisposeAsync();
+
+        // A stream may have ended within a turn, on the thread that sent the last of it: that one must not wait for the
+        // loop, which waits for the turn.
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         _loop.Dispose();
         if (_work.Stop() & _writer.Stop())
         {

@@ -42,7 +42,8 @@ internal static class DeadLetters
     /// <summary>
     /// A batch with a copy of a record that is given up. A dead letter that dies again keeps where it came from.
     /// </summary>
-    public static byte[] Bury(ReadOnlySpan<byte> batch, RecordOrigin origin, bool isDeadLetter, int attempts, string reason)
+    public static byte[] Bury(
+        ReadOnlySpan<byte> batch, RecordOrigin origin, bool isDeadLetter, int attempts, string reason)
     {
         var record = RecordBatch.Parser.ParseFrom(batch).Records[0];
         if (isDeadLetter)
@@ -88,6 +89,15 @@ internal static class DeadLetters
         }
 
         return new RecordOrigin(topic, (int)partition, offset, timestamp);
+    }
+
+    public static DeadLetterCopy Read(int partition, in CommittedBatch batch)
+    {
+        var record = RecordBatch.Parser.ParseFrom(batch.Batch.Span).Records[0];
+        var origin = TakeOrigin(record, out var attempts, out var reason)
+            ?? new RecordOrigin("", 0, batch.BaseOffset, batch.TimestampUnixMs);
+        return new DeadLetterCopy(
+            partition, batch.BaseOffset, batch.TimestampUnixMs, origin, attempts, reason, record);
     }
 
     private static bool TryRead(Record record, int at, string name, out long value)
