@@ -1,4 +1,5 @@
 using Broker.Protocol.V1;
+using Broker.Tests.Interop.GrpcCalls;
 using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -287,6 +288,47 @@ public sealed class ConsumerGroupTests
         await other.CompleteAsync();
         Assert.Null(await other.NextAsync());
     }
+
+    [Fact]
+    public async Task A_python_program_consumes_by_a_stream_and_by_calls()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        for (var i = 0; i < 60; i++)
+        {
+            await PublishAsync(brokers.Channels[i % 3], $"work.{i % 3}", i % 10 == 0 ? $"{i} twice" : $"{i}");
+        }
+
+        var stubs = Directory.CreateTempSubdirectory("broker-stubs-");
+        try
+        {
+            await using var program = await ForeignProcess.StartAsync(
+                ForeignProcess.Python,
+                "group_client",
+                Protos(),
+                stubs.FullName,
+                brokers.Channels[0].Target,
+                brokers.Channels[1].Target,
+                "python",
+                "work.*",
+                "60");
+            var (exitCode, text) = await program.WaitAsync(TimeSpan.FromSeconds(90));
+            Assert.True(exitCode == 0, text);
+            Assert.Equal(
+                Enumerable.Range(0, 60).Select(static i => i % 10 == 0 ? $"{i} twice" : $"{i}").Order(),
+                text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order());
+        }
+        finally
+        {
+            stubs.Delete(recursive: true);
+        }
+
+        var found = await new Admin.AdminClient(brokers.Channels[2]).DescribeGroupAsync(
+            new DescribeGroupRequest { Name = "python" }, cancellationToken: Test);
+        Assert.Equal(0, found.Group.LagRecords);
+    }
+
+    private static string Protos([System.Runtime.CompilerServices.CallerFilePath] string file = "") =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file)!, "..", "..", "Protos"));
 
     internal static async Task PublishAsync(GrpcChannel channel, string topic, params string[] values)
     {
