@@ -29,7 +29,7 @@ public static partial class Limits
     public const int GroupBackOffs = 20;
 
     /// <summary>Records that a consumer may let a group send it before it says more.</summary>
-    public const int GroupCreditRecords = 1_000;
+    public const int GroupCreditRecords = 10_000;
 
     /// <summary>The same in bytes.</summary>
     public const long GroupCreditBytes = 32 * 1024 * 1024;
@@ -37,7 +37,7 @@ public static partial class Limits
     /// <summary>
     /// Records that may be out at a consumer which leaves its credit to the server: enough that it does not wait.
     /// </summary>
-    public const int GroupWindowRecords = 256;
+    public const int GroupWindowRecords = 1_000;
 
     /// <summary>The same in bytes.</summary>
     public const long GroupWindowBytes = 8 * 1024 * 1024;

@@ -8,6 +8,7 @@ root.Subcommands.Add(FreshVerb.Create());
 root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(RetentionVerb.Create());
 root.Subcommands.Add(CompactionVerb.Create());
+root.Subcommands.Add(GroupVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())

@@ -1,0 +1,204 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Broker.Client;
+using Broker.Protocol.Wire;
+using Grpc.Net.Client;
+using Contract = Broker.Protocol.V1;
+
+namespace Broker.Tests.Benchmarks;
+
+/// <summary>
+/// What a consumer group delivers and settles: a backlog by one member and by eight, and what groups cost that nobody
+/// uses.
+/// </summary>
+internal static class GroupVerb
+{
+    private const int Topics = 6;
+    private const int SizeBytes = 128;
+    private const int IdleGroups = 1_000;
+    private const uint CreditRecords = 8_000;
+    private const ulong CreditBytes = 16 * 1024 * 1024;
+    private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(20);
+
+    public static Command Create()
+    {
+        var messages = NumberOption.Make(
+            "--messages", 1_000_000, 1_000, int.MaxValue, "Messages that wait when consuming begins.");
+        var rounds = NumberOption.Rounds(3, "Rounds of each measure.");
+        var command = new Command("groups", "Measures what a consumer group delivers and settles, and idle groups.")
+        {
+            messages, rounds,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            var folder = Directory.CreateTempSubdirectory("broker-groups-");
+            try
+            {
+                await RunAsync(
+                    folder.FullName, parsed.GetValue(messages), parsed.GetValue(rounds), cancellationToken);
+            }
+            finally
+            {
+                folder.Delete(recursive: true);
+            }
+
+            return 0;
+        });
+        return command;
+    }
+
+    private static async Task RunAsync(string folder, int messages, int rounds, CancellationToken cancellationToken)
+    {
+        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
+        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
+        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
+        await LoadAsync(client, messages, cancellationToken);
+        var table = new ResultTable();
+        for (var round = 0; round < rounds; round++)
+        {
+            foreach (var members in (int[])[1, 8])
+            {
+                var cpu = cluster.CpuSeconds();
+                var begun = Stopwatch.GetTimestamp();
+                await ConsumeAsync(cluster, $"g-{members}-{round}", members, messages, cancellationToken);
+                var took = Stopwatch.GetElapsedTime(begun);
+                table.Add(
+                    $"consume and ack, {members} member(s)",
+                    new LoadResult
+                    {
+                        Mode = "groups",
+                        Messages = messages,
+                        Seconds = took.TotalSeconds,
+                        SizeBytes = SizeBytes,
+                    },
+                    cluster.CpuSeconds() - cpu,
+                    missing: 0);
+            }
+        }
+
+        Console.WriteLine(table.ToMarkdown());
+        await IdleAsync(cluster, cancellationToken);
+    }
+
+    private static async Task LoadAsync(BrokerClient client, int messages, CancellationToken cancellationToken)
+    {
+        var message = new BrokerMessage { Value = PublishLoad.Payload(SizeBytes) };
+        var ring = new ValueTask<PublishAck>[16_384];
+        for (var i = 0; i < messages + ring.Length; i++)
+        {
+            if (i >= ring.Length && i - ring.Length < messages)
+            {
+                await ring[i % ring.Length];
+            }
+
+            if (i < messages)
+            {
+                ring[i % ring.Length] = client.PublishAsync(
+                    $"groups.{i % Topics}", message, cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Until all is settled, by the answers to acks.</summary>
+    private static async Task ConsumeAsync(
+        BrokerCluster cluster, string group, int members, long messages, CancellationToken cancellationToken)
+    {
+        using var channel = GrpcChannel.ForAddress(cluster.Addresses[0]);
+        await new Contract.Admin.AdminClient(channel).CreateGroupAsync(
+            new Contract.CreateGroupRequest
+            {
+                Name = group,
+                Config = new Contract.GroupConfig { Filters = { "groups.*" } },
+            },
+            cancellationToken: cancellationToken);
+        var (left, deliveries) = (messages, 0L);
+        using var done = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var running = Enumerable.Range(0, members).Select(member => Task.Run(async () =>
+        {
+            using var own = GrpcChannel.ForAddress(cluster.Addresses[member % BrokerCluster.Nodes]);
+            using var call = new Protocol.Wire.Broker.BrokerClient(own).Consume(cancellationToken: done.Token);
+            var requests = call.RequestStream;
+            var credit = new Credit { Records = CreditRecords / (uint)members, Bytes = CreditBytes };
+            await requests.WriteAsync(
+                new ConsumeRequest { Open = new ConsumeOpen { Group = group, Credit = credit } }, done.Token);
+            var open = new Dictionary<ulong, uint>();
+            var (correlation, given) = (0UL, 0U);
+            while (await call.ResponseStream.MoveNext(done.Token))
+            {
+                var response = call.ResponseStream.Current;
+                if (response.Delivery is { } delivery)
+                {
+                    open.Add(++correlation, delivery.Count);
+                    Interlocked.Increment(ref deliveries);
+                    var ack = new Ack
+                    {
+                        Correlation = correlation,
+                        Ranges = { new DeliveredRange { Token = delivery.Token } },
+                    };
+                    await requests.WriteAsync(new ConsumeRequest { Ack = ack }, done.Token);
+                }
+                else if (response.Settled is { Status: 0 } settled && open.Remove(settled.Correlation, out var count)
+                    && Interlocked.Add(ref left, -count) <= 0)
+                {
+                    await done.CancelAsync();
+                }
+
+                // Whoever works in batches gives credit back in batches.
+                given += response.Delivery?.Count ?? 0;
+                if (given >= credit.Records / 4)
+                {
+                    await requests.WriteAsync(
+                        new ConsumeRequest { Credit = new Credit { Records = given, Bytes = given * SizeBytes * 2 } },
+                        done.Token);
+                    given = 0;
+                }
+            }
+        })).ToArray();
+        await Task.WhenAll(running).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Console.Error.WriteLine($"{group}: {deliveries} deliveries");
+        if (left > 0)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new InvalidOperationException(
+                $"{left} messages were not settled.", running.First(static each => each.IsFaulted).Exception);
+        }
+    }
+
+    private static async Task IdleAsync(BrokerCluster cluster, CancellationToken cancellationToken)
+    {
+        using var channel = GrpcChannel.ForAddress(cluster.Addresses[0]);
+        var (cpuBefore, _) = await RestAsync(cluster, cancellationToken);
+        var memoryBefore = Megabytes(cluster);
+        for (var i = 0; i < IdleGroups - 100; i++)
+        {
+            await new Contract.Admin.AdminClient(channel).CreateGroupAsync(
+                new Contract.CreateGroupRequest
+                {
+                    Name = $"idle-{i}",
+                    Config = new Contract.GroupConfig { Filters = { $"idle.{i}.>" } },
+                },
+                cancellationToken: cancellationToken);
+        }
+
+        var (cpuAfter, seconds) = await RestAsync(cluster, cancellationToken);
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"{IdleGroups - 100} idle groups: {100 * (cpuAfter - cpuBefore) / seconds:N2} % of a core more than without "
+            + $"({100 * cpuBefore / seconds:N2} %), {Megabytes(cluster) - memoryBefore:N0} MB more in all three brokers"));
+    }
+
+    /// <summary>What the brokers use while nothing happens, when what came before has settled.</summary>
+    private static async Task<(double CpuSeconds, double Seconds)> RestAsync(
+        BrokerCluster cluster, CancellationToken cancellationToken)
+    {
+        await Task.Delay(IdleTime / 2, cancellationToken);
+        var before = cluster.CpuSeconds();
+        await Task.Delay(IdleTime, cancellationToken);
+        return (cluster.CpuSeconds() - before, IdleTime.TotalSeconds);
+    }
+
+    private static double Megabytes(BrokerCluster cluster) =>
+        Enumerable.Range(0, BrokerCluster.Nodes).Sum(cluster.ResidentMegabytes);
+}
