@@ -30,7 +30,8 @@ public sealed partial class BrokerClient
         switch (start)
         {
             case { Offset: not null }:
-                throw ClientErrors.Invalid("A group begins at a time, at the beginning or at the end, not at an offset.");
+                throw ClientErrors.Invalid(
+                    "A group begins at a time, at the beginning or at the end, not at an offset.");
             case { Time: { } time }:
                 request.Config.TimeUnixMs = Math.Max(0, time.ToUnixTimeMilliseconds());
                 break;
@@ -65,7 +66,9 @@ public sealed partial class BrokerClient
 
     /// <summary>The groups whose names begin so, as the node that answers has applied them.</summary>
     /// <param name="prefix">Beginning of the names; empty: all groups.</param>
-    /// <param name="figures">Whether consumers, lag and dead letters are wanted, which asks every shard's leader.</param>
+    /// <param name="figures">
+    /// Whether consumers, lag and dead letters are wanted, which asks every shard's leader.
+    /// </param>
     /// <param name="cancellationToken">Ends the waiting.</param>
     /// <returns>Ordered by name.</returns>
     /// <exception cref="BrokerClientException">Unavailable: no broker answered for OperationTimeout.</exception>

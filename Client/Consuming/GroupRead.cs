@@ -276,7 +276,8 @@ internal sealed class GroupRead : IAsyncDisposable
 
                 if (credit.Records > 0 && _call is { } call)
                 {
-                    await call.RequestStream.WriteAsync(new Wire.ConsumeRequest { Credit = credit }, CancellationToken.None);
+                    var request = new Wire.ConsumeRequest { Credit = credit };
+                    await call.RequestStream.WriteAsync(request, CancellationToken.None);
                 }
             }
             catch (Exception failure) when (

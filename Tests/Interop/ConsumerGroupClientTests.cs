@@ -66,14 +66,15 @@ public sealed class ConsumerGroupClientTests
             async () => (await client.ListGroupsAsync(cancellationToken: Test)) is [{ Name: "g" }],
             () => "the group is listed");
         await client.PublishAsync("a", Message("after"), Test);
-        var record = Assert.Single(await client.FetchAsync("g", wait: TimeSpan.FromSeconds(10), cancellationToken: Test));
+        var patience = TimeSpan.FromSeconds(10);
+        var record = Assert.Single(await client.FetchAsync("g", wait: patience, cancellationToken: Test));
         Assert.Equal("after", Text(record));
         Assert.Equal(1, (await client.ListGroupsAsync(figures: true, cancellationToken: Test))[0].Lag);
         var moved = Assert.Single(await client.SeekGroupAsync("g", GroupPlace.Beginning, cancellationToken: Test));
         Assert.Equal((0L, 2L), (moved.AckFloor, moved.Lag));
         Assert.False(await record.AckAsync(Test));
         Assert.Single(await client.SeekGroupAsync("g", GroupPlace.At(1), "a", 0, Test));
-        record = Assert.Single(await client.FetchAsync("g", wait: TimeSpan.FromSeconds(10), cancellationToken: Test));
+        record = Assert.Single(await client.FetchAsync("g", wait: patience, cancellationToken: Test));
         Assert.Equal("after", Text(record));
         Assert.True(await client.DeleteGroupAsync("g", Test));
         Assert.False(await client.DeleteGroupAsync("g", Test));
