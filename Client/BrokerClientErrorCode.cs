@@ -55,4 +55,7 @@ public enum BrokerClientErrorCode
     /// retry does not help: the message says what each replica has lost, and what an operator can do.
     /// </summary>
     QuorumLost,
+
+    /// <summary>The consumer group was deleted while it was used. One of its name is another one.</summary>
+    GroupDeleted,
 }

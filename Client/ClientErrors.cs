@@ -72,6 +72,25 @@ internal static class ClientErrors
             reason);
     }
 
+    /// <summary>A consumer that was served once has a group; if there is none any more, that was deleted.</summary>
+    public static BrokerClientException ConsumeFailed(
+        string what, int tries, Uri address, RpcException last, bool gaveUp, bool isFirst)
+    {
+        var failure = CallFailed(what, tries, address, last, gaveUp);
+        return failure.Code == BrokerClientErrorCode.NotFound && !isFirst
+            ? new(failure.Message, BrokerClientErrorCode.GroupDeleted, last, failure.Reason)
+            : failure;
+    }
+
+    public static BrokerClientException NotSettled(Protocol.Wire.Settled answer)
+    {
+        var reason = ReasonNames.Of(answer.Reason);
+        return new(
+            $"A record was not settled: {(StatusCode)answer.Status}: {answer.Message}",
+            CodeOf((StatusCode)answer.Status, reason),
+            reason: reason);
+    }
+
     public static BrokerClientException Unclear(string what, RpcException last) => new(
         $"{what} got no final answer in time: all of it may be stored, or nothing. Last answer: {last.StatusCode}: "
         + $"{last.Status.Detail.TrimEnd('.')}. Read the topics to find out.",
@@ -104,6 +123,7 @@ internal static class ClientErrors
     public static BrokerClientErrorCode CodeOf(StatusCode status, string reason = "") => status switch
     {
         StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
+        StatusCode.NotFound when reason == GroupDeleted => BrokerClientErrorCode.GroupDeleted,
         StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
         StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
         StatusCode.FailedPrecondition when reason == QuorumLost => BrokerClientErrorCode.QuorumLost,
@@ -121,6 +141,8 @@ internal static class ClientErrors
 
     /// <summary>Names from the contract's list, broker.v1.Reason.</summary>
     public const string TopicDeleted = "TOPIC_DELETED";
+
+    public const string GroupDeleted = "GROUP_DELETED";
 
     public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
 

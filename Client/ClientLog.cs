@@ -33,6 +33,12 @@ internal static partial class ClientLog
     [LoggerMessage(10008, LogLevel.Debug, "{What} at {Address} failed, trying elsewhere: {Failure}")]
     public static partial void CallFailed(ILogger logger, string what, Uri address, string failure);
 
+    [LoggerMessage(
+        10010,
+        LogLevel.Debug,
+        "{Count} records that were not handed out come again when their leases end: {Failure}")]
+    public static partial void NotGivenBack(ILogger logger, int count, string failure);
+
     [LoggerMessage(10009, LogLevel.Debug, "The client is closed")]
     public static partial void Closed(ILogger logger);
 }

@@ -1,3 +1,4 @@
+using Broker.Client.Consuming;
 using Broker.ClusterState;
 using Broker.Delivery;
 using Broker.Diagnostics;
@@ -33,7 +34,6 @@ internal sealed class ConsumeCall(
 
     private readonly SemaphoreSlim _writing = new(1);
     private readonly SemaphoreSlim _settling = new(Limits.SettlesInFlightPerStream);
-    private readonly Lock _windowLock = new();
 
     private long Now => time.GetUtcNow().ToUnixTimeMilliseconds();
 
@@ -42,7 +42,9 @@ internal sealed class ConsumeCall(
     public async Task RunAsync(Credit? credit, CancellationToken cancellationToken)
     {
         await WriteAsync(new ConsumeResponse { Opened = Opened() }, Flushed, cancellationToken);
-        var (records, bytes) = credit is null ? CreditWindow.Whole : Bounded(credit);
+        var (records, bytes) = credit is null
+            ? (Limits.GroupWindowRecords, Limits.GroupWindowBytes)
+            : Bounded(credit);
         session.AddCredit(records, bytes);
 
         using var delivering = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -87,11 +89,8 @@ internal sealed class ConsumeCall(
         while (await next)
         {
             var delivery = deliveries.Current;
-            lock (_windowLock)
-            {
-                window?.Take(delivery, Now);
-            }
-
+            window?.Take(
+                UnsafeByteOperations.UnsafeWrap(delivery.Token), delivery.Count, delivery.Batch.Length, Now);
             using var span = BrokerSpans.StartHandOver(
                 "deliver", delivery.Topic, delivery.Batch.Span, delivery.BaseOffset, delivery.Count);
             next = deliveries.MoveNextAsync();
@@ -201,24 +200,22 @@ internal sealed class ConsumeCall(
         }
 
         var (records, bytes) = (0, 0L);
-        lock (_windowLock)
+        for (var i = 0; i < orders.Count; i++)
         {
-            for (var i = 0; i < orders.Count; i++)
+            if (outcomes[i].Refusal is not null)
             {
-                if (outcomes[i].Refusal is not null)
-                {
-                    continue;
-                }
+                continue;
+            }
 
-                if (orders[i].Kind == SettleKind.Extend && outcomes[i].Lost == 0)
-                {
-                    window.Extend(orders[i], Now);
-                }
-                else if (orders[i].Kind != SettleKind.Extend)
-                {
-                    var more = window.GiveBack(orders[i]);
-                    (records, bytes) = (records + more.Records, bytes + more.Bytes);
-                }
+            var token = UnsafeByteOperations.UnsafeWrap(orders[i].Token);
+            if (orders[i].Kind == SettleKind.Extend && outcomes[i].Lost == 0)
+            {
+                window.Extend(token, orders[i].DelayMs, Now);
+            }
+            else if (orders[i].Kind != SettleKind.Extend)
+            {
+                var more = window.GiveBack(token, orders[i].First, orders[i].Count);
+                (records, bytes) = (records + more.Records, bytes + more.Bytes);
             }
         }
 
@@ -235,12 +232,7 @@ internal sealed class ConsumeCall(
         using var timer = new PeriodicTimer(ExpiryInterval, time);
         while (await timer.WaitForNextTickAsync(stop))
         {
-            (int Records, long Bytes) more;
-            lock (_windowLock)
-            {
-                more = window.Expire(Now);
-            }
-
+            var more = window.Expire(Now);
             AddIfAny(more.Records, more.Bytes);
         }
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Broker.Client.Consuming;
 using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;

@@ -1,0 +1,199 @@
+using Broker.Client.Consuming;
+using Google.Protobuf;
+using Wire = Broker.Protocol.Wire;
+
+namespace Broker.Client;
+
+/// <summary>
+/// A record that a group has delivered to a consumer. It is the consumer's until it is settled, by one of acknowledge,
+/// nack and terminate, or until the group's ack wait is over. Calls while others are under way are sent together.
+/// </summary>
+public sealed class GroupRecord
+{
+    private readonly SettleQueue _settling;
+    private readonly CreditWindow? _window;
+    private readonly Action<int, long>? _free;
+    private readonly ByteString _token;
+    private readonly int _position;
+
+    private GroupRecord(
+        BrokerRecord record,
+        int attempt,
+        ByteString token,
+        int position,
+        SettleQueue settling,
+        CreditWindow? window,
+        Action<int, long>? free)
+    {
+        (Record, Attempt, _token, _position) = (record, attempt, token, position);
+        (_settling, _window, _free) = (settling, window, free);
+    }
+
+    /// <summary>The record. Of a dead letter that was redriven: as it was published first.</summary>
+    public BrokerRecord Record { get; }
+
+    /// <summary>How often it was delivered, this time included: 1 is the first.</summary>
+    public int Attempt { get; }
+
+    /// <summary>
+    /// Names the delivery for <see cref="BrokerClient.SettleAsync"/>: it can be kept, and used by another client.
+    /// </summary>
+    public GroupDelivery Delivery => new(_token.Memory, _position);
+
+    /// <summary>The record is finished and never comes again.</summary>
+    /// <param name="cancellationToken">Ends the waiting; it may be finished all the same.</param>
+    /// <returns>
+    /// True when that is on the disks of a majority of the brokers; false: it was not the consumer's any more, and may
+    /// be delivered again.
+    /// </returns>
+    /// <exception cref="BrokerClientException">
+    /// Unavailable, OutcomeUnknown: no broker could say within OperationTimeout that it is done.
+    /// </exception>
+    public ValueTask<bool> AckAsync(CancellationToken cancellationToken = default) =>
+        SettleAsync(GroupSettlement.Ack(Delivery), cancellationToken);
+
+    /// <summary>The record is to be delivered again.</summary>
+    /// <param name="delay">No earlier than after this; null: as the group's back-off says. At most a day.</param>
+    /// <param name="cancellationToken">As AckAsync.</param>
+    /// <returns>As AckAsync.</returns>
+    /// <exception cref="BrokerClientException">As AckAsync.</exception>
+    public ValueTask<bool> NackAsync(TimeSpan? delay = null, CancellationToken cancellationToken = default) =>
+        SettleAsync(GroupSettlement.Nack(Delivery, delay), cancellationToken);
+
+    /// <summary>The work takes longer: the record stays the consumer's.</summary>
+    /// <param name="lease">From now on; null: the group's ack wait. At most a day.</param>
+    /// <param name="cancellationToken">Ends the waiting.</param>
+    /// <returns>True; false: it was not the consumer's any more.</returns>
+    /// <exception cref="BrokerClientException">As AckAsync.</exception>
+    public ValueTask<bool> ExtendAsync(TimeSpan? lease = null, CancellationToken cancellationToken = default) =>
+        SettleAsync(GroupSettlement.Extend(Delivery, lease), cancellationToken);
+
+    /// <summary>The record cannot be worked on: it becomes a dead letter of the group.</summary>
+    /// <param name="reason">Why; up to 1 KiB of UTF-8, cut beyond.</param>
+    /// <param name="cancellationToken">As AckAsync.</param>
+    /// <returns>As AckAsync.</returns>
+    /// <exception cref="BrokerClientException">As AckAsync.</exception>
+    public ValueTask<bool> TerminateAsync(string reason = "", CancellationToken cancellationToken = default) =>
+        SettleAsync(GroupSettlement.Terminate(Delivery, reason), cancellationToken);
+
+    internal static IEnumerable<GroupRecord> Of(
+        Wire.Delivery delivery, SettleQueue settling, CreditWindow? window = null, Action<int, long>? free = null)
+    {
+        var timestamp = DateTimeOffset.FromUnixTimeMilliseconds(delivery.TimestampUnixMs);
+        var at = 0;
+        for (var i = 0; RecordBatchDecoder.TryNext(delivery.Batch.Memory, ref at, out var bytes); i++)
+        {
+            var record = RecordBatchDecoder.Decode(
+                bytes, delivery.Topic, delivery.BaseOffset + i, timestamp, (int)delivery.Partition);
+            yield return new GroupRecord(record, (int)delivery.Attempt, delivery.Token, i, settling, window, free);
+        }
+    }
+
+    private async ValueTask<bool> SettleAsync(GroupSettlement settlement, CancellationToken cancellationToken)
+    {
+        var isDone = await _settling.SettleAsync(settlement.ToWire(), cancellationToken);
+        if (settlement.Kind == GroupSettlementKind.Extend)
+        {
+            if (isDone)
+            {
+                _window?.Extend(_token, (long?)settlement.Time?.TotalMilliseconds, Environment.TickCount64);
+            }
+        }
+        else if (_window?.GiveBack(_token, _position, 1) is { Records: > 0 } more)
+        {
+            _free!(more.Records, more.Bytes);
+        }
+
+        return isDone;
+    }
+}
+
+/// <summary>Names a delivered record; it outlives the consumer, its connection and the broker.</summary>
+/// <param name="Token">What the broker has given; it says nothing to others.</param>
+/// <param name="Position">The record's place in what was delivered together.</param>
+public readonly record struct GroupDelivery(ReadOnlyMemory<byte> Token, int Position);
+
+/// <summary>What can become of a delivered record.</summary>
+public enum GroupSettlementKind
+{
+    /// <summary>It is finished.</summary>
+    Ack,
+
+    /// <summary>It is to be delivered again.</summary>
+    Nack,
+
+    /// <summary>Its lease is to be longer.</summary>
+    Extend,
+
+    /// <summary>It is to become a dead letter.</summary>
+    Terminate,
+}
+
+/// <summary>What is to become of a delivered record.</summary>
+public sealed record GroupSettlement
+{
+    private GroupSettlement(GroupSettlementKind kind, GroupDelivery delivery) => (Kind, Delivery) = (kind, delivery);
+
+    /// <summary>What.</summary>
+    public GroupSettlementKind Kind { get; }
+
+    /// <summary>Of which record.</summary>
+    public GroupDelivery Delivery { get; }
+
+    /// <summary>Of Nack the delay, of Extend the lease; null: the group's.</summary>
+    public TimeSpan? Time { get; private init; }
+
+    /// <summary>Of Terminate.</summary>
+    public string Reason { get; private init; } = "";
+
+    /// <summary>See <see cref="GroupRecord.AckAsync"/>.</summary>
+    /// <param name="delivery">The record's.</param>
+    public static GroupSettlement Ack(GroupDelivery delivery) => new(GroupSettlementKind.Ack, delivery);
+
+    /// <summary>See <see cref="GroupRecord.NackAsync"/>.</summary>
+    /// <param name="delivery">The record's.</param>
+    /// <param name="delay">Null: the group's back-off.</param>
+    public static GroupSettlement Nack(GroupDelivery delivery, TimeSpan? delay = null) =>
+        new(GroupSettlementKind.Nack, delivery) { Time = NotNegative(delay) };
+
+    /// <summary>See <see cref="GroupRecord.ExtendAsync"/>.</summary>
+    /// <param name="delivery">The record's.</param>
+    /// <param name="lease">Null: the group's ack wait.</param>
+    public static GroupSettlement Extend(GroupDelivery delivery, TimeSpan? lease = null) =>
+        new(GroupSettlementKind.Extend, delivery) { Time = NotNegative(lease) };
+
+    /// <summary>See <see cref="GroupRecord.TerminateAsync"/>.</summary>
+    /// <param name="delivery">The record's.</param>
+    /// <param name="reason">Why.</param>
+    public static GroupSettlement Terminate(GroupDelivery delivery, string reason = "") =>
+        new(GroupSettlementKind.Terminate, delivery) { Reason = reason };
+
+    internal Wire.Settlement ToWire()
+    {
+        var range = new Wire.DeliveredRange
+        {
+            Token = UnsafeByteOperations.UnsafeWrap(Delivery.Token),
+            First = (uint)Delivery.Position,
+            Count = 1,
+        };
+        var milliseconds = (ulong?)Time?.TotalMilliseconds;
+        return Kind switch
+        {
+            GroupSettlementKind.Ack => new Wire.Settlement { Ack = new Wire.Ack { Ranges = { range } } },
+            GroupSettlementKind.Nack => new Wire.Settlement
+            {
+                Nack = new Wire.Nack { Ranges = { range }, DelayMs = milliseconds },
+            },
+            GroupSettlementKind.Extend => new Wire.Settlement
+            {
+                // 0 would be the group's.
+                Extend = new Wire.Extend { Ranges = { range }, LeaseMs = milliseconds is { } ms ? Math.Max(1, ms) : 0 },
+            },
+            _ => new Wire.Settlement { Terminate = new Wire.Terminate { Ranges = { range }, Reason = Reason } },
+        };
+    }
+
+    private static TimeSpan? NotNegative(TimeSpan? time) => time is null || time >= TimeSpan.Zero
+        ? time
+        : throw ClientErrors.Invalid($"A delay or lease of {time} is negative.");
+}
