@@ -192,7 +192,7 @@ internal sealed class PartitionOwner(World world)
         };
     }
 
-    private SimulatedGroup HomeGroup => World.Groups[Home.Value - 1];
+    private SimulatedGroup HomeGroup => World.GroupOf(Home);
 
     private SimulatedGroup GroupOf(int partition) =>
         World.Groups[World.Shards.GroupOf(Home, partition).Value - 1];

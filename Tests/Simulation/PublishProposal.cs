@@ -44,6 +44,14 @@ internal sealed class PublishProposal(
         return command;
     }
 
+    /// <summary>A batch of one record.</summary>
+    public static byte[] Batch(long number)
+    {
+        var batch = new byte[RecordBytes];
+        Write(batch, number);
+        return batch;
+    }
+
     public override void Encode(Span<byte> destination) => Write(destination, topic, stamp, count, number, null, -1);
 
     private static void Write(
@@ -58,11 +66,16 @@ internal sealed class PublishProposal(
         Span<byte> batch = stackalloc byte[count * RecordBytes];
         for (var record = batch; !record.IsEmpty; record = record[RecordBytes..])
         {
-            RecordHeader.CopyTo(record);
-            BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
+            Write(record, number);
         }
 
         TopicCommands.WritePublish(destination, topic, stamp, count, batch, expectedOffset, topicNumber);
+    }
+
+    private static void Write(Span<byte> record, long number)
+    {
+        RecordHeader.CopyTo(record);
+        BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
     }
 
     public override void Complete(in CommandResult result)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using Broker.ClusterState;
 using Broker.Domain;
+using Broker.Groups;
 using Broker.Replication;
 using Broker.State;
 using Broker.Storage;
@@ -13,15 +14,18 @@ namespace Broker.Tests.Simulation;
 internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 {
     private readonly History _history;
+    private readonly GroupHistory? _groupHistory;
     private readonly ReplicaNode _node;
     private readonly TopicStateMachine _topics;
     private readonly SimulatedMembership? _membership;
     private MemberModule? _members;
     private TopicPolicyModule? _policies;
+    private ConsumerGroupModule? _consumerGroups;
 
     public RecordingMachine(SimulatedGroup group, ReplicaNode node)
     {
         _history = group.History;
+        _groupHistory = group.GroupHistory;
         _node = node;
         _membership = group.Id.Value == 1 ? group.World.Membership : null;
         var bounds = new TopicBounds
@@ -30,12 +34,13 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             ProducerExpiryMs = group.World.Scenario.ProducerExpiryMs,
         };
 
-        // The first group also holds what group 0 does in the real one: how topics come to be, and who belongs to the
-        // cluster, where that changes.
-        _topics = group.Id.Value != 1 ? new TopicStateMachine(this, bounds)
-            : group.World.Scenario.HasMembership ? new TopicStateMachine(this, bounds, _ => MakeMembers())
-            : new TopicStateMachine(this, bounds, _ => [MakePolicies()]);
+        _topics = new TopicStateMachine(this, bounds, topics => MakeModules(group, topics));
     }
+
+    /// <summary>How far consumer groups are; null: there are none.</summary>
+    public GroupProgressModule? Progress { get; private set; }
+
+    public ConsumerGroups ConsumerGroups => _consumerGroups?.Current ?? ConsumerGroups.Empty;
 
     public ClusterMembers Members => _members?.Current ?? ClusterMembers.Empty;
 
@@ -57,6 +62,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         var mayGo = MayRemoveTopics(entry) ? PlacesOfOwners() : [];
         _topics.Apply(entry, results);
         _history.CheckState(_node, entry.Index, StateHash);
+        if (Progress is { } progress)
+        {
+            _groupHistory!.CheckApplied(_node, entry, progress);
+        }
+
         _membership?.Note(_node, Members, entry.Index);
         CheckKept(entry, before);
         CheckPairs();
@@ -177,20 +187,45 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             + $"{markersMs} at {entry.TimestampUnixMs}");
     }
 
-    /// <summary>The first ones are this machine's, later ones those of a shadow.</summary>
-    private StateModule[] MakeMembers()
+    /// <summary>
+    /// The first group also holds what group 0 does in the real one: who belongs to the cluster and what its consumer
+    /// groups are, where there is that, and how topics come to be. The first modules are this machine's, later ones
+    /// those of a shadow.
+    /// </summary>
+    private StateModule[] MakeModules(SimulatedGroup group, TopicModule topics)
     {
-        var cluster = new ClusterModule();
-        var members = new MemberModule(cluster);
-        _members ??= members;
-        return [cluster, members, MakePolicies()];
-    }
+        var (isFirst, scenario) = (group.Id.Value == 1, group.World.Scenario);
+        var modules = new List<StateModule>();
+        if (isFirst && scenario.HasMembership)
+        {
+            var cluster = new ClusterModule();
+            var members = new MemberModule(cluster);
+            _members ??= members;
+            modules.AddRange([cluster, members]);
+        }
 
-    private TopicPolicyModule MakePolicies()
-    {
-        var policies = new TopicPolicyModule();
-        _policies ??= policies;
-        return policies;
+        if (isFirst)
+        {
+            var policies = new TopicPolicyModule();
+            _policies ??= policies;
+            modules.Add(policies);
+        }
+
+        if (scenario.HasConsumers)
+        {
+            var progress = new GroupProgressModule(topics, new GroupBounds());
+            Progress ??= progress;
+            modules.Add(progress);
+        }
+
+        if (isFirst && scenario.HasConsumers)
+        {
+            var groups = new ConsumerGroupModule();
+            _consumerGroups ??= groups;
+            modules.Add(groups);
+        }
+
+        return [.. modules];
     }
 
     public void WriteSnapshot(IBufferWriter<byte> into) => _topics.WriteSnapshot(into);

@@ -343,6 +343,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             World.Shards,
             group => ((ReplicaNode)Machine.Replicas[group.Value - 1]).Topics,
             () => Machine.Replicas.ForEach(static each => ((ReplicaNode)each)._group?.LookForDuties()));
+        AttachGroups(_machine);
         _group = new ReplicaGroup(
             GroupId,
             Options,

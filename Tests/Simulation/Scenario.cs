@@ -69,6 +69,11 @@ internal sealed record Scenario
     /// <summary>What purges leave as it is.</summary>
     public required KeptTopic Keeps { get; init; }
 
+    /// <summary>
+    /// Whether there is a consumer group. Drawn beside the others: without it a seed is what it was.
+    /// </summary>
+    public bool HasConsumers { get; init; }
+
     public bool HasCrowd => ProducerExpiryMs < 1_000_000;
 
     public bool Purges => PurgeIntervalMaxUs < 1_000_000_000;

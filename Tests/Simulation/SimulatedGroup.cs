@@ -30,6 +30,12 @@ internal sealed class SimulatedGroup
             AddNode(machine);
         }
 
+        if (world.Scenario.HasConsumers)
+        {
+            GroupHistory = new GroupHistory(this);
+            Consumers = new GroupClient(this);
+        }
+
         _owner = kind == NodeKind.Replica ? new TopicOwner(this) : null;
         _pairs = kind == NodeKind.Replica ? new AtomicOwner(this) : null;
         _policies = kind == NodeKind.Replica && id == 1 ? new PolicyOwner(this) : null;
@@ -49,6 +55,12 @@ internal sealed class SimulatedGroup
     public GroupId Id { get; }
 
     public History History { get; }
+
+    /// <summary>What became of records in the consumer group; null: there is none.</summary>
+    public GroupHistory? GroupHistory { get; }
+
+    /// <summary>The consumer group; null: there is none.</summary>
+    public GroupClient? Consumers { get; }
 
     /// <summary>Its replicas, by machine, but those that were removed.</summary>
     public IReadOnlyList<SimulatedNode> Nodes =>
@@ -91,6 +103,7 @@ internal sealed class SimulatedGroup
         _pairs?.Begin();
         _policies?.Begin();
         _keys?.Begin();
+        Consumers?.Begin();
         _publishers.ForEach(static publisher => publisher.Begin());
     }
 
@@ -134,6 +147,11 @@ internal sealed class SimulatedGroup
             leader.Purge(TopicOwner.Topic);
             leader.Purge(AtomicOwner.Left);
             leader.Purge(AtomicOwner.Right);
+            if (Consumers is not null)
+            {
+                leader.Purge(GroupOperator.DeadLetters);
+            }
+
             if (World.Scenario.Keeps == Scenario.KeptTopic.Old && !_hasOld)
             {
                 leader.PublishOnce("old", () => _hasOld = true);

@@ -12,7 +12,8 @@ namespace Broker.Tests.Simulation;
 /// <param name="name">What it touches, for messages.</param>
 /// <param name="figure">Counts its steps.</param>
 /// <param name="slowness">How many times longer than other clients it waits before a step, at the most.</param>
-internal abstract class StepClient(World world, string name, Figure figure, int slowness = 1)
+/// <param name="waitsMs">Where others are quicker, so long, at the most.</param>
+internal abstract class StepClient(World world, string name, Figure figure, int slowness = 1, long waitsMs = 0)
 {
     private const long AnswerWithinUs = 1_000_000;
 
@@ -37,7 +38,7 @@ internal abstract class StepClient(World world, string name, Figure figure, int 
     protected abstract ClientStep? Choose();
 
     private void Soon(Action what) => world.Scheduler.After(
-        Random.NextInt64(slowness * world.ProposeIntervalMaxUs),
+        Random.NextInt64(Math.Max(1_000 * waitsMs, slowness * world.ProposeIntervalMaxUs)),
         () =>
         {
             if (world.ClientsAreDone)

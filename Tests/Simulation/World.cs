@@ -28,6 +28,9 @@ internal sealed class World
     /// <summary>A leader looks once a second.</summary>
     private const long TrimmedWithinUs = 5_000_000;
 
+    /// <summary>Leases run out, waits end, and what was published in the meantime is delivered.</summary>
+    private const long GroupsDoneWithinUs = 20_000_000;
+
     private const long BrokenDiskUs = 12_000_000;
 
     /// <summary>What has been allocated is written to first.</summary>
@@ -56,6 +59,9 @@ internal sealed class World
             Scenario = Scenario.WithMembership(membership, Math.Max(0, membership.Next(9) - 5));
         }
 
+        // Every second seed of each parity: by default the kinds take turns.
+        var hasConsumers = kind == NodeKind.Replica && seed / 2 % 2 == 0;
+        Scenario = Scenario with { HasConsumers = hasConsumers };
         Network = new SimulatedNetwork(this);
         Faults = new Faults(this);
         for (var id = 1; id <= Scenario.Nodes; id++)
@@ -67,6 +73,7 @@ internal sealed class World
         Shards = new ShardMap(groups);
         Groups = [.. Enumerable.Range(1, groups).Select(id => new SimulatedGroup(this, kind, id))];
         _partitions = kind == NodeKind.Replica ? new PartitionOwner(this) : null;
+        ConsumerGroup = Scenario.HasConsumers ? new GroupOperator(this) : null;
         Membership = Scenario.HasMembership ? new SimulatedMembership(this, seed) : null;
         _exam = kind == NodeKind.Replica ? new LastEntryExam(this) : null;
         if (Trace.IsOn)
@@ -95,6 +102,9 @@ internal sealed class World
 
     /// <summary>Null: the members are always the same.</summary>
     public SimulatedMembership? Membership { get; }
+
+    /// <summary>Null: the cluster has no consumer group.</summary>
+    public GroupOperator? ConsumerGroup { get; }
 
     public IReadOnlyList<SimulatedGroup> Groups { get; } = [];
 
@@ -165,6 +175,8 @@ internal sealed class World
         }
     }
 
+    public SimulatedGroup GroupOf(GroupId id) => Groups[id.Value - 1];
+
     public long NextValue() => ++_lastValue;
 
     /// <summary>Runs the seed to its end; throws what went wrong.</summary>
@@ -198,6 +210,7 @@ internal sealed class World
         }
 
         _partitions?.Begin();
+        ConsumerGroup?.Begin();
         Membership?.Begin();
         Faults.Begin();
         while (Scheduler.Steps < steps || (Scenario.EvictAfter is not null && Scheduler.NowUs < EvictionsUs))
@@ -226,7 +239,9 @@ internal sealed class World
             RunUntil(() => !membership.IsAnyDraining, HealWithinUs, "a node drains no more when it is told so");
         }
 
+        RunUntil(() => ConsumerGroup?.IsSettled != false, ProgressWithinUs, "the group is there and delivers");
         ClientsRest = true;
+        RunUntilGroupsAreDone();
         RunUntilTrimmed();
         ClientsRest = false;
         _exam?.Run();
@@ -292,6 +307,29 @@ internal sealed class World
             what);
     }
 
+    /// <summary>
+    /// No record stays behind, whatever its consumers, leaders and seeks were. From then on nobody consumes: what the
+    /// exams give up would be missed.
+    /// </summary>
+    private void RunUntilGroupsAreDone()
+    {
+        if (ConsumerGroup is null)
+        {
+            return;
+        }
+
+        RunUntil(
+            () => Groups.All(static group => group.Consumers!.IsDone),
+            GroupsDoneWithinUs,
+            "the consumer group finishes everything");
+        ConsumerGroup.End();
+        foreach (var group in Groups)
+        {
+            group.GroupHistory!.IsOver = true;
+            group.Consumers!.End();
+        }
+    }
+
     private void RunCalm()
     {
         // A follower that was told too late may have a campaign under way; from then on nothing may change.
@@ -314,7 +352,8 @@ internal sealed class World
     /// </summary>
     public void RunUntilTrimmed() => RunUntil(
         () => Replicas.All(static replica => replica is not ReplicaNode { IsTrimmed: false })
-            && _partitions?.IsSettled != false,
+            && _partitions?.IsSettled != false
+            && Groups.All(static group => group.Consumers?.HasForgotten != false),
         TrimmedWithinUs,
         "what a topic does not keep goes");
 

@@ -7,11 +7,12 @@ namespace Broker.Tests.Unit.Groups;
 public sealed class GroupDutiesTests
 {
     private readonly GroupMachine _shard = new();
+    private readonly Queue<Action> _background = [];
     private ConsumerGroups _cluster = ConsumerGroups.Empty;
 
     public GroupDutiesTests()
     {
-        _shard.Progress.AttachDuties(new GroupDuties(() => _cluster, _shard.Progress));
+        _shard.Progress.AttachDuties(new GroupDuties(() => _cluster, _shard.Progress, _background.Enqueue));
         _shard.Publish("a.x", 10);
         _shard.Publish("b", 10);
         _shard.Publish("$dlq.g", 10);
@@ -45,6 +46,29 @@ public sealed class GroupDutiesTests
         Assert.Equal((1, 10L), Starts(1).Single(static each => each.Topic == 1));
         Assert.Equal((0, 10L), Starts(1).Single(static each => each.Topic == 0));
         Assert.DoesNotContain(Starts(1), static each => each.Topic == 3);
+    }
+
+    [Fact]
+    public void Where_records_of_a_time_are_is_looked_up_in_the_background_and_others_do_not_wait_for_it()
+    {
+        Make(1, GroupStartKind.Time, ">", 1);
+        Make(2, GroupStartKind.End, "a.>");
+        Assert.True(_shard.TryDuty(out var open));
+        _shard.Apply(_shard.Entry(open));
+        Assert.False(_shard.TryDuty(out _));
+        Assert.Equal([2], _shard.Progress.Groups.Keys);
+        var search = Assert.Single(_background);
+
+        // Deleted meanwhile: what is found is of no use to the next one.
+        _cluster = _cluster.Without(_cluster.Find(1)!);
+        Make(3, GroupStartKind.Time, "b", long.MaxValue);
+        Assert.False(_shard.TryDuty(out _));
+        search();
+        _background.Clear();
+        Assert.False(_shard.TryDuty(out _));
+        Work();
+        Assert.Equal([2, 3], _shard.Progress.Groups.Keys);
+        Assert.Equal([(1, 10L)], Starts(3));
     }
 
     [Fact]
@@ -100,7 +124,12 @@ public sealed class GroupDutiesTests
                 commands.Add(command);
             }
 
-            more = commands.Count > 0;
+            more = commands.Count + _background.Count > 0;
+            while (_background.TryDequeue(out var work))
+            {
+                work();
+            }
+
             commands.ForEach(command => _shard.Apply(_shard.Entry(command)));
         }
     }
