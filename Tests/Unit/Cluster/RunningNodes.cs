@@ -5,6 +5,7 @@ using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Storage;
 using Broker.Tests.Unit.GrpcCalls;
+using Broker.Tests.Unit.PeerStreams;
 using Broker.Tests.Unit.Topics;
 using Broker.Transport;
 using Microsoft.AspNetCore.Builder;
@@ -46,8 +47,10 @@ internal sealed class RunningNodes : IAsyncDisposable
             var at = i;
             running._servers.Add(await EchoServer.StartAsync(
                 options => options.MaxReceiveMessageSize = Limits.GrpcMessageBytes,
-                register: services => services.AddSingleton(_ => new PeerService(running.Nodes[at].Transport)),
-                map: app => app.MapGrpcService<PeerService>()));
+                register: services => services.AddSingleton(_ => new PeerService(running.Nodes[at].Transport))
+                    .AddPeersPort(() => running.Nodes[at].Transport),
+                map: app => app.MapGrpcService<PeerService>(),
+                at: static (address, port) => new PeerEndPoint(address, port)));
         }
 
         for (var i = 0; i < Count; i++)
