@@ -134,19 +134,25 @@ internal sealed class PeerConnection(PeerSocket socket, TimeProvider time) : IDi
     /// <summary>Waits for more bytes; false: the connection has ended.</summary>
     private bool TryFill(TimeSpan silence, long began, TimeSpan? patience)
     {
-        var wait = silence;
-        if (patience is { } whole && whole - time.GetElapsedTime(began) is var left)
+        while (true)
         {
-            wait = left <= TimeSpan.Zero ? TimeSpan.Zero : left < silence ? left : silence;
-        }
+            var wait = silence;
+            if (patience is { } whole && whole - time.GetElapsedTime(began) is var left && left < silence)
+            {
+                wait = left > TimeSpan.Zero ? left : TimeSpan.Zero;
+            }
 
-        if (!socket.WaitReadable(wait))
-        {
-            throw new IOException($"Nothing came for {wait.TotalSeconds:N1} s.");
-        }
+            if (!socket.WaitReadable(wait))
+            {
+                throw new IOException($"Nothing came for {wait.TotalSeconds:N1} s.");
+            }
 
-        var count = socket.Receive(_buffer.AsSpan(_end));
-        _end += count;
-        return count > 0;
+            var count = socket.Receive(_buffer.AsSpan(_end));
+            if (count >= 0)
+            {
+                _end += count;
+                return count > 0;
+            }
+        }
     }
 }

@@ -61,35 +61,26 @@ internal sealed class PeerSocket : IDisposable
     /// <exception cref="IOException">The connection is closed.</exception>
     public bool WaitWritable(TimeSpan patience) => Wait(SelectMode.SelectWrite, patience);
 
-    /// <summary>Reads what is there, after <see cref="WaitReadable"/>. 0: the peer has ended the connection.</summary>
+    /// <summary>
+    /// Reads what is there, after <see cref="WaitReadable"/>. 0: the peer has ended the connection. Negative: there was
+    /// nothing after all, as the kernel may wake who waits for nothing.
+    /// </summary>
     /// <exception cref="IOException">The connection broke.</exception>
     public int Receive(Span<byte> into)
     {
-        while (true)
+        try
         {
-            int count;
-            SocketError error;
-            try
+            var count = _socket.Receive(into, SocketFlags.None, out var error);
+            return error switch
             {
-                count = _socket.Receive(into, SocketFlags.None, out error);
-            }
-            catch (ObjectDisposedException)
-            {
-                throw Closed();
-            }
-
-            if (error == SocketError.Success)
-            {
-                return count;
-            }
-
-            if (error != SocketError.WouldBlock)
-            {
-                throw Broken(error);
-            }
-
-            // A wake-up for nothing, which the kernel may give.
-            WaitReadable(Timeout.InfiniteTimeSpan);
+                SocketError.Success => count,
+                SocketError.WouldBlock => -1,
+                _ => throw Broken(error),
+            };
+        }
+        catch (ObjectDisposedException)
+        {
+            throw Closed();
         }
     }
 

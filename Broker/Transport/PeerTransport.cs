@@ -197,7 +197,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
         {
             Refuse(connection, new PeerRefusal { Reason = refusal.Status.Detail, DoesNotBelong = true }, _logger);
         }
-        catch (Exception failure) when (failure is IOException or InvalidProtocolBufferException)
+        catch (Exception failure)
         {
             TransportEvents.NoPeer(_logger, connection.Remote, failure.Message);
         }

@@ -56,7 +56,7 @@ internal sealed class World
             Scenario = Scenario.WithMembership(membership, Math.Max(0, membership.Next(9) - 5));
         }
 
-        Network = new SimulatedNetwork(this);
+        Network = new SimulatedNetwork(this, seed);
         Faults = new Faults(this);
         for (var id = 1; id <= Scenario.Nodes; id++)
         {
