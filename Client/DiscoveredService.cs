@@ -11,6 +11,9 @@ namespace Broker.Client;
 /// <param name="Addresses">Its addresses in the order of their numbers; at least one.</param>
 internal sealed record DiscoveredService(string Name, IReadOnlyList<Uri> Addresses)
 {
+    /// <summary>Where brokers reach it, its endpoint "peer": no business of clients. Often empty.</summary>
+    public IReadOnlyList<Uri> PeerAddresses { get; init; } = [];
+
     /// <summary>The name without the number at its end, "broker-": those that share it are one cluster.</summary>
     public string Family => FamilyOf(Name);
 
@@ -25,7 +28,10 @@ internal sealed record DiscoveredService(string Name, IReadOnlyList<Uri> Address
     public static IReadOnlyList<DiscoveredService> ReadAll(IConfiguration configuration) =>
     [
         .. configuration.GetSection("services").GetChildren()
-            .Select(service => new DiscoveredService(service.Key, ReadAddresses(service.GetSection("grpc"))))
+            .Select(service => new DiscoveredService(service.Key, ReadAddresses(service.GetSection("grpc")))
+            {
+                PeerAddresses = ReadAddresses(service.GetSection("peer")),
+            })
             .Where(service => service.Addresses.Count > 0)
             .OrderBy(service => service.Number).ThenBy(service => service.Name, StringComparer.Ordinal),
     ];

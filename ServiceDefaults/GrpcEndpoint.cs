@@ -53,7 +53,40 @@ internal static class GrpcEndpoint
 
             Listen(kestrel, grpc, HttpProtocols.Http2);
         });
-        BindingServer.Decorate(builder.Services, configurationKey, port);
+        BindingServer.Decorate(builder.Services, new PortSetting(configurationKey, "gRPC port", port));
+    }
+
+    /// <summary>One more port, see ServiceDefaultsExtensions.AddEndpointBeside.</summary>
+    public static void AddBeside(
+        WebApplicationBuilder builder,
+        string configurationKey,
+        string grpcKey,
+        string name,
+        Func<int, int> defaultPort,
+        Func<IPAddress, int, IPEndPoint> endPoint)
+    {
+        var grpcPort = Port(builder.Configuration, grpcKey);
+        var port = Port(builder.Configuration, configurationKey);
+        if (grpcPort is null)
+        {
+            if (port is not null)
+            {
+                throw new StartupException(
+                    $"The setting {configurationKey} is {port}, but {grpcKey} is not set: set it too.");
+            }
+
+            return;
+        }
+
+        port ??= defaultPort(grpcPort.Value);
+        var address = ListenAddresses.Grpc(builder.Configuration, HostKey(configurationKey), port.Value);
+        var ip = IPAddress.TryParse(address.Host.Trim('[', ']'), out var named) ? named
+            : ListenAddresses.IsLocalName(address.Host) ? IPAddress.Loopback
+            : System.Net.Sockets.Socket.OSSupportsIPv6 ? IPAddress.IPv6Any
+            : IPAddress.Any;
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
+            endPoint(ip, port.Value), static options => options.Protocols = HttpProtocols.Http2));
+        BindingServer.Decorate(builder.Services, new PortSetting(configurationKey, name, port.Value));
     }
 
     private static void Tune(Http2Limits limits)

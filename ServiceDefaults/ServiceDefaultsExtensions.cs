@@ -69,6 +69,29 @@ public static class ServiceDefaultsExtensions
     }
 
     /// <summary>
+    /// Lets Kestrel listen at one more port beside that of <see cref="AddGrpcEndpoint"/>, for HTTP/2 without TLS, by
+    /// the same rules. Its default follows from the gRPC port; without that there is none.
+    /// </summary>
+    /// <param name="builder">The service.</param>
+    /// <param name="configurationKey">The setting, Broker:PeerPort.</param>
+    /// <param name="grpcKey">The setting of the gRPC port.</param>
+    /// <param name="name">What the port is, for words.</param>
+    /// <param name="defaultPort">From the gRPC port to the port that is taken when the setting is absent.</param>
+    /// <param name="endPoint">Makes the address of a kind that a transport of the service's own listens at.</param>
+    public static WebApplicationBuilder AddEndpointBeside(
+        this WebApplicationBuilder builder,
+        string configurationKey,
+        string grpcKey,
+        string name,
+        Func<int, int> defaultPort,
+        Func<System.Net.IPAddress, int, System.Net.IPEndPoint> endPoint)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        GrpcEndpoint.AddBeside(builder, configurationKey, grpcKey, name, defaultPort, endPoint);
+        return builder;
+    }
+
+    /// <summary>
     /// /health: all health checks; /alive: those tagged "live"; /metrics: Prometheus' text format. In every
     /// environment.
     /// </summary>

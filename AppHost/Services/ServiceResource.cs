@@ -49,6 +49,22 @@ internal static class ServiceResource
     }
 
     /// <summary>
+    /// The port at which the brokers reach each other. It is no business of the host, nor of anybody else.
+    /// </summary>
+    public static IResourceBuilder<ProjectResource> WithPeerEndpoint(
+        this IResourceBuilder<ProjectResource> service, string peerPort)
+    {
+        var publishing = service.ApplicationBuilder.ExecutionContext.IsPublishMode;
+        service
+            .WithHttpEndpoint(name: "peer", targetPort: publishing ? 8082 : null, env: peerPort, isProxied: false)
+            .WithEndpoint("peer", static endpoint => endpoint.Transport = "http2")
+            .WithUrlForEndpoint("peer", static url => url.DisplayLocation = UrlDisplayLocation.DetailsOnly);
+        return publishing
+            ? service.ListenBeyondLocalhost(peerPort.Replace("Port", "Host", StringComparison.Ordinal))
+            : service;
+    }
+
+    /// <summary>
     /// Starts the program that was built together with this AppHost, rather than `dotnet run`, which would stand
     /// between: its process id would be shown, and a kill -9 would not reach the service. An IDE starts the project by
     /// itself, under its debugger.

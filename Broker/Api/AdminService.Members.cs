@@ -27,7 +27,7 @@ internal sealed partial class AdminService
             {
                 NodeId = (uint)known.Node.Value,
                 Name = known.Name,
-                Address = known.Address.ToString().TrimEnd('/'),
+                Address = known.ClientAddressText,
                 Connected = self || node.IsConnected(known.Node),
                 ProcessId = self ? (uint)Environment.ProcessId : 0,
                 State = (NodeState)(members.Find(known.Node)?.State ?? 0),
@@ -69,8 +69,8 @@ internal sealed partial class AdminService
             || Encoding.UTF8.GetByteCount(request.Address) > NameBytes)
         {
             throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"'{request.Address}' is no address of a broker; expected an http or https base address of up to "
-                + $"{NameBytes} bytes, for example http://localhost:7004."));
+                $"'{request.Address}' is no address of a broker's endpoint for peers (Broker__PeerPort); expected an "
+                + $"http or https base address of up to {NameBytes} bytes, for example http://localhost:8004."));
         }
 
         if (request.Role != NodeRole.Unspecified)

@@ -50,6 +50,7 @@ internal static class BrokerHost
         builder.Services.Configure<SocketTransportOptions>(
             static options => options.UnsafePreferInlineScheduling = true);
         builder.AddGrpcEndpoint("Broker:GrpcPort");
+        builder.AddPeersPort(static provider => provider.GetRequiredService<BrokerNode>().Transport.Accept);
         AddNode(builder);
         builder.Services.AddGrpc(options =>
         {
@@ -61,6 +62,7 @@ internal static class BrokerHost
 
         var app = builder.Build();
         app.UseMalformedMessages();
+        app.UsePeersPort();
         app.UseReceiveBudget(
             Limits.ReceivingBytes,
             static () => StatusMap.ToRpcException(

@@ -23,6 +23,6 @@ internal sealed class LeaderDirectory(BrokerNode node)
         {
             NodeId = (uint)each.Node.Value,
             Name = each.Name,
-            Address = each.Address.ToString().TrimEnd('/'),
+            Address = each.ClientAddressText,
         });
 }

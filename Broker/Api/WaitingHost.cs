@@ -5,6 +5,7 @@ using Broker.Protocol.V1;
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Broker.Storage;
+using Broker.Transport;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -31,6 +32,11 @@ internal static class WaitingHost
 
         builder.Services.AddStopGrace();
         builder.AddGrpcEndpoint("Broker:GrpcPort");
+        builder.AddPeersPort(static provider => (socket, _) => PeerTransport.Refuse(
+            socket,
+            provider.GetRequiredService<Joining>().Obstacle,
+            TimeProvider.System,
+            provider.GetRequiredService<ILogger<Joining>>()));
         builder.Services.AddGrpc();
         using var store = OpenStore(device, options);
         builder.Services.AddSingleton(provider => new Joining(
@@ -38,6 +44,7 @@ internal static class WaitingHost
         builder.Services.AddSingleton<JoiningPeerService>();
         builder.Services.AddHealthChecks().AddCheck<WaitingHealthCheck>("membership");
         await using var app = builder.Build();
+        app.UsePeersPort();
         app.MapDefaultEndpoints();
         app.MapGrpcService<JoiningPeerService>();
         var joining = app.Services.GetRequiredService<Joining>();
@@ -91,11 +98,6 @@ internal sealed class JoiningPeerService(Joining joining) : Peer.PeerBase
         joining.Invite(request.Name, request.Addresses);
         return Task.FromResult(new InviteResponse { Hello = joining.Hello });
     }
-
-    public override Task Connect(
-        IAsyncStreamReader<PeerEnvelope> requestStream,
-        IServerStreamWriter<PeerEnvelope> responseStream,
-        ServerCallContext context) => throw NotYet();
 
     public override Task<RegisterResponse> Register(RegisterRequest request, ServerCallContext context) =>
         throw NotYet();

@@ -77,9 +77,17 @@ public sealed record ClusterOptions
     public bool ReplacesLostDisk { get; init; }
 
     /// <summary>
+    /// The port at which peers reach a node when nobody says which: that for clients and a thousand, or a free one when
+    /// that is free.
+    /// </summary>
+    public static int PeerPortOf(int grpcPort) =>
+        grpcPort == 0 ? 0 : grpcPort <= System.Net.IPEndPoint.MaxPort - 1_000 ? grpcPort + 1_000 : grpcPort - 1_000;
+
+    /// <summary>
     /// Reads the settings, and what the disk says of itself. A disk that belongs to a cluster decides who this node is.
     /// A new one: the nodes of the cluster are the services services:{name}:grpc:0 whose name differs from this node's
-    /// only by its number (broker-1, broker-2, ...). Without any, the node is a cluster of one.
+    /// only by its number (broker-1, broker-2, ...), and services:{name}:peer:0 is where their peers reach them, by
+    /// default at that address with the port of <see cref="PeerPortOf"/>. Without any, the node is a cluster of one.
     /// </summary>
     public static ClusterOptions From(IConfiguration configuration, IStorageDevice? device = null)
     {
@@ -154,14 +162,12 @@ public sealed record ClusterOptions
     {
         var nodes = disk.Members
             .Where(member => member.Node != disk.Identity.NodeId)
-            .Select(member => new PeerEndpoint(
-                member.Node,
-                member.Name,
-                discovered.Find(each => each.Name == member.Name)?.Address ?? new Uri(member.Address)))
-            .Append(new PeerEndpoint(
-                disk.Identity.NodeId,
-                NodeName,
-                self?.Address ?? new Uri("http://localhost")))
+            .Select(member => discovered.Find(each => each.Name == member.Name) is { } found
+                ? found with { Node = member.Node }
+                : new PeerEndpoint(member.Node, member.Name, new Uri(member.Address)))
+            .Append(self is not null
+                ? self with { Node = disk.Identity.NodeId }
+                : new PeerEndpoint(disk.Identity.NodeId, NodeName, new Uri("http://localhost")))
             .OrderBy(static node => node.Node.Value);
         return this with
         {
@@ -246,8 +252,8 @@ public sealed record ClusterOptions
         && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
             ? address
             : throw new StartupException(
-                $"Broker:Join has '{text}'. It must be addresses such as http://localhost:7001, separated by commas, "
-                + "or 'discovery', or 'invitation'.");
+                $"Broker:Join has '{text}'. It must be addresses of brokers' endpoints for peers, such as "
+                + "http://localhost:8001, separated by commas, or 'discovery', or 'invitation'.");
 
     private static List<PeerEndpoint> Discover(IConfiguration configuration, string name)
     {
@@ -261,12 +267,23 @@ public sealed record ClusterOptions
                     name, [new Uri($"http://localhost:{configuration["Broker:GrpcPort"] ?? "0"}")]));
             }
 
+            var ownPort = configuration.GetValue<int?>("Broker:PeerPort", null);
             return [.. found.Select((service, position) => new PeerEndpoint(
-                new NodeId(position + 1), service.Name, service.Addresses[0]))];
+                new NodeId(position + 1),
+                service.Name,
+                PeerAddressOf(service, service.Name == name ? ownPort : null))
+            {
+                ClientAddress = service.Addresses[0],
+            })];
         }
         catch (InvalidOperationException malformed)
         {
             throw new StartupException(malformed.Message, malformed);
         }
     }
+
+    private static Uri PeerAddressOf(DiscoveredService service, int? port) =>
+        service.PeerAddresses.Count > 0
+            ? service.PeerAddresses[0]
+            : new UriBuilder(service.Addresses[0]) { Port = port ?? PeerPortOf(service.Addresses[0].Port) }.Uri;
 }

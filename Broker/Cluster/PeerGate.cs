@@ -19,9 +19,10 @@ internal sealed class PeerGate(
     PeerRegister register,
     NodeDirectory directory) : IPeerGate
 {
-    public const uint ProtocolVersion = 3;
+    public const uint ProtocolVersion = 4;
 
     private readonly string _address = directory.Find(options.NodeId)?.Address.ToString().TrimEnd('/') ?? "";
+    private readonly string _clientAddress = directory.Find(options.NodeId)?.ClientAddressText ?? "";
     private Func<PeerHello, CancellationToken, Task<RegisterResponse>>? _register;
     private Func<ReadOnlyMemory<byte>, CancellationToken, Task<ChangeMetadataResponse>>? _changeMetadata;
 
@@ -42,6 +43,7 @@ internal sealed class PeerGate(
         ReplacesLostDisk = options.ReplacesLostDisk
             && metadata.Current.FindNode(options.NodeId)?.StoreId != store.StoreId,
         Address = _address,
+        ClientAddress = _clientAddress,
     };
 
     public void Open() => _isOpen = true;
@@ -81,7 +83,7 @@ internal sealed class PeerGate(
     public void Connected(NodeId peer, PeerHello hello)
     {
         register.Connected(peer, hello);
-        directory.Heard(peer, hello.Address);
+        directory.Heard(peer, hello.Address, hello.ClientAddress);
         if (_isOpen)
         {
             foreach (var group in _groups.Values)

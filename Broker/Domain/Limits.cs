@@ -224,6 +224,18 @@ public static partial class Limits
     public const int PeerQueueBytes = 64 * 1024 * 1024;
 
     /// <summary>
+    /// The payload of a frame between peers: an envelope of many messages, or one of a single, larger message. A length
+    /// beyond it is garbage, and ends the connection.
+    /// </summary>
+    public const int PeerFrameBytes = GrpcMessageBytes;
+
+    /// <summary>
+    /// Connections to the peers' port that have not said yet what they are; beyond it others are closed at once. A
+    /// cluster's own are a few, each for a moment.
+    /// </summary>
+    public const int PeerConnectionsAtDoor = 64;
+
+    /// <summary>
     /// Heartbeats and answers that wait for one peer's stream: far above one of each for every group a node may have.
     /// </summary>
     public const int HeartbeatsPerPeerQueue = 16_384;

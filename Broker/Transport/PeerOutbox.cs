@@ -1,11 +1,11 @@
-using System.Threading.Channels;
+using System.Diagnostics.CodeAnalysis;
 using Broker.Domain;
 using Broker.Protocol.V1;
 
 namespace Broker.Transport;
 
 /// <summary>
-/// What waits for one peer's stream, within bounds. Any thread adds, one takes whole envelopes.
+/// What waits for one peer's connection, within bounds. Any thread adds, one at a time takes whole envelopes.
 /// <para>
 /// Heartbeats are kept apart: those of all groups leave together, and before the messages that wait. Raft allows it, as
 /// it allows a network to reorder: a heartbeat's commit index is clamped to what its follower has acknowledged, so it
@@ -37,10 +37,6 @@ internal sealed class PeerOutbox(TimeProvider time)
     /// <summary>Where in the list the newest heartbeat and the newest answer of each group stand.</summary>
     private readonly Dictionary<(uint Group, bool Answer), int> _newest = [];
 
-    // Who flushes writes at once, when the stream's writer waits.
-    private readonly Channel<bool> _ready = Channel.CreateBounded<bool>(
-        new BoundedChannelOptions(1) { SingleReader = true, AllowSynchronousContinuations = true });
-
     private long _messageBytes;
     private bool _isReady;
     private bool _hasNews; // a heartbeat waits that is no plain answer
@@ -71,27 +67,34 @@ internal sealed class PeerOutbox(TimeProvider time)
         }
     }
 
+    /// <summary>Something is to leave now, as the last flush decided.</summary>
+    public bool IsReady
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _isReady;
+            }
+        }
+    }
+
     /// <summary>
-    /// Has sent what waits. Plain answers to heartbeats may wait for company; what else there is takes them along.
-    /// After a pause an empty envelope is sent too. Hold no lock: the stream's writer may go on within this call.
+    /// The groups have said what they had to say: decides whether something is to leave now, and tells about how much
+    /// waits. Plain answers to heartbeats may wait for company; what else there is takes them along. After a pause an
+    /// empty envelope is sent too.
     /// </summary>
-    public void Flush()
+    public bool TryMakeReady(out long bytes)
     {
         lock (_gate)
         {
-            var isDue = _messages.Count > 0
+            bytes = _messageBytes + (_heartbeats.Count * HeartbeatBytes);
+            _isReady |= _messages.Count > 0
                 || _hasNews
                 || (_heartbeats.Count > 0 && time.GetElapsedTime(_firstHeartbeatAt) >= AnswerTime)
                 || time.GetElapsedTime(_takenAt) >= KeepAliveTime;
-            if (!isDue || _isReady)
-            {
-                return;
-            }
-
-            _isReady = true;
+            return _isReady;
         }
-
-        _ready.Writer.TryWrite(true);
     }
 
     public void Clear()
@@ -100,28 +103,33 @@ internal sealed class PeerOutbox(TimeProvider time)
         {
             _messages.Clear();
             _messageBytes = 0;
+            _isReady = false;
             ClearHeartbeats();
         }
     }
 
-    /// <summary>Waits for something to send; says about how large it is.</summary>
-    public async ValueTask<(PeerEnvelope Envelope, int SizeBytes)> TakeAsync(CancellationToken cancellationToken)
+    /// <summary>Takes what is ready, up to about so many bytes. False: nothing is, or nothing so small.</summary>
+    public bool TryTake(int maxBytes, [NotNullWhen(true)] out PeerEnvelope? envelope)
     {
-        await _ready.Reader.ReadAsync(cancellationToken);
         lock (_gate)
         {
-            _isReady = false;
+            envelope = null;
+            if (!_isReady || (_messages.TryPeek(out var first) && maxBytes < EnvelopeBytes
+                && SizeBytes(first) > maxBytes))
+            {
+                return false;
+            }
+
             _takenAt = time.GetTimestamp();
-            var envelope = new PeerEnvelope();
+            envelope = new PeerEnvelope();
             var bytes = _heartbeats.Count * HeartbeatBytes;
             envelope.Heartbeats.AddRange(_heartbeats);
             ClearHeartbeats();
             while (_messages.TryPeek(out var next))
             {
                 var size = SizeBytes(next);
-                if (envelope.Messages.Count > 0 && bytes + size > EnvelopeBytes)
+                if (envelope.Messages.Count > 0 && bytes + size > maxBytes)
                 {
-                    _isReady = _ready.Writer.TryWrite(true);
                     break;
                 }
 
@@ -130,19 +138,9 @@ internal sealed class PeerOutbox(TimeProvider time)
                 bytes += size;
             }
 
-            return (envelope, bytes);
+            _isReady = _messages.Count > 0;
+            return true;
         }
-    }
-
-    public static int SizeBytes(PeerEnvelope envelope)
-    {
-        var bytes = envelope.Heartbeats.Count * HeartbeatBytes;
-        for (var i = 0; i < envelope.Messages.Count; i++)
-        {
-            bytes += SizeBytes(envelope.Messages[i]);
-        }
-
-        return bytes;
     }
 
     // Without foreach: the enumerator of a repeated field is an object.

@@ -3,24 +3,9 @@ using Grpc.Core;
 
 namespace Broker.Transport;
 
-/// <summary>The gRPC side of the streams that peers dial.</summary>
+/// <summary>What peers call each other for, beside their connections.</summary>
 public sealed class PeerService(PeerTransport transport) : Peer.PeerBase
 {
-    public override async Task Connect(
-        IAsyncStreamReader<PeerEnvelope> requestStream,
-        IServerStreamWriter<PeerEnvelope> responseStream,
-        ServerCallContext context)
-    {
-        try
-        {
-            await transport.AcceptAsync(requestStream, responseStream, context.CancellationToken);
-        }
-        catch (TimeoutException)
-        {
-            throw new RpcException(new Status(StatusCode.DeadlineExceeded, "No hello came within two seconds."));
-        }
-    }
-
     public override Task InstallSnapshot(
         IAsyncStreamReader<InstallSnapshotRequest> requestStream,
         IServerStreamWriter<InstallSnapshotResponse> responseStream,

@@ -1,24 +1,28 @@
+using System.Net.Sockets;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.ServiceDefaults;
+using Google.Protobuf;
 using Grpc.Core;
 
 namespace Broker.Transport;
 
 /// <summary>
-/// All streams to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over it.
-/// A broken stream is dialled again with back-off and jitter.
+/// All connections to the other nodes: one per pair, dialled by the node with the lower id, all groups multiplexed over
+/// it. A broken one is dialled again with back-off and jitter. Each has a thread that reads it, see
+/// <see cref="PeerSocket"/>.
 /// </summary>
 public sealed partial class PeerTransport : IAsyncDisposable
 {
     private static readonly TimeSpan RedialDelayMin = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan RedialDelayMax = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>A stream that lived so long was a good one: its peer is worth a quick first try.</summary>
-    private static readonly TimeSpan GoodStream = TimeSpan.FromSeconds(1);
+    /// <summary>A connection that lived so long was a good one: its peer is worth a quick first try.</summary>
+    private static readonly TimeSpan GoodConnection = TimeSpan.FromSeconds(1);
 
-    private static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(2);
+    /// <summary>Who has connected says hello within so long, and is answered within so long.</summary>
+    internal static readonly TimeSpan HelloTimeout = TimeSpan.FromSeconds(2);
 
     private readonly NodeId _self;
     private readonly IPeerGate _gate;
@@ -27,6 +31,7 @@ public sealed partial class PeerTransport : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly Lock _peersGate = new();
     private readonly List<Task> _dialers = [];
+    private readonly HashSet<Task> _accepted = [];
     private readonly TimeProvider _time;
     private readonly SnapshotReceiver _snapshotReceiver;
     private readonly EntryServer _entryServer;
@@ -141,19 +146,19 @@ public sealed partial class PeerTransport : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends all streams, so that the server which carries them can stop.</summary>
+    /// <summary>Ends all connections, and what peers have called for.</summary>
     public void CloseStreams() => _stopping.Cancel();
 
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
-        Task[] dialers;
+        Task[] ending;
         lock (_peersGate)
         {
-            dialers = [.. _dialers];
+            ending = [.. _dialers, .. _accepted];
         }
 
-        await Task.WhenAll(dialers);
+        await Task.WhenAll(ending);
         foreach (var link in _links.Values)
         {
             link.Dispose();
@@ -165,17 +170,80 @@ public sealed partial class PeerTransport : IAsyncDisposable
         _stopping.Dispose();
     }
 
-    /// <summary>Serves a stream that a peer dialled.</summary>
-    internal async Task AcceptAsync(
-        IAsyncStreamReader<PeerEnvelope> reader, IServerStreamWriter<PeerEnvelope> writer, CancellationToken callEnded)
+    /// <summary>
+    /// Serves a connection that somebody made, on the calling thread, until it ends. Whatever comes is borne: who is no
+    /// peer of this cluster is told why, as far as it listens, and so is this node's operator.
+    /// </summary>
+    /// <param name="socket">The connection, which stays the caller's.</param>
+    /// <param name="known">Called when it is known who has connected.</param>
+    internal void Accept(PeerSocket socket, Action known)
     {
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(callEnded, _stopping.Token);
-        var hello = await ReadHelloAsync(reader, ended.Token);
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_peersGate)
+        {
+            _accepted.Add(ended.Task);
+        }
+
+        using var connection = new PeerConnection(socket, _time);
+        using var stop = _stopping.Token.UnsafeRegister(
+            static state => ((PeerConnection)state!).Close(), connection);
+        try
+        {
+            var link = AcceptHello(connection, out var hello);
+            known();
+            link.Run(connection, hello, _stopping.Token);
+        }
+        catch (RpcException refusal) when (refusal.StatusCode == StatusCode.FailedPrecondition)
+        {
+            Refuse(connection, new PeerRefusal { Reason = refusal.Status.Detail, DoesNotBelong = true }, _logger);
+        }
+        catch (Exception failure)
+        {
+            TransportEvents.NoPeer(_logger, connection.Remote, failure.Message);
+        }
+        finally
+        {
+            lock (_peersGate)
+            {
+                _accepted.Remove(ended.Task);
+            }
+
+            ended.SetResult();
+        }
+    }
+
+    /// <summary>
+    /// Tells whoever has connected why it is not taken, for a process that is no node of a cluster. Blocks.
+    /// </summary>
+    internal static void Refuse(PeerSocket socket, string reason, TimeProvider time, ILogger logger)
+    {
+        using var connection = new PeerConnection(socket, time);
+        Refuse(connection, new PeerRefusal { Reason = reason }, logger);
+    }
+
+    private static void Refuse(PeerConnection connection, PeerRefusal refusal, ILogger logger)
+    {
+        try
+        {
+            connection.Write(PeerFrameKind.Refusal, refusal, HelloTimeout);
+        }
+        catch (IOException failure)
+        {
+            TransportEvents.NoPeer(logger, connection.Remote, failure.Message);
+        }
+    }
+
+    private PeerLink AcceptHello(PeerConnection connection, out PeerHello hello)
+    {
+        if (!connection.TryTakePreamble(HelloTimeout))
+        {
+            throw new IOException("It does not begin as a peer does.");
+        }
+
+        hello = ReadHello(connection);
         var link = Admit(hello);
-        await writer.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, ended.Token);
-        using var closed = link.Closed.UnsafeRegister(
-            static state => ((CancellationTokenSource)state!).Cancel(), ended);
-        await link.RunAsync(reader, writer, hello, ended.Token);
+        connection.Write(PeerFrameKind.Hello, _gate.Hello, HelloTimeout);
+        return link;
     }
 
     /// <summary>Those with a higher number are dialled; the others dial.</summary>
@@ -200,14 +268,16 @@ public sealed partial class PeerTransport : IAsyncDisposable
             var began = _time.GetTimestamp();
             try
             {
-                await DialAsync(link, cancellationToken);
+                await PeerThread.RunAsync($"peer {link.Peer.Name}", () => Dial(link, cancellationToken));
             }
-            catch (Exception exception) when (exception is TimeoutException || PeerTransfer.IsBrokenCall(exception))
+            catch (Exception exception) when (exception
+                is RpcException or IOException or SocketException or InvalidProtocolBufferException)
             {
-                TransportEvents.DialFailed(_logger, link.Peer.Name, link.Peer.Address, exception.Message);
-                if (exception is RpcException { StatusCode: StatusCode.FailedPrecondition } refusal)
+                var reason = exception is RpcException { Status.Detail: var detail } ? detail : exception.Message;
+                TransportEvents.DialFailed(_logger, link.Peer.Name, link.Peer.Address, reason);
+                if (exception is RpcException { StatusCode: StatusCode.FailedPrecondition })
                 {
-                    _gate.RefusedBy(link.Peer.Node, refusal.Status.Detail);
+                    _gate.RefusedBy(link.Peer.Node, reason);
                 }
 
                 _gate.Unreachable(link.Peer.Node);
@@ -217,8 +287,8 @@ public sealed partial class PeerTransport : IAsyncDisposable
                 return;
             }
 
-            // A peer that takes each stream and drops it at once is not dialled faster than one that is away.
-            if (_time.GetElapsedTime(began) > GoodStream)
+            // A peer that takes each connection and drops it at once is not dialled faster than one that is away.
+            if (_time.GetElapsedTime(began) > GoodConnection)
             {
                 backoff.Reset();
             }
@@ -228,15 +298,17 @@ public sealed partial class PeerTransport : IAsyncDisposable
         }
     }
 
-    /// <summary>Opens one stream and runs it until it breaks.</summary>
-    private async Task DialAsync(PeerLink link, CancellationToken cancellationToken)
+    /// <summary>Makes one connection and runs it until it breaks.</summary>
+    private void Dial(PeerLink link, CancellationToken cancellationToken)
     {
         var address = link.Peer.Address;
-        using var channel = PeerChannel.Open(address);
-        using var call = new Peer.PeerClient(channel).Connect(cancellationToken: cancellationToken);
-        await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = _gate.Hello }, cancellationToken)
-            .WaitAsync(HelloTimeout, _time, cancellationToken);
-        var hello = await ReadHelloAsync(call.ResponseStream, cancellationToken);
+        using var connection = new PeerConnection(
+            PeerSocket.Connect(address, HelloTimeout, cancellationToken), _time);
+        using var stop = cancellationToken.UnsafeRegister(
+            static state => ((PeerConnection)state!).Close(), connection);
+        connection.Write(PeerFrame.Preamble, HelloTimeout);
+        connection.Write(PeerFrameKind.Hello, _gate.Hello, HelloTimeout);
+        var hello = ReadHello(connection);
         if (Admit(hello) != link)
         {
             throw new RpcException(new Status(
@@ -245,18 +317,26 @@ public sealed partial class PeerTransport : IAsyncDisposable
                 + "check service discovery."));
         }
 
-        await link.RunAsync(call.ResponseStream, call.RequestStream, hello, cancellationToken);
+        link.Run(connection, hello, cancellationToken);
     }
 
-    private static async Task<PeerHello> ReadHelloAsync(
-        IAsyncStreamReader<PeerEnvelope> reader, CancellationToken cancellationToken)
+    private static PeerHello ReadHello(PeerConnection connection)
     {
-        var arrived = await reader.MoveNext(cancellationToken).WaitAsync(HelloTimeout, cancellationToken);
-        return arrived && reader.Current.Hello is { } hello
-            ? hello
-            : throw new RpcException(new Status(
-                StatusCode.InvalidArgument,
-                "The first envelope of a peer stream must hold a hello. Is this a broker's peer?"));
+        if (!connection.TryRead(HelloTimeout, HelloTimeout, out var kind, out var payload))
+        {
+            throw new IOException("The connection ended before a hello came. Is this the port of a broker's peers?");
+        }
+
+        if (kind == PeerFrameKind.Refusal)
+        {
+            var refusal = PeerRefusal.Parser.ParseFrom(payload);
+            throw PeerTransfer.Refuse(
+                refusal.DoesNotBelong ? StatusCode.FailedPrecondition : StatusCode.Unavailable, refusal.Reason);
+        }
+
+        return kind == PeerFrameKind.Hello
+            ? PeerHello.Parser.ParseFrom(payload)
+            : throw new IOException($"A frame of kind {kind} came where a hello was expected.");
     }
 
     private PeerLink Admit(PeerHello hello)

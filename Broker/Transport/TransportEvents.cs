@@ -10,7 +10,7 @@ internal static partial class TransportEvents
     [LoggerMessage(3002, LogLevel.Information, "Disconnected from node {Node} ({Name})")]
     public static partial void Disconnected(ILogger logger, int node, string name);
 
-    [LoggerMessage(3003, LogLevel.Debug, "The stream to node {Node} ({Name}) broke: {Reason}")]
+    [LoggerMessage(3003, LogLevel.Debug, "The connection to node {Node} ({Name}) broke: {Reason}")]
     public static partial void Broke(ILogger logger, int node, string name, string reason);
 
     [LoggerMessage(3004, LogLevel.Debug, "Cannot reach {Name} at {Address}: {Reason}")]
@@ -19,7 +19,8 @@ internal static partial class TransportEvents
     [LoggerMessage(3005, LogLevel.Error, "Refused node {Node} ({Name}): {Reason}")]
     public static partial void Refused(ILogger logger, uint node, string name, string reason);
 
-    [LoggerMessage(3006, LogLevel.Warning, "Node {Node} ({Name}) takes nothing from its stream, which is opened anew")]
+    [LoggerMessage(
+        3006, LogLevel.Warning, "Node {Node} ({Name}) takes nothing from its connection, which is made anew")]
     public static partial void Stalled(ILogger logger, int node, string name);
 
     [LoggerMessage(
@@ -57,4 +58,16 @@ internal static partial class TransportEvents
 
     [LoggerMessage(3014, LogLevel.Error, "Group {Group}: entries wanted by node {Node} cannot be read: {Reason}")]
     public static partial void FetchDamaged(ILogger logger, int group, uint node, string reason);
+
+    [LoggerMessage(
+        3015, LogLevel.Warning, "Who connected to the peers' port from {Remote} is no peer, or broke off: {Reason}")]
+    public static partial void NoPeer(ILogger logger, string remote, string reason);
+
+    [LoggerMessage(
+        3016,
+        LogLevel.Warning,
+        "A call of the peers' protocol came from {Remote} to a port for clients and was refused. Brokers talk to each "
+        + "other at a port of its own (Broker__PeerPort): run the same release on all nodes, and give them addresses "
+        + "of that port (services__broker-1__peer__0, Broker__Join)")]
+    public static partial void PeerAtClientsPort(ILogger logger, string remote);
 }

@@ -16,15 +16,17 @@ internal sealed class BrokerCluster : IAsyncDisposable
     private readonly NodeProcesses _processes;
     private readonly int[] _httpPorts;
     private readonly int[] _grpcPorts;
+    private readonly int[] _peerPorts;
 
     private BrokerCluster(string[] command, string folder)
     {
         _command = command;
         _folder = folder;
         _processes = new NodeProcesses(folder, Nodes);
-        var ports = NodeProcesses.FreePorts(2 * Nodes);
+        var ports = NodeProcesses.FreePorts(3 * Nodes);
         _httpPorts = ports[..Nodes];
-        _grpcPorts = ports[Nodes..];
+        _grpcPorts = ports[Nodes..(2 * Nodes)];
+        _peerPorts = ports[(2 * Nodes)..];
     }
 
     public IReadOnlyList<Uri> HttpAddresses => [.. _httpPorts.Select(port => new Uri($"http://127.0.0.1:{port}"))];
@@ -83,6 +85,7 @@ internal sealed class BrokerCluster : IAsyncDisposable
         {
             ["ASPNETCORE_URLS"] = $"http://127.0.0.1:{_httpPorts[node]}",
             ["Broker__GrpcPort"] = _grpcPorts[node].ToString(CultureInfo.InvariantCulture),
+            ["Broker__PeerPort"] = _peerPorts[node].ToString(CultureInfo.InvariantCulture),
             ["Broker__NodeName"] = name,
             ["Broker__DataDirectory"] = Path.Combine(_folder, name, "data"),
             ["Logging__LogLevel__Default"] = "Warning",
@@ -90,6 +93,7 @@ internal sealed class BrokerCluster : IAsyncDisposable
         for (var peer = 0; peer < Nodes; peer++)
         {
             environment[$"services__broker-{peer + 1}__grpc__0"] = $"http://127.0.0.1:{_grpcPorts[peer]}";
+            environment[$"services__broker-{peer + 1}__peer__0"] = $"http://127.0.0.1:{_peerPorts[peer]}";
         }
 
         _processes.Start(node, name, _command, environment);

@@ -29,17 +29,20 @@ internal sealed class BrokerProcesses : IAsyncDisposable
     {
         var started = new BrokerProcesses();
         var ports = Enumerable.Range(0, nodes).Select(_ => FreePort()).ToList();
+        var peerPorts = Enumerable.Range(0, nodes).Select(_ => FreePort()).ToList();
         foreach (var (i, port) in ports.Index())
         {
             var node = BrokerHost.Build([
                 $"--Broker:NodeName=broker-{i + 1}",
                 $"--Broker:ClusterSize={nodes}",
                 $"--Broker:GrpcPort={port}",
+                $"--Broker:PeerPort={peerPorts[i]}",
                 $"--Broker:DataDirectory={Path.Combine(started._folder.FullName, $"{i + 1}")}",
                 "--urls=http://127.0.0.1:0",
                 "--Logging:LogLevel:Default=Warning",
                 .. settings?.Invoke(i) ?? [],
                 .. ports.Select((each, at) => $"--services:broker-{at + 1}:grpc:0=http://localhost:{each}"),
+                .. peerPorts.Select((each, at) => $"--services:broker-{at + 1}:peer:0=http://localhost:{each}"),
             ]);
             await node.StartAsync();
             started._nodes.Add(node);

@@ -102,9 +102,11 @@ internal sealed class KilledBrokers : IAsyncDisposable
         start.Environment["Broker__DataShards"] = $"{TopicGroup}";
         start.Environment["Broker__DataDirectory"] = FolderOf(node);
         start.Environment["Broker__GrpcPort"] = $"{GrpcOf(node).Port}";
+        start.Environment["Broker__PeerPort"] = $"{PeerOf(node).Port}";
         for (var each = 1; each <= Count; each++)
         {
             start.Environment[$"services__broker-{each}__grpc__0"] = $"{GrpcOf(each)}";
+            start.Environment[$"services__broker-{each}__peer__0"] = $"{PeerOf(each)}";
         }
 
         foreach (var (key, value) in settings)
@@ -219,10 +221,13 @@ internal sealed class KilledBrokers : IAsyncDisposable
 
     public Uri GrpcOf(int node) => new($"http://127.0.0.1:{_ports[Count + node - 1]}");
 
+    /// <summary>Where the other brokers reach a node.</summary>
+    public Uri PeerOf(int node) => new($"http://127.0.0.1:{_ports[(2 * Count) + node - 1]}");
+
     /// <summary>Ports that were free a moment ago, all different.</summary>
     private static int[] FreePorts()
     {
-        var listeners = Enumerable.Range(0, 2 * Count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
+        var listeners = Enumerable.Range(0, 3 * Count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
         listeners.ForEach(static listener => listener.Start());
         int[] ports = [.. listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port)];
         listeners.ForEach(static listener => listener.Dispose());

@@ -141,16 +141,16 @@ public sealed class MembershipTests
         Assert.Contains("does not answer at http://127.0.0.1:1", nowhere.Message, StringComparison.Ordinal);
         var other = await RefusedAsync(
             BrokerClientErrorCode.FailedPrecondition,
-            async () => await client.AddNodeAsync("broker-4", brokers.GrpcOf(5), Test));
+            async () => await client.AddNodeAsync("broker-4", brokers.PeerOf(5), Test));
         Assert.Contains("answers as 'broker-5'", other.Message, StringComparison.Ordinal);
 
         // Twice at once is once; another one waits, or is told to.
         var twice = await Task.WhenAll(
-            client.AddNodeAsync("broker-4", brokers.GrpcOf(4), Test).AsTask(),
-            client.AddNodeAsync("broker-4", brokers.GrpcOf(4), Test).AsTask());
+            client.AddNodeAsync("broker-4", brokers.PeerOf(4), Test).AsTask(),
+            client.AddNodeAsync("broker-4", brokers.PeerOf(4), Test).AsTask());
         Assert.Equal([4, 4], twice);
         await brokers.HaveMembersAsync([1, 2, 3, 4], [1, 2, 3, 4]);
-        Assert.Equal(4, await client.AddNodeAsync("broker-4", brokers.GrpcOf(4), Test));
+        Assert.Equal(4, await client.AddNodeAsync("broker-4", brokers.PeerOf(4), Test));
 
         // Of an even number a dead one can go; then no majority can be spared.
         await brokers.KillAsync(2);
@@ -171,7 +171,7 @@ public sealed class MembershipTests
         // A name that was meant for another node has done nothing with this one.
         Assert.Contains("waits for an invitation", brokers.LinesOf(5).Last(
             static line => line.Contains("broker-5", StringComparison.Ordinal)), StringComparison.Ordinal);
-        var absent = await two.AddNodeAsync("broker-5", brokers.GrpcOf(5), Test);
+        var absent = await two.AddNodeAsync("broker-5", brokers.PeerOf(5), Test);
         Assert.Equal(5, absent);
         await brokers.HaveMembersAsync([1, 3, 4, 5], [1, 3, 4, 5]);
         await two.RemoveNodeAsync(absent, Test);

@@ -18,7 +18,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-scenario-");
     private readonly ConcurrentDictionary<int, Process> _processes = new();
     private readonly ConcurrentDictionary<int, ConcurrentQueue<string>> _lines = new();
-    private readonly ConcurrentDictionary<int, (int Http, int Grpc)> _ports = new();
+    private readonly ConcurrentDictionary<int, (int Http, int Grpc, int Peer)> _ports = new();
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5) };
 
     /// <summary>Settings that every broker starts with.</summary>
@@ -30,6 +30,9 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     public string FolderOf(int node) => Path.Combine(_home.FullName, $"{node}");
 
     public Uri GrpcOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Grpc}");
+
+    /// <summary>Where the other brokers reach a node.</summary>
+    public Uri PeerOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Peer}");
 
     public IReadOnlyCollection<string> LinesOf(int node) => _lines.GetOrAdd(node, static _ => new());
 
@@ -54,7 +57,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
 
     /// <summary>Starts a node with a new disk that members are to take in.</summary>
     public void StartJoining(int node, params int[] members) =>
-        Start(node, ("Broker__Join", string.Join(',', members.Select(GrpcOf))));
+        Start(node, ("Broker__Join", string.Join(',', members.Select(PeerOf))));
 
     public void Start(int node, params (string Key, string Value)[] settings)
     {
@@ -68,6 +71,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
         start.Environment["Broker__NodeName"] = $"broker-{node}";
         start.Environment["Broker__DataDirectory"] = FolderOf(node);
         start.Environment["Broker__GrpcPort"] = $"{PortsOf(node).Grpc}";
+        start.Environment["Broker__PeerPort"] = $"{PortsOf(node).Peer}";
         if (node <= founders)
         {
             start.Environment["Broker__ClusterSize"] = $"{founders}";
@@ -75,11 +79,13 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
             for (var each = 1; each <= founders; each++)
             {
                 start.Environment[$"services__broker-{each}__grpc__0"] = $"{GrpcOf(each)}";
+                start.Environment[$"services__broker-{each}__peer__0"] = $"{PeerOf(each)}";
             }
         }
         else
         {
             start.Environment[$"services__broker-{node}__grpc__0"] = $"{GrpcOf(node)}";
+            start.Environment[$"services__broker-{node}__peer__0"] = $"{PeerOf(node)}";
         }
 
         foreach (var (key, value) in Settings.Concat(settings))
@@ -202,12 +208,12 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
         }
     }
 
-    private (int Http, int Grpc) PortsOf(int node) => _ports.GetOrAdd(node, static _ =>
+    private (int Http, int Grpc, int Peer) PortsOf(int node) => _ports.GetOrAdd(node, static _ =>
     {
-        var listeners = Enumerable.Range(0, 2).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
+        var listeners = Enumerable.Range(0, 3).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
         listeners.ForEach(static listener => listener.Start());
         var ports = listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port).ToArray();
         listeners.ForEach(static listener => listener.Dispose());
-        return (ports[0], ports[1]);
+        return (ports[0], ports[1], ports[2]);
     });
 }

@@ -58,6 +58,8 @@ internal enum Figure
     MessageDuplicated,
     MessageOvertaken,
     MessageDamaged,
+    FrameGarbled,
+    FrameCut,
     BrokenStream,
     FalseAlarm,
     SlowDisk,

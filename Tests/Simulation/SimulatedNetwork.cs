@@ -8,7 +8,7 @@ namespace Broker.Tests.Simulation;
 /// Links between nodes, each direction on its own: delay, loss, duplication, reordering, cuts. A stream that breaks
 /// loses what was under way in it, and the nodes may be told.
 /// </summary>
-internal sealed class SimulatedNetwork(World world)
+internal sealed class SimulatedNetwork(World world, int seed)
 {
     private const long HealthyDelayMaxUs = 2_000;
     private const double DamageRate = 0.001;
@@ -19,6 +19,7 @@ internal sealed class SimulatedNetwork(World world)
     /// <summary>As the transport: a transfer that is not answered for so long has failed.</summary>
     private const long SnapshotTimeoutUs = 5_000_000;
 
+    private readonly WireFrames _frames = new(world, seed);
     private readonly HashSet<(int From, int To)> _cut = [];
 
     /// <summary>Nodes that fall silent after so many more messages with entries; they go on hearing.</summary>
@@ -55,6 +56,21 @@ internal sealed class SimulatedNetwork(World world)
             if (Scenario.HasStreams)
             {
                 Break(link.Item1, link.Item2);
+            }
+
+            return;
+        }
+
+        if (!IsHealed && _frames.TryHurt(packet.Wire, out var arrives))
+        {
+            if (arrives is null)
+            {
+                // It was noticed, as it must be: the connection ends, and its message is lost.
+                Break(link.Item1, link.Item2);
+            }
+            else
+            {
+                Deliver(packet with { Wire = arrives }, link);
             }
 
             return;

@@ -62,7 +62,7 @@ internal sealed class World
         // Every second seed of each parity: by default the kinds take turns.
         var hasConsumers = kind == NodeKind.Replica && seed / 2 % 2 == 0;
         Scenario = Scenario with { HasConsumers = hasConsumers };
-        Network = new SimulatedNetwork(this);
+        Network = new SimulatedNetwork(this, seed);
         Faults = new Faults(this);
         for (var id = 1; id <= Scenario.Nodes; id++)
         {

@@ -53,7 +53,7 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         {
             // A member says where it is. That must not need a leader: after a start of all at other addresses none is
             // found before they find each other. The leader writes it down when it meets the node.
-            node.Directory.Heard(self, from.Address);
+            node.Directory.Heard(self, from.Address, from.ClientAddress);
             return Describe(clusterId, self, isLost: false);
         }
 
@@ -270,6 +270,7 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
             NodeId = (uint)each.Node.Value,
             Name = each.Name,
             Address = each.Address.ToString(),
+            ClientAddress = each.ClientAddressText,
         }));
         return response;
     }

@@ -59,8 +59,10 @@ internal sealed class Announcer(BrokerNode node, TimeProvider time, ILogger logg
                 return false;
             }
 
-            node.Directory.Learn(answer.Members.Select(static member => new ClusterMember(
-                new NodeId((int)member.NodeId), member.Name, member.Address, MemberState.Member)));
+            node.Directory.Learn(answer.Members.Select(static member => (
+                new ClusterMember(
+                    new NodeId((int)member.NodeId), member.Name, member.Address, MemberState.Member),
+                member.ClientAddress)));
             return true;
         }
         catch (RpcException failure) when (!cancellationToken.IsCancellationRequested)

@@ -32,8 +32,11 @@ internal sealed class Joining(ClusterOptions options, NodeStore store, TimeProvi
         StoreId = store.StoreId.ToString("N"),
         DataShards = (uint)options.DataShards,
         ReplacesLostDisk = options.ReplacesLostDisk,
-        Address = options.Nodes.FirstOrDefault(node => node.Name == options.NodeName)?.Address.ToString() ?? "",
+        Address = Self?.Address.ToString() ?? "",
+        ClientAddress = Self?.ClientAddressText ?? "",
     };
+
+    private PeerEndpoint? Self => options.Nodes.FirstOrDefault(node => node.Name == options.NodeName);
 
     /// <summary>A member is to take a node in; if it is this one, it asks there. Any thread.</summary>
     public void Invite(string name, IEnumerable<string> addresses)

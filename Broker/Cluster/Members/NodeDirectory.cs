@@ -62,28 +62,28 @@ public sealed class NodeDirectory
     }
 
     /// <summary>A member has told who the members are.</summary>
-    internal void Learn(IEnumerable<ClusterMember> members)
+    internal void Learn(IEnumerable<(ClusterMember Member, string ClientAddress)> members)
     {
         lock (_gate)
         {
             var next = _nodes;
-            foreach (var member in members.Where(member => member.Id != _self))
+            foreach (var (member, clientAddress) in members.Where(each => each.Member.Id != _self))
             {
-                next = Know(next, member, isNews: true);
+                next = ServeAt(Know(next, member, isNews: true), member.Id, clientAddress);
             }
 
             Show(next);
         }
     }
 
-    /// <summary>A peer says where it is.</summary>
-    internal void Heard(NodeId peer, string address)
+    /// <summary>A peer says where it is, for peers and for clients.</summary>
+    internal void Heard(NodeId peer, string address, string clientAddress)
     {
         lock (_gate)
         {
             if (_nodes.TryGetValue(peer.Value, out var known) && TryRead(address) is { } uri)
             {
-                Show(MoveTo(_nodes, known, uri));
+                Show(ServeAt(MoveTo(_nodes, known, uri), peer, clientAddress));
             }
         }
     }
@@ -137,6 +137,15 @@ public sealed class NodeDirectory
             ? nodes
             : nodes.SetItem(known.Node.Value, known with { Address = address });
     }
+
+    /// <summary>
+    /// Where clients reach a node; what it does not say stays as it was known. Each hears it of the node itself.
+    /// </summary>
+    private static ImmutableSortedDictionary<int, PeerEndpoint> ServeAt(
+        ImmutableSortedDictionary<int, PeerEndpoint> nodes, NodeId node, string clientAddress) =>
+        TryRead(clientAddress) is { } uri && nodes.TryGetValue(node.Value, out var known) && known.ClientAddress != uri
+            ? nodes.SetItem(node.Value, known with { ClientAddress = uri })
+            : nodes;
 
     private void Remember(NodeId node, Uri address)
     {

@@ -15,6 +15,12 @@ public sealed class ReplicationLoop : IDisposable
     /// <summary>Peers must hear from this node so often, whether or not a group has something to do.</summary>
     private const long LongestSleepMs = 500;
 
+    /// <summary>
+    /// While groups wait for their turn, what they say is gathered from at most so many pumps: messages of several
+    /// groups to a peer then cost one write to its socket, and none waits long.
+    /// </summary>
+    private const int PumpsUnsaid = 4;
+
     private readonly IReadOnlyList<ReplicaGroup> _groups;
     private readonly IPeerSender _sender;
     private readonly ILogger _logger;
@@ -23,9 +29,10 @@ public sealed class ReplicationLoop : IDisposable
     private readonly AutoResetEvent _wake = new(initialState: false);
     private readonly Thread _thread;
 
-    /// <summary>Whoever holds it pumps. Guards all groups and the two times below.</summary>
+    /// <summary>Whoever holds it pumps. Guards all groups and what follows.</summary>
     private readonly Lock _turn = new();
 
+    private int _unsaid; // pumps since what they said has left
     private long _dueMs; // when a group wants to be pumped without input
     private long _sleepsUntilMs; // when the loop's thread looks for what is due
     private volatile bool _sleeping;
@@ -156,6 +163,7 @@ public sealed class ReplicationLoop : IDisposable
             PumpWhatIsDue();
         }
 
+        Flush();
         _sleepsUntilMs = _dueMs;
     }
 
@@ -163,7 +171,19 @@ public sealed class ReplicationLoop : IDisposable
     {
         group.Pump();
         _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(0, group.DueInMs));
-        _sender.Flush();
+        if (++_unsaid >= PumpsUnsaid || _scheduled.IsEmpty)
+        {
+            Flush();
+        }
+    }
+
+    private void Flush()
+    {
+        if (_unsaid > 0)
+        {
+            _unsaid = 0;
+            _sender.Flush();
+        }
     }
 
     private void PumpWhatIsDue()
@@ -179,7 +199,7 @@ public sealed class ReplicationLoop : IDisposable
             _dueMs = Math.Min(_dueMs, NowMs() + Math.Max(1, group.DueInMs));
         }
 
-        _sender.Flush();
+        _unsaid = 1;
     }
 
     private void Fail(Exception exception)

@@ -46,6 +46,11 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
                 Enumerable.Range(1, 3),
                 number => Assert.Equal(
                     $"http://broker-{number}:8081", environment[$"services__broker-{number}__grpc__0"]));
+            Assert.All(
+                Enumerable.Range(1, 3),
+                number => Assert.Equal(
+                    name.StartsWith("broker", StringComparison.Ordinal) ? $"http://broker-{number}:8082" : null,
+                    environment.GetValueOrDefault($"services__broker-{number}__peer__0")));
             Assert.True(name == "publisher" || environment["ConnectionStrings__cache"].StartsWith(
                 "cache:6379,password=", StringComparison.Ordinal));
         }

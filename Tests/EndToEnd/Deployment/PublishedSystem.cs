@@ -111,7 +111,8 @@ public sealed partial class ComposeService(Dictionary<string, object> yaml)
         _ when Image.Contains("/postgres:", StringComparison.Ordinal) => new HashSet<string> { "5432" },
         _ when Image.Contains("/prometheus:", StringComparison.Ordinal) => new HashSet<string> { "9090" },
         _ => Environment
-            .Where(pair => pair.Key == "HTTP_PORTS" || pair.Key.EndsWith("__GrpcPort", StringComparison.Ordinal))
+            .Where(pair => pair.Key == "HTTP_PORTS" || pair.Key == "Broker__PeerPort"
+                || pair.Key.EndsWith("__GrpcPort", StringComparison.Ordinal))
             .Select(pair => pair.Value).ToHashSet(),
     };
 

@@ -69,8 +69,9 @@ public sealed class MembershipPlanTests
     {
         var directory = Directory();
         var two = new NodeId(2);
-        directory.Heard(two, "http://heard:1");
+        directory.Heard(two, "http://heard:1", "http://clients:1");
         Assert.Equal("http://heard:1/", Where(directory, two));
+        Assert.Equal("http://clients:1", directory.Find(two)!.ClientAddressText);
 
         // A node that starts replays old members: what it heard since holds, but a change is news.
         directory.Apply(Members("http://old:1"));
@@ -86,15 +87,17 @@ public sealed class MembershipPlanTests
 
         string[] all = ["http://heard:1/", "http://n2:1/", "http://news:1/", "http://old:1/"];
         Assert.Equal(all, tried.Order(StringComparer.Ordinal));
-        directory.Heard(two, "nonsense");
+        directory.Heard(two, "nonsense", "nonsense");
         Assert.NotEqual("nonsense", Where(directory, two));
+        Assert.Equal("http://clients:1", directory.Find(two)!.ClientAddressText);
     }
 
     [Fact]
     public void Only_who_leaves_is_forgotten()
     {
         var directory = Directory();
-        directory.Learn([new ClusterMember(new NodeId(9), "n9", "http://n9:1", MemberState.Member)]);
+        directory.Learn([(new ClusterMember(new NodeId(9), "n9", "http://n9:1", MemberState.Member), "http://c9:1")]);
+        Assert.Equal("http://c9:1", directory.Find(new NodeId(9))!.ClientAddressText);
         directory.Apply(With(Four, MemberState.Joining));
         Assert.Equal([1, 2, 3, 4, 9], directory.Nodes.Select(static node => node.Node.Value));
         var changes = new List<int>();

@@ -8,6 +8,7 @@ using Broker.Domain;
 using Broker.Replication;
 using Broker.Storage;
 using Broker.Tests.Unit.GrpcCalls;
+using Broker.Tests.Unit.PeerStreams;
 using Broker.Tests.Unit.Topics;
 using Broker.Transport;
 using Microsoft.AspNetCore.Builder;
@@ -56,12 +57,14 @@ internal sealed class RunningNodes : IAsyncDisposable
                 options => options.MaxReceiveMessageSize = Limits.GrpcMessageBytes,
                 register: services => services
                     .AddSingleton(_ => new PeerService(running.Nodes[at].Transport))
-                    .AddSingleton(_ => running._groups[at].Service),
+                    .AddSingleton(_ => running._groups[at].Service)
+                    .AddPeersPort(() => running.Nodes[at].Transport),
                 map: app =>
                 {
                     app.MapGrpcService<PeerService>();
                     app.MapGrpcService<GroupPeerService>();
-                }));
+                },
+                at: static (address, port) => new PeerEndPoint(address, port)));
         }
 
         for (var i = 0; i < Count; i++)

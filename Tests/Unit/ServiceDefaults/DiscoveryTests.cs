@@ -42,6 +42,28 @@ public sealed class DiscoveryTests
             "services__broker-1__grpc__0 is 'localhost:7002'", failure.Message, StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void Peers_are_reached_at_their_endpoint_for_that_or_at_the_port_for_grpc_and_a_thousand()
+    {
+        var nodes = ClusterOptions.From(Configuration(
+            ("Broker:NodeName", "broker-2"),
+            ("Broker:PeerPort", "9009"),
+            ("services:broker-1:grpc:0", "http://a:7001"),
+            ("services:broker-1:peer:0", "http://b:9001"),
+            ("services:broker-2:grpc:0", "http://a:7002"),
+            ("services:broker-3:grpc:0", "http://a:7003"))).Nodes;
+
+        Assert.Equal(
+            ["http://b:9001/", "http://a:9009/", "http://a:8003/"], nodes.Select(static node => $"{node.Address}"));
+        Assert.Equal(
+            ["http://a:7001", "http://a:7002", "http://a:7003"], nodes.Select(static node => node.ClientAddressText));
+    }
+
+    [Fact]
+    public void The_port_for_peers_follows_from_that_for_grpc() => Assert.Equal(
+        [0, 1001, 8001, 65535, 63536, 64535],
+        new[] { 0, 1, 7001, 64535, 64536, 65535 }.Select(ClusterOptions.PeerPortOf));
+
     [Theory]
     [InlineData("http://_grpc.broker-1/a?b=c", "http://localhost:7001/a?b=c")]
     [InlineData("http://publisher/x", "http://localhost:8001/x")]

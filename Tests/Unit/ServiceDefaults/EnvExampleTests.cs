@@ -23,7 +23,7 @@ public sealed partial class EnvExampleTests
     private static readonly string[] OfLibraries =
     [
         "ASPNETCORE_URLS", "Logging__LogLevel__Default", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_SERVICE_NAME",
-        "services__broker-1__grpc__0",
+        "services__broker-1__grpc__0", "services__broker-1__peer__0",
     ];
 
     private static readonly Dictionary<string, string> Example = File
@@ -91,7 +91,7 @@ public sealed partial class EnvExampleTests
         var connections = sources.SelectMany(file => Connection().Matches(file.Text))
             .Select(match => $"ConnectionStrings:{match.Groups["name"].Value}");
         // A gRPC port has its host beside it (ServiceDefaults/GrpcEndpoint.cs).
-        var hosts = keys.Where(key => key.EndsWith(":GrpcPort", StringComparison.Ordinal))
+        var hosts = keys.Where(key => key.EndsWith(":GrpcPort", StringComparison.Ordinal) || key == "Broker:PeerPort")
             .Select(key => key.Replace("Port", "Host", StringComparison.Ordinal));
         return keys.Concat(hosts).Concat(connections).Select(key => key.Replace(":", "__", StringComparison.Ordinal));
     }

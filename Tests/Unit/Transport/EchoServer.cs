@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net;
 using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using Grpc.Net.Client;
@@ -50,14 +51,16 @@ public sealed class EchoServer : IAsyncDisposable
         HttpProtocols protocols = HttpProtocols.Http2,
         Action<ListenOptions>? listen = null,
         Action<IServiceCollection>? register = null,
-        int port = 0)
+        int port = 0,
+        Func<IPAddress, int, IPEndPoint>? at = null)
     {
+        at ??= static (address, number) => new IPEndPoint(address, number);
         var errors = new ErrorLog();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Logging.AddProvider(errors);
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
-            System.Net.IPAddress.Loopback, port, endpoint =>
+            at(IPAddress.Loopback, port), endpoint =>
             {
                 endpoint.Protocols = protocols;
                 listen?.Invoke(endpoint);

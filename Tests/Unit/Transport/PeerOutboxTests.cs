@@ -12,8 +12,6 @@ public sealed class PeerOutboxTests
     private readonly ManualTime _time = new();
     private readonly PeerOutbox _outbox;
 
-    private static CancellationToken Stop => TestContext.Current.CancellationToken;
-
     public PeerOutboxTests() => _outbox = new PeerOutbox(_time);
 
     [Fact]
@@ -65,24 +63,22 @@ public sealed class PeerOutboxTests
         18, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
 
     [Fact]
-    public async Task Heartbeats_of_all_groups_leave_together_and_small()
+    public void Heartbeats_of_all_groups_leave_together_and_small()
     {
         for (var group = 0; group < 1_000; group++)
         {
             Assert.True(_outbox.TryAdd(Heartbeat((uint)group, commit: 50_000_000)));
         }
 
-        var taking = _outbox.TakeAsync(Stop).AsTask();
-        Assert.False(taking.IsCompleted);
-        _outbox.Flush();
-
-        var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
+        Assert.False(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out _));
+        Assert.True(_outbox.TryMakeReady(out _));
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out var envelope));
         Assert.Equal(Enumerable.Range(0, 1_000), envelope.Heartbeats.Select(each => (int)each.Group));
         Assert.InRange(envelope.CalculateSize() / 1_000.0, 1, 16);
     }
 
     [Fact]
-    public async Task A_newer_heartbeat_takes_the_place_of_one_that_still_waits()
+    public void A_newer_heartbeat_takes_the_place_of_one_that_still_waits()
     {
         _outbox.TryAdd(Heartbeat(1, commit: 10));
         _outbox.TryAdd(Answer(1, match: 20));
@@ -90,31 +86,31 @@ public sealed class PeerOutboxTests
         _outbox.TryAdd(Heartbeat(1, commit: 11));
         _outbox.TryAdd(Answer(1, match: 21));
 
-        Assert.Equal([(1, 11), (1, 21), (2, 30)], await TakeHeartbeatsAsync());
+        Assert.Equal([(1, 11), (1, 21), (2, 30)], TakeHeartbeats());
     }
 
     [Fact]
-    public async Task A_heartbeat_of_another_context_or_term_takes_no_place()
+    public void A_heartbeat_of_another_context_or_term_takes_no_place()
     {
         _outbox.TryAdd(Heartbeat(1, commit: 10));
         _outbox.TryAdd(Heartbeat(1, commit: 11, context: 5));
         _outbox.TryAdd(Heartbeat(1, commit: 12, context: 6));
         _outbox.TryAdd(Heartbeat(1, commit: 13, term: 301));
 
-        Assert.Equal([(1, 10), (1, 11), (1, 12), (1, 13)], await TakeHeartbeatsAsync());
+        Assert.Equal([(1, 10), (1, 11), (1, 12), (1, 13)], TakeHeartbeats());
     }
 
     [Fact]
-    public async Task A_heartbeat_that_somebody_waits_for_leaves_at_once_and_takes_the_others_along()
+    public void A_heartbeat_that_somebody_waits_for_leaves_at_once_and_takes_the_others_along()
     {
         _outbox.TryAdd(Heartbeat(1, commit: 10));
         _outbox.TryAdd(Heartbeat(2, commit: 10, context: 5));
 
-        Assert.Equal([(1, 10), (2, 10)], await TakeHeartbeatsAsync());
+        Assert.Equal([(1, 10), (2, 10)], TakeHeartbeats());
     }
 
     [Fact]
-    public async Task Messages_keep_their_order_and_fill_envelopes()
+    public void Messages_keep_their_order_and_fill_envelopes()
     {
         for (var index = 1; index <= 5; index++)
         {
@@ -122,20 +118,23 @@ public sealed class PeerOutboxTests
         }
 
         _outbox.TryAdd(Heartbeat(9, 1));
-        _outbox.Flush();
-        var first = await _outbox.TakeAsync(Stop);
-        var second = await _outbox.TakeAsync(Stop);
-        var third = await _outbox.TakeAsync(Stop);
+        Assert.True(_outbox.TryMakeReady(out var bytes));
+        Assert.InRange(bytes, 5 * 400 * 1024, 5 * 401 * 1024);
+        Assert.False(_outbox.TryTake(16 * 1024, out _), "the first is larger than what may be taken");
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out var first));
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out var second));
+        Assert.True(_outbox.IsReady);
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out var third));
+        Assert.False(_outbox.IsReady);
 
-        Assert.Equal([1, 2], first.Envelope.Messages.Select(each => each.LogIndex));
-        Assert.Single(first.Envelope.Heartbeats);
-        Assert.Equal([3, 4], second.Envelope.Messages.Select(each => each.LogIndex));
-        Assert.Equal([5], third.Envelope.Messages.Select(each => each.LogIndex));
-        Assert.InRange(first.SizeBytes, 800 * 1024, PeerOutbox.EnvelopeBytes);
+        Assert.Equal([1, 2], first.Messages.Select(each => each.LogIndex));
+        Assert.Single(first.Heartbeats);
+        Assert.Equal([3, 4], second.Messages.Select(each => each.LogIndex));
+        Assert.Equal([5], third.Messages.Select(each => each.LogIndex));
     }
 
     [Fact]
-    public async Task What_waits_is_bounded_in_bytes_and_number()
+    public void What_waits_is_bounded_in_bytes_and_number()
     {
         var taken = 0;
         while (_outbox.TryAdd(Append(1, 1024 * 1024)))
@@ -144,8 +143,8 @@ public sealed class PeerOutboxTests
         }
 
         Assert.InRange(taken, 60, 64);
-        _outbox.Flush();
-        await _outbox.TakeAsync(Stop);
+        Assert.True(_outbox.TryMakeReady(out _));
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out _));
         Assert.True(_outbox.TryAdd(Append(1, 1024 * 1024)));
 
         _outbox.Clear();
@@ -194,11 +193,10 @@ public sealed class PeerOutboxTests
         Entries = { new PeerEntry { Body = ByteString.CopyFrom(new byte[bodyBytes]) } },
     };
 
-    private async Task<List<(int Group, int Index)>> TakeHeartbeatsAsync()
+    private List<(int Group, int Index)> TakeHeartbeats()
     {
-        var taking = _outbox.TakeAsync(Stop).AsTask();
-        _outbox.Flush();
-        var (envelope, _) = await taking.WaitAsync(TimeSpan.FromSeconds(10), Stop);
+        Assert.True(_outbox.TryMakeReady(out _));
+        Assert.True(_outbox.TryTake(PeerOutbox.EnvelopeBytes, out var envelope));
         return [.. envelope.Heartbeats.Select(each => ((int)each.Group, (int)each.Index))];
     }
 }

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Tests.Unit.GrpcCalls;
-using Grpc.Core;
+using Broker.Transport;
 using Xunit;
 
 namespace Broker.Tests.Unit.PeerStreams;
@@ -52,9 +52,7 @@ public sealed class PeerStreamTests
         nodes.Transports[0].Flush();
 
         await EchoServer.UntilAsync(() => nodes.Gates[1].Messages.Count == 1_000, "all heartbeats arrive");
-        var envelopes = nodes.Services[1].Envelopes.Where(each => each.Heartbeats.Count > 0).ToList();
-        Assert.InRange(envelopes.Count, 1, 10);
-        Assert.InRange(envelopes.Sum(each => each.CalculateSize()), 1_000, 16_000);
+        Assert.InRange(nodes.Gates[1].Envelopes.Count(static messages => messages > 0), 1, 10);
         Assert.Equal(1_000, nodes.Gates[1].Messages.Select(each => each.Group).Distinct().Count());
     }
 
@@ -62,7 +60,7 @@ public sealed class PeerStreamTests
     public async Task A_peer_that_does_not_read_holds_back_nobody_and_costs_bounded_memory()
     {
         await using var nodes = await TestNodes.StartAsync(3);
-        nodes.Services[1].IsDeaf = true;
+        nodes.Gates[1].Hears.Reset();
         await nodes.ConnectAsync();
         var watch = Stopwatch.StartNew();
         for (var index = 1; index <= 100; index++)
@@ -107,7 +105,7 @@ public sealed class PeerStreamTests
         nodes.Gates[1].WhyNot = "Speaks another version.";
         nodes.Transports[0].Start();
         var watch = Stopwatch.StartNew();
-        await EchoServer.UntilAsync(() => nodes.Services[1].Envelopes.Count == 6, "the peer is dialled again");
+        await EchoServer.UntilAsync(() => nodes.Gates[1].AskedCount == 6, "the peer is dialled again");
 
         // 20 + 40 + 80 + 160 + 320 ms, of which half is chance.
         Assert.InRange(watch.ElapsedMilliseconds, 310, 20_000);
@@ -119,11 +117,54 @@ public sealed class PeerStreamTests
     {
         await using var nodes = await TestNodes.StartAsync(2);
         nodes.Gates[1].WhyNot = "Speaks version 1 of the peer protocol.";
-        using var call = nodes.Dial(2).Connect(cancellationToken: Stop);
-        await call.RequestStream.WriteAsync(new PeerEnvelope { Hello = nodes.Gates[0].Hello }, Stop);
+        using var connection = nodes.DialRaw(2);
+        connection.Write(PeerFrame.Preamble, EchoServer.Patience);
+        connection.Write(PeerFrameKind.Hello, nodes.Gates[0].Hello, EchoServer.Patience);
 
-        var refusal = await EchoServer.FailureAsync(call.ResponseStream.MoveNext(Stop));
-        Assert.Equal(StatusCode.FailedPrecondition, refusal.StatusCode);
-        Assert.Equal("Speaks version 1 of the peer protocol.", refusal.Status.Detail);
+        Assert.True(connection.TryRead(EchoServer.Patience, null, out var kind, out var payload));
+        Assert.Equal(PeerFrameKind.Refusal, kind);
+        var refusal = PeerRefusal.Parser.ParseFrom(payload);
+        Assert.Equal("Speaks version 1 of the peer protocol.", refusal.Reason);
+        Assert.True(refusal.DoesNotBelong);
+        Assert.False(connection.TryRead(EchoServer.Patience, null, out _, out _));
+    }
+
+    [Theory]
+    [InlineData("GET / HTTP/1.1\r\n\r\n")]
+    [InlineData("BrkPeer?and so on, and so on")]
+    [InlineData("BrkPeer\nno frame at all, but more than a header")]
+    [InlineData("Brk")]
+    [InlineData("\0\0\0\0\0\0\0\0")]
+    public async Task Garbage_ends_its_own_connection_and_harms_nobody(string garbage)
+    {
+        await using var nodes = await TestNodes.StartAsync(2);
+        await nodes.ConnectAsync();
+        using (var connection = nodes.DialRaw(2))
+        {
+            connection.Write(System.Text.Encoding.Latin1.GetBytes(garbage), EchoServer.Patience);
+            Assert.True(IsEnded(connection));
+        }
+
+        nodes.Transports[0].Send(Two, PeerOutboxTests.Append(1, 10));
+        nodes.Transports[0].Flush();
+        await EchoServer.UntilAsync(() => nodes.Gates[1].Messages.Count == 1, "peers talk as before");
+        Assert.Equal((1, 0), (nodes.Gates[1].ConnectedCount, nodes.Gates[1].DisconnectedCount));
+    }
+
+    /// <summary>The other end ends it; what it says before does not matter.</summary>
+    private static bool IsEnded(PeerConnection connection)
+    {
+        try
+        {
+            while (connection.TryRead(EchoServer.Patience, null, out _, out _))
+            {
+            }
+
+            return true;
+        }
+        catch (IOException reason)
+        {
+            return !reason.Message.StartsWith("Nothing came", StringComparison.Ordinal);
+        }
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Transport;
+using Xunit;
 
 namespace Broker.Tests.Unit.PeerStreams;
 
@@ -34,8 +35,19 @@ internal sealed class TestGate(int node) : IPeerGate
     private int _connected;
     private int _disconnected;
 
+    /// <summary>While it is not set, what arrives is not taken, and whoever brings it waits.</summary>
+    public ManualResetEventSlim Hears { get; } = new(initialState: true);
+
+    public int AskedCount => _asked;
+
+    /// <summary>How many messages each envelope has brought.</summary>
+    public ConcurrentQueue<int> Envelopes { get; } = new();
+
+    private int _asked;
+
     public bool Admits(PeerHello hello, out string reason)
     {
+        Interlocked.Increment(ref _asked);
         reason = WhyNot;
         return reason.Length == 0;
     }
@@ -58,6 +70,8 @@ internal sealed class TestGate(int node) : IPeerGate
 
     public void Received(IReadOnlyList<PeerMessage> messages)
     {
+        Hears.Wait(TestContext.Current.CancellationToken);
+        Envelopes.Enqueue(messages.Count);
         foreach (var message in messages)
         {
             Messages.Enqueue(message);

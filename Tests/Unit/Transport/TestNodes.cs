@@ -5,6 +5,7 @@ using Broker.Tests.Unit.GrpcCalls;
 using Broker.Transport;
 using Grpc.Net.Client;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -41,10 +42,12 @@ internal sealed class TestNodes : IAsyncDisposable
         var nodes = new TestNodes(count);
         foreach (var service in nodes.Services)
         {
+            var at = nodes._servers.Count;
             var server = await EchoServer.StartAsync(
                 options => options.MaxReceiveMessageSize = Limits.GrpcMessageBytes,
-                register: services => services.AddSingleton(service),
-                map: app => app.MapGrpcService<TappedPeerService>());
+                register: services => services.AddSingleton(service).AddPeersPort(() => nodes._transports[at]),
+                map: app => app.MapGrpcService<TappedPeerService>(),
+                at: static (address, port) => new PeerEndPoint(address, port));
             nodes._servers.Add(server);
             nodes._proxies.Add(new CuttableProxy(new Uri(server.Address).Port));
         }
@@ -87,6 +90,11 @@ internal sealed class TestNodes : IAsyncDisposable
     /// <summary>Resets every connection to a node.</summary>
     public void CutOff(int node) => _proxies[node - 1].Cut();
 
+    /// <summary>Connects to a node as a peer does, before any word.</summary>
+    internal PeerConnection DialRaw(int node) => new(
+        PeerSocket.Connect(new Uri(_servers[node - 1].Address), EchoServer.Patience, CancellationToken.None),
+        TimeProvider.System);
+
     /// <summary>Calls a node without a transport of one's own.</summary>
     public Peer.PeerClient Dial(int node)
     {
@@ -98,6 +106,11 @@ internal sealed class TestNodes : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _beat.DisposeAsync();
+        foreach (var gate in Gates)
+        {
+            gate.Hears.Set();
+        }
+
         foreach (var channel in _channels)
         {
             channel.Dispose();
@@ -118,4 +131,12 @@ internal sealed class TestNodes : IAsyncDisposable
             await server.DisposeAsync();
         }
     }
+}
+
+internal static class PeersPortOfTests
+{
+    /// <summary>The listener that a node has at its peers' port.</summary>
+    public static IServiceCollection AddPeersPort(this IServiceCollection services, Func<PeerTransport> transport) =>
+        services.AddSingleton<IConnectionListenerFactory>(provider => new PeerListenerFactory(
+            (socket, known) => transport().Accept(socket, known), provider.GetRequiredService<ILoggerFactory>()));
 }

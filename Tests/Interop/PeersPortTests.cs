@@ -1,0 +1,156 @@
+using System.Text;
+using Broker.Protocol.V1;
+using Broker.Transport;
+using Grpc.Core;
+using Grpc.Net.Client;
+using Xunit;
+
+namespace Broker.Tests.Interop;
+
+/// <summary>What is said to the peers' port of real brokers by somebody who is no peer, or a bad one.</summary>
+public sealed class PeersPortTests : IAsyncLifetime
+{
+    private const string Topic = "peers-port";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
+    private readonly KilledBrokers _brokers = new();
+    private int _published;
+
+    private static CancellationToken Test => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync() => await _brokers.FormAsync();
+
+    public ValueTask DisposeAsync() => _brokers.DisposeAsync();
+
+    [Fact]
+    public async Task Garbage_is_refused_with_a_line_in_the_log_and_harms_nobody()
+    {
+        string[] garbage =
+        [
+            "", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "BrkPeer\nthis is no frame, and longer than a header",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand then nothing of the kind", "\0\0\0\0\u00ff\u00ff\u00ff\u00ff",
+        ];
+        for (var round = 0; round < 40; round++)
+        {
+            using var connection = Dial(KilledBrokers.TopicLeader);
+            connection.Write(Encoding.Latin1.GetBytes(garbage[round % garbage.Length]), Patience);
+        }
+
+        await _brokers.SaysAsync(KilledBrokers.TopicLeader, "is no peer, or broke off");
+        await AssertWorksAsync();
+    }
+
+    [Fact]
+    public async Task More_connections_than_the_door_has_room_for_keep_no_peer_out_for_long()
+    {
+        var idle = Enumerable.Range(0, 200).Select(_ => Dial(2)).ToList();
+        await _brokers.KillAsync(1);
+        _brokers.Start(1);
+        await _brokers.BecomesHealthyAsync(1, 2, 3);
+        idle.ForEach(static connection => connection.Dispose());
+        await AssertWorksAsync();
+    }
+
+    [Fact]
+    public async Task Another_clusters_node_and_another_release_are_told_why_they_are_refused()
+    {
+        var hello = await HelloOfAsync(1);
+        var other = hello.Clone();
+        other.ClusterId = $"{Guid.NewGuid():N}";
+        var refusal = Refused(2, other);
+        Assert.True(refusal.DoesNotBelong);
+        Assert.Contains("belongs to cluster", refusal.Reason, StringComparison.Ordinal);
+        await _brokers.SaysAsync(2, $"belongs to cluster {other.ClusterId}");
+
+        var older = hello.Clone();
+        older.ProtocolVersion = 3;
+        Assert.Contains("speaks version 3", Refused(2, older).Reason, StringComparison.Ordinal);
+
+        var unknown = hello.Clone();
+        (unknown.NodeId, unknown.Name) = (9, "broker-9");
+        Assert.Contains("is not one of this cluster's nodes", Refused(2, unknown).Reason, StringComparison.Ordinal);
+
+        var disk = hello.Clone();
+        disk.StoreId = $"{Guid.NewGuid():N}";
+        Assert.Contains("another disk", Refused(2, disk).Reason, StringComparison.Ordinal);
+        await AssertWorksAsync();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_peer_that_dies_within_a_frame_or_garbles_one_is_one_that_comes_back(bool garbles)
+    {
+        var hello = await HelloOfAsync(1);
+        for (var round = 0; round < 3; round++)
+        {
+            // As node 1, whose own connection ends when this one comes.
+            using (var connection = Dial(2))
+            {
+                connection.Write(PeerFrame.Preamble, Patience);
+                connection.Write(PeerFrameKind.Hello, hello, Patience);
+                Assert.True(connection.TryRead(Patience, null, out var kind, out _));
+                Assert.Equal(PeerFrameKind.Hello, kind);
+                var frame = new byte[1];
+                var message = new PeerMessage { Group = 1, Kind = 1, From = 1, To = 2, Term = 1_000_000 };
+                var length = PeerFrame.Write(
+                    PeerFrameKind.Envelope, new PeerEnvelope { Messages = { message } }, ref frame);
+                frame[length - 1] ^= (byte)(garbles ? 1 : 0);
+                connection.Write(frame.AsSpan(0, garbles ? length : length - 1), Patience);
+            }
+
+            await AssertWorksAsync();
+        }
+
+        await using var client = _brokers.Connect(2);
+        var shards = (await client.DescribeClusterAsync(Test)).Shards;
+        Assert.All(shards, static shard => Assert.InRange(shard.Term, 1, 1_000));
+    }
+
+    [Fact]
+    public async Task The_peers_calls_are_refused_at_the_clients_port()
+    {
+        using var channel = GrpcChannel.ForAddress(_brokers.GrpcOf(1));
+        var refusal = await Assert.ThrowsAsync<RpcException>(async () => await new Peer.PeerClient(channel)
+            .InviteAsync(new InviteRequest(), cancellationToken: Test));
+        Assert.Equal(StatusCode.FailedPrecondition, refusal.StatusCode);
+        Assert.Contains("Broker__PeerPort", refusal.Status.Detail, StringComparison.Ordinal);
+        await _brokers.SaysAsync(1, "came from 127.0.0.1 to a port for clients");
+
+        // Where a client is told the leader, it is told of the clients' port.
+        await using var client = _brokers.Connect(1);
+        var nodes = (await client.DescribeClusterAsync(Test)).Nodes;
+        Assert.Equal(
+            Enumerable.Range(1, 3).Select(node => $"{_brokers.GrpcOf(node)}".TrimEnd('/')),
+            nodes.Select(static node => node.Address));
+    }
+
+    private PeerConnection Dial(int node) => new(
+        PeerSocket.Connect(_brokers.PeerOf(node), Patience, Test), TimeProvider.System);
+
+    /// <summary>What a node says of itself.</summary>
+    private async Task<PeerHello> HelloOfAsync(int node)
+    {
+        using var channel = GrpcChannel.ForAddress(_brokers.PeerOf(node));
+        return (await new Peer.PeerClient(channel).InviteAsync(
+            new InviteRequest { Name = "nobody" }, cancellationToken: Test)).Hello;
+    }
+
+    private PeerRefusal Refused(int node, PeerHello hello)
+    {
+        using var connection = Dial(node);
+        connection.Write(PeerFrame.Preamble, Patience);
+        connection.Write(PeerFrameKind.Hello, hello, Patience);
+        Assert.True(connection.TryRead(Patience, null, out var kind, out var payload));
+        Assert.Equal(PeerFrameKind.Refusal, kind);
+        return PeerRefusal.Parser.ParseFrom(payload);
+    }
+
+    private async Task AssertWorksAsync()
+    {
+        await _brokers.PublishNumbersAsync(Topic, _published, 10);
+        _published += 10;
+        await _brokers.AssertReadsNumbersAsync(3, Topic, _published);
+    }
+}
