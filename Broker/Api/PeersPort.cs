@@ -7,11 +7,11 @@ namespace Broker.Api;
 
 /// <summary>
 /// The port at which brokers reach each other. What clients call is served there too, as brokers forward calls; the
-/// peers' own service is served nowhere else, whatever a request says of its host.
+/// peers' own services are served nowhere else, whatever a request says of its host.
 /// </summary>
 internal static class PeersPort
 {
-    private const string PeerService = "/broker.v1.Peer";
+    private static readonly PathString[] PeerServices = ["/broker.v1.Peer", "/broker.v1.GroupPeer"];
 
     /// <param name="builder">The process.</param>
     /// <param name="door">Who serves a peer's connection, see <see cref="PeerListenerFactory"/>.</param>
@@ -34,7 +34,7 @@ internal static class PeersPort
         var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Broker.Transport");
         app.Use((http, next) =>
         {
-            if (!http.Request.Path.StartsWithSegments(PeerService, StringComparison.Ordinal)
+            if (!PeerServices.Any(service => http.Request.Path.StartsWithSegments(service, StringComparison.Ordinal))
                 || http.Features.Get<CameByPeersPort>() is not null)
             {
                 return next(http);

@@ -164,7 +164,12 @@ public sealed partial class BrokerNode
         {
             machine.AttachPartitionDuties(group, Shards, TopicsOf, LookForDuties);
             var progress = machine.Module<GroupProgressModule>();
-            progress.AttachDuties(new GroupDuties(() => ConsumerGroups, progress));
+            var replica = Group(group);
+            progress.AttachDuties(new GroupDuties(() => ConsumerGroups, progress, search => _work.Run(replica, () =>
+            {
+                search();
+                replica.LookForDuties();
+            })));
         }
     }
 
