@@ -54,8 +54,8 @@ def by_calls():
     with grpc.insecure_channel(fetch_address) as channel:
         broker = broker_pb2_grpc.BrokerStub(channel)
         while len(finished) < count:
-            fetched = broker.Fetch(pb.FetchRequest(group=group, max_records=10, wait_ms=20000), timeout=30)
-            assert fetched.deliveries, "nothing came in 20 s, and %d are finished" % len(finished)
+            fetched = broker.Fetch(pb.FetchRequest(group=group, max_records=10, wait_ms=60000), timeout=70)
+            assert fetched.deliveries, "nothing came in a minute, and %d are finished" % len(finished)
             settle = pb.SettleRequest()
             for delivery in fetched.deliveries:
                 ranges = [pb.DeliveredRange(token=delivery.token)]
