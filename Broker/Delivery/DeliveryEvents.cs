@@ -29,15 +29,15 @@ internal static partial class DeliveryEvents
     [LoggerMessage(
         5006,
         LogLevel.Error,
-        "Group '{Group}' passes over offsets {First} to {End} (the first that it does not) of topic '{Topic}': no replica "
-        + "can read them.")]
+        "Group '{Group}' passes over offsets {First} to {End} (the first that it does not) of topic '{Topic}': no "
+        + "replica can read them.")]
     public static partial void GroupSkipsLost(ILogger logger, string group, string topic, long first, long end);
 
     [LoggerMessage(
         5007,
         LogLevel.Warning,
-        "The topic for the dead letters of group '{Group}' could not be made ({Reason}); its records wait, and it is tried "
-        + "again.")]
+        "The topic for the dead letters of group '{Group}' could not be made ({Reason}); its records wait, and it is "
+        + "tried again.")]
     public static partial void NoDeadLetters(ILogger logger, string group, string reason);
 
     [LoggerMessage(

@@ -4,8 +4,8 @@ using Broker.Topics;
 namespace Broker.Delivery;
 
 /// <summary>
-/// What one data shard's applied batches set off: its readers and consumer groups wake, and Redis hears of them, where there
-/// is one.
+/// What one data shard's applied batches set off: its readers and consumer groups wake, and Redis hears of them, where
+/// there is one.
 /// </summary>
 internal sealed class ShardDelivery(
     GroupId group, TailSignal signal, LiveFanOut? liveFanOut, ShardNews? news = null) : IAppliedBatches

@@ -76,8 +76,11 @@ internal sealed class PeerListener : IConnectionListener
     {
         (_socket, _door) = (socket, door);
         _logger = loggers.CreateLogger("Broker.Transport");
+
+        // Not scheduled inline, as at the clients' port: there a call that this side ends while its caller still writes
+        // (a damaged chunk of a snapshot) was now and then not heard to have ended.
         _connections = new SocketConnectionContextFactory(
-            new SocketConnectionFactoryOptions { UnsafePreferInlineScheduling = true },
+            new SocketConnectionFactoryOptions(),
             loggers.CreateLogger("Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets"));
         var bound = (IPEndPoint)socket.LocalEndPoint!;
         EndPoint = new PeerEndPoint(bound.Address, bound.Port);

@@ -7,8 +7,8 @@ using Broker.Groups;
 namespace Broker.Delivery;
 
 /// <summary>
-/// Brings what consumers and operators want of groups to the leaders of the shards. What is settled is tried again while
-/// leadership moves: that does no harm, for a record is settled once.
+/// Brings what consumers and operators want of groups to the leaders of the shards. What is settled is tried again
+/// while leadership moves: that does no harm, for a record is settled once.
 /// </summary>
 /// <param name="node">Who leads.</param>
 /// <param name="local">The shards that this node can lead.</param>
@@ -123,7 +123,8 @@ internal sealed class ConsumerGroupRouter(
         var letters = new List<DeadLetterCopy>();
         var bytes = 0;
         var home = node.Shards.GroupOf(DeadLetters.TopicOf(group.Name));
-        for (var (partition, offset) = from; partition < node.Shards.DataShards; (partition, offset) = (partition + 1, 0))
+        var (partition, offset) = from;
+        for (; partition < node.Shards.DataShards; (partition, offset) = (partition + 1, 0))
         {
             IReadOnlyList<CommittedBatch> batches;
             do
@@ -176,11 +177,14 @@ internal sealed class ConsumerGroupRouter(
         Way(shard, node.Group(shard).Status.Leader)?.GiveBack(group, token);
 
     private static IReadOnlyList<PlaceReport> Ordered(IEnumerable<PlaceReport> places) =>
-        [.. places.OrderBy(static place => place.Topic, StringComparer.Ordinal).ThenBy(static place => place.Partition)];
+    [
+        .. places.OrderBy(static place => place.Topic, StringComparer.Ordinal)
+            .ThenBy(static place => place.Partition),
+    ];
 
     private static BrokerException WrongToken() => Refusal.InvalidArgument(
-        "The token is none that a broker of this cluster has given out, or names records that its delivery did not have; "
-        + "send it as the delivery had it.");
+        "The token is none that a broker of this cluster has given out, or names records that its delivery did not "
+        + "have; send it as the delivery had it.");
 
     private static bool TryRead(in SettleOrder order, out GroupId shard, out TokenOrder read)
     {
@@ -219,7 +223,8 @@ internal sealed class ConsumerGroupRouter(
             try
             {
                 var (_, target) = await FindAsync(shard, cancellationToken);
-                var answers = await target.SettleAsync([.. orders.Select(static each => each.Order)], cancellationToken);
+                var answers = await target.SettleAsync(
+                    [.. orders.Select(static each => each.Order)], cancellationToken);
                 for (var i = 0; i < answers.Length; i++)
                 {
                     outcomes[orders[i].At] = answers[i];

@@ -260,7 +260,9 @@ internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
         shard,
         session.Number,
         outlet,
-        Request(session.Number, new GroupPeerRequest { Open = new GroupPeerOpen { Group = group, Consumer = consumer } }));
+        Request(
+            session.Number,
+            new GroupPeerRequest { Open = new GroupPeerOpen { Group = group, Consumer = consumer } }));
 
     public void AddCredit(SessionKey session, int records, long bytes) => link.Send(Request(
         session.Number, new GroupPeerRequest { Credit = new GroupPeerCredit { Records = records, Bytes = bytes } }));

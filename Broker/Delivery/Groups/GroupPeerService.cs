@@ -9,7 +9,9 @@ using Grpc.Core;
 
 namespace Broker.Delivery;
 
-/// <summary>The other end of a <see cref="GroupLink"/>: brings what a node wants to the shards that this one leads.</summary>
+/// <summary>
+/// The other end of a <see cref="GroupLink"/>: brings what a node wants to the shards that this one leads.
+/// </summary>
 internal sealed class GroupPeerService(
     BrokerNode node, IReadOnlyDictionary<GroupId, ShardGroups> shards, IHostApplicationLifetime lifetime)
     : GroupPeer.GroupPeerBase
@@ -191,7 +193,8 @@ internal sealed class GroupPeerService(
                         new GroupSeek(
                             seek.HasOffset ? seek.Offset : null, seek.HasTimeUnixMs ? seek.TimeUnixMs : null, seek.End),
                         ended);
-                    return new GroupPeerResponse { Reported = GroupPeerMessages.ToWire(new GroupReport([], places, 0)) };
+                    var sought = GroupPeerMessages.ToWire(new GroupReport([], places, 0));
+                    return new GroupPeerResponse { Reported = sought };
                 case GroupPeerRequest.RequestOneofCase.TakeDead:
                     var take = request.TakeDead;
                     var count = await groups.TakeDeadLettersAsync(take.Group, take.Offsets, take.Purge, ended);

@@ -108,7 +108,11 @@ internal sealed partial class GroupServing
     }
 
     private void Deliver(
-        ShardConsumer consumer, in TopicView view, in DeliveryToken token, long timestampUnixMs, ReadOnlyMemory<byte> bytes)
+        ShardConsumer consumer,
+        in TopicView view,
+        in DeliveryToken token,
+        long timestampUnixMs,
+        ReadOnlyMemory<byte> bytes)
     {
         var (topic, partition) = PartitionName.Parse(view.Name);
         var delivery = new GroupDelivery(

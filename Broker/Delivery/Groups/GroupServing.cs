@@ -92,7 +92,8 @@ internal sealed partial class GroupServing(
     /// <summary>Any topic may have changed.</summary>
     public void LookAtAll()
     {
-        foreach (var place in _numbers.Keys.Concat(shard.Topics.ListPlaces().Select(static view => view.Name)).ToArray())
+        var here = shard.Topics.ListPlaces().Select(static view => view.Name);
+        foreach (var place in _numbers.Keys.Concat(here).ToArray())
         {
             Look(place);
         }

@@ -9,7 +9,9 @@ namespace Broker.Delivery;
 /// </summary>
 internal interface IGroupShard
 {
-    /// <summary>Begins a consumer; what it gets goes to the outlet, until it is closed or the outlet hears its end.</summary>
+    /// <summary>
+    /// Begins a consumer; what it gets goes to the outlet, until it is closed or the outlet hears its end.
+    /// </summary>
     void Open(SessionKey session, int group, string consumer, IGroupOutlet outlet);
 
     /// <summary>It may be given so much more.</summary>
@@ -61,7 +63,9 @@ internal interface IGroupOutlet
     /// <summary>The answer to a recall.</summary>
     void Returned(int records, long bytes);
 
-    /// <summary>Nothing more comes: the group is gone, or the shard is led by another node, or the link broke.</summary>
+    /// <summary>
+    /// Nothing more comes: the group is gone, or the shard is led by another node, or the link broke.
+    /// </summary>
     void Ended(BrokerException why);
 }
 

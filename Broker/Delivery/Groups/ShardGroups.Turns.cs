@@ -101,12 +101,13 @@ internal sealed partial class ShardGroups
         }
         else
         {
-            serving = new GroupServing(this, shard, group, _term, ++_servingsMade << LeaseBits);
+            var made = new GroupServing(this, shard, group, _term, ++_servingsMade << LeaseBits);
+            serving = made;
             _servings.Add(number, serving);
             _followers.Clear();
             _watched[number] = serving;
             shard.News.IsHeard = true;
-            Load(serving);
+            Run(() => LoadAsync(made));
         }
 
         return refusal is null;
@@ -118,7 +119,7 @@ internal sealed partial class ShardGroups
     /// What the shard remembers is asked for when all is applied that any leader before this one has committed: a
     /// record that one has settled is not delivered again.
     /// </summary>
-    private async void Load(GroupServing serving)
+    private async Task LoadAsync(GroupServing serving)
     {
         try
         {
@@ -235,7 +236,7 @@ internal sealed partial class ShardGroups
             if (serving.Update(group))
             {
                 _followers.Clear();
-                Load(serving);
+                Run(() => LoadAsync(serving));
             }
 
             Touch(serving);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Domain;
@@ -223,42 +224,75 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     /// <summary>Commits a command; what came of it is heard in a turn, unless another node leads by then.</summary>
     public void Propose(Action<IBufferWriter<byte>> write, Action<CommandResult> done)
     {
-        var (proposal, term) = (new ShardCommand(write), _term);
+        var proposal = new ShardCommand(write);
         shard.Replica.Propose(proposal);
-        proposal.Done.ContinueWith(
-            ended => Post(() =>
-            {
-                if (term == _term && Leads)
-                {
-                    done(ended.IsCompletedSuccessfully
-                        ? ended.Result
-                        : new CommandResult { Code = (ended.Exception!.InnerException as BrokerException)!.Code });
-                }
-            }),
-            CancellationToken.None,
-            TaskContinuationOptions.ExecuteSynchronously,
-            TaskScheduler.Default);
+        Run(() => HearAsync(proposal, _term, done));
     }
 
     /// <summary>Once at a time: what comes of it is seen when the topic is there.</summary>
-    public async void MakeDeadLetters(string group)
+    public void MakeDeadLetters(string group)
     {
-        if (_isMakingDeadLetters)
+        if (!_isMakingDeadLetters)
         {
-            return;
+            _isMakingDeadLetters = true;
+            Run(() => MakeDeadLettersAsync(group));
+        }
+    }
+
+    private async Task HearAsync(ShardCommand proposal, Term term, Action<CommandResult> done)
+    {
+        CommandResult result;
+        try
+        {
+            result = await proposal.Done;
+        }
+        catch (BrokerException refusal)
+        {
+            result = new CommandResult { Code = refusal.Code };
         }
 
-        _isMakingDeadLetters = true;
+        Post(() =>
+        {
+            if (term == _term && Leads)
+            {
+                done(result);
+            }
+        });
+    }
+
+    private async Task MakeDeadLettersAsync(string group)
+    {
         try
         {
             await shard.MakeTopic(DeadLetters.TopicOf(group), _stopping);
         }
-        catch (Exception failure) when (failure is BrokerException or OperationCanceledException or Grpc.Core.RpcException)
+        catch (Exception failure) when (
+            failure is BrokerException or OperationCanceledException or Grpc.Core.RpcException)
         {
             DeliveryEvents.NoDeadLetters(shard.Logger, group, failure.Message);
         }
 
         Post(() => _isMakingDeadLetters = false);
+    }
+
+    /// <summary>
+    /// Goes on beside the turns. What nobody foresaw ends the turns, which are begun anew, and told of.
+    /// </summary>
+    private void Run(Func<Task> work)
+    {
+        async Task Watch()
+        {
+            try
+            {
+                await work();
+            }
+            catch (Exception failure)
+            {
+                Post(() => ExceptionDispatchInfo.Throw(failure));
+            }
+        }
+
+        _ = Watch();
     }
 
     private void Post(Action input)

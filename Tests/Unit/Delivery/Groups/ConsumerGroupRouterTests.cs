@@ -29,7 +29,8 @@ public sealed class ConsumerGroupRouterTests
         await using var third = running.Groups[2].Open(group, "three");
         IGroupSession[] all = [first, second, third];
         var seen = new HashSet<(string, long)>();
-        var consuming = all.Select((session, at) => ConsumeAsync(running.Groups[at], session, seen, 12 * 100)).ToArray();
+        var consuming = all.Select(
+            (session, at) => ConsumeAsync(running.Groups[at], session, seen, 12 * 100)).ToArray();
         foreach (var session in all)
         {
             session.AddCredit(50, Plenty);
@@ -68,7 +69,10 @@ public sealed class ConsumerGroupRouterTests
         await UntilReportAsync(running, group, static report => report.Places.All(static place => place.Lag == 0));
 
         var wrong = await running.Groups[1].SettleAsync(
-            [new SettleOrder(SettleKind.Ack, new byte[] { 1, 2, 3 }), new SettleOrder(SettleKind.Ack, tokens[0].Token, 1, 1)],
+            [
+                new SettleOrder(SettleKind.Ack, new byte[] { 1, 2, 3 }),
+                new SettleOrder(SettleKind.Ack, tokens[0].Token, 1, 1),
+            ],
             Stop);
         Assert.All(wrong, static outcome => Assert.Equal(RefusalCode.InvalidArgument, outcome.Refusal?.Code));
     }
