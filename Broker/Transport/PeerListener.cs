@@ -76,8 +76,11 @@ internal sealed class PeerListener : IConnectionListener
     {
         (_socket, _door) = (socket, door);
         _logger = loggers.CreateLogger("Broker.Transport");
+
+        // Not scheduled inline, though the clients' port is: with that a caller that still wrote now and then did not
+        // hear that this side had ended its call (a damaged chunk of a snapshot).
         _connections = new SocketConnectionContextFactory(
-            new SocketConnectionFactoryOptions { UnsafePreferInlineScheduling = true },
+            new SocketConnectionFactoryOptions(),
             loggers.CreateLogger("Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets"));
         var bound = (IPEndPoint)socket.LocalEndPoint!;
         EndPoint = new PeerEndPoint(bound.Address, bound.Port);
