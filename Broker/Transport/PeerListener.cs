@@ -77,8 +77,8 @@ internal sealed class PeerListener : IConnectionListener
         (_socket, _door) = (socket, door);
         _logger = loggers.CreateLogger("Broker.Transport");
 
-        // Not scheduled inline, as at the clients' port: there a call that this side ends while its caller still writes
-        // (a damaged chunk of a snapshot) was now and then not heard to have ended.
+        // Not scheduled inline, though the clients' port is: with that a caller that still wrote now and then did not
+        // hear that this side had ended its call (a damaged chunk of a snapshot).
         _connections = new SocketConnectionContextFactory(
             new SocketConnectionFactoryOptions(),
             loggers.CreateLogger("Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets"));
