@@ -60,7 +60,12 @@ internal sealed class StateRestore(
                 continue;
             }
 
-            if (log.Snapshots.TryRead(index, out var snapshot) && TryRestore(snapshot))
+            if (!log.Snapshots.TryRead(index, out var snapshot))
+            {
+                // It stands for nothing: what is thinned, and when the next one is due, goes by those that are whole.
+                snapshots.Forget(index);
+            }
+            else if (TryRestore(snapshot))
             {
                 return true;
             }
