@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Broker.Protocol.V1;
+using Google.Protobuf.Collections;
 
 namespace Broker.Client;
 
@@ -263,7 +264,7 @@ public sealed partial class BrokerClient
 
     /// <summary>False: none is named, which must not be taken for all.</summary>
     private static bool TryAdd(
-        IEnumerable<DeadLetterPosition> positions, ICollection<Protocol.V1.DeadLetterPosition> into)
+        IEnumerable<DeadLetterPosition> positions, RepeatedField<Protocol.V1.DeadLetterPosition> into)
     {
         foreach (var (partition, offset) in positions)
         {

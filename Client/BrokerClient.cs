@@ -63,6 +63,7 @@ public sealed partial class BrokerClient : IAsyncDisposable
         await _ticking;
         ClosePublishing();
         _connections.Dispose();
+        _settling?.Dispose();
         _metrics.Dispose();
         _end.Dispose();
     }

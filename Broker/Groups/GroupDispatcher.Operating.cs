@@ -123,17 +123,6 @@ internal sealed partial class GroupDispatcher
         return count;
     }
 
-    /// <summary>Dead letters that nobody took, from an offset on.</summary>
-    public IEnumerable<long> DeadFrom(int topic, long offset)
-    {
-        var lane = _lanes[topic];
-        for (var at = lane.Taken.FirstMissing(Math.Max(offset, lane.Cursor)); at < lane.Next;
-            at = lane.Taken.FirstMissing(at + 1))
-        {
-            yield return at;
-        }
-    }
-
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)
     {
         lane.TakeFreshAt(offset);

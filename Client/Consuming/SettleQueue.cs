@@ -12,6 +12,7 @@ namespace Broker.Client.Consuming;
 /// <param name="time">The clock.</param>
 internal sealed class SettleQueue(
     Func<Wire.SettleRequest, Task<Wire.SettleResponse>> send, BrokerClientOptions options, TimeProvider time)
+    : IDisposable
 {
     /// <summary>The most that a broker takes in one request.</summary>
     private const int MostPerCall = 1_000;
@@ -40,6 +41,9 @@ internal sealed class SettleQueue(
         BeginCall();
         return await item.Done.Task.WaitAsync(cancellationToken);
     }
+
+    /// <summary>When no call can be under way any more, or will be heard of.</summary>
+    public void Dispose() => _room.Dispose();
 
     private void BeginCall()
     {

@@ -157,7 +157,7 @@ internal static class GroupVerb
             }
         })).ToArray();
         await Task.WhenAll(running).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        Console.Error.WriteLine($"{group}: {deliveries} deliveries");
+        await Console.Error.WriteLineAsync($"{group}: {deliveries} deliveries");
         if (left > 0)
         {
             cancellationToken.ThrowIfCancellationRequested();

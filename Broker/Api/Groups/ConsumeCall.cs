@@ -23,7 +23,7 @@ internal sealed class ConsumeCall(
     IAsyncStreamReader<ConsumeRequest> requests,
     IServerStreamWriter<ConsumeResponse> responses,
     BrokerMetrics metrics,
-    TimeProvider time)
+    TimeProvider time) : IDisposable
 {
     private static readonly TimeSpan ExpiryInterval = TimeSpan.FromSeconds(1);
 
@@ -36,6 +36,13 @@ internal sealed class ConsumeCall(
     private readonly SemaphoreSlim _settling = new(Limits.SettlesInFlightPerStream);
 
     private long Now => time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Answers that are under way find nobody to hear them.</summary>
+    public void Dispose()
+    {
+        _writing.Dispose();
+        _settling.Dispose();
+    }
 
     /// <summary>Until the client has said all, or the group cannot be served any more.</summary>
     /// <exception cref="BrokerException">InvalidArgument; GroupDeleted, NoLeader: as the session ends.</exception>
@@ -186,9 +193,14 @@ internal sealed class ConsumeCall(
         {
             // The client is gone, or the call is over: who wants to know asks again by the tokens.
         }
-        finally
+
+        try
         {
             _settling.Release();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The call is over.
         }
     }
 

@@ -5,6 +5,7 @@ using Broker.Domain;
 using Broker.Groups;
 using Broker.Protocol.V1;
 using Broker.Topics;
+using Google.Protobuf.Collections;
 
 namespace Broker.Api;
 
@@ -69,7 +70,7 @@ internal sealed class DeadLetterAdmin(
 
     private async Task<long> TakeAsync(
         string name,
-        IReadOnlyCollection<DeadLetterPosition> positions,
+        RepeatedField<DeadLetterPosition> positions,
         bool isPurge,
         CancellationToken cancellationToken)
     {

@@ -40,7 +40,7 @@ internal sealed class GroupConsumers(
         try
         {
             await using var session = groups.Open(group, consumer);
-            var call = new ConsumeCall(
+            using var call = new ConsumeCall(
                 group,
                 consumer,
                 session,

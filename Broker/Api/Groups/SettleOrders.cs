@@ -3,6 +3,7 @@ using Broker.Delivery;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Protocol.Wire;
+using Google.Protobuf.Collections;
 
 namespace Broker.Api;
 
@@ -81,7 +82,7 @@ internal sealed class SettleOrders
         return settled;
     }
 
-    private static SettleOrders Read(ulong correlation, IReadOnlyList<DeliveredRange> ranges, SettleOrder order)
+    private static SettleOrders Read(ulong correlation, RepeatedField<DeliveredRange> ranges, SettleOrder order)
     {
         if (ranges.Count is 0 or > Limits.RangesPerSettle)
         {

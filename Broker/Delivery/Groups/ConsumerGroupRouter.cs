@@ -117,41 +117,6 @@ internal sealed class ConsumerGroupRouter(
         return counts.Sum();
     }
 
-    public async Task<IReadOnlyList<DeadLetterCopy>> ListDeadLettersAsync(
-        ConsumerGroup group, (int Partition, long Offset) from, int max, CancellationToken cancellationToken)
-    {
-        var letters = new List<DeadLetterCopy>();
-        var bytes = 0;
-        var home = node.Shards.GroupOf(DeadLetters.TopicOf(group.Name));
-        var (partition, offset) = from;
-        for (; partition < node.Shards.DataShards; (partition, offset) = (partition + 1, 0))
-        {
-            IReadOnlyList<CommittedBatch> batches;
-            do
-            {
-                var left = max - letters.Count;
-                if (left <= 0 || bytes >= Limits.ReadResponseBytes)
-                {
-                    return letters;
-                }
-
-                batches = await RepeatAsync(
-                    node.Shards.GroupOf(home, partition),
-                    target => target.ListDeadLettersAsync(group.Number, offset, left, cancellationToken),
-                    cancellationToken);
-                foreach (var batch in batches)
-                {
-                    bytes += batch.Batch.Length;
-                    offset = batch.BaseOffset + 1;
-                    letters.Add(DeadLetters.Read(partition, batch));
-                }
-            }
-            while (batches.Count > 0);
-        }
-
-        return letters;
-    }
-
     public void Closed(GroupSession session) => _sessions.TryRemove(session, out _);
 
     /// <summary>Who leads a shard, and the way there.</summary>

@@ -91,15 +91,6 @@ internal static class DeadLetters
         return new RecordOrigin(topic, (int)partition, offset, timestamp);
     }
 
-    public static DeadLetterCopy Read(int partition, in CommittedBatch batch)
-    {
-        var record = RecordBatch.Parser.ParseFrom(batch.Batch.Span).Records[0];
-        var origin = TakeOrigin(record, out var attempts, out var reason)
-            ?? new RecordOrigin("", 0, batch.BaseOffset, batch.TimestampUnixMs);
-        return new DeadLetterCopy(
-            partition, batch.BaseOffset, batch.TimestampUnixMs, origin, attempts, reason, record);
-    }
-
     private static bool TryRead(Record record, int at, string name, out long value)
     {
         value = 0;
@@ -120,14 +111,3 @@ internal static class DeadLetters
 /// <param name="Offset">Its offset there.</param>
 /// <param name="TimestampUnixMs">The batch's time.</param>
 internal readonly record struct RecordOrigin(string Topic, int Partition, long Offset, long TimestampUnixMs);
-
-/// <summary>A dead letter that nobody took.</summary>
-/// <param name="Partition">Of the topic of dead letters.</param>
-/// <param name="Offset">Its offset there.</param>
-/// <param name="DeadUnixMs">When it died.</param>
-/// <param name="Origin">Where it was published.</param>
-/// <param name="Attempts">How often it was delivered.</param>
-/// <param name="Reason">The consumer's; empty: it was delivered too often.</param>
-/// <param name="Record">The record, as it was published.</param>
-internal sealed record DeadLetterCopy(
-    int Partition, long Offset, long DeadUnixMs, RecordOrigin Origin, int Attempts, string Reason, Record Record);

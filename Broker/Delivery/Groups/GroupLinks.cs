@@ -338,16 +338,6 @@ internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
         return response.DeadTaken.Count;
     }
 
-    public async Task<IReadOnlyList<CommittedBatch>> ListDeadLettersAsync(
-        int group, long from, int max, CancellationToken cancellationToken)
-    {
-        var list = new GroupPeerListDead { Group = group, From = from, Max = max };
-        var response = await link.CallAsync(
-            shard, Request(0, new GroupPeerRequest { ListDead = list }), cancellationToken);
-        return [.. response.DeadListed.Letters.Select(static each =>
-            new CommittedBatch(each.Offset, 1, each.DeadUnixMs, each.Batch.Memory))];
-    }
-
     private GroupPeerRequest Request(long number, GroupPeerRequest request)
     {
         request.Shard = (uint)shard.Value;

@@ -4,7 +4,6 @@ using Broker.Cluster;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Protocol.V1;
-using Google.Protobuf;
 using Grpc.Core;
 
 namespace Broker.Delivery;
@@ -199,17 +198,6 @@ internal sealed class GroupPeerService(
                     var take = request.TakeDead;
                     var count = await groups.TakeDeadLettersAsync(take.Group, take.Offsets, take.Purge, ended);
                     return new GroupPeerResponse { DeadTaken = new GroupPeerDeadTaken { Count = count } };
-                case GroupPeerRequest.RequestOneofCase.ListDead:
-                    var list = request.ListDead;
-                    var letters = await groups.ListDeadLettersAsync(list.Group, list.From, list.Max, ended);
-                    var listed = new GroupPeerDeadListed();
-                    listed.Letters.AddRange(letters.Select(static letter => new GroupPeerDeadLetter
-                    {
-                        Offset = letter.BaseOffset,
-                        DeadUnixMs = letter.TimestampUnixMs,
-                        Batch = UnsafeByteOperations.UnsafeWrap(letter.Batch),
-                    }));
-                    return new GroupPeerResponse { DeadListed = listed };
                 default:
                     throw Refusal.InvalidArgument("A request says what is wanted.");
             }

@@ -71,33 +71,6 @@ internal sealed partial class GroupServing
             result => _dispatcher.OnBuried(topic, turn, offset, result.Code, Now));
     }
 
-    /// <summary>Dead letters from an offset on, up to a number, and to 1 MiB if that is more than one.</summary>
-    public IReadOnlyList<CommittedBatch> ListDead(long from, int max)
-    {
-        var letters = new List<CommittedBatch>();
-        if (!_numbers.TryGetValue(_dead.Place, out var number) || !shard.Topics.TryGetTopic(_dead.Place, out var view))
-        {
-            return letters;
-        }
-
-        var bytes = 0;
-        foreach (var offset in _dispatcher.DeadFrom(number, from))
-        {
-            if (letters.Count == max || (letters.Count > 0 && bytes >= Limits.ReadResponseBytes))
-            {
-                break;
-            }
-
-            if (TryReadOne(view, offset, out var batch, out var timestampUnixMs) && !batch.IsEmpty)
-            {
-                letters.Add(new CommittedBatch(offset, 1, timestampUnixMs, batch));
-                bytes += batch.Length;
-            }
-        }
-
-        return letters;
-    }
-
     /// <summary>False: not now. No bytes: it is gone.</summary>
     private bool TryReadOne(
         in TopicView view, long offset, out ReadOnlyMemory<byte> bytes, out long timestampUnixMs)

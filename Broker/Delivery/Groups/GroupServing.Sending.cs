@@ -1,5 +1,4 @@
 using Broker.Diagnostics;
-using Broker.Domain;
 using Broker.Groups;
 using Broker.Protocol.V1;
 using Broker.Topics;

@@ -138,9 +138,8 @@ internal sealed partial class GroupServing(
             return;
         }
 
-        if (!_places.ContainsKey(view.Number))
+        if (_places.TryAdd(view.Number, place))
         {
-            _places.Add(view.Number, place);
             _numbers[place] = view.Number;
             _dispatcher.Follow(
                 view.Number, _progress.GetValueOrDefault(view.Number), view.NextOffset, Now, place == _dead.Place);

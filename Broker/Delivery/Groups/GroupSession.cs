@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
-using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Groups;

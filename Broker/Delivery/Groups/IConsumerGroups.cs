@@ -49,18 +49,6 @@ internal interface IConsumerGroups
         IReadOnlyList<(int Partition, long Offset)> which,
         bool isPurge,
         CancellationToken cancellationToken);
-
-    /// <summary>
-    /// Dead letters that nobody took, by partition and offset; fewer than asked for when they come to 1 MiB, but at
-    /// least one if there is one.
-    /// </summary>
-    /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
-    /// <param name="group">The group.</param>
-    /// <param name="from">Where to begin: a partition, and an offset in it.</param>
-    /// <param name="max">How many at most.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    Task<IReadOnlyList<DeadLetterCopy>> ListDeadLettersAsync(
-        ConsumerGroup group, (int Partition, long Offset) from, int max, CancellationToken cancellationToken);
 }
 
 /// <summary>A consumer with an open stream.</summary>

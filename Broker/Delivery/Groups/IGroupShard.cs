@@ -43,10 +43,6 @@ internal interface IGroupShard
     /// <param name="cancellationToken">Ends the wait.</param>
     Task<long> TakeDeadLettersAsync(
         int group, IReadOnlyList<long> offsets, bool isPurge, CancellationToken cancellationToken);
-
-    /// <summary>Batches of one record each, in the shard's partition of the dead letters.</summary>
-    Task<IReadOnlyList<CommittedBatch>> ListDeadLettersAsync(
-        int group, long from, int max, CancellationToken cancellationToken);
 }
 
 /// <summary>Where what a consumer gets from one shard goes. Any thread; must not block.</summary>

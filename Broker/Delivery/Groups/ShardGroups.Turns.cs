@@ -1,7 +1,5 @@
-using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Domain;
-using Broker.Groups;
 using Broker.Replication;
 using Broker.Topics;
 

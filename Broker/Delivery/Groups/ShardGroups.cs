@@ -6,7 +6,6 @@ using Broker.Consensus;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Replication;
-using Broker.Topics;
 
 namespace Broker.Delivery;
 
@@ -198,10 +197,6 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             }
         }),
         cancellationToken);
-
-    public Task<IReadOnlyList<CommittedBatch>> ListDeadLettersAsync(
-        int group, long from, int max, CancellationToken cancellationToken) => AskAsync<IReadOnlyList<CommittedBatch>>(
-        group, (serving, done) => done.TrySetResult(serving.ListDead(from, max)), cancellationToken);
 
     /// <summary>A group has something to do in this turn, or the next one.</summary>
     public void Touch(GroupServing serving)

@@ -123,14 +123,6 @@ public sealed class ConsumerGroupRouterTests
         await UntilReportAsync(running, group, static report =>
             report.DeadLetters == 3 && report.Places.All(static place => place.Lag == 0));
 
-        var letters = await running.Groups[1].ListDeadLettersAsync(group, (0, 0), 10, Stop);
-        Assert.Equal(
-            [("t.0", 1, "poison"), ("t.1", 2, ""), ("t.2", 2, "")],
-            letters.Select(static letter => (letter.Origin.Topic, letter.Attempts, letter.Reason)).Order());
-        Assert.Equal(
-            letters.Skip(1),
-            await running.Groups[2].ListDeadLettersAsync(
-                group, (letters[0].Partition, letters[0].Offset + 1), 10, Stop));
         Assert.Equal(3, await running.Groups[1].TakeDeadLettersAsync(group, [], isPurge: false, Stop));
         var again = new HashSet<(string, long)>();
         await ConsumeAsync(running.Groups[0], session, again, 3).WaitAsync(Soon, Stop);
