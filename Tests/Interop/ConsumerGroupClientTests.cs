@@ -172,7 +172,8 @@ public sealed class ConsumerGroupClientTests
         await PublishAsync(500);
         await Eventually.HoldsAsync(() => Count() >= 990, "consumers go on without that broker", 60);
 
-        // What was delivered before is settled after, as the lease lasts; or a later leader has given it to another one.
+        // What was delivered before is settled after, as the lease lasts; or a later leader has given it to another
+        // one.
         await client.SettleAsync(held.Select(static each => GroupSettlement.Ack(each.Delivery)), Test);
         await Eventually.HoldsAsync(
             async () => (await client.DescribeGroupAsync("g", Test)).Group.Lag == 0, () => "all is settled", 60);

@@ -62,7 +62,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
     private ClientStep StoreWrongly()
     {
         var pair = new Pair(_next, 1, World.NextValue(), World.NextValue());
-        return new ClientStep(group, 
+        return new ClientStep(group,
             $"{pair}, wrongly", pair.Encode(isStamped: !World.Scenario.HasCrowd, null, NeverReached), pair.Number)
         {
             Take = (answer, _) =>

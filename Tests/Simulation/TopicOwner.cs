@@ -100,7 +100,7 @@ internal sealed class TopicOwner(SimulatedGroup group)
         var next = _model.Next;
         var expected = isRight ? next : next + Random.Next(1, 5);
         var number = World.NextValue();
-        return new ClientStep(group, 
+        return new ClientStep(group,
             $"publish {number} at {expected}",
             PublishProposal.Encode(Topic, PublishStamp.None, count, number, expected),
             number)
