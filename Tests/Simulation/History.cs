@@ -39,6 +39,11 @@ internal sealed class History(SimulatedGroup group)
     /// <summary>Every configuration that a leader ever appended, in that order.</summary>
     private readonly List<GroupConfiguration> _configurations = [];
 
+    /// <summary>Entries that were not seen on a majority when they were applied.</summary>
+    private readonly List<(LogIndex Index, Entry Entry, SimulatedNode? Committer, SimulatedNode? Except)> _doubts =
+        [];
+    private bool _isWithinPump;
+
     /// <summary>Where logs hold, or held, an entry that names the members; not all of them committed.</summary>
     private readonly HashSet<(LogIndex Index, Term Term)> _memberEntries = [];
 
@@ -121,6 +126,32 @@ internal sealed class History(SimulatedGroup group)
                 World.Check(holds, $"leader {node.Id} of term {node.Term} lacks committed entry {i + 1}");
                 break;
             }
+        }
+    }
+
+    /// <summary>A node begins to pump: what it says of its members is what they were before.</summary>
+    public void BeginPump() => _isWithinPump = true;
+
+    /// <summary>It has ended, and the node's members are noted.</summary>
+    public void EndPump()
+    {
+        _isWithinPump = false;
+        foreach (var (index, entry, committer, except) in _doubts)
+        {
+            CheckOnMajority(index, entry, committer, except);
+        }
+
+        _doubts.Clear();
+    }
+
+    /// <summary>An entry that a leader says has committed, though it may not have applied it yet.</summary>
+    public void CheckCommitted(SimulatedNode node, LogIndex index)
+    {
+        if (index.Value > Committed)
+        {
+            var entry = node.EntryAt(index);
+            World.Check(entry is not null, $"node {node.Id} says that entry {index} has committed, and has none");
+            CheckOnMajority(index, entry!.Value, node);
         }
     }
 
@@ -446,9 +477,7 @@ internal sealed class History(SimulatedGroup group)
             // It may have been committed before the change of members began, and be applied after that.
             var isOfOlder = index < committer.Members.Index
                 && IsHeldBy(_configurations.FindLast(older => older.Index < committer.Members.Index) ?? First);
-            World.Check(
-                count > size / 2 || isOfNewer || isOfOlder,
-                $"entry {index} is committed, but of {size} disks it is on {count}");
+            Settle(count > size / 2 || isOfNewer || isOfOlder, count, size);
             return;
         }
 
@@ -464,8 +493,20 @@ internal sealed class History(SimulatedGroup group)
         }
 
         var (copies, members) = CountCopies(First, index, entry, except);
-        World.Check(
-            found || copies > members / 2, $"entry {index} is committed, but of {members} disks it is on {copies}");
+        Settle(found || copies > members / 2, copies, members);
+
+        void Settle(bool isHeld, int on, int of)
+        {
+            if (!isHeld && _isWithinPump)
+            {
+                // A change of members that a leader has appended a moment ago counts already, and is known when its
+                // pump has ended.
+                _doubts.Add((index, entry, committer, except));
+                return;
+            }
+
+            World.Check(isHeld, $"entry {index} is committed, but of {of} disks it is on {on}");
+        }
 
         bool IsHeldBy(GroupConfiguration configuration)
         {

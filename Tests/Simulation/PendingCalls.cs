@@ -108,9 +108,10 @@ internal sealed class PendingCalls(ReplicaNode node, SimulatedGroup group)
                 throw failure;
             }
 
-            World.Check(
-                !change.IsCompletedSuccessfully || ResultOf(change).Value <= group.History.Committed,
-                $"node {node.Id} says that a change of members has committed");
+            if (change.IsCompletedSuccessfully)
+            {
+                group.History.CheckCommitted(node, ResultOf(change));
+            }
         }
     }
 

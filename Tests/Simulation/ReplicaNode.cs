@@ -432,6 +432,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     private void Pump()
     {
         Machine.Disk.IsLoopAtWork = true;
+        Group.History.BeginPump();
         _group!.Pump();
         Machine.Disk.IsLoopAtWork = false;
         var before = _status!;
@@ -442,6 +443,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             Group.History.NoteConfiguration(_status.Condition.Configuration);
         }
 
+        Group.History.EndPump();
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
         World.Figures.Count(

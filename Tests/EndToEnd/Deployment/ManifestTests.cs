@@ -43,7 +43,14 @@ public sealed partial class ManifestTests(PublishedSystem published) : IClassFix
             .Where(one => KindOf(one.Key).StartsWith("project.", StringComparison.Ordinal)).ToList();
         Assert.Equal(5, services.Count);
         Assert.All(services, one => Assert.Equal(
-            ((string, int, string)[])[("http", 8080, "http"), ("grpc", 8081, "http2")],
+            ((string, int, string)[])
+            [
+                ("http", 8080, "http"),
+                ("grpc", 8081, "http2"),
+                .. one.Key.StartsWith("broker-", StringComparison.Ordinal)
+                    ? [("peer", 8082, "http2")]
+                    : Array.Empty<(string, int, string)>(),
+            ],
             one.Value.GetProperty("bindings").EnumerateObject().Select(binding => (
                 binding.Name,
                 binding.Value.GetProperty("targetPort").GetInt32(),
