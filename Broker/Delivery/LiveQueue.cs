@@ -1,5 +1,3 @@
-using System.Threading.Channels;
-
 namespace Broker.Delivery;
 
 /// <summary>
@@ -10,8 +8,7 @@ internal sealed class LiveQueue(int maxFrames, long maxBytes)
 {
     private readonly Queue<LiveFrame> _frames = new();
     private readonly Lock _lock = new();
-    private readonly Channel<bool> _arrivals = Channel.CreateBounded<bool>(
-        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+    private readonly WakeUp _arrivals = new();
 
     private long _bytes;
     private long _dropped;
@@ -44,7 +41,7 @@ internal sealed class LiveQueue(int maxFrames, long maxBytes)
             }
         }
 
-        _arrivals.Writer.TryWrite(true);
+        _arrivals.Set();
     }
 
     public bool TryDequeue(out LiveFrame frame)
@@ -62,6 +59,5 @@ internal sealed class LiveQueue(int maxFrames, long maxBytes)
     }
 
     /// <summary>Ends when frames arrived since the last call; for one consumer.</summary>
-    public async ValueTask WaitAsync(CancellationToken cancellationToken) =>
-        await _arrivals.Reader.ReadAsync(cancellationToken);
+    public ValueTask WaitAsync(CancellationToken cancellationToken) => _arrivals.WaitAsync(cancellationToken);
 }

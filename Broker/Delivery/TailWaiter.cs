@@ -1,5 +1,3 @@
-using System.Threading.Channels;
-
 namespace Broker.Delivery;
 
 /// <summary>
@@ -10,15 +8,7 @@ namespace Broker.Delivery;
 public sealed class TailWaiter : IDisposable
 {
     private readonly TailSignal _signal;
-
-    // The reader goes on in the thread pool, never on the apply thread: synchronous continuations are off.
-    private readonly Channel<bool> _wakeUps = Channel.CreateBounded<bool>(new BoundedChannelOptions(1)
-    {
-        FullMode = BoundedChannelFullMode.DropWrite,
-        SingleReader = true,
-        AllowSynchronousContinuations = false,
-    });
-
+    private readonly WakeUp _wakeUp = new();
     private int _disposed;
 
     internal TailWaiter(TailSignal signal, string topic)
@@ -30,8 +20,7 @@ public sealed class TailWaiter : IDisposable
     public string Topic { get; }
 
     /// <summary>Ends at once when the topic was appended to since the last call, otherwise when it is.</summary>
-    public async ValueTask WaitAsync(CancellationToken cancellationToken) =>
-        await _wakeUps.Reader.ReadAsync(cancellationToken);
+    public ValueTask WaitAsync(CancellationToken cancellationToken) => _wakeUp.WaitAsync(cancellationToken);
 
     /// <summary>Gives the place back.</summary>
     public void Dispose()
@@ -42,5 +31,5 @@ public sealed class TailWaiter : IDisposable
         }
     }
 
-    internal void Wake() => _wakeUps.Writer.TryWrite(true);
+    internal void Wake() => _wakeUp.Set();
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Threading.Channels;
 using Broker.Topics;
 
 namespace Broker.Delivery;
@@ -14,12 +13,7 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
     private readonly Lock _lock = new();
     private readonly HashSet<string> _marked = new(StringComparer.Ordinal);
     private readonly Queue<string> _order = new();
-    private readonly Channel<bool> _wakeUps = Channel.CreateBounded<bool>(new BoundedChannelOptions(1)
-    {
-        FullMode = BoundedChannelFullMode.DropWrite,
-        SingleReader = true,
-        AllowSynchronousContinuations = false,
-    });
+    private readonly WakeUp _wakeUp = new();
 
     private bool _isAllMarked;
     private int _disposed;
@@ -40,7 +34,7 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
             _order.Enqueue(topic);
         }
 
-        _wakeUps.Writer.TryWrite(true);
+        _wakeUp.Set();
     }
 
     /// <summary>There may be something new in any topic, in such that were never marked, too.</summary>
@@ -51,7 +45,7 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
             _isAllMarked = true;
         }
 
-        _wakeUps.Writer.TryWrite(true);
+        _wakeUp.Set();
     }
 
     /// <summary>Whether all topics were marked since the last call.</summary>
@@ -83,8 +77,7 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
     }
 
     /// <summary>Ends at once when something was marked since the last call, otherwise when it is.</summary>
-    public async ValueTask WaitAsync(CancellationToken cancellationToken) =>
-        await _wakeUps.Reader.ReadAsync(cancellationToken);
+    public ValueTask WaitAsync(CancellationToken cancellationToken) => _wakeUp.WaitAsync(cancellationToken);
 
     /// <summary>Gives the place back.</summary>
     public void Dispose()

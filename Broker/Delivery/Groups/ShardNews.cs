@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Threading.Channels;
 using Broker.Domain;
 
 namespace Broker.Delivery;
@@ -11,15 +10,7 @@ namespace Broker.Delivery;
 internal sealed class ShardNews
 {
     private readonly ConcurrentDictionary<string, byte> _places = new(StringComparer.Ordinal);
-
-    // At most one wake-up is remembered, and whoever waits goes on in the thread pool.
-    private readonly Channel<bool> _wakeUps = Channel.CreateBounded<bool>(new BoundedChannelOptions(1)
-    {
-        FullMode = BoundedChannelFullMode.DropWrite,
-        SingleReader = true,
-        AllowSynchronousContinuations = false,
-    });
-
+    private readonly WakeUp _wakeUp = new();
     private volatile bool _isHeard;
     private volatile bool _isAll;
 
@@ -48,10 +39,9 @@ internal sealed class ShardNews
         Wake();
     }
 
-    public void Wake() => _wakeUps.Writer.TryWrite(true);
+    public void Wake() => _wakeUp.Set();
 
-    public async ValueTask WaitAsync(CancellationToken cancellationToken) =>
-        await _wakeUps.Reader.ReadAsync(cancellationToken);
+    public ValueTask WaitAsync(CancellationToken cancellationToken) => _wakeUp.WaitAsync(cancellationToken);
 
     /// <summary>Whether all topics are to be looked at.</summary>
     public bool TakeAll()
