@@ -32,11 +32,7 @@ internal sealed class ConsumerGroupHost : IAsyncDisposable
                 node.Group(shard.Group),
                 shard.Machine,
                 shard.Machine.Module<GroupProgressModule>(),
-                new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries)
-                {
-                    Group = shard.Group,
-                    LostThrough = index => node.LostThrough(shard.Group, index),
-                },
+                TopicReaders.Make(node, tail, shard.Group),
                 news.Of(shard.Group),
                 () => node.ConsumerGroups,
                 node.Shards,

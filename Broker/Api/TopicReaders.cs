@@ -14,13 +14,16 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
     private static readonly SemaphoreSlim KeyReads = new(Limits.KeyReadsAtOnce);
 
     private readonly Dictionary<GroupId, TopicReader> _readers = node.DataShards.ToDictionary(
-        shard => shard.Group,
-        shard => new TopicReader(shard.Machine, tail, node.Group(shard.Group).ReadEntries)
+        static shard => shard.Group, shard => Make(node, tail, shard.Group));
+
+    /// <summary>The reader of a shard's topics.</summary>
+    public static TopicReader Make(BrokerNode node, TailSignal tail, GroupId shard) =>
+        new(node.TopicsOf(shard), tail, node.Group(shard).ReadEntries)
         {
-            Group = shard.Group,
-            LostThrough = index => node.LostThrough(shard.Group, index),
+            Group = shard,
+            LostThrough = index => node.LostThrough(shard, index),
             KeyReads = KeyReads,
-        });
+        };
 
     /// <summary>What comes to all topics that the request's filters match; see <see cref="FilterReader"/>.</summary>
     /// <exception cref="BrokerException">InvalidArgument, and as FilterReader.</exception>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Broker.Domain;
+using Broker.State;
 
 namespace Broker.Groups;
 
@@ -18,9 +19,9 @@ internal static class DeliveryTokens
 
     public static byte[] Encode(GroupId shard, int group, in DeliveryToken token)
     {
-        Span<byte> bytes = stackalloc byte[1 + (Fields * 10) + CrcBytes];
-        bytes[0] = Format;
-        var length = 1;
+        Span<byte> bytes = stackalloc byte[1 + (Fields * PayloadWriter.MaxVarintBytes) + CrcBytes];
+        var writer = new PayloadWriter(bytes);
+        writer.PutByte(Format);
         ReadOnlySpan<long> fields =
         [
             shard.Value, group, token.Topic, token.Turn, token.Term, token.Lease, token.DeadlineUnixMs, token.Attempt,
@@ -28,17 +29,11 @@ internal static class DeliveryTokens
         ];
         foreach (var field in fields)
         {
-            var rest = (ulong)field;
-            for (; rest >= 0x80; rest >>= 7)
-            {
-                bytes[length++] = (byte)(rest | 0x80);
-            }
-
-            bytes[length++] = (byte)rest;
+            writer.PutVarint((ulong)field);
         }
 
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes[length..], Crc32C.Compute(bytes[..length]));
-        return bytes[..(length + CrcBytes)].ToArray();
+        writer.PutUInt32(Crc32C.Compute(bytes[..writer.Written]));
+        return bytes[..writer.Written].ToArray();
     }
 
     /// <summary>False: it is none that a broker of this version has given out.</summary>

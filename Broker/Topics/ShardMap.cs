@@ -51,7 +51,11 @@ public sealed class ShardMap
     public GroupId GroupOf(GroupId topic, int partition) =>
         new(1 + ((topic.Value - 1 + partition) % DataShards));
 
-    /// <summary>The other way round: the group of the topic of which a group has a partition.</summary>
+    /// <summary>The other way round: the first partition of a topic that a group has.</summary>
+    internal int FirstPartitionIn(GroupId topic, GroupId group) =>
+        (group.Value - topic.Value + DataShards) % DataShards;
+
+    /// <summary>And once more: the group of the topic of which a group has a partition.</summary>
     internal GroupId TopicGroupOf(GroupId group, int partition) =>
         new(1 + ((group.Value - 1 + DataShards - (partition % DataShards)) % DataShards));
 }

@@ -34,8 +34,7 @@ internal static class DeadLetters
     public static (int Partition, string Place) PlaceOf(string group, GroupId shard, ShardMap shards)
     {
         var topic = TopicOf(group);
-        var home = shards.GroupOf(topic);
-        var partition = (shard.Value - home.Value + shards.DataShards) % shards.DataShards;
+        var partition = shards.FirstPartitionIn(shards.GroupOf(topic), shard);
         return (partition, PartitionName.Of(topic, partition));
     }
 

@@ -72,8 +72,6 @@ internal sealed class GroupLink : IAsyncDisposable
         _running = Task.Run(() => RunAsync(peer, hello, logger));
     }
 
-    public bool IsBroken => _isBroken;
-
     /// <summary>It broke, and not just now: another one may be tried.</summary>
     public bool IsToBeReplaced =>
         _isBroken && Stopwatch.GetElapsedTime(Volatile.Read(ref _brokenAt)) > RetryInterval;

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
+using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Consensus;
 using Broker.Domain;
@@ -168,8 +169,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             group, (serving, done) => done.TrySetResult(PlanSeek(serving, IsWanted, target)), cancellationToken);
         foreach (var (number, offset) in moves)
         {
-            var proposal = new ShardCommand(into => GroupCommands.WriteSeek(into, group, number, offset));
-            shard.Replica.Propose(proposal);
+            var proposal = Propose(into => GroupCommands.WriteSeek(into, group, number, offset));
             var result = await proposal.Done.WaitAsync(cancellationToken);
             if (result.Code == RefusalCode.OutOfRange)
             {
@@ -219,8 +219,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     /// <summary>Commits a command; what came of it is heard in a turn, unless another node leads by then.</summary>
     public void Propose(Action<IBufferWriter<byte>> write, Action<CommandResult> done)
     {
-        var proposal = new ShardCommand(write);
-        shard.Replica.Propose(proposal);
+        var proposal = Propose(write);
         Run(() => HearAsync(proposal, _term, done));
     }
 
@@ -234,7 +233,16 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
         }
     }
 
-    private async Task HearAsync(ShardCommand proposal, Term term, Action<CommandResult> done)
+    private EncodedProposal Propose(Action<IBufferWriter<byte>> write)
+    {
+        var command = new ArrayBufferWriter<byte>();
+        write(command);
+        var proposal = new EncodedProposal(command.WrittenMemory);
+        shard.Replica.Propose(proposal);
+        return proposal;
+    }
+
+    private async Task HearAsync(EncodedProposal proposal, Term term, Action<CommandResult> done)
     {
         CommandResult result;
         try

@@ -1,4 +1,3 @@
-using System.Buffers;
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Groups;
@@ -51,24 +50,4 @@ internal sealed class ShardConsumer(
     public int EarlyRecords { get; set; }
 
     public long EarlyBytes { get; set; }
-}
-
-/// <summary>A command that a group's leader has committed.</summary>
-internal sealed class ShardCommand : Proposal
-{
-    private readonly ArrayBufferWriter<byte> _command = new();
-    private readonly TaskCompletionSource<CommandResult> _done = new();
-
-    public ShardCommand(Action<IBufferWriter<byte>> write) => write(_command);
-
-    /// <summary>Goes on at once in the thread that applies: whoever waits must be quick.</summary>
-    public Task<CommandResult> Done => _done.Task;
-
-    public override int SizeBytes => _command.WrittenCount;
-
-    public override void Encode(Span<byte> destination) => _command.WrittenSpan.CopyTo(destination);
-
-    public override void Complete(in CommandResult result) => _done.TrySetResult(result);
-
-    public override void Fail(BrokerException refusal) => _done.TrySetException(refusal);
 }
