@@ -29,6 +29,20 @@ internal sealed class BrokerCluster : IAsyncDisposable
         _peerPorts = ports[(2 * Nodes)..];
     }
 
+    /// <summary>Runs something with a folder of its own, which is deleted at the end.</summary>
+    public static async Task InTemporaryFolderAsync(string purpose, Func<string, Task> run)
+    {
+        var folder = Directory.CreateTempSubdirectory($"broker-{purpose}-");
+        try
+        {
+            await run(folder.FullName);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     public IReadOnlyList<Uri> HttpAddresses => [.. _httpPorts.Select(port => new Uri($"http://127.0.0.1:{port}"))];
 
     public IReadOnlyList<Uri> Addresses => [.. _grpcPorts.Select(port => new Uri($"http://127.0.0.1:{port}"))];

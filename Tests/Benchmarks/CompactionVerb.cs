@@ -26,17 +26,8 @@ internal static class CompactionVerb
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var folder = Directory.CreateTempSubdirectory("broker-compaction-");
-            try
-            {
-                await RunAsync(
-                    folder.FullName, parsed.GetValue(records), parsed.GetValue(keys), cancellationToken);
-            }
-            finally
-            {
-                folder.Delete(recursive: true);
-            }
-
+            await BrokerCluster.InTemporaryFolderAsync("compaction", folder => RunAsync(
+                folder, parsed.GetValue(records), parsed.GetValue(keys), cancellationToken));
             return 0;
         });
         return command;
@@ -74,25 +65,14 @@ internal static class CompactionVerb
             + $"| {Stopwatch.GetElapsedTime(begun).TotalSeconds:N1} | {read:N0} |"));
     }
 
-    private static async Task LoadAsync(
+    private static Task LoadAsync(
         BrokerClient client, int records, int keys, CancellationToken cancellationToken)
     {
         var value = PublishLoad.Payload(SizeBytes);
-        var ring = new ValueTask<PublishAck>[4_096];
-        for (var i = 0; i < records + ring.Length; i++)
-        {
-            if (i >= ring.Length && i - ring.Length < records)
-            {
-                await ring[i % ring.Length];
-            }
-
-            if (i < records)
-            {
-                var key = BitConverter.GetBytes(i % keys);
-                ring[i % ring.Length] = client.PublishAsync(
-                    Topic, new BrokerMessage { Key = key, Value = value }, cancellationToken);
-            }
-        }
+        return PublishLoad.AllAsync(records, 4_096, number => client.PublishAsync(
+            Topic,
+            new BrokerMessage { Key = BitConverter.GetBytes((int)(number % keys)), Value = value },
+            cancellationToken));
     }
 
     /// <summary>Until the fullest disk has held the same for a while; how long it took to come there.</summary>

@@ -32,17 +32,8 @@ internal static class GroupVerb
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var folder = Directory.CreateTempSubdirectory("broker-groups-");
-            try
-            {
-                await RunAsync(
-                    folder.FullName, parsed.GetValue(messages), parsed.GetValue(rounds), cancellationToken);
-            }
-            finally
-            {
-                folder.Delete(recursive: true);
-            }
-
+            await BrokerCluster.InTemporaryFolderAsync("groups", folder => RunAsync(
+                folder, parsed.GetValue(messages), parsed.GetValue(rounds), cancellationToken));
             return 0;
         });
         return command;
@@ -82,23 +73,11 @@ internal static class GroupVerb
         await IdleAsync(cluster, cancellationToken);
     }
 
-    private static async Task LoadAsync(BrokerClient client, int messages, CancellationToken cancellationToken)
+    private static Task LoadAsync(BrokerClient client, int messages, CancellationToken cancellationToken)
     {
         var message = new BrokerMessage { Value = PublishLoad.Payload(SizeBytes) };
-        var ring = new ValueTask<PublishAck>[16_384];
-        for (var i = 0; i < messages + ring.Length; i++)
-        {
-            if (i >= ring.Length && i - ring.Length < messages)
-            {
-                await ring[i % ring.Length];
-            }
-
-            if (i < messages)
-            {
-                ring[i % ring.Length] = client.PublishAsync(
-                    $"groups.{i % Topics}", message, cancellationToken);
-            }
-        }
+        return PublishLoad.AllAsync(messages, 16_384, number => client.PublishAsync(
+            $"groups.{number % Topics}", message, cancellationToken));
     }
 
     /// <summary>Until all is settled, by the answers to acks.</summary>

@@ -110,6 +110,26 @@ internal static class PublishLoad
         }
     }
 
+    /// <summary>
+    /// Publishes so many messages, each by its number from 0, with up to so many unanswered; until all are answered.
+    /// </summary>
+    public static async Task AllAsync(long count, int unanswered, Func<long, ValueTask<PublishAck>> publish)
+    {
+        var ring = new ValueTask<PublishAck>[unanswered];
+        for (var i = 0L; i < count + ring.Length; i++)
+        {
+            if (i >= ring.Length && i - ring.Length < count)
+            {
+                await ring[i % ring.Length];
+            }
+
+            if (i < count)
+            {
+                ring[i % ring.Length] = publish(i);
+            }
+        }
+    }
+
     public static byte[] Payload(int sizeBytes)
     {
         var payload = new byte[Math.Max(sizeBytes, sizeof(long))];

@@ -75,20 +75,7 @@ internal static class RestartVerb
     {
         var count = (long)(gigabytes * (1 << 30) / SizeBytes);
         var message = new BrokerMessage { Value = PublishLoad.Payload(SizeBytes) };
-        var ring = new ValueTask<PublishAck>[16_384];
-        for (var i = 0L; i < count + ring.Length; i++)
-        {
-            if (i >= ring.Length && i - ring.Length < count)
-            {
-                await ring[i % ring.Length];
-            }
-
-            if (i < count)
-            {
-                ring[i % ring.Length] = client.PublishAsync(Topic, message, cancellationToken);
-            }
-        }
-
+        await PublishLoad.AllAsync(count, 16_384, _ => client.PublishAsync(Topic, message, cancellationToken));
         return count;
     }
 

@@ -32,15 +32,8 @@ internal static class RetentionVerb
             Console.WriteLine("|---|---|---|---|---|---|---|---|---|");
             foreach (var limit in new[] { 0, parsed.GetValue(keep) })
             {
-                var folder = Directory.CreateTempSubdirectory("broker-retention-");
-                try
-                {
-                    await RunAsync(folder.FullName, limit, length, cancellationToken);
-                }
-                finally
-                {
-                    folder.Delete(recursive: true);
-                }
+                await BrokerCluster.InTemporaryFolderAsync(
+                    "retention", folder => RunAsync(folder, limit, length, cancellationToken));
             }
 
             return 0;
