@@ -50,6 +50,19 @@ public enum ConsumerGroupMode : byte
     Exclusive = 3,
 }
 
+/// <summary>Which of the records that wait to be delivered goes next. The numbers are on disk.</summary>
+public enum ConsumerGroupOrder : byte
+{
+    /// <summary>By offset; 0 as it was before there were others.</summary>
+    Offset = 0,
+
+    /// <summary>Keys take turns.</summary>
+    Fair = 1,
+
+    /// <summary>By the records' priorities; keys of one priority take turns.</summary>
+    Priority = 2,
+}
+
 /// <summary>Where a group begins. The numbers are on disk.</summary>
 public enum GroupStartKind : byte
 {
@@ -74,7 +87,8 @@ public enum ConsumerGroupParts : byte
     MaxOutstanding = 16,
     DeadLetters = 32,
     Paused = 64,
-    All = 127,
+    Order = 128,
+    All = 255,
 }
 
 /// <summary>What a group follows, and how it delivers.</summary>
@@ -85,6 +99,12 @@ public sealed record ConsumerGroupSettings
 
     /// <summary>Never changed.</summary>
     public ConsumerGroupMode Mode { get; init; } = ConsumerGroupMode.Shared;
+
+    /// <summary>Which record goes next.</summary>
+    public ConsumerGroupOrder Order { get; init; }
+
+    /// <summary>The keys of records must be known before they are given out.</summary>
+    public bool LooksAtKeys => Mode == ConsumerGroupMode.KeyOrdered || Order != ConsumerGroupOrder.Offset;
 
     /// <summary>How long a delivered record is its consumer's.</summary>
     public long AckWaitMs { get; init; } = 30_000;
@@ -110,7 +130,7 @@ public sealed record ConsumerGroupSettings
         other is not null && Filters.SequenceEqual(other.Filters) && Mode == other.Mode
         && AckWaitMs == other.AckWaitMs && MaxDeliveries == other.MaxDeliveries
         && BackOffMs.SequenceEqual(other.BackOffMs) && MaxOutstanding == other.MaxOutstanding
-        && KeepsDeadLetters == other.KeepsDeadLetters && IsPaused == other.IsPaused;
+        && KeepsDeadLetters == other.KeepsDeadLetters && IsPaused == other.IsPaused && Order == other.Order;
 
     public override int GetHashCode() => HashCode.Combine(Filters.Length, Mode, AckWaitMs, MaxDeliveries);
 
@@ -127,7 +147,20 @@ public sealed record ConsumerGroupSettings
             MaxOutstanding = From(ConsumerGroupParts.MaxOutstanding).MaxOutstanding,
             KeepsDeadLetters = From(ConsumerGroupParts.DeadLetters).KeepsDeadLetters,
             IsPaused = From(ConsumerGroupParts.Paused).IsPaused,
+            Order = From(ConsumerGroupParts.Order).Order,
         };
+    }
+
+    /// <summary>On disk: 1 keeps dead letters, 2 is paused, and 4 times the order.</summary>
+    internal byte Flags
+    {
+        get => (byte)((KeepsDeadLetters ? 1 : 0) | (IsPaused ? 2 : 0) | ((int)Order << 2));
+        init
+        {
+            KeepsDeadLetters = (value & 1) != 0;
+            IsPaused = (value & 2) != 0;
+            Order = (ConsumerGroupOrder)(value >> 2);
+        }
     }
 
     internal void AddTo(ref StateHasher hash)
@@ -146,6 +179,6 @@ public sealed record ConsumerGroupSettings
         }
 
         hash.Add(MaxOutstanding);
-        hash.Add((KeepsDeadLetters ? 2UL : 0) | (IsPaused ? 1UL : 0));
+        hash.Add(((ulong)Order << 2) | (KeepsDeadLetters ? 2UL : 0) | (IsPaused ? 1UL : 0));
     }
 }

@@ -9,7 +9,8 @@ namespace Broker.ClusterState;
 /// The payloads of the commands on consumer groups, in the words of <see cref="ClusterCommands"/>.
 /// <code>
 /// settings:     u8 mode | i32 most deliveries (0: any number) | i32 most outstanding
-///               | u8 1: keeps dead letters, 2: paused | varint ack wait in ms | u8 filters, u8 waits
+///               | u8 1: keeps dead letters, 2: paused, and 4 times the order | varint ack wait in ms
+///               | u8 filters, u8 waits
 ///               | text, for each filter | varint ms, for each wait
 /// create group: text name | u8 start | varint time of the start in ms | settings
 /// update group: text name | u8 parts that change (see ConsumerGroupParts) | settings, of which the others say nothing
@@ -22,9 +23,6 @@ namespace Broker.ClusterState;
 /// </summary>
 public static class ConsumerGroupCommands
 {
-    private const byte KeepsDeadLetters = 1;
-    private const byte IsPaused = 2;
-
     /// <summary>The command's result has the group's number as its offset.</summary>
     public static void WriteCreate(
         IBufferWriter<byte> into, string name, ConsumerGroupSettings settings, GroupStart start)
@@ -92,7 +90,7 @@ public static class ConsumerGroupCommands
         writer.PutByte((byte)settings.Mode);
         writer.PutInt32(settings.MaxDeliveries);
         writer.PutInt32(settings.MaxOutstanding);
-        writer.PutByte((byte)((settings.KeepsDeadLetters ? KeepsDeadLetters : 0) | (settings.IsPaused ? IsPaused : 0)));
+        writer.PutByte(settings.Flags);
         writer.PutVarint((ulong)settings.AckWaitMs);
         writer.PutByte(checked((byte)settings.Filters.Length));
         writer.PutByte(checked((byte)settings.BackOffMs.Length));
@@ -133,8 +131,7 @@ public static class ConsumerGroupCommands
             MaxDeliveries = deliveries,
             BackOffMs = ImmutableArray.Create(waits),
             MaxOutstanding = outstanding,
-            KeepsDeadLetters = (flags & KeepsDeadLetters) != 0,
-            IsPaused = (flags & IsPaused) != 0,
+            Flags = flags,
         };
     }
 

@@ -21,8 +21,6 @@ public sealed partial class ConsumerGroupModule
 {
     private const byte FirstFormat = 1;
     private const int LeastGroupBytes = 14;
-    private const byte KeepsDeadLetters = 1;
-    private const byte IsPaused = 2;
 
     internal override void Write(ref SnapshotWriter writer)
     {
@@ -39,8 +37,7 @@ public sealed partial class ConsumerGroupModule
             writer.PutVarint(settings.AckWaitMs);
             writer.PutVarint(settings.MaxDeliveries);
             writer.PutVarint(settings.MaxOutstanding);
-            writer.PutByte(
-                (byte)((settings.KeepsDeadLetters ? KeepsDeadLetters : 0) | (settings.IsPaused ? IsPaused : 0)));
+            writer.PutByte(settings.Flags);
             writer.PutVarint(settings.Filters.Length);
             foreach (var filter in settings.Filters)
             {
@@ -104,11 +101,9 @@ public sealed partial class ConsumerGroupModule
             MaxDeliveries = deliveries,
             BackOffMs = ImmutableArray.Create(waits),
             MaxOutstanding = outstanding,
-            KeepsDeadLetters = (flags & KeepsDeadLetters) != 0,
-            IsPaused = (flags & IsPaused) != 0,
+            Flags = flags,
         };
-        reader.Check(
-            IsStart(start) && IsValid(settings) && flags <= (KeepsDeadLetters | IsPaused), "a group is a valid one");
+        reader.Check(IsStart(start) && IsValid(settings), "a group is a valid one");
         return new ConsumerGroup(number, name, settings, start);
     }
 }

@@ -115,6 +115,7 @@ public sealed partial class ConsumerGroupModule(Action<ConsumerGroups>? changed 
         settings.Filters.Length is > 0 and <= Limits.FiltersPerGroup
         && settings.Filters.All(static filter => TopicFilter.TryParse(filter, out _, out _))
         && settings.Mode is ConsumerGroupMode.Shared or ConsumerGroupMode.KeyOrdered or ConsumerGroupMode.Exclusive
+        && settings.Order is >= ConsumerGroupOrder.Offset and <= ConsumerGroupOrder.Priority
         && settings.AckWaitMs is >= Limits.GroupAckWaitLeastMs and <= Limits.GroupWaitMostMs
         && settings.MaxDeliveries is >= 0 and <= Limits.GroupDeliveries
         && settings.BackOffMs.Length <= Limits.GroupBackOffs

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Broker.Domain;
 
 namespace Broker.Groups;
@@ -31,6 +32,20 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
 
     public int Out { get; set; }
 
+    /// <summary>Records that came back and are not finished: they wait for another delivery, or die.</summary>
+    public int Back { get; private set; }
+
+    /// <summary>Where records' keys count: behind the last one whose key is known.</summary>
+    public long KeysTo { get; set; }
+
+    /// <summary>Of a topic of dead letters instead: those of which the key is still to be looked up.</summary>
+    public Queue<long> KeysWanted { get; } = [];
+
+    /// <summary>It stands in the queue of those of which keys are to be looked up.</summary>
+    public bool WantsKeys { get; set; }
+
+    public Dictionary<(ulong Key, byte Priority), KeyLine> Lines { get; } = [];
+
     /// <summary>It was followed anew, or is no longer: what still names it says nothing.</summary>
     public bool IsGone { get; set; }
 
@@ -51,10 +66,18 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
     /// <summary>Deliveries beyond a record's first.</summary>
     public long Redeliveries { get; set; }
 
+    // What was settled when the leader began with the topic.
+    private SettledOffsets _begun = new(0);
+
+    /// <summary>The first record from an offset on that is not settled; or that is fresh, too.</summary>
+    public long FirstUnsettled(long from, bool isFresh) =>
+        isFresh || Records.Count == 0 ? Math.Max(Cursor, Taken.FirstMissing(from)) : _begun.FirstMissing(from);
+
     /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
     public void Begin(GroupProgress? progress, long nowUnixMs)
     {
-        Taken = new SettledOffsets(progress?.Settled.Floor ?? 0);
+        _begun = progress?.Settled ?? _begun;
+        Taken = new SettledOffsets(_begun.Floor);
         Cursor = Taken.Floor;
         foreach (var range in progress?.Settled.Ranges ?? [])
         {
@@ -64,7 +87,7 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         foreach (var (offset, tried) in progress?.Deliveries ?? new Dictionary<long, Tried>())
         {
             Taken.Add(OffsetRange.One(offset));
-            Records.Add(offset, new DispatchedRecord
+            Put(offset, new DispatchedRecord
             {
                 State = RecordState.Waiting,
                 Deliveries = tried.Count,
@@ -73,6 +96,24 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         }
 
         MoveCursor(Cursor);
+    }
+
+    /// <summary>What is known of a record is this from now on. It keeps its line.</summary>
+    public void Put(long offset, in DispatchedRecord record)
+    {
+        ref var known = ref CollectionsMarshal.GetValueRefOrAddDefault(Records, offset, out var isKnown);
+        Back += (record.IsBack ? 1 : 0) - (isKnown && known.IsBack ? 1 : 0);
+        var line = record.Line ?? known.Line;
+        known = record;
+        known.Line = line;
+    }
+
+    /// <summary>It is finished. False: nothing was known of it.</summary>
+    public bool Remove(long offset, out DispatchedRecord record)
+    {
+        var isKnown = Records.Remove(offset, out record);
+        Back -= isKnown && record.IsBack ? 1 : 0;
+        return isKnown;
     }
 
     public bool IsFresh(long offset) =>
@@ -92,10 +133,10 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         return range;
     }
 
-    /// <summary>A fresh record is taken out of its turn.</summary>
-    public void TakeFreshAt(long offset)
+    /// <summary>Fresh records are taken out of their turn.</summary>
+    public void TakeFreshAt(OffsetRange range)
     {
-        Taken.Add(OffsetRange.One(offset));
+        Taken.Add(range);
         MoveCursor(Cursor);
     }
 
@@ -158,6 +199,11 @@ internal struct DispatchedRecord
 
     /// <summary>While it is dying: who waits for it.</summary>
     public OpenRequest? Request;
+
+    /// <summary>Of a group that keeps the order of keys: what waits for it. It is the first there.</summary>
+    public KeyLine? Line;
+
+    public readonly bool IsBack => State is RecordState.Waiting or RecordState.Dying;
 }
 
 /// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>

@@ -1,9 +1,11 @@
 namespace Broker.Groups;
 
 /// <summary>A consumer, as the shard's leader knows it.</summary>
-internal sealed class GroupConsumer(int id)
+internal sealed class GroupConsumer(int id, ConsumerRank rank)
 {
     public int Id => id;
+
+    public ConsumerRank Rank => rank;
 
     public int Records { get; set; }
 
@@ -32,6 +34,8 @@ internal sealed class GroupConsumer(int id)
         }
     }
 
+    public int Held(DispatchLane lane) => _held.GetValueOrDefault(lane);
+
     public void Forget(DispatchLane lane)
     {
         if (_held.Remove(lane, out var records))
@@ -39,6 +43,16 @@ internal sealed class GroupConsumer(int id)
             Out -= records;
         }
     }
+}
+
+/// <summary>In which order consumers take over an exclusive group: the same at the leaders of all shards.</summary>
+/// <param name="OpenedUnixMs">When its client opened it, by its node's clock.</param>
+/// <param name="Node">That node.</param>
+/// <param name="Session">Its number there.</param>
+internal readonly record struct ConsumerRank(long OpenedUnixMs, int Node, long Session) : IComparable<ConsumerRank>
+{
+    public int CompareTo(ConsumerRank other) =>
+        (OpenedUnixMs, Node, Session).CompareTo((other.OpenedUnixMs, other.Node, other.Session));
 }
 
 /// <summary>Names records that were delivered together, while their lease holds, and from any stream.</summary>

@@ -50,8 +50,9 @@ internal sealed partial class GroupDispatcher
             return;
         }
 
-        lane.Records.Remove(offset);
+        lane.Remove(offset, out record);
         _known--;
+        GoOn(record.Line, offset);
         if (record.Request is { } request)
         {
             request.Left--;

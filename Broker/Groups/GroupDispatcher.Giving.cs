@@ -43,12 +43,12 @@ internal sealed partial class GroupDispatcher
         };
         for (var offset = range.First; offset < range.End; offset++)
         {
-            lane!.Records[offset] = new DispatchedRecord
+            Put(lane!, offset, new DispatchedRecord
             {
                 State = RecordState.Out,
                 Deliveries = attempt,
                 Lease = lease,
-            };
+            });
         }
 
         _leases.Enqueue(lease, lease.DeadlineUnixMs);
@@ -56,8 +56,12 @@ internal sealed partial class GroupDispatcher
         lane!.Redeliveries += attempt > 1 ? count : 0;
         lane.Out += count;
         _out += count;
-        _ready.Dequeue();
-        consumer.IsQueued = false;
+        if (_active is null)
+        {
+            _ready.Dequeue();
+            consumer.IsQueued = false;
+        }
+
         consumer.Records -= count;
         consumer.Hold(lane, count);
         Queue(consumer);
@@ -106,6 +110,12 @@ internal sealed partial class GroupDispatcher
 
     private bool TryNextConsumer([NotNullWhen(true)] out GroupConsumer? consumer)
     {
+        if (_active is not null)
+        {
+            consumer = _active;
+            return consumer.MayBeGiven;
+        }
+
         while (_ready.TryPeek(out consumer))
         {
             if (consumer.MayBeGiven)
@@ -133,20 +143,34 @@ internal sealed partial class GroupDispatcher
 
         // Holes behind which others are settled are what the shard must remember.
         most = Math.Min(most, Limits.GroupOutstandingPerShard - _known);
-        while (most > 0 && _fresh.TryDequeue(out lane))
+        if (Settings.LooksAtKeys)
         {
+            return most > 0 && TryTakeLined(most, out lane, out range);
+        }
+
+        for (var left = _fresh.Count; left > 0 && most > 0; left--)
+        {
+            lane = _fresh.Dequeue();
             lane.IsQueued = false;
-            if (!lane.IsGone && lane.HasFresh)
+            if (!lane.IsGone && lane.HasFresh && !IsOutOfTurn(lane))
             {
                 range = lane.TakeFresh(most);
                 _known += (int)range.Count;
                 Queue(lane);
                 return true;
             }
+
+            Queue(lane);
         }
 
         return false;
     }
+
+    /// <summary>
+    /// One consumer gets a topic in order: nothing new before what came back, nor before what its predecessor has.
+    /// </summary>
+    private bool IsOutOfTurn(DispatchLane lane) =>
+        _active is not null && (lane.Back > 0 || lane.Out > _active.Held(lane));
 
     private bool TryTakeWaiting(
         int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
@@ -155,7 +179,8 @@ internal sealed partial class GroupDispatcher
         while (_waiting.TryPeek(out var next, out _) && next.DueUnixMs <= nowUnixMs && range.Count < most)
         {
             var isWaiting = !next.Lane.IsGone && next.Lane.Records.TryGetValue(next.Offset, out var record)
-                && record.State == RecordState.Waiting && record.DueUnixMs == next.DueUnixMs;
+                && record.State == RecordState.Waiting && record.DueUnixMs == next.DueUnixMs
+                && (record.Line is not null || !KeepsKeyOrder);
             record = isWaiting ? next.Lane.Records[next.Offset] : default;
             if (isWaiting && IsTriedEnough(record.Deliveries))
             {

@@ -34,7 +34,7 @@ internal sealed partial class GroupDispatcher
     public void TakeHungry(long nowUnixMs, List<int> into)
     {
         var isIdle = Settings.IsPaused || _out >= Settings.MaxOutstanding
-            || !(_fresh.TryPeek(out _) || (_waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs));
+            || !(_fresh.TryPeek(out _) || HasLined || (_waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs));
         if (isIdle || TryNextConsumer(out _))
         {
             return;
@@ -42,7 +42,7 @@ internal sealed partial class GroupDispatcher
 
         foreach (var consumer in _consumers.Values)
         {
-            if (!consumer.IsHungry)
+            if (!consumer.IsHungry && (_active is null || consumer == _active))
             {
                 consumer.IsHungry = true;
                 into.Add(consumer.Id);
@@ -125,7 +125,7 @@ internal sealed partial class GroupDispatcher
 
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)
     {
-        lane.TakeFreshAt(offset);
+        lane.TakeFreshAt(OffsetRange.One(offset));
         _known++;
         var batch = Gather(lane);
         if (isPurge)
@@ -136,6 +136,12 @@ internal sealed partial class GroupDispatcher
         else
         {
             Wait(lane, offset, deliveries: 0, nowUnixMs);
+            if (KeepsKeyOrder)
+            {
+                lane.KeysWanted.Enqueue(offset);
+                WantKeys(lane);
+            }
+
             batch.Deliveries.Add(new DeliveryCount(offset, new Tried(0)));
         }
 

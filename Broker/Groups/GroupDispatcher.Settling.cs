@@ -116,7 +116,11 @@ internal sealed partial class GroupDispatcher
             // Of a purge there may be many, of which nobody knew any.
             for (var offset = range.First; offset < range.End && lane.Records.Count > 0; offset++)
             {
-                _known -= lane.Records.Remove(offset) ? 1 : 0;
+                if (lane.Remove(offset, out var record))
+                {
+                    _known--;
+                    GoOn(record.Line, offset);
+                }
             }
         }
 
@@ -242,7 +246,7 @@ internal sealed partial class GroupDispatcher
         record = new DispatchedRecord { State = RecordState.Waiting, Deliveries = token.Attempt };
         if (isOfBefore)
         {
-            lane.TakeFreshAt(offset);
+            lane.TakeFreshAt(OffsetRange.One(offset));
             _known++;
         }
 

@@ -42,7 +42,25 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     private int _known;
     private bool _isFreshNext;
 
-    public ConsumerGroupSettings Settings { get; set; } = settings;
+    // Of an exclusive group: who gets everything, which is whoever opened first.
+    private GroupConsumer? _active;
+
+    private ConsumerGroupSettings _settings = settings;
+
+    public ConsumerGroupSettings Settings
+    {
+        get => _settings;
+        set
+        {
+            var isOther = value.Mode != _settings.Mode || value.Order != _settings.Order;
+            _settings = value;
+            if (isOther)
+            {
+                BeginLines();
+                _active = FirstOpened();
+            }
+        }
+    }
 
     /// <summary>Records at consumers.</summary>
     public int Out => _out;
@@ -64,6 +82,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         var lane = new DispatchLane(topic, progress?.Turn ?? 0, next, isOfTheDead);
         lane.Begin(progress, nowUnixMs);
         _lanes.Add(topic, lane);
+        BeginKeys(lane);
         _known += lane.Records.Count;
         foreach (var (offset, record) in lane.Records)
         {
@@ -82,6 +101,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         }
 
         lane.IsGone = true;
+        EndLines(lane);
         foreach (var record in lane.Records.Values)
         {
             Leave(record.Lease);
@@ -119,7 +139,12 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     }
 
     /// <param name="consumer">A number that no other consumer of this dispatcher had.</param>
-    public void AddConsumer(int consumer) => _consumers.Add(consumer, new GroupConsumer(consumer));
+    /// <param name="rank">Its place among those of an exclusive group.</param>
+    public void AddConsumer(int consumer, ConsumerRank rank = default)
+    {
+        _consumers.Add(consumer, new GroupConsumer(consumer, rank));
+        _active = FirstOpened();
+    }
 
     /// <summary>What it was given stays its own until the leases end: it may settle from another stream.</summary>
     public void RemoveConsumer(int consumer)
@@ -127,6 +152,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         if (_consumers.Remove(consumer, out var gone))
         {
             gone.IsGone = true;
+            _active = FirstOpened();
         }
     }
 
@@ -181,9 +207,17 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             : "None";
     }
 
+    private GroupConsumer? FirstOpened() => Settings.Mode == ConsumerGroupMode.Exclusive
+        ? _consumers.Values.MinBy(static consumer => (consumer.Rank, consumer.Id))
+        : null;
+
     private void Queue(DispatchLane lane)
     {
-        if (!lane.IsQueued && !lane.IsGone && lane.HasFresh)
+        if (Settings.LooksAtKeys)
+        {
+            WantKeys(lane);
+        }
+        else if (!lane.IsQueued && !lane.IsGone && lane.HasFresh)
         {
             lane.IsQueued = true;
             _fresh.Enqueue(lane);
@@ -244,8 +278,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         }
     }
 
-    private static void Put(DispatchLane lane, long offset, in DispatchedRecord record) =>
-        lane.Records[offset] = record;
+    private static void Put(DispatchLane lane, long offset, in DispatchedRecord record) => lane.Put(offset, record);
 
     private void Wait(DispatchLane lane, long offset, int deliveries, long dueUnixMs)
     {

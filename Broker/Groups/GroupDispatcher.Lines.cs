@@ -1,0 +1,306 @@
+using System.Runtime.InteropServices;
+using Broker.ClusterState;
+using Broker.Domain;
+
+namespace Broker.Groups;
+
+/// <content>
+/// Groups in which keys or priorities decide what goes next. The keys of records ahead are looked up, and each key's
+/// records stand in a line; lines take turns, those of a higher priority first. Where the order of keys is kept, a line
+/// gives its next record when the one before is finished: that is committed, for a leader that follows would give it
+/// again.
+/// </content>
+internal sealed partial class GroupDispatcher
+{
+    /// <summary>Priorities of records are 0 to 9.</summary>
+    public const int Priorities = 10;
+
+    /// <summary>Records of a line, in one turn, when others wait.</summary>
+    private const int LineTurn = 16;
+
+    private const int MostKeysAtOnce = 10_000;
+
+    private readonly Queue<KeyLine>[] _lines =
+        [.. Enumerable.Range(0, Priorities).Select(static _ => new Queue<KeyLine>())];
+
+    private readonly Queue<DispatchLane> _keyless = [];
+
+    // Runs in lines, and of these those behind which records may be settled are holes that the shard must remember.
+    private int _lined;
+
+    private bool KeepsKeyOrder => Settings.Mode == ConsumerGroupMode.KeyOrdered;
+
+    private bool HasLined => Array.Exists(_lines, static queue => queue.Count > 0);
+
+    /// <summary>
+    /// Records of which the keys must be known before any of them is delivered: they are given to
+    /// <see cref="AddKeys"/>, all or the first of them. False: enough is known.
+    /// </summary>
+    public bool TryWantKeys(out int topic, out OffsetRange range)
+    {
+        (topic, range) = (0, default);
+        if (!Settings.LooksAtKeys || _consumers.Count == 0 || _known + _lined >= Limits.GroupOutstandingPerShard)
+        {
+            return false;
+        }
+
+        while (_keyless.TryPeek(out var lane))
+        {
+            if (!lane.IsGone && lane.IsOfTheDead && lane.KeysWanted.TryPeek(out var wanted))
+            {
+                var count = lane.KeysWanted.Take(MostKeysAtOnce).TakeWhile((offset, i) => offset == wanted + i).Count();
+                (topic, range) = (lane.Topic, new OffsetRange(wanted, wanted + count));
+                return true;
+            }
+
+            // What is settled already needs no key; in an ordered group it may be among what is not.
+            lane.KeysTo = lane.FirstUnsettled(lane.KeysTo, isFresh: !KeepsKeyOrder);
+            if (lane is { IsGone: false, IsOfTheDead: false } && lane.KeysTo < lane.Next)
+            {
+                (topic, range) = (lane.Topic, new OffsetRange(
+                    lane.KeysTo, Math.Min(lane.Next, lane.KeysTo + MostKeysAtOnce)));
+                return true;
+            }
+
+            _keyless.Dequeue();
+            lane.WantsKeys = false;
+        }
+
+        return false;
+    }
+
+    /// <summary>The keys of the first of those records, without gaps. A record that is gone has none.</summary>
+    public void AddKeys(int topic, long first, ReadOnlySpan<RecordKey> keys)
+    {
+        if (!Settings.LooksAtKeys || !_lanes.TryGetValue(topic, out var lane))
+        {
+            return;
+        }
+
+        for (var i = 0; i < keys.Length; i++)
+        {
+            var offset = first + i;
+            if (lane.IsOfTheDead ? lane.KeysWanted.TryPeek(out var wanted) && wanted == offset : lane.KeysTo == offset)
+            {
+                lane.KeysTo = lane.IsOfTheDead ? lane.KeysTo : offset + 1;
+                _ = lane.IsOfTheDead ? lane.KeysWanted.Dequeue() : 0;
+                Line(lane, offset, keys[i]);
+            }
+        }
+
+        // Another topic's are looked up next.
+        if (_keyless.TryPeek(out var at) && at == lane)
+        {
+            _keyless.Enqueue(_keyless.Dequeue());
+        }
+    }
+
+    private void WantKeys(DispatchLane lane)
+    {
+        if (!lane.WantsKeys && !lane.IsGone)
+        {
+            lane.WantsKeys = true;
+            _keyless.Enqueue(lane);
+        }
+    }
+
+    private void Line(DispatchLane lane, long offset, RecordKey key)
+    {
+        var isKnown = lane.Records.TryGetValue(offset, out var record);
+        if (!lane.IsFresh(offset) && !(isKnown && KeepsKeyOrder))
+        {
+            return;
+        }
+
+        // Where keys keep no order, each priority of a key is a line of its own.
+        var blocks = KeepsKeyOrder && key.Key != 0;
+        var priority = Settings.Order == ConsumerGroupOrder.Priority ? Math.Min(key.Priority, (byte)9) : (byte)0;
+        var id = (key.Key, blocks ? (byte)0 : priority);
+        if (!lane.Lines.TryGetValue(id, out var line))
+        {
+            lane.Lines.Add(id, line = new KeyLine(lane, id, blocks));
+        }
+
+        if (isKnown && !blocks)
+        {
+            // It is free, and not the line's any more.
+            Attach(lane, offset, record, line);
+            return;
+        }
+
+        var isIdle = line.Runs == 0;
+        _lined -= line.Runs;
+        line.Add(offset, priority);
+        _lined += line.Runs;
+        if (isIdle)
+        {
+            Advance(line);
+        }
+    }
+
+    /// <summary>Finds the line's next record, and puts the line where that has it.</summary>
+    private void Advance(KeyLine line)
+    {
+        var lane = line.Lane;
+        while (line.TryPeek(out var run, out var priority))
+        {
+            if (lane.IsFresh(run.First))
+            {
+                if (!line.IsQueued)
+                {
+                    line.IsQueued = true;
+                    _lines[priority].Enqueue(line);
+                }
+
+                return;
+            }
+
+            if (line.Blocks && lane.Records.TryGetValue(run.First, out var record))
+            {
+                Attach(lane, run.First, record, line);
+                return;
+            }
+
+            Pop(line);
+        }
+
+        lane.Lines.Remove(line.Id);
+    }
+
+    private void Pop(KeyLine line)
+    {
+        _lined -= line.Runs;
+        line.Take();
+        _lined += line.Runs;
+    }
+
+    /// <summary>A record is the first of its line: if it waits it may go now, and the line waits for it.</summary>
+    private void Attach(DispatchLane lane, long offset, in DispatchedRecord record, KeyLine line)
+    {
+        lane.Put(offset, record with { Line = line });
+        if (record.State == RecordState.Waiting)
+        {
+            _waiting.Enqueue((lane, offset, record.DueUnixMs), (record.DueUnixMs, offset));
+        }
+    }
+
+    /// <summary>A record is finished: its line goes on.</summary>
+    private void GoOn(KeyLine? line, long offset)
+    {
+        if (line is { Blocks: true, IsOver: false } && line.TryPeek(out var run, out _) && run.First == offset)
+        {
+            Pop(line);
+            Advance(line);
+        }
+    }
+
+    private bool TryTakeLined(int most, out DispatchLane? lane, out OffsetRange range)
+    {
+        (lane, range) = (null, default);
+        for (var priority = Priorities - 1; priority >= 0 && lane is null; priority--)
+        {
+            var queue = _lines[priority];
+            while (range.Count < most && queue.TryPeek(out var line))
+            {
+                var isNext = line.TryPeek(out var run, out var its) && its == priority
+                    && !line.IsOver && line.Lane.IsFresh(run.First);
+                if (isNext && lane is not null && (line.Lane != lane || run.First != range.End))
+                {
+                    break;
+                }
+
+                queue.Dequeue();
+                line.IsQueued = false;
+                if (isNext)
+                {
+                    range = lane is null ? new OffsetRange(run.First, run.First) : range;
+                    lane = line.Lane;
+                    var left = most - range.Count;
+                    TakeTurn(line, run, queue.Count == 0 ? left : Math.Min(LineTurn, left), ref range);
+                }
+
+                if (!line.IsOver && !(isNext && line.Blocks))
+                {
+                    Advance(line);
+                }
+            }
+        }
+
+        return lane is not null;
+    }
+
+    /// <summary>Takes what follows the range from the line whose turn it is.</summary>
+    private void TakeTurn(KeyLine line, OffsetRange run, long most, ref OffsetRange range)
+    {
+        var lane = line.Lane;
+        var end = Math.Min(run.End, run.First + (line.Blocks ? 1 : most));
+        var at = run.First;
+        for (; at < end && lane.IsFresh(at); at++)
+        {
+            _known++;
+            lane.TakeFreshAt(OffsetRange.One(at));
+            lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line.Blocks ? line : null });
+            if (!line.Blocks)
+            {
+                Pop(line);
+            }
+        }
+
+        range = range with { End = at };
+    }
+
+    /// <summary>The group's settings are other ones: all keys are looked up anew.</summary>
+    private void BeginLines()
+    {
+        foreach (var queue in _lines)
+        {
+            queue.Clear();
+        }
+
+        _lined = 0;
+        foreach (var lane in _lanes.Values)
+        {
+            foreach (var line in lane.Lines.Values)
+            {
+                line.IsOver = true;
+            }
+
+            lane.Lines.Clear();
+            lane.KeysWanted.Clear();
+            foreach (var (offset, record) in lane.Records.ToArray())
+            {
+                Forget(lane, offset);
+                if (record.State == RecordState.Waiting)
+                {
+                    _waiting.Enqueue((lane, offset, record.DueUnixMs), (record.DueUnixMs, offset));
+                }
+            }
+
+            BeginKeys(lane);
+            Queue(lane);
+        }
+    }
+
+    private static void Forget(DispatchLane lane, long offset) =>
+        CollectionsMarshal.GetValueRefOrNullRef(lane.Records, offset).Line = null;
+
+    /// <summary>From where on the topic's keys are to be looked up.</summary>
+    private void BeginKeys(DispatchLane lane)
+    {
+        lane.KeysTo = 0;
+        foreach (var offset in lane.IsOfTheDead && KeepsKeyOrder ? lane.Records.Keys.Order() : Enumerable.Empty<long>())
+        {
+            lane.KeysWanted.Enqueue(offset);
+        }
+    }
+
+    /// <summary>The topic's lines go with it.</summary>
+    private void EndLines(DispatchLane lane)
+    {
+        foreach (var line in lane.Lines.Values)
+        {
+            line.IsOver = true;
+            _lined -= line.Runs;
+        }
+    }
+}
