@@ -116,6 +116,7 @@ public sealed partial class ConsumerGroupModule(Action<ConsumerGroups>? changed 
         && settings.Filters.All(static filter => TopicFilter.TryParse(filter, out _, out _))
         && settings.Mode is ConsumerGroupMode.Shared or ConsumerGroupMode.KeyOrdered or ConsumerGroupMode.Exclusive
         && settings.Order is >= ConsumerGroupOrder.Offset and <= ConsumerGroupOrder.Priority
+        && (settings.Mode != ConsumerGroupMode.Exclusive || settings.Order == ConsumerGroupOrder.Offset)
         && settings.AckWaitMs is >= Limits.GroupAckWaitLeastMs and <= Limits.GroupWaitMostMs
         && settings.MaxDeliveries is >= 0 and <= Limits.GroupDeliveries
         && settings.BackOffMs.Length <= Limits.GroupBackOffs

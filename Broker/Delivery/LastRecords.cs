@@ -74,7 +74,7 @@ internal static class LastRecords
         {
             var position = batch.Batch.Length - rest.Length;
             var isMarkerGone = offset < state.Through && batch.TimestampUnixMs <= state.MarkersMs
-                && !RecordBatchScanner.KeyOf(record, out var valueBytes).IsEmpty && valueBytes == 0;
+                && !RecordBatchScanner.KeyOf(record, out var valueBytes, out _).IsEmpty && valueBytes == 0;
             if (offset < end && !isMarkerGone && !judgement.Replaced.Contains(offset))
             {
                 keptBytes = position - from;

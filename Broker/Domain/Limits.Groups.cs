@@ -22,6 +22,9 @@ public static partial class Limits
     /// <summary>The longest lease or wait of a delivered record: a day.</summary>
     public const int GroupWaitMostMs = 24 * 3_600 * 1_000;
 
+    /// <summary>Records have priorities from 0 to this.</summary>
+    public const int MostPriority = 9;
+
     /// <summary>Deliveries of one record that a group may count to.</summary>
     public const int GroupDeliveries = 1_000;
 

@@ -13,7 +13,7 @@ namespace Broker.Groups;
 internal sealed partial class GroupDispatcher
 {
     /// <summary>Priorities of records are 0 to 9.</summary>
-    public const int Priorities = 10;
+    public const int Priorities = Limits.MostPriority + 1;
 
     /// <summary>Records of a line, in one turn, when others wait.</summary>
     private const int LineTurn = 16;
@@ -114,7 +114,7 @@ internal sealed partial class GroupDispatcher
 
         // Where keys keep no order, each priority of a key is a line of its own.
         var blocks = KeepsKeyOrder && key.Key != 0;
-        var priority = Settings.Order == ConsumerGroupOrder.Priority ? Math.Min(key.Priority, (byte)9) : (byte)0;
+        var priority = Settings.Order == ConsumerGroupOrder.Priority ? Math.Min(key.Priority, (byte)Limits.MostPriority) : (byte)0;
         var id = (key.Key, blocks ? (byte)0 : priority);
         if (!lane.Lines.TryGetValue(id, out var line))
         {
@@ -155,10 +155,14 @@ internal sealed partial class GroupDispatcher
                 return;
             }
 
-            if (line.Blocks && lane.Records.TryGetValue(run.First, out var record))
+            // One that an earlier leader gave out, and whose consumer has said something of it since.
+            if (KeepsKeyOrder && lane.Records.TryGetValue(run.First, out var record))
             {
                 Attach(lane, run.First, record, line);
-                return;
+                if (line.Blocks)
+                {
+                    return;
+                }
             }
 
             Pop(line);
@@ -239,7 +243,7 @@ internal sealed partial class GroupDispatcher
         {
             _known++;
             lane.TakeFreshAt(OffsetRange.One(at));
-            lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line.Blocks ? line : null });
+            lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line });
             if (!line.Blocks)
             {
                 Pop(line);

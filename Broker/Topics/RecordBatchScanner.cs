@@ -27,6 +27,7 @@ public static class RecordBatchScanner
     private const int RecordHeaders = 3;
     private const int RecordTtl = 4;
     private const int RecordDeliverAt = 5;
+    private const int RecordPriority = 6;
     private const int HeaderName = 1;
     private const int HeaderValue = 2;
 
@@ -88,7 +89,7 @@ public static class RecordBatchScanner
             var isField = reader.TryTakeTag(out var field, out var type);
             if (field == BatchRecords && type == WireReader.LengthDelimited && reader.TryTakeBytes(out var record))
             {
-                KeyOf(record, out var valueBytes);
+                KeyOf(record, out var valueBytes, out _);
                 largest = Math.Max(largest, valueBytes);
             }
             else
@@ -124,13 +125,13 @@ public static class RecordBatchScanner
     }
 
     /// <summary>The key of such a record; empty when it has none.</summary>
-    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record) => KeyOf(record, out _);
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record) => KeyOf(record, out _, out _);
 
-    /// <summary>The same, and how many bytes its value has.</summary>
-    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record, out int valueBytes)
+    /// <summary>The same, how many bytes its value has, and its priority.</summary>
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> record, out int valueBytes, out byte priority)
     {
         var key = ReadOnlySpan<byte>.Empty;
-        valueBytes = 0;
+        (valueBytes, priority) = (0, 0);
         var reader = new WireReader(record);
         while (!reader.IsAtEnd)
         {
@@ -141,6 +142,10 @@ public static class RecordBatchScanner
             {
                 key = field == RecordKey ? bytes : key;
                 valueBytes = field == RecordValue ? bytes.Length : valueBytes;
+            }
+            else if (field == RecordPriority && type == WireReader.Varint && reader.TryTakeVarint(out var number))
+            {
+                priority = (byte)number;
             }
             else
             {
@@ -240,7 +245,7 @@ public static class RecordBatchScanner
     private static bool PassField(ref WireReader reader, int field, int type, int number, out BatchScan refusal)
     {
         refusal = default;
-        if (field is not (RecordTtl or RecordDeliverAt) || type != WireReader.Varint)
+        if (field is not (RecordTtl or RecordDeliverAt or RecordPriority) || type != WireReader.Varint)
         {
             if (reader.TrySkip(type))
             {
@@ -251,18 +256,23 @@ public static class RecordBatchScanner
             return false;
         }
 
-        if (!reader.TryTakeVarint(out var isZero))
+        if (!reader.TryTakeVarint(out var value))
         {
-            refusal = Malformed(number, "a time's number");
+            refusal = Malformed(number, "a number");
             return false;
         }
 
-        if (!isZero)
+        if (field == RecordPriority && value > Limits.MostPriority)
+        {
+            refusal = new BatchScan(0, RefusalCode.InvalidArgument, Say(
+                $"Record {number} (from 0) has priority {value}; it is 0 to {Limits.MostPriority}."));
+        }
+        else if (field != RecordPriority && value != 0)
         {
             refusal = Unsupported(number, field);
         }
 
-        return isZero;
+        return refusal.Code == RefusalCode.None;
     }
 
     private static bool ScanHeader(ReadOnlySpan<byte> header, int number, int ordinal, out BatchScan refusal)

@@ -25,7 +25,7 @@ internal sealed class KeyedTopic
                 continue;
             }
 
-            var key = Encoding.ASCII.GetString(RecordBatchScanner.KeyOf(record, out var valueBytes));
+            var key = Encoding.ASCII.GetString(RecordBatchScanner.KeyOf(record, out var valueBytes, out _));
             if (key.Length > 0 && _last.TryGetValue(key, out var before))
             {
                 _records[before] = _records[before] with { Next = offset };

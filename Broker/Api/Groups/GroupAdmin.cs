@@ -70,6 +70,12 @@ internal sealed class GroupAdmin(
                 + "Nothing was changed.");
         }
 
+        if (settings.Order != ConsumerGroupOrder.Offset)
+        {
+            var known = (await registry.FindAsync(request.Name, cancellationToken)).Settings;
+            GroupConfigs.CheckOrder(settings with { Mode = known.Mode });
+        }
+
         var command = new ArrayBufferWriter<byte>();
         ConsumerGroupCommands.WriteUpdate(command, request.Name, parts, settings);
         return await forwarder.ChangeAsync(

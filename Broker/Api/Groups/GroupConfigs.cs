@@ -28,7 +28,7 @@ internal static class GroupConfigs
 
     /// <summary>What a new group has, and where it begins.</summary>
     /// <exception cref="BrokerException">
-    /// InvalidArgument: a value that cannot be. Unimplemented: a mode that this version does not have.
+    /// InvalidArgument: a value that cannot be, or two that cannot be together.
     /// </exception>
     public static (ConsumerGroupSettings Settings, GroupStart Start) ReadNew(GroupConfig? config)
     {
@@ -61,7 +61,8 @@ internal static class GroupConfigs
             | If(config.BackOff is not null, ConsumerGroupParts.BackOff)
             | If(config.MaxOutstanding is not null, ConsumerGroupParts.MaxOutstanding)
             | If(config.DeadLetters is not null, ConsumerGroupParts.DeadLetters)
-            | If(config.Paused is not null, ConsumerGroupParts.Paused));
+            | If(config.Paused is not null, ConsumerGroupParts.Paused)
+            | If(config.Order != GroupOrder.Unspecified, ConsumerGroupParts.Order));
     }
 
     /// <summary>With every field set.</summary>
@@ -72,6 +73,12 @@ internal static class GroupConfigs
         {
             Filters = { settings.Filters },
             Mode = (GroupMode)settings.Mode,
+            Order = settings.Order switch
+            {
+                ConsumerGroupOrder.Fair => GroupOrder.Fair,
+                ConsumerGroupOrder.Priority => GroupOrder.Priority,
+                _ => GroupOrder.Offset,
+            },
             AckWaitMs = (ulong)settings.AckWaitMs,
             MaxDeliveries = (uint)settings.MaxDeliveries,
             BackOff = new BackOff { WaitMs = { settings.BackOffMs.Select(static wait => (ulong)wait) } },
@@ -93,13 +100,13 @@ internal static class GroupConfigs
     }
 
     /// <summary>Null: the request does not say.</summary>
-    /// <exception cref="BrokerException">InvalidArgument, Unimplemented.</exception>
+    /// <exception cref="BrokerException">InvalidArgument.</exception>
     public static ConsumerGroupMode? ReadMode(int mode) => (GroupMode)mode switch
     {
         GroupMode.Unspecified => null,
         GroupMode.Shared => ConsumerGroupMode.Shared,
-        GroupMode.KeyOrdered => throw Refusal.Unimplemented("mode", "a key-ordered consumer group"),
-        GroupMode.Exclusive => throw Refusal.Unimplemented("mode", "an exclusive consumer group"),
+        GroupMode.KeyOrdered => ConsumerGroupMode.KeyOrdered,
+        GroupMode.Exclusive => ConsumerGroupMode.Exclusive,
         _ => throw Refusal.InvalidArgument($"Group mode {mode} does not exist."),
     };
 
@@ -126,10 +133,11 @@ internal static class GroupConfigs
     {
         CheckFilters(config.Filters);
         var defaults = new ConsumerGroupSettings { Filters = [] };
-        return new ConsumerGroupSettings
+        var settings = new ConsumerGroupSettings
         {
             Filters = [.. config.Filters],
             Mode = ReadMode((int)config.Mode) ?? ConsumerGroupMode.Shared,
+            Order = ReadOrder(config.Order),
             AckWaitMs = config.AckWaitMs is { } wait
                 ? Number("ack_wait_ms", wait, Limits.GroupAckWaitLeastMs, Limits.GroupWaitMostMs)
                 : defaults.AckWaitMs,
@@ -143,7 +151,29 @@ internal static class GroupConfigs
             KeepsDeadLetters = config.DeadLetters ?? true,
             IsPaused = config.Paused ?? false,
         };
+        CheckOrder(settings);
+        return settings;
     }
+
+    /// <summary>Who gets everything gets it by offset.</summary>
+    /// <exception cref="BrokerException">InvalidArgument.</exception>
+    public static void CheckOrder(ConsumerGroupSettings settings)
+    {
+        if (settings is { Mode: ConsumerGroupMode.Exclusive, Order: not ConsumerGroupOrder.Offset })
+        {
+            throw Refusal.InvalidArgument(
+                "An exclusive consumer group delivers each topic by offset: config.order is OFFSET, or absent. Take mode "
+                + "SHARED or KEY_ORDERED for another order.");
+        }
+    }
+
+    private static ConsumerGroupOrder ReadOrder(GroupOrder order) => order switch
+    {
+        GroupOrder.Unspecified or GroupOrder.Offset => ConsumerGroupOrder.Offset,
+        GroupOrder.Fair => ConsumerGroupOrder.Fair,
+        GroupOrder.Priority => ConsumerGroupOrder.Priority,
+        _ => throw Refusal.InvalidArgument($"config.order {(int)order} does not exist."),
+    };
 
     private static ImmutableArray<long> ReadBackOff(BackOff? backOff)
     {

@@ -254,13 +254,14 @@ internal sealed class GroupLink : IAsyncDisposable
 /// <summary>A shard that another node leads.</summary>
 internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
 {
-    public void Open(SessionKey session, int group, string consumer, IGroupOutlet outlet) => link.Open(
+    public void Open(SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => link.Open(
         shard,
         session.Number,
         outlet,
-        Request(
-            session.Number,
-            new GroupPeerRequest { Open = new GroupPeerOpen { Group = group, Consumer = consumer } }));
+        Request(session.Number, new GroupPeerRequest
+        {
+            Open = new GroupPeerOpen { Group = group, Consumer = consumer, OpenedUnixMs = openedUnixMs },
+        }));
 
     public void AddCredit(SessionKey session, int records, long bytes) => link.Send(Request(
         session.Number, new GroupPeerRequest { Credit = new GroupPeerCredit { Records = records, Bytes = bytes } }));

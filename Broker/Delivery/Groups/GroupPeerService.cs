@@ -107,7 +107,8 @@ internal sealed class GroupPeerService(
                 case GroupPeerRequest.RequestOneofCase.Open:
                     var outlet = new Outlet(this, shard, request.Number);
                     _outlets[(shard, request.Number)] = outlet;
-                    groups.Open(session, request.Open.Group, request.Open.Consumer, outlet);
+                    var open = request.Open;
+                    groups.Open(session, open.OpenedUnixMs, open.Group, open.Consumer, outlet);
                     break;
                 case GroupPeerRequest.RequestOneofCase.Credit:
                     groups.AddCredit(session, request.Credit.Records, request.Credit.Bytes);

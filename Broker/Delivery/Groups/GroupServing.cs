@@ -166,7 +166,7 @@ internal sealed partial class GroupServing(
         {
             if (_consumers.ContainsKey(consumer.Number))
             {
-                _dispatcher.AddConsumer(consumer.Number);
+                _dispatcher.AddConsumer(consumer.Number, consumer.Rank);
                 _dispatcher.AddCredit(consumer.Number, consumer.EarlyRecords, consumer.EarlyBytes);
                 consumer.Outlet.Opened();
             }
@@ -241,6 +241,7 @@ internal sealed partial class GroupServing(
 
         var now = Now;
         _dispatcher.PassTime(now);
+        var isMoreUnread = LookUpKeys();
         var runs = 0;
         while (runs < RunsAtOnce && _dispatcher.TryGive(now, out var given))
         {
@@ -260,7 +261,7 @@ internal sealed partial class GroupServing(
         }
 
         Answer();
-        if (runs == RunsAtOnce || buried > DyingAtOnce)
+        if (runs == RunsAtOnce || buried > DyingAtOnce || isMoreUnread)
         {
             host.Touch(this);
         }
@@ -268,7 +269,7 @@ internal sealed partial class GroupServing(
         _dispatcher.TakeHungry(now, _hungry);
         _hungry.ForEach(number => _consumers[number].Outlet.WantsCredit());
         _hungry.Clear();
-        host.SetAlarm(this, _dispatcher.NextAlarmUnixMs(now));
+        host.SetAlarm(this, Math.Min(_dispatcher.NextAlarmUnixMs(now), _keysNotBeforeUnixMs));
     }
 
     /// <summary>Another node leads, or the group is gone.</summary>

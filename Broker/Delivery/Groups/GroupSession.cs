@@ -21,6 +21,7 @@ internal sealed class GroupSession : IGroupSession
     private readonly ConsumerGroup _group;
     private readonly string _consumer;
     private readonly SessionKey _key;
+    private readonly long _openedUnixMs;
     private readonly Lock _lock = new();
     private readonly SessionCredit _credit = new();
     private readonly CancellationTokenSource _closing = new();
@@ -33,6 +34,7 @@ internal sealed class GroupSession : IGroupSession
     public GroupSession(ConsumerGroupRouter router, ConsumerGroup group, string consumer, SessionKey key)
     {
         (_router, _group, _consumer, _key) = (router, group, consumer, key);
+        _openedUnixMs = router.Time.GetUtcNow().ToUnixTimeMilliseconds();
         foreach (var shard in router.Shards)
         {
             var part = new Part(this, shard);
@@ -105,7 +107,7 @@ internal sealed class GroupSession : IGroupSession
         {
             var (leader, shard) = await _router.FindAsync(part.Shard, ending.Token);
             var turn = part.Begin(shard);
-            shard.Open(_key, _group.Number, _consumer, turn);
+            shard.Open(_key, _openedUnixMs, _group.Number, _consumer, turn);
             var moved = _router.UntilMovedAsync(part.Shard, leader, ending.Token);
             var tooLate = Task.Delay(patience > TimeSpan.Zero ? patience : TimeSpan.Zero, _router.Time, ending.Token);
             await Task.WhenAny(turn.Begun, turn.End, moved, tooLate);

@@ -12,7 +12,12 @@ internal interface IGroupShard
     /// <summary>
     /// Begins a consumer; what it gets goes to the outlet, until it is closed or the outlet hears its end.
     /// </summary>
-    void Open(SessionKey session, int group, string consumer, IGroupOutlet outlet);
+    /// <param name="session">The consumer.</param>
+    /// <param name="openedUnixMs">Since when there is a client, whichever leaders it had.</param>
+    /// <param name="group">The group's number.</param>
+    /// <param name="consumer">Its name.</param>
+    /// <param name="outlet">Where its records go.</param>
+    void Open(SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet);
 
     /// <summary>It may be given so much more.</summary>
     void AddCredit(SessionKey session, int records, long bytes);

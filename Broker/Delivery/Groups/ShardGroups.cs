@@ -68,7 +68,8 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
         }
     }
 
-    public void Open(SessionKey session, int group, string consumer, IGroupOutlet outlet) => Post(() =>
+    public void Open(
+        SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => Post(() =>
     {
         if (!TryServe(group, out var serving, out var refusal))
         {
@@ -81,7 +82,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             former.Serving.Remove(former);
         }
 
-        var known = new ShardConsumer(++_lastConsumer, session, consumer, outlet, serving);
+        var known = new ShardConsumer(++_lastConsumer, session, openedUnixMs, consumer, outlet, serving);
         _consumers.Add(session, known);
         serving.Add(known);
         Touch(serving);

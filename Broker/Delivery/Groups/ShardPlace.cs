@@ -33,12 +33,14 @@ internal sealed record ShardPlace(
 
 /// <summary>A consumer, at the leader of a shard.</summary>
 internal sealed class ShardConsumer(
-    int number, SessionKey session, string name, IGroupOutlet outlet, GroupServing serving)
+    int number, SessionKey session, long openedUnixMs, string name, IGroupOutlet outlet, GroupServing serving)
 {
     /// <summary>Given once by a <see cref="ShardGroups"/>.</summary>
     public int Number { get; } = number;
 
     public SessionKey Session { get; } = session;
+
+    public ConsumerRank Rank { get; } = new(openedUnixMs, session.Node.Value, session.Number);
 
     public string Name { get; } = name;
 

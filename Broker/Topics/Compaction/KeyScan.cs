@@ -140,7 +140,7 @@ internal sealed class KeyScan
             }
 
             Count(segment, size);
-            var key = RecordBatchScanner.KeyOf(record, out var valueBytes);
+            var key = RecordBatchScanner.KeyOf(record, out var valueBytes, out _);
             if (!key.IsEmpty && offset >= _topic.FirstOffset)
             {
                 var kind = valueBytes == 0 ? KeyPlaceKind.Marker : KeyPlaceKind.Value;

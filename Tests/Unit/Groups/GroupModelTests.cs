@@ -8,14 +8,26 @@ namespace Broker.Tests.Unit.Groups;
 
 public sealed class GroupModelTests
 {
+    public static TheoryData<int, ConsumerGroupMode, ConsumerGroupOrder> Runs
+    {
+        get
+        {
+            var runs = new TheoryData<int, ConsumerGroupMode, ConsumerGroupOrder>();
+            for (var seed = 1; seed <= 6; seed++)
+            {
+                runs.Add(seed, ConsumerGroupMode.Shared, (ConsumerGroupOrder)(seed % 3));
+                runs.Add(seed, ConsumerGroupMode.KeyOrdered, (ConsumerGroupOrder)(seed % 3));
+                runs.Add(seed, ConsumerGroupMode.Exclusive, ConsumerGroupOrder.Offset);
+            }
+
+            return runs;
+        }
+    }
+
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(4)]
-    [InlineData(5)]
-    [InlineData(6)]
-    public void A_record_is_in_one_place_and_all_come_to_an_end(int seed) => new GroupModel(seed).Run(1_500);
+    [MemberData(nameof(Runs))]
+    public void A_record_is_in_one_place_its_order_is_kept_and_all_come_to_an_end(
+        int seed, ConsumerGroupMode mode, ConsumerGroupOrder order) => new GroupModel(seed, mode, order).Run(1_500);
 }
 
 /// <summary>
@@ -29,15 +41,7 @@ internal sealed class GroupModel
     private const int DeadLetters = 3;
     private const int MaxDeliveries = 4;
 
-    private static readonly ConsumerGroupSettings Settings = new()
-    {
-        Filters = [">"],
-        AckWaitMs = 200,
-        MaxDeliveries = MaxDeliveries,
-        MaxOutstanding = 12,
-        BackOffMs = [0, 50],
-    };
-
+    private readonly ConsumerGroupSettings _settings;
     private readonly GroupMachine _shard = new();
     private readonly Random _random;
     private readonly List<DeliveryToken> _tokens = [];
@@ -50,10 +54,21 @@ internal sealed class GroupModel
     private long _term;
     private long _now = 1_000_000;
     private long _request;
+    private bool _isSecondFirst;
 
-    public GroupModel(int seed)
+    public GroupModel(int seed, ConsumerGroupMode mode, ConsumerGroupOrder order)
     {
         _random = new Random(seed);
+        _settings = new ConsumerGroupSettings
+        {
+            Filters = [">"],
+            Mode = mode,
+            Order = order,
+            AckWaitMs = 200,
+            MaxDeliveries = MaxDeliveries,
+            MaxOutstanding = 12,
+            BackOffMs = [0, 50],
+        };
         for (var topic = 0; topic < Topics; topic++)
         {
             _shard.Publish($"t{topic}", 5);
@@ -160,7 +175,10 @@ internal sealed class GroupModel
     private bool TryGive(out DeliveryToken token)
     {
         token = default;
+        LookUpKeys();
         _group.AddCredit(1, 5, 1_000);
+        _group.AddCredit(2, 5, 1_000);
+        var fresh = _settings.Mode == ConsumerGroupMode.Exclusive ? Fresh() : [];
         if (!_group.TryGive(_now, out var given))
         {
             return false;
@@ -171,9 +189,73 @@ internal sealed class GroupModel
         {
             Assert.InRange(given.Token.Attempt, 1, MaxDeliveries);
             Assert.Equal("Out", _group.PlaceOf(token.Topic, offset, _now));
+            CheckOrder(given.Consumer, token, offset, fresh.Contains((token.Topic, offset)));
         }
 
         return true;
+    }
+
+    /// <summary>What is before it is finished, where that counts.</summary>
+    private void CheckOrder(int consumer, DeliveryToken token, long offset, bool isFresh)
+    {
+        var key = KeyOf(token.Topic, offset);
+        for (var before = 0L; before < offset; before++)
+        {
+            var at = (token.Topic, before);
+            if (_settings.Mode == ConsumerGroupMode.KeyOrdered && key.Key != 0
+                && KeyOf(token.Topic, before).Key == key.Key)
+            {
+                var settled = _shard.Progress.Groups[Group].Find(token.Topic)?.Settled;
+                Assert.True(settled?.Contains(before) == true || _purged.Contains(at), $"{offset} passes {before}");
+            }
+            else if (_settings.Mode == ConsumerGroupMode.Exclusive)
+            {
+                Assert.Equal(_isSecondFirst ? 2 : 1, consumer);
+                var place = _group.PlaceOf(token.Topic, before, _now);
+                Assert.True(
+                    !isFresh || place is "Out" or "Settling" or "Settled" || _purged.Contains(at),
+                    $"{offset} passes {before}, which is {place}");
+            }
+        }
+    }
+
+    private HashSet<(int Topic, long Offset)> Fresh()
+    {
+        var fresh = new HashSet<(int, long)>();
+        for (var topic = 0; topic < Topics; topic++)
+        {
+            for (var offset = 0L; offset < Next(topic); offset++)
+            {
+                if (_group.PlaceOf(topic, offset, _now) == "Fresh")
+                {
+                    fresh.Add((topic, offset));
+                }
+            }
+        }
+
+        return fresh;
+    }
+
+    private void LookUpKeys()
+    {
+        while (_group.TryWantKeys(out var topic, out var range))
+        {
+            var count = _random.NextInt64(1, range.Count + 1);
+            var keys = new RecordKey[count];
+            for (var i = 0; i < count; i++)
+            {
+                keys[i] = KeyOf(topic, range.First + i);
+            }
+
+            _group.AddKeys(topic, range.First, keys);
+        }
+    }
+
+    /// <summary>Few keys, some records without one.</summary>
+    private static RecordKey KeyOf(int topic, long offset)
+    {
+        var hash = unchecked((uint)((offset * 7919) + topic) * 2654435761U);
+        return new RecordKey((hash >> 8) % 5, (byte)((hash >> 16) % 10));
     }
 
     private void Pass(long milliseconds)
@@ -244,13 +326,15 @@ internal sealed class GroupModel
 
     private GroupDispatcher Elect()
     {
-        var group = new GroupDispatcher(new Term(++_term), Settings);
+        var group = new GroupDispatcher(new Term(++_term), _settings);
         for (var topic = 0; topic < Topics; topic++)
         {
             group.Follow(topic, _shard.Progress.Groups[Group].Find(topic), Next(topic), _now);
         }
 
-        group.AddConsumer(1);
+        _isSecondFirst = _random.Next(2) == 0;
+        group.AddConsumer(1, new ConsumerRank(5, 1, 1));
+        group.AddConsumer(2, new ConsumerRank(_isSecondFirst ? 4 : 5, 2, 1));
         return group;
     }
 
