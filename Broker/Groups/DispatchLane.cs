@@ -51,6 +51,9 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
     /// <summary>Deliveries beyond a record's first.</summary>
     public long Redeliveries { get; set; }
 
+    /// <summary>Records that were settled because their time to live was over.</summary>
+    public long Expired { get; set; }
+
     /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
     public void Begin(GroupProgress? progress, long nowUnixMs)
     {

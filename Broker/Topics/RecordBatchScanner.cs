@@ -16,16 +16,17 @@ namespace Broker.Topics;
 /// </code>
 /// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker
 /// writes: tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a
-/// known field with another wire type, which protobuf treats as unknown. The fields ttl_ms and deliver_at_unix_ms,
-/// which this version does not honour, are refused unless they are 0.
+/// known field with another wire type, which protobuf treats as unknown. The field deliver_at_unix_ms, which this
+/// version does not honour, is refused unless it is 0.
 /// </summary>
 public static class RecordBatchScanner
 {
+    internal const int RecordTtl = 4;
+
     private const int BatchRecords = 1;
     private const int RecordKey = 1;
     private const int RecordValue = 2;
     private const int RecordHeaders = 3;
-    private const int RecordTtl = 4;
     private const int RecordDeliverAt = 5;
     private const int HeaderName = 1;
     private const int HeaderValue = 2;
@@ -251,18 +252,19 @@ public static class RecordBatchScanner
             return false;
         }
 
-        if (!reader.TryTakeVarint(out var isZero))
+        if (!reader.TryTakeVarint(out var time))
         {
             refusal = Malformed(number, "a time's number");
             return false;
         }
 
-        if (!isZero)
+        if (field == RecordDeliverAt && time != 0)
         {
-            refusal = Unsupported(number, field);
+            refusal = Unsupported(number);
+            return false;
         }
 
-        return isZero;
+        return true;
     }
 
     private static bool ScanHeader(ReadOnlySpan<byte> header, int number, int ordinal, out BatchScan refusal)
@@ -331,13 +333,11 @@ public static class RecordBatchScanner
 
     private static BatchScan TooLarge(string reason) => new(0, RefusalCode.ResourceExhausted, reason);
 
-    private static BatchScan Unsupported(int number, int field) => new(
+    private static BatchScan Unsupported(int number) => new(
         0,
         RefusalCode.Unimplemented,
-        Say($"Record {number} (from 0) has {NameOf(field)}, which this version does not have yet. Send it without."));
-
-    private static string NameOf(int field) =>
-        field == RecordTtl ? "ttl_ms, a time to live" : "deliver_at_unix_ms, a delayed delivery";
+        Say($"Record {number} (from 0) has deliver_at_unix_ms, a delayed delivery, which this version has not. ")
+            + "Send it without.");
 
     private static BatchScan Malformed(int number, string where) => new(
         0,

@@ -54,15 +54,15 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
         _ => false,
     };
 
-    /// <summary>Passes over a varint; isZero says whether protobuf would read the value 0.</summary>
-    public bool TryTakeVarint(out bool isZero)
+    /// <summary>Takes a number of up to 64 bits, as protobuf would read it.</summary>
+    public bool TryTakeVarint(out ulong value)
     {
-        isZero = true;
+        value = 0;
         var limit = Math.Min(_rest.Length, MaxVarintBytes);
         for (var i = 0; i < limit; i++)
         {
-            // Of the tenth byte only the lowest bit is part of a 64-bit number.
-            isZero &= (_rest[i] & (i == MaxVarintBytes - 1 ? 1 : 0x7F)) == 0;
+            // Of the tenth byte only the lowest bit is part of a 64-bit number: the others are shifted out.
+            value |= (ulong)(_rest[i] & 0x7F) << (7 * i);
             if (_rest[i] < 0x80)
             {
                 _rest = _rest[(i + 1)..];
