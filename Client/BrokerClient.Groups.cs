@@ -318,7 +318,8 @@ public sealed partial class BrokerClient
         TimeSpan.FromMilliseconds(progress.LagMs),
         (int)progress.Outstanding,
         (int)progress.Waiting,
-        (long)progress.Redeliveries);
+        (long)progress.Redeliveries,
+        (long)progress.Expired);
 
     private static DeadLetter ToDeadLetter(Protocol.V1.DeadLetter letter) => new(
         new DeadLetterPosition((int)letter.Position.Partition, letter.Position.Offset),

@@ -20,4 +20,11 @@ public sealed record BrokerMessage
     /// At most 64 headers, each at most 8 KiB of name and value together. A name may occur twice. Default: none.
     /// </summary>
     public IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>>? Headers { get; init; }
+
+    /// <summary>
+    /// For how long it is worth delivering, from when the leader takes it, in whole milliseconds, at least 1: after
+    /// that consumer groups skip it. Reads and subscriptions get it as long as the topic keeps it. Null: as long as the
+    /// topic keeps it. Default: null.
+    /// </summary>
+    public TimeSpan? TimeToLive { get; init; }
 }

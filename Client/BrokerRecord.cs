@@ -25,4 +25,9 @@ public sealed record BrokerRecord
 
     /// <summary>The headers in the order in which they were published; empty when the message has none.</summary>
     public IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>> Headers { get; init; } = [];
+
+    /// <summary>
+    /// How long after <see cref="Timestamp"/> consumer groups deliver it no more; null: no such time was given.
+    /// </summary>
+    public TimeSpan? TimeToLive { get; init; }
 }

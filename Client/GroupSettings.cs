@@ -105,6 +105,7 @@ public sealed record GroupConsumerInfo(string Name, int NodeId, int Outstanding,
 /// <param name="Outstanding">Records at consumers.</param>
 /// <param name="Waiting">Records that wait for another delivery.</param>
 /// <param name="Redeliveries">Deliveries beyond each record's first, since the shard's leader took office.</param>
+/// <param name="Expired">Records whose time to live was over, since the shard's leader took office.</param>
 public sealed record GroupProgressInfo(
     string Topic,
     int Partition,
@@ -114,7 +115,8 @@ public sealed record GroupProgressInfo(
     TimeSpan LagTime,
     int Outstanding,
     int Waiting,
-    long Redeliveries);
+    long Redeliveries,
+    long Expired = 0);
 
 /// <summary>Where a dead letter is in the topic of its group's dead letters.</summary>
 /// <param name="Partition">Of that topic.</param>

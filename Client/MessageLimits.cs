@@ -35,6 +35,11 @@ internal static class MessageLimits
                 + $"{Publishing.TopicPublisher.MaxPartitions - 1}.";
         }
 
+        if (message.TimeToLive is { Ticks: < TimeSpan.TicksPerMillisecond })
+        {
+            return $"The time to live is {message.TimeToLive}; the least is one millisecond. Leave it out for none.";
+        }
+
         return message.Headers is { Count: > 0 } headers ? HeaderViolation(headers) : null;
     }
 

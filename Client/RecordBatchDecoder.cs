@@ -13,7 +13,7 @@ internal static class RecordBatchDecoder
     {
         while (at < batch.Length)
         {
-            if (TryReadField(batch, ref at, out var field, out record) && field == 1)
+            if (TryReadField(batch, ref at, out var field, out record, out _) && field == 1)
             {
                 return true;
             }
@@ -28,11 +28,13 @@ internal static class RecordBatchDecoder
     {
         ReadOnlyMemory<byte> key = default, value = default;
         List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
+        TimeSpan? timeToLive = null;
         var at = 0;
         while (at < record.Length)
         {
-            if (!TryReadField(record, ref at, out var field, out var content))
+            if (!TryReadField(record, ref at, out var field, out var content, out var number))
             {
+                timeToLive = field == 4 && number is { } ms ? TimeToLive(ms) : timeToLive;
                 continue;
             }
 
@@ -61,8 +63,14 @@ internal static class RecordBatchDecoder
             Key = key,
             Value = value,
             Headers = headers is null ? [] : headers,
+            TimeToLive = timeToLive,
         };
     }
+
+    /// <summary>What lies beyond what a TimeSpan holds, 29,000 years, is never over.</summary>
+    private static TimeSpan? TimeToLive(ulong ms) => ms == 0 ? null
+        : ms < (ulong)(TimeSpan.MaxValue.Ticks / TimeSpan.TicksPerMillisecond) ? TimeSpan.FromMilliseconds((long)ms, 0)
+        : TimeSpan.MaxValue;
 
     private static KeyValuePair<string, ReadOnlyMemory<byte>> DecodeHeader(ReadOnlyMemory<byte> header)
     {
@@ -71,7 +79,7 @@ internal static class RecordBatchDecoder
         var at = 0;
         while (at < header.Length)
         {
-            if (TryReadField(header, ref at, out var field, out var content))
+            if (TryReadField(header, ref at, out var field, out var content, out _))
             {
                 name = field == 1 ? Encoding.UTF8.GetString(content.Span) : name;
                 value = field == 2 ? content : value;
@@ -81,18 +89,25 @@ internal static class RecordBatchDecoder
         return new(name, value);
     }
 
-    /// <summary>Reads one field; false when it was one without bytes (a number) and has been skipped.</summary>
+    /// <summary>
+    /// Reads one field; false when it was one without bytes: then number is its value, or null if it was skipped.
+    /// </summary>
     private static bool TryReadField(
-        ReadOnlyMemory<byte> message, ref int at, out int field, out ReadOnlyMemory<byte> content)
+        ReadOnlyMemory<byte> message,
+        ref int at,
+        out int field,
+        out ReadOnlyMemory<byte> content,
+        out ulong? number)
     {
         var span = message.Span;
         var tag = ReadVarint(span, ref at);
         field = (int)(tag >> 3);
         content = default;
+        number = null;
         switch (tag & 7)
         {
             case 0:
-                ReadVarint(span, ref at);
+                number = ReadVarint(span, ref at);
                 return false;
             case 1:
                 Skip(span, ref at, 8);

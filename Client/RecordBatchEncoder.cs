@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics;
 using System.Text;
 
 namespace Broker.Client;
@@ -21,6 +22,7 @@ public static class RecordBatchEncoder
     private const byte KeyTag = 0x0A;
     private const byte ValueTag = 0x12;
     private const byte HeadersTag = 0x1A;
+    private const byte TimeToLiveTag = 0x20;
     private const byte HeaderNameTag = 0x0A;
     private const byte HeaderValueTag = 0x12;
 
@@ -92,6 +94,12 @@ public static class RecordBatchEncoder
             }
         }
 
+        if (message.TimeToLive is { } time)
+        {
+            destination[at++] = TimeToLiveTag;
+            at += WriteVarint(destination[at..], Milliseconds(time));
+        }
+
         Debug.Assert(at == end, "the measured size is the written size");
         return at;
     }
@@ -136,34 +144,33 @@ public static class RecordBatchEncoder
             }
         }
 
-        return size;
+        return message.TimeToLive is { } time ? size + 1 + VarintBytes(Milliseconds(time)) : size;
     }
+
+    // Within the limit that TimeSpan itself has.
+    private static ulong Milliseconds(TimeSpan time) => (ulong)(time.Ticks / TimeSpan.TicksPerMillisecond);
 
     private static int HeaderBytes(KeyValuePair<string, ReadOnlyMemory<byte>> header) =>
         FieldBytes(Encoding.UTF8.GetByteCount(header.Key)) + FieldBytes(header.Value.Length);
 
     private static int FieldBytes(int length) => length == 0 ? 0 : 1 + VarintBytes(length) + length;
 
-    private static int VarintBytes(int value) => value switch
-    {
-        < 1 << 7 => 1,
-        < 1 << 14 => 2,
-        < 1 << 21 => 3,
-        < 1 << 28 => 4,
-        _ => 5,
-    };
+    private static int VarintBytes(int value) => VarintBytes((ulong)value);
 
-    private static int WriteVarint(Span<byte> destination, int value)
+    private static int VarintBytes(ulong value) => (BitOperations.Log2(value | 1) / 7) + 1;
+
+    private static int WriteVarint(Span<byte> destination, int value) => WriteVarint(destination, (ulong)value);
+
+    private static int WriteVarint(Span<byte> destination, ulong value)
     {
-        var rest = (uint)value;
         var at = 0;
-        while (rest >= 0x80)
+        while (value >= 0x80)
         {
-            destination[at++] = (byte)(rest | 0x80);
-            rest >>= 7;
+            destination[at++] = (byte)(value | 0x80);
+            value >>= 7;
         }
 
-        destination[at++] = (byte)rest;
+        destination[at++] = (byte)value;
         return at;
     }
 }

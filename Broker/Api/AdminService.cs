@@ -34,8 +34,8 @@ internal sealed partial class AdminService(
             {
                 "atomic-publish", "compaction", "consumer-groups", "dead-letters", "drain", "error-reasons",
                 "eviction", "expected-offset", "force-recovery", "linearizable-reads", "membership", "partitions",
-                "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "topic-ids", "topic-settings",
-                "topic-templates",
+                "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",
+                "topic-settings", "topic-templates",
             },
             Limits = new ServerLimits
             {

@@ -73,6 +73,9 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
     public long FirstUnsettled(long from, bool isFresh) =>
         isFresh || Records.Count == 0 ? Math.Max(Cursor, Taken.FirstMissing(from)) : _begun.FirstMissing(from);
 
+    /// <summary>Records that were settled because their time to live was over.</summary>
+    public long Expired { get; set; }
+
     /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
     public void Begin(GroupProgress? progress, long nowUnixMs)
     {

@@ -82,7 +82,17 @@ internal sealed partial class GroupDispatcher
     public void Delay(in DeliveryToken token, long offset, long dueUnixMs) =>
         GiveUp(token, OffsetRange.One(offset), (lane, at, record) => Wait(lane, at, record.Deliveries - 1, dueUnixMs));
 
-    /// <summary>The same of records that are gone, or worth nothing any more: they are settled.</summary>
+    /// <summary>The same of records whose time to live is over: they are settled, and counted.</summary>
+    public void Expire(in DeliveryToken token, OffsetRange range)
+    {
+        Skip(token, range);
+        if (_lanes.TryGetValue(token.Topic, out var lane))
+        {
+            lane.Expired += range.Count;
+        }
+    }
+
+    /// <summary>The same of records that are gone: they are settled.</summary>
     public void Skip(in DeliveryToken token, OffsetRange range) => GiveUp(token, range, (lane, offset, record) =>
     {
         Put(lane, offset, new DispatchedRecord { State = RecordState.Settling, Deliveries = record.Deliveries });

@@ -88,7 +88,16 @@ internal sealed partial class GroupDispatcher
         }
 
         return new LaneReport(
-            lane.Turn, floor, lane.Next, fresh, lane.Records.Count, lane.Out, waiting, delayed, lane.Redeliveries);
+            lane.Turn,
+            floor,
+            lane.Next,
+            fresh,
+            lane.Records.Count,
+            lane.Out,
+            waiting,
+            delayed,
+            lane.Redeliveries,
+            lane.Expired);
     }
 
     /// <summary>
@@ -159,5 +168,15 @@ internal sealed partial class GroupDispatcher
 /// <param name="Waiting">Of these, for another delivery.</param>
 /// <param name="Delayed">Of these, those that are not due yet.</param>
 /// <param name="Redeliveries">Deliveries beyond each record's first, since the leader took office.</param>
+/// <param name="Expired">Records whose time to live was over, since the leader took office.</param>
 internal readonly record struct LaneReport(
-    int Turn, long Floor, long Next, long Fresh, int Known, int Out, int Waiting, int Delayed, long Redeliveries);
+    int Turn,
+    long Floor,
+    long Next,
+    long Fresh,
+    int Known,
+    int Out,
+    int Waiting,
+    int Delayed,
+    long Redeliveries,
+    long Expired);

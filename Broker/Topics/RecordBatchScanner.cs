@@ -16,16 +16,17 @@ namespace Broker.Topics;
 /// </code>
 /// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker
 /// writes: tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a
-/// known field with another wire type, which protobuf treats as unknown. The fields ttl_ms and deliver_at_unix_ms,
-/// which this version does not honour, are refused unless they are 0.
+/// known field with another wire type, which protobuf treats as unknown. The field deliver_at_unix_ms, which this
+/// version does not honour, is refused unless it is 0.
 /// </summary>
 public static class RecordBatchScanner
 {
+    internal const int RecordTtl = 4;
+
     private const int BatchRecords = 1;
     private const int RecordKey = 1;
     private const int RecordValue = 2;
     private const int RecordHeaders = 3;
-    private const int RecordTtl = 4;
     private const int RecordDeliverAt = 5;
     private const int RecordPriority = 6;
     private const int HeaderName = 1;
@@ -267,9 +268,9 @@ public static class RecordBatchScanner
             refusal = new BatchScan(0, RefusalCode.InvalidArgument, Say(
                 $"Record {number} (from 0) has priority {value}; it is 0 to {Limits.MostPriority}."));
         }
-        else if (field != RecordPriority && value != 0)
+        else if (field == RecordDeliverAt && value != 0)
         {
-            refusal = Unsupported(number, field);
+            refusal = Unsupported(number);
         }
 
         return refusal.Code == RefusalCode.None;
@@ -341,13 +342,11 @@ public static class RecordBatchScanner
 
     private static BatchScan TooLarge(string reason) => new(0, RefusalCode.ResourceExhausted, reason);
 
-    private static BatchScan Unsupported(int number, int field) => new(
+    private static BatchScan Unsupported(int number) => new(
         0,
         RefusalCode.Unimplemented,
-        Say($"Record {number} (from 0) has {NameOf(field)}, which this version does not have yet. Send it without."));
-
-    private static string NameOf(int field) =>
-        field == RecordTtl ? "ttl_ms, a time to live" : "deliver_at_unix_ms, a delayed delivery";
+        Say($"Record {number} (from 0) has deliver_at_unix_ms, a delayed delivery, which this version has not. ")
+            + "Send it without.");
 
     private static BatchScan Malformed(int number, string where) => new(
         0,

@@ -89,6 +89,16 @@ internal sealed class GroupHistory(SimulatedGroup group)
         }
     }
 
+    /// <summary>The same of records whose time to live is over: nobody need finish them.</summary>
+    public void NoteExpired(int number, in DeliveryToken token)
+    {
+        NoteTakenBack(number, token);
+        for (var offset = token.Range.First; offset < token.Range.End; offset++)
+        {
+            TurnOf(number, token.Topic, token.Turn).MayEnd.Add(offset);
+        }
+    }
+
     public void NoteAsked(int number, SettleKind kind, in DeliveryToken token, long nowMs, long lengthMs)
     {
         var turn = TurnOf(number, token.Topic, token.Turn);

@@ -208,7 +208,7 @@ internal sealed class GroupLeader
                     && _dispatcher.Out <= settings.MaxOutstanding,
                 $"node {_node.Id} gives {token} to {given.Consumer} with {_dispatcher.Out} out and {settings}");
             History.CheckGiven(_node, Number, token, NowMs);
-            if (!TryGiveUp(token))
+            if (!TryGiveUp(ref token))
             {
                 World.Figures.Count(Figure.GroupDeliveries);
                 _client.Keep(Number, token);
@@ -220,8 +220,10 @@ internal sealed class GroupLeader
         }
     }
 
-    /// <summary>What was purged meanwhile cannot be sent; other things cannot be sent now.</summary>
-    private bool TryGiveUp(in DeliveryToken token)
+    /// <summary>
+    /// What was purged meanwhile cannot be sent, of some records the time to live is over, others cannot be sent now.
+    /// </summary>
+    private bool TryGiveUp(ref DeliveryToken token)
     {
         var first = _state.Topics.Find(token.Topic)!.Parts.FirstOffset;
         var whim = World.IsCalm ? 0 : Random.Next(20);
@@ -242,6 +244,15 @@ internal sealed class GroupLeader
             {
                 _dispatcher.Delay(token, offset, NowMs + Random.Next(300));
             }
+        }
+        else if (whim == 3)
+        {
+            var over = token.Range with { End = token.Range.First + 1 + Random.NextInt64(token.Range.Count) };
+            _dispatcher.Expire(token, over);
+            History.NoteExpired(Number, token with { Range = over });
+            World.Figures.Count(Figure.GroupExpired);
+            token = token with { Range = token.Range with { First = over.End } };
+            return token.Range.Count == 0;
         }
         else
         {

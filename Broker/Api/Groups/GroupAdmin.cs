@@ -247,5 +247,6 @@ internal sealed class GroupAdmin(
         Outstanding = (uint)place.Out,
         Waiting = (uint)place.Waiting,
         Redeliveries = (ulong)place.Redeliveries,
+        Expired = (ulong)place.Expired,
     };
 }

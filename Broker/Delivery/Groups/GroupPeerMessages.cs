@@ -71,7 +71,8 @@ internal static class GroupPeerMessages
             each.OldestUnixMs,
             each.Out,
             each.Waiting,
-            each.Redeliveries))],
+            each.Redeliveries,
+            each.Expired))],
         wire.DeadLetters);
 
     public static GroupPeerReported ToWire(GroupReport report)
@@ -96,6 +97,7 @@ internal static class GroupPeerMessages
             Out = each.Out,
             Waiting = each.Waiting,
             Redeliveries = each.Redeliveries,
+            Expired = each.Expired,
         }));
         return wire;
     }

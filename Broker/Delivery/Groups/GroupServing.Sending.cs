@@ -10,7 +10,8 @@ namespace Broker.Delivery;
 internal sealed partial class GroupServing
 {
     /// <summary>
-    /// Everything in the range is sent, or taken back, or skipped because it is gone: exactly one of these.
+    /// Everything in the range is sent, or taken back, or skipped because it is gone or not worth it any more: exactly
+    /// one of these.
     /// </summary>
     private void Send(in GivenRecords given, long nowUnixMs)
     {
@@ -28,7 +29,7 @@ internal sealed partial class GroupServing
         {
             if (shard.Reader.ReadRange(view, at, end) is { } page)
             {
-                at = Send(page, consumer, view, token, at, ref sent, budget);
+                at = Send(page, consumer, view, token, at, nowUnixMs, ref sent, budget);
                 continue;
             }
 
@@ -66,6 +67,7 @@ internal sealed partial class GroupServing
         in TopicView view,
         in DeliveryToken token,
         long at,
+        long nowUnixMs,
         ref long sent,
         long budget)
     {
@@ -89,11 +91,24 @@ internal sealed partial class GroupServing
                 at = batch.BaseOffset;
             }
 
-            var range = new OffsetRange(at, behind);
-            var bytes = Slice(batch, range);
-            Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes);
-            sent += bytes.Length;
-            at = behind;
+            var bytes = Slice(batch, new OffsetRange(at, behind));
+            while (at < behind)
+            {
+                var run = TimesToLive.FirstRun(bytes.Span, batch.TimestampUnixMs, nowUnixMs);
+                var range = new OffsetRange(at, at + run.Count);
+                if (run.IsOver)
+                {
+                    _dispatcher.Expire(token, range);
+                }
+                else
+                {
+                    Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes[..run.Bytes]);
+                    sent += run.Bytes;
+                }
+
+                bytes = bytes[run.Bytes..];
+                at = range.End;
+            }
         }
 
         var next = Math.Min(page.NextOffset, end);

@@ -317,7 +317,8 @@ internal sealed partial class GroupServing(
                     TimeOf(place, lane.Floor, lane.Next),
                     lane.Out,
                     lane.Waiting,
-                    lane.Redeliveries));
+                    lane.Redeliveries,
+                    lane.Expired));
             }
         }
 

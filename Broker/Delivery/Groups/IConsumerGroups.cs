@@ -133,6 +133,7 @@ internal readonly record struct ConsumerReport(string Name, int Node, long Sessi
 /// <param name="Out">Under a lease.</param>
 /// <param name="Waiting">For another delivery.</param>
 /// <param name="Redeliveries">Deliveries beyond each record's first, since the leader took office.</param>
+/// <param name="Expired">Records whose time to live was over, since the leader took office.</param>
 internal readonly record struct PlaceReport(
     string Topic,
     int Partition,
@@ -142,4 +143,5 @@ internal readonly record struct PlaceReport(
     long OldestUnixMs,
     int Out,
     int Waiting,
-    long Redeliveries);
+    long Redeliveries,
+    long Expired);

@@ -42,6 +42,7 @@ public sealed class RecordBatchCodecTests
                 Assert.Equal(
                     (message.Headers ?? []).Select(h => (h.Key, Convert.ToHexString(h.Value.Span))),
                     record.Headers.Select(h => (h.Key, Convert.ToHexString(h.Value.Span))));
+                Assert.Equal(message.TimeToLive, record.TimeToLive);
             }
 
             Assert.False(RecordBatchDecoder.TryNext(encoded, ref at, out _));
@@ -88,6 +89,22 @@ public sealed class RecordBatchCodecTests
         Assert.Equal(Limits.RecordsPerBatch, MessageLimits.RecordsPerBatch);
     }
 
+    [Fact]
+    public void A_time_to_live_of_less_than_a_millisecond_is_refused_and_the_longest_one_is_kept()
+    {
+        foreach (var time in new[] { TimeSpan.Zero, TimeSpan.FromTicks(9_999), TimeSpan.FromDays(-1) })
+        {
+            var refusal = Assert.Throws<ArgumentException>(() =>
+                RecordBatchEncoder.Encode([new BrokerMessage { TimeToLive = time }]));
+            Assert.Contains("The time to live is", refusal.Message, StringComparison.Ordinal);
+        }
+
+        var longest = RecordBatchEncoder.Encode([new BrokerMessage { TimeToLive = TimeSpan.MaxValue }]);
+        Assert.Equal(922_337_203_685_477UL, Wire.RecordBatch.Parser.ParseFrom(longest).Records[0].TtlMs);
+        var unlimited = new Wire.Record { TtlMs = ulong.MaxValue }.ToByteArray();
+        Assert.Equal(TimeSpan.MaxValue, RecordBatchDecoder.Decode(unlimited, "t", 0, default).TimeToLive);
+    }
+
     private static Wire.RecordBatch Reference(List<BrokerMessage> messages)
     {
         var batch = new Wire.RecordBatch();
@@ -97,6 +114,7 @@ public sealed class RecordBatchCodecTests
             {
                 Key = ByteString.CopyFrom(message.Key.Span),
                 Value = ByteString.CopyFrom(message.Value.Span),
+                TtlMs = (ulong)(message.TimeToLive?.TotalMilliseconds ?? 0),
             };
             foreach (var (name, value) in message.Headers ?? [])
             {
@@ -116,6 +134,7 @@ public sealed class RecordBatchCodecTests
         Headers = random.Next(3) == 0
             ? null
             : [.. Enumerable.Range(0, random.Next(4)).Select(_ => RandomHeader(random))],
+        TimeToLive = random.Next(2) == 0 ? null : TimeSpan.FromMilliseconds(1L << random.Next(45), 0),
     };
 
     private static KeyValuePair<string, ReadOnlyMemory<byte>> RandomHeader(Random random) =>

@@ -114,6 +114,20 @@ public sealed class GroupDispatcherTests
     }
 
     [Fact]
+    public void Records_whose_time_is_over_are_settled_and_counted_and_give_their_credit_back()
+    {
+        var given = Give();
+        var credit = _group.Describe(given.Consumer).Records;
+        _group.Expire(given.Token, new OffsetRange(2, 5));
+        Assert.Equal(("Out", "Settling", "Out"), (
+            _group.PlaceOf(0, 1, _now), _group.PlaceOf(0, 4, _now), _group.PlaceOf(0, 5, _now)));
+        Assert.Equal((7, credit + 3), (_group.Out, _group.Describe(given.Consumer).Records));
+        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.Equal([new OffsetRange(2, 5)], command.Ranges);
+        Assert.Equal(3, _group.Describe(0, _now).Expired);
+    }
+
+    [Fact]
     public void A_token_is_good_from_another_stream_while_its_lease_holds()
     {
         var token = Give().Token;

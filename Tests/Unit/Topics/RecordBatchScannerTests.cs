@@ -147,8 +147,6 @@ public sealed class RecordBatchScannerTests
     [Fact]
     public void A_time_that_this_version_would_ignore_is_refused_by_its_name()
     {
-        RefuseTime(new Record { TtlMs = 1 }, "Record 1 (from 0) has ttl_ms");
-        RefuseTime(new Record { TtlMs = ulong.MaxValue }, "Record 1 (from 0) has ttl_ms");
         RefuseTime(new Record { DeliverAtUnixMs = 1L << 35 }, "Record 1 (from 0) has deliver_at_unix_ms");
         RefuseTime(new Record { DeliverAtUnixMs = -1 }, "Record 1 (from 0) has deliver_at_unix_ms");
     }
