@@ -283,6 +283,8 @@ public sealed partial class BrokerClient
             MaxOutstanding = settings.MaxOutstanding is { } most ? (uint)Number("MaxOutstanding", most) : null,
             DeadLetters = settings.KeepDeadLetters,
             Paused = settings.Paused,
+            Mode = (Protocol.V1.GroupMode)(settings.Mode ?? 0),
+            Order = (Protocol.V1.GroupOrder)(settings.Order ?? 0),
         };
         config.Filters.AddRange(settings.Filters ?? []);
         if (settings.BackOff is { } waits)
@@ -304,6 +306,8 @@ public sealed partial class BrokerClient
         MaxOutstanding = (int)(config.MaxOutstanding ?? 0),
         KeepDeadLetters = config.DeadLetters ?? true,
         Paused = config.Paused ?? false,
+        Mode = (GroupMode)config.Mode,
+        Order = (GroupOrder)config.Order,
     };
 
     private static GroupInfo ToInfo(GroupSummary group) =>

@@ -27,4 +27,10 @@ public sealed record BrokerMessage
     /// topic keeps it. Default: null.
     /// </summary>
     public TimeSpan? TimeToLive { get; init; }
+
+    /// <summary>
+    /// From 0 to 9: consumer groups of the order <see cref="GroupOrder.Priority"/> deliver messages with a higher one
+    /// first. Default: 0.
+    /// </summary>
+    public int Priority { get; init; }
 }

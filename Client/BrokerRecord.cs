@@ -30,4 +30,7 @@ public sealed record BrokerRecord
     /// How long after <see cref="Timestamp"/> consumer groups deliver it no more; null: no such time was given.
     /// </summary>
     public TimeSpan? TimeToLive { get; init; }
+
+    /// <summary>From 0 to 9, see <see cref="BrokerMessage.Priority"/>.</summary>
+    public int Priority { get; init; }
 }

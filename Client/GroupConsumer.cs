@@ -13,6 +13,12 @@ public sealed record ConsumeOptions
     /// </summary>
     public IReadOnlyList<string>? Filters { get; init; }
 
+    /// <summary>
+    /// What mode the group is made with, if it is; an existing one must have the same. Null: Shared, or as the group
+    /// has, the default.
+    /// </summary>
+    public GroupMode? Mode { get; init; }
+
     /// <summary>Names the consumer for operators; up to 255 bytes. Default: the client's name.</summary>
     public string? Consumer { get; init; }
 

@@ -40,6 +40,47 @@ public sealed record GroupSettings
 
     /// <summary>Nothing is delivered meanwhile. Default: false.</summary>
     public bool? Paused { get; init; }
+
+    /// <summary>How records are shared among consumers; never changes. Default: Shared.</summary>
+    public GroupMode? Mode { get; init; }
+
+    /// <summary>Which of the records that wait goes next. Default: Offset.</summary>
+    public GroupOrder? Order { get; init; }
+}
+
+/// <summary>How a group shares its records among its consumers.</summary>
+public enum GroupMode
+{
+    /// <summary>Each record goes to any one consumer. Most throughput, no order.</summary>
+    Shared = 1,
+
+    /// <summary>
+    /// Records of one key go out in offset order, one at a time: the next one when the one before is settled. Whichever
+    /// consumer is free gets it. Records without a key are free of order.
+    /// </summary>
+    KeyOrdered = 2,
+
+    /// <summary>
+    /// One consumer gets everything, in offset order of each topic; the others stand by, and take over in the order in
+    /// which they came.
+    /// </summary>
+    Exclusive = 3,
+}
+
+/// <summary>Which of the records that wait to be delivered goes next.</summary>
+public enum GroupOrder
+{
+    /// <summary>By offset in each partition; topics take turns. In a key-ordered group keys take turns.</summary>
+    Offset = 1,
+
+    /// <summary>Keys take turns: one that has much waiting does not keep the others waiting.</summary>
+    Fair = 2,
+
+    /// <summary>
+    /// By <see cref="BrokerMessage.Priority"/>, the highest first; keys of one priority take turns. Not in an exclusive
+    /// group.
+    /// </summary>
+    Priority = 3,
 }
 
 /// <summary>A place in topics. Default: the beginning of what is kept.</summary>

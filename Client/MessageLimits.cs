@@ -40,6 +40,11 @@ internal static class MessageLimits
             return $"The time to live is {message.TimeToLive}; the least is one millisecond. Leave it out for none.";
         }
 
+        if (message.Priority is < 0 or > 9)
+        {
+            return $"The priority is {message.Priority}; priorities are 0 to 9.";
+        }
+
         return message.Headers is { Count: > 0 } headers ? HeaderViolation(headers) : null;
     }
 

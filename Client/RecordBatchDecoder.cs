@@ -29,12 +29,14 @@ internal static class RecordBatchDecoder
         ReadOnlyMemory<byte> key = default, value = default;
         List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
         TimeSpan? timeToLive = null;
+        var priority = 0;
         var at = 0;
         while (at < record.Length)
         {
             if (!TryReadField(record, ref at, out var field, out var content, out var number))
             {
                 timeToLive = field == 4 && number is { } ms ? TimeToLive(ms) : timeToLive;
+                priority = field == 6 && number is { } level ? (int)Math.Min(level, 9) : priority;
                 continue;
             }
 
@@ -64,6 +66,7 @@ internal static class RecordBatchDecoder
             Value = value,
             Headers = headers is null ? [] : headers,
             TimeToLive = timeToLive,
+            Priority = priority,
         };
     }
 

@@ -23,6 +23,7 @@ public static class RecordBatchEncoder
     private const byte ValueTag = 0x12;
     private const byte HeadersTag = 0x1A;
     private const byte TimeToLiveTag = 0x20;
+    private const byte PriorityTag = 0x30;
     private const byte HeaderNameTag = 0x0A;
     private const byte HeaderValueTag = 0x12;
 
@@ -100,6 +101,12 @@ public static class RecordBatchEncoder
             at += WriteVarint(destination[at..], Milliseconds(time));
         }
 
+        if (message.Priority > 0)
+        {
+            destination[at++] = PriorityTag;
+            destination[at++] = (byte)message.Priority;
+        }
+
         Debug.Assert(at == end, "the measured size is the written size");
         return at;
     }
@@ -144,6 +151,7 @@ public static class RecordBatchEncoder
             }
         }
 
+        size += message.Priority > 0 ? 2 : 0;
         return message.TimeToLive is { } time ? size + 1 + VarintBytes(Milliseconds(time)) : size;
     }
 

@@ -172,6 +172,7 @@ internal sealed class GroupRead : IAsyncDisposable
         var open = new Wire.ConsumeOpen
         {
             Group = _group,
+            Mode = (Wire.GroupMode)(_consumer.Mode ?? 0),
             Consumer = _consumer.Consumer ?? _options.ClientName,
             Credit = new Wire.Credit
             {

@@ -159,14 +159,15 @@ public sealed class ConsumerGroupTests
             ("g", With(static c => c.TimeUnixMs = -1), StatusCode.InvalidArgument, "time_unix_ms"),
             ("g", With(static c => c.Position = StartPosition.LastPerKey), StatusCode.InvalidArgument, "LAST_PER_KEY"),
             ("g", With(static c => c.Mode = (GroupMode)9), StatusCode.InvalidArgument, "9"),
-            ("g", With(static c => c.Mode = GroupMode.KeyOrdered), StatusCode.Unimplemented, "mode"),
-            ("g", With(static c => c.Mode = GroupMode.Exclusive), StatusCode.Unimplemented, "mode"),
+            ("g", With(static c => c.Order = (GroupOrder)9), StatusCode.InvalidArgument, "order"),
+            ("g", With(static c => (c.Mode, c.Order) = (GroupMode.Exclusive, GroupOrder.Priority)),
+                StatusCode.InvalidArgument, "exclusive"),
         ];
         foreach (var (name, config, status, words) in cases)
         {
             await RefusedAsync(
                 status,
-                status == StatusCode.Unimplemented ? "NOT_IN_THIS_VERSION" : "INVALID_REQUEST",
+                "INVALID_REQUEST",
                 words,
                 () => admin.CreateGroupAsync(
                     new CreateGroupRequest { Name = name, Config = config }, cancellationToken: Test).ResponseAsync);
@@ -234,12 +235,12 @@ public sealed class ConsumerGroupTests
             new ConsumeRequest { Open = new ConsumeOpen(open) { Consumer = new string('c', 256) } });
         await RefusedOpenAsync(
             StatusCode.NotFound, "NOT_FOUND", new ConsumeRequest { Open = new ConsumeOpen { Group = "g" } });
-        await RefusedOpenAsync(
-            StatusCode.Unimplemented,
-            "NOT_IN_THIS_VERSION",
-            new ConsumeRequest { Open = new ConsumeOpen(open) { Mode = GroupMode.Exclusive } });
         await using (await GroupStream.OpenAsync(channel, open))
         {
+            await RefusedOpenAsync(
+                StatusCode.FailedPrecondition,
+                "GROUP_DIFFERS",
+                new ConsumeRequest { Open = new ConsumeOpen(open) { Mode = GroupMode.Exclusive } });
             await RefusedOpenAsync(
                 StatusCode.FailedPrecondition,
                 "GROUP_DIFFERS",

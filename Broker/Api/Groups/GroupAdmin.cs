@@ -5,6 +5,7 @@ using Broker.ClusterState;
 using Broker.Delivery;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using GroupMode = Broker.Protocol.V1.GroupMode;
 using Broker.Replication;
 
 namespace Broker.Api;

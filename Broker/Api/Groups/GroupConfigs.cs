@@ -4,6 +4,8 @@ using Broker.Client;
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using GroupMode = Broker.Protocol.V1.GroupMode;
+using GroupOrder = Broker.Protocol.V1.GroupOrder;
 
 namespace Broker.Api;
 

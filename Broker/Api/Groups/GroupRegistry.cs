@@ -52,7 +52,7 @@ internal sealed class GroupRegistry(BrokerNode node, AdminForwarder forwarder, T
 
         if (known is null && filters.Count > 0)
         {
-            known = await MakeAsync(name, filters, cancellationToken);
+            known = await MakeAsync(name, mode, filters, cancellationToken);
         }
 
         if (known is null)
@@ -109,9 +109,13 @@ internal sealed class GroupRegistry(BrokerNode node, AdminForwarder forwarder, T
 
     /// <summary>Who comes first makes it; another one finds it, as it is then.</summary>
     private async Task<ConsumerGroup?> MakeAsync(
-        string name, IReadOnlyCollection<string> filters, CancellationToken cancellationToken)
+        string name, int mode, IReadOnlyCollection<string> filters, CancellationToken cancellationToken)
     {
-        var request = new CreateGroupRequest { Name = name, Config = new GroupConfig { Filters = { filters } } };
+        var request = new CreateGroupRequest
+        {
+            Name = name,
+            Config = new GroupConfig { Filters = { filters }, Mode = (GroupMode)mode },
+        };
         var (settings, start) = GroupConfigs.ReadNew(request.Config);
         var command = new ArrayBufferWriter<byte>();
         ConsumerGroupCommands.WriteCreate(command, name, settings, start);

@@ -43,6 +43,7 @@ public sealed class RecordBatchCodecTests
                     (message.Headers ?? []).Select(h => (h.Key, Convert.ToHexString(h.Value.Span))),
                     record.Headers.Select(h => (h.Key, Convert.ToHexString(h.Value.Span))));
                 Assert.Equal(message.TimeToLive, record.TimeToLive);
+                Assert.Equal(message.Priority, record.Priority);
             }
 
             Assert.False(RecordBatchDecoder.TryNext(encoded, ref at, out _));
