@@ -58,4 +58,10 @@ public enum BrokerClientErrorCode
 
     /// <summary>The consumer group was deleted while it was used. One of its name is another one.</summary>
     GroupDeleted,
+
+    /// <summary>
+    /// Records were to be acknowledged together with what is published, and some are not the consumer's any more:
+    /// nothing was published, and nothing acknowledged. They may be delivered again; forget what was made of them.
+    /// </summary>
+    LeaseLost,
 }

@@ -124,6 +124,7 @@ internal static class ClientErrors
     {
         StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
         StatusCode.NotFound when reason == GroupDeleted => BrokerClientErrorCode.GroupDeleted,
+        StatusCode.NotFound when reason == LeaseLost => BrokerClientErrorCode.LeaseLost,
         StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
         StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
         StatusCode.FailedPrecondition when reason == QuorumLost => BrokerClientErrorCode.QuorumLost,
@@ -143,6 +144,8 @@ internal static class ClientErrors
     public const string TopicDeleted = "TOPIC_DELETED";
 
     public const string GroupDeleted = "GROUP_DELETED";
+
+    public const string LeaseLost = "LEASE_LOST";
 
     public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
 

@@ -82,6 +82,7 @@ internal enum Figure
     GroupSeeks,
     GroupDeliveries,
     GroupDead,
+    GroupResults,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,
