@@ -99,6 +99,20 @@ public sealed class GroupRecord
         return (await _client.PublishAtomicAsync([part], [this], cancellationToken))[0];
     }
 
+    /// <summary>
+    /// Replies to the request that the record is, and acknowledges it then. When the acknowledgement does not come
+    /// about the request comes again, and has another reply, which nobody waits for.
+    /// </summary>
+    /// <param name="reply">The reply.</param>
+    /// <param name="cancellationToken">As AckAsync.</param>
+    /// <returns>As AckAsync.</returns>
+    /// <exception cref="BrokerClientException">As <see cref="BrokerClient.ReplyAsync"/>, and AckAsync.</exception>
+    public async ValueTask<bool> ReplyAsync(BrokerMessage reply, CancellationToken cancellationToken = default)
+    {
+        await _client.ReplyAsync(Record, reply, cancellationToken);
+        return await AckAsync(cancellationToken);
+    }
+
     /// <summary>Names the record in a request.</summary>
     internal Wire.DeliveredRange Range => new() { Token = _token, First = (uint)_position, Count = 1 };
 
