@@ -25,12 +25,34 @@ public sealed partial class BrokerClient
     /// nothing. InvalidArgument, NotFound, ResourceExhausted, Unavailable: as for PublishAsync. Nothing was stored,
     /// unless the outcome is unknown.
     /// </exception>
+    public ValueTask<IReadOnlyList<PublishAck>> PublishAtomicAsync(
+        IReadOnlyList<AtomicPart> parts, CancellationToken cancellationToken = default) =>
+        PublishAtomicAsync(parts, [], cancellationToken);
+
+    /// <summary>
+    /// The same together with the acknowledgement of records that were consumed: what was made of them is stored and
+    /// they are finished, or neither. So of a record there is one result, however often it is delivered. The topics and
+    /// those of the records must lie in one shard.
+    /// </summary>
+    /// <param name="parts">As above.</param>
+    /// <param name="acks">
+    /// Records of any consumers and groups; at most 1,000. Those that follow each other in a delivery cost least.
+    /// </param>
+    /// <param name="cancellationToken">As above.</param>
+    /// <returns>As above; the records are finished then.</returns>
+    /// <exception cref="BrokerClientException">
+    /// As above, and LeaseLost: a record is not the consumer's any more; nothing was published, and none acknowledged.
+    /// </exception>
     public async ValueTask<IReadOnlyList<PublishAck>> PublishAtomicAsync(
-        IReadOnlyList<AtomicPart> parts, CancellationToken cancellationToken = default)
+        IReadOnlyList<AtomicPart> parts,
+        IReadOnlyCollection<GroupRecord> acks,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(parts);
+        ArgumentNullException.ThrowIfNull(acks);
         ObjectDisposedException.ThrowIf(_disposed, this);
         var request = new Wire.PublishAtomicRequest();
+        request.Acks.AddRange(acks.Select(static record => record.Range));
         foreach (var part in parts)
         {
             request.Parts.Add(ToRequest(part));
@@ -40,7 +62,13 @@ public sealed partial class BrokerClient
         try
         {
             Stamp(request, parts, lane);
-            return await PublishStampedAsync(request, cancellationToken);
+            var answers = await PublishStampedAsync(request, cancellationToken);
+            foreach (var record in acks)
+            {
+                record.Free();
+            }
+
+            return answers;
         }
         finally
         {

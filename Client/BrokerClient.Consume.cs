@@ -7,7 +7,7 @@ public sealed partial class BrokerClient
 {
     private SettleQueue? _settling;
 
-    private SettleQueue Settling => LazyInitializer.EnsureInitialized(
+    internal SettleQueue Settling => LazyInitializer.EnsureInitialized(
         ref _settling,
         () => new SettleQueue(
             request => CallAnyAsync(
@@ -45,7 +45,7 @@ public sealed partial class BrokerClient
         try
         {
             await read.BeginAsync(cancellationToken);
-            return new GroupConsumer(read, Settling, _metrics, _logger);
+            return new GroupConsumer(read, this, _metrics, _logger);
         }
         catch
         {
@@ -89,7 +89,7 @@ public sealed partial class BrokerClient
             (c, o) => c.Messages.FetchAsync(
                 request, o.WithDeadline(o.Deadline!.Value + TimeSpan.FromMilliseconds(waitMs))),
             cancellationToken);
-        var records = response.Deliveries.SelectMany(delivery => GroupRecord.Of(delivery, Settling)).ToList();
+        var records = response.Deliveries.SelectMany(delivery => GroupRecord.Of(delivery, this)).ToList();
         _metrics.Consumed(records.Count);
         return records;
     }

@@ -59,6 +59,11 @@ public sealed partial class BrokerClient : IAsyncDisposable
         }
 
         _disposed = true;
+        if (_replies is { } replies)
+        {
+            await replies.DisposeAsync();
+        }
+
         await _end.CancelAsync();
         await _ticking;
         ClosePublishing();

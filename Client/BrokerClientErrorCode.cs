@@ -58,4 +58,22 @@ public enum BrokerClientErrorCode
 
     /// <summary>The consumer group was deleted while it was used. One of its name is another one.</summary>
     GroupDeleted,
+
+    /// <summary>
+    /// Records were to be acknowledged together with what is published, and some are not the consumer's any more:
+    /// nothing was published, and nothing acknowledged. They may be delivered again; forget what was made of them.
+    /// </summary>
+    LeaseLost,
+
+    /// <summary>
+    /// A request is stored, and no reply came in time. Somebody who could reply is there; the request may be worked on,
+    /// now or later.
+    /// </summary>
+    NoReply,
+
+    /// <summary>
+    /// A request is stored, and no reply came in time: no consumer group with an open consumer follows its topic. One
+    /// that comes later may still work on it.
+    /// </summary>
+    NoResponder,
 }

@@ -105,6 +105,23 @@ internal static class ClientErrors
         last,
         ReasonOf(last));
 
+    public static BrokerClientException NoReply(string topic, TimeSpan timeout, bool hasResponder) => new(
+        $"The request to topic '{topic}' is stored, and nobody replied in {Seconds(timeout)}: "
+        + (hasResponder
+            ? "whoever consumes the topic is slow, or has failed. Wait longer, or look at the group's lag."
+            : "no consumer group with an open consumer follows the topic. Start whoever is to reply."),
+        hasResponder ? BrokerClientErrorCode.NoReply : BrokerClientErrorCode.NoResponder);
+
+    public static BrokerClientException RequestNotStored(string topic, TimeSpan timeout) => new(
+        $"A request to topic '{topic}' had no answer from the brokers in {Seconds(timeout)}: it may be stored or not. "
+        + "Check that a majority of the brokers is up, or wait longer.",
+        BrokerClientErrorCode.OutcomeUnknown);
+
+    public static BrokerClientException TooManyRequests(string topic, int limit) => new(
+        $"A request to topic '{topic}' was not taken: {limit:N0} requests of this client wait for replies already. "
+        + "It was not stored. Await earlier ones before you begin new ones.",
+        BrokerClientErrorCode.ResourceExhausted);
+
     /// <summary>The reason in the details of an error; empty: it has none.</summary>
     public static string ReasonOf(RpcException error)
     {
@@ -124,6 +141,7 @@ internal static class ClientErrors
     {
         StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
         StatusCode.NotFound when reason == GroupDeleted => BrokerClientErrorCode.GroupDeleted,
+        StatusCode.NotFound when reason == LeaseLost => BrokerClientErrorCode.LeaseLost,
         StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
         StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
         StatusCode.FailedPrecondition when reason == QuorumLost => BrokerClientErrorCode.QuorumLost,
@@ -143,6 +161,8 @@ internal static class ClientErrors
     public const string TopicDeleted = "TOPIC_DELETED";
 
     public const string GroupDeleted = "GROUP_DELETED";
+
+    public const string LeaseLost = "LEASE_LOST";
 
     public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
 

@@ -39,16 +39,16 @@ public sealed class GroupConsumer : IAsyncEnumerable<GroupRecord>, IAsyncDisposa
     private static readonly TimeSpan GiveBackPatience = TimeSpan.FromSeconds(2);
 
     private readonly GroupRead _read;
-    private readonly SettleQueue _settling;
+    private readonly BrokerClient _client;
     private readonly ClientMetrics _metrics;
     private readonly ILogger _logger;
     private readonly Queue<GroupRecord> _ready = new();
     private int _enumerating;
 
-    internal GroupConsumer(GroupRead read, SettleQueue settling, ClientMetrics metrics, ILogger logger)
+    internal GroupConsumer(GroupRead read, BrokerClient client, ClientMetrics metrics, ILogger logger)
     {
         _read = read;
-        _settling = settling;
+        _client = client;
         _metrics = metrics;
         _logger = logger;
     }
@@ -120,7 +120,7 @@ public sealed class GroupConsumer : IAsyncEnumerable<GroupRecord>, IAsyncDisposa
 
     private void Take(Protocol.Wire.Delivery delivery)
     {
-        foreach (var record in GroupRecord.Of(delivery, _settling, _read.Window, _read.Free))
+        foreach (var record in GroupRecord.Of(delivery, _client, _read.Window, _read.Free))
         {
             _ready.Enqueue(record);
         }

@@ -10,7 +10,7 @@ namespace Broker.Client;
 /// </summary>
 public sealed class GroupRecord
 {
-    private readonly SettleQueue _settling;
+    private readonly BrokerClient _client;
     private readonly CreditWindow? _window;
     private readonly Action<int, long>? _free;
     private readonly ByteString _token;
@@ -21,12 +21,12 @@ public sealed class GroupRecord
         int attempt,
         ByteString token,
         int position,
-        SettleQueue settling,
+        BrokerClient client,
         CreditWindow? window,
         Action<int, long>? free)
     {
         (Record, Attempt, _token, _position) = (record, attempt, token, position);
-        (_settling, _window, _free) = (settling, window, free);
+        (_client, _window, _free) = (client, window, free);
     }
 
     /// <summary>The record. Of a dead letter that was redriven: as it was published first.</summary>
@@ -76,8 +76,57 @@ public sealed class GroupRecord
     public ValueTask<bool> TerminateAsync(string reason = "", CancellationToken cancellationToken = default) =>
         SettleAsync(GroupSettlement.Terminate(Delivery, reason), cancellationToken);
 
+    /// <summary>
+    /// Publishes what was made of the record and acknowledges it, in one step: both are on the disks of a majority of
+    /// the brokers, or neither is. So there is one result of a record, however often it is delivered, and to whomever.
+    /// </summary>
+    /// <param name="topic">
+    /// Must lie in the shard of the record's topic: names with the same word in braces do, e.g. "orders.{42}" and
+    /// "invoices.{42}".
+    /// </param>
+    /// <param name="message">What was made of it.</param>
+    /// <param name="cancellationToken">Ends the waiting; both may be done all the same.</param>
+    /// <returns>The message's offset.</returns>
+    /// <exception cref="BrokerClientException">
+    /// LeaseLost: the record is not the consumer's any more. FailedPrecondition with the reason DIFFERENT_SHARDS.
+    /// Nothing was done then. Others as <see cref="BrokerClient.PublishAtomicAsync(IReadOnlyList{AtomicPart},
+    /// IReadOnlyCollection{GroupRecord}, CancellationToken)"/>, which takes several records and topics.
+    /// </exception>
+    public async ValueTask<PublishAck> PublishAndAckAsync(
+        string topic, BrokerMessage message, CancellationToken cancellationToken = default)
+    {
+        var part = new AtomicPart { Topic = topic, Messages = [message] };
+        return (await _client.PublishAtomicAsync([part], [this], cancellationToken))[0];
+    }
+
+    /// <summary>
+    /// Replies to the request that the record is, and acknowledges it then. When the acknowledgement does not come
+    /// about the request comes again, and has another reply, which nobody waits for.
+    /// </summary>
+    /// <param name="reply">The reply.</param>
+    /// <param name="cancellationToken">As AckAsync.</param>
+    /// <returns>As AckAsync.</returns>
+    /// <exception cref="BrokerClientException">As <see cref="BrokerClient.ReplyAsync"/>, and AckAsync.</exception>
+    public async ValueTask<bool> ReplyAsync(BrokerMessage reply, CancellationToken cancellationToken = default)
+    {
+        await _client.ReplyAsync(Record, reply, cancellationToken);
+        return await AckAsync(cancellationToken);
+    }
+
+    /// <summary>Names the record in a request.</summary>
+    internal Wire.DeliveredRange Range => new() { Token = _token, First = (uint)_position, Count = 1 };
+
+    /// <summary>It is settled: the consumer may be sent another one.</summary>
+    internal void Free()
+    {
+        if (_window?.GiveBack(_token, _position, 1) is { Records: > 0 } more)
+        {
+            _free!(more.Records, more.Bytes);
+        }
+    }
+
     internal static IEnumerable<GroupRecord> Of(
-        Wire.Delivery delivery, SettleQueue settling, CreditWindow? window = null, Action<int, long>? free = null)
+        Wire.Delivery delivery, BrokerClient client, CreditWindow? window = null, Action<int, long>? free = null)
     {
         var timestamp = DateTimeOffset.FromUnixTimeMilliseconds(delivery.TimestampUnixMs);
         var at = 0;
@@ -85,13 +134,13 @@ public sealed class GroupRecord
         {
             var record = RecordBatchDecoder.Decode(
                 bytes, delivery.Topic, delivery.BaseOffset + i, timestamp, (int)delivery.Partition);
-            yield return new GroupRecord(record, (int)delivery.Attempt, delivery.Token, i, settling, window, free);
+            yield return new GroupRecord(record, (int)delivery.Attempt, delivery.Token, i, client, window, free);
         }
     }
 
     private async ValueTask<bool> SettleAsync(GroupSettlement settlement, CancellationToken cancellationToken)
     {
-        var isDone = await _settling.SettleAsync(settlement.ToWire(), cancellationToken);
+        var isDone = await _client.Settling.SettleAsync(settlement.ToWire(), cancellationToken);
         if (settlement.Kind == GroupSettlementKind.Extend)
         {
             if (isDone)
@@ -99,9 +148,9 @@ public sealed class GroupRecord
                 _window?.Extend(_token, (long?)settlement.Time?.TotalMilliseconds, Environment.TickCount64);
             }
         }
-        else if (_window?.GiveBack(_token, _position, 1) is { Records: > 0 } more)
+        else
         {
-            _free!(more.Records, more.Bytes);
+            Free();
         }
 
         return isDone;

@@ -1,42 +1,54 @@
 using Broker.Diagnostics;
 using Broker.Domain;
+using Broker.Groups;
 using Broker.Protocol.Wire;
 using Broker.Replication;
+using Broker.State;
 using Broker.Topics;
 
 namespace Broker.Api;
 
 /// <summary>
-/// Several publishes that are stored together, on their way: one command for the log when this node leads their shard,
-/// a request to the leader when not.
+/// Several publishes that are stored together, and records that are finished with them, on their way: one command for
+/// the log when this node leads their shard, a request to the leader when not.
 /// </summary>
 internal sealed class AtomicCall : Proposal, IForwardedCall
 {
     private readonly AtomicTarget[] _parts;
+    private readonly FinishedRecords _finished;
     private readonly LeaderDirectory _leaders;
     private readonly BrokerMetrics _metrics;
     private readonly int _partsBytes;
     private readonly TaskCompletionSource<PublishAtomicResponse> _answer = new(
         TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public AtomicCall(GroupId group, AtomicTarget[] parts, LeaderDirectory leaders, BrokerMetrics metrics)
+    public AtomicCall(
+        GroupId group,
+        AtomicTarget[] parts,
+        FinishedRecords finished,
+        LeaderDirectory leaders,
+        BrokerMetrics metrics)
     {
         Group = group;
         _parts = parts;
+        _finished = finished;
         _leaders = leaders;
         _metrics = metrics;
-        _partsBytes = parts.Sum(static part => part.SizeBytes);
+        _partsBytes = finished.Commands.Length + parts.Sum(static part => part.SizeBytes);
     }
 
     public GroupId Group { get; }
 
-    public override int SizeBytes => State.CommandSequence.HeaderBytes + _partsBytes;
+    public override int SizeBytes => CommandSequence.HeaderBytes + _partsBytes;
 
     public Task<PublishAtomicResponse> Answer => _answer.Task;
 
     public override void Encode(Span<byte> destination)
     {
-        var written = AtomicCommands.WriteHeader(destination, _partsBytes);
+        var kind = _finished.Orders.Count > 0 ? CommandKind.PublishAndSettle : CommandKind.PublishAtomic;
+        var written = AtomicCommands.WriteHeader(destination, kind, _partsBytes);
+        _finished.Commands.Span.CopyTo(destination[written..]);
+        written += _finished.Commands.Length;
         foreach (var part in _parts)
         {
             written += part.Encode(destination[written..]);
@@ -47,6 +59,14 @@ internal sealed class AtomicCall : Proposal, IForwardedCall
     {
         if (result.Code != RefusalCode.None)
         {
+            if (result.Part == GroupProgressModule.SettlingPart)
+            {
+                Fail(result.Code == RefusalCode.LeaseLost
+                    ? _finished.Lost(result.Topic, result.BaseOffset)
+                    : Refusal.TooManyHoles());
+                return;
+            }
+
             var refused = _parts[result.Part];
             Fail(Refusal.OfPart(
                 PublishCall.Describe(result, refused.Request, refused.Target, refused.Count), result.Part));

@@ -1,4 +1,5 @@
 using Broker.Cluster;
+using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Protocol;
@@ -19,6 +20,7 @@ internal sealed class AtomicPublisher(
     LeaderDirectory leaders,
     LeaderForwarder forwarder,
     FirstPublishes firsts,
+    IConsumerGroups groups,
     BrokerMetrics metrics) : IDisposable
 {
     private readonly PeerChannels _channels = new(watched: true);
@@ -28,19 +30,23 @@ internal sealed class AtomicPublisher(
         PublishAtomicRequest request, bool forwarded, CancellationToken cancellationToken)
     {
         var counts = Check(request);
+        var finished = new FinishedRecords(request.Acks, groups);
         var homes = request.Parts.Select(part => node.Shards.GroupOf(part.Topic)).ToArray();
         await SettleAsync(request, homes, cancellationToken);
         var parts = request.Parts.Select((part, at) => Aim(part, homes[at], counts[at])).ToArray();
         var group = parts[0].Target.Group;
-        if (Array.Exists(parts, part => part.Target.Group != group))
+        if (Array.Exists(parts, part => part.Target.Group != group) || finished.Shards.Any(shard => shard != group))
         {
             throw Refusal.DifferentShards(parts
-                .GroupBy(static part => part.Target.Group)
+                .Select(static part => (Shard: part.Target.Group, part.Target.Name))
+                .Concat(finished.Orders.Zip(finished.Shards, (order, shard) =>
+                    (Shard: shard, Name: NameOf(shard, order))))
+                .GroupBy(static place => place.Shard)
                 .OrderBy(static shard => shard.Key.Value)
-                .Select(static shard => (shard.Key, shard.Select(static part => part.Target.Name).Distinct())));
+                .Select(static shard => (shard.Key, shard.Select(static place => place.Name).Distinct())));
         }
 
-        var call = new AtomicCall(group, parts, leaders, metrics);
+        var call = new AtomicCall(group, parts, finished, leaders, metrics);
         if (call.SizeBytes > Limits.AtomicPublishBytes)
         {
             throw Refusal.TooLarge("An atomic publish", call.SizeBytes, Limits.AtomicPublishBytes);
@@ -54,7 +60,15 @@ internal sealed class AtomicPublisher(
                 throw refusal;
             }
 
-            node.Group(group).Propose(call);
+            if (finished.Orders.Count == 0)
+            {
+                node.Group(group).Propose(call);
+            }
+            else
+            {
+                await groups.PublishAsync(group, finished.Orders, call, call.Answer, cancellationToken);
+            }
+
             return await call.Answer.WaitAsync(cancellationToken);
         }
 
@@ -125,6 +139,12 @@ internal sealed class AtomicPublisher(
             }
         }
     }
+
+    /// <summary>The topic of records that were delivered, for words.</summary>
+    private string NameOf(GroupId shard, TokenOrder finished) => node.TopicsOf(shard).ListPlaces()
+        .Where(topic => topic.Number == finished.Token.Topic)
+        .Select(static topic => topic.Name)
+        .FirstOrDefault("what was delivered");
 
     private AtomicTarget Aim(PublishRequest part, GroupId home, int count)
     {

@@ -23,6 +23,8 @@ internal static class StatusMap
 
     private const string LeaderKey = "leader";
 
+    private const string LostKey = "lost";
+
     public static StatusCode ToStatusCode(RefusalCode code) => code switch
     {
         RefusalCode.None => StatusCode.OK,
@@ -82,7 +84,12 @@ internal static class StatusMap
     };
 
     public static RpcException ToRpcException(BrokerException refusal) => ToRpcException(
-        ToStatusCode(refusal.Code), refusal.Message, ToReason(refusal.Code), refusal.RetryAfter, leader: "");
+        ToStatusCode(refusal.Code),
+        refusal.Message,
+        ToReason(refusal.Code),
+        refusal.RetryAfter,
+        leader: "",
+        refusal.Lost);
 
     public static RpcException ToRpcException(PublishResult refusal) => ToRpcException(
         (StatusCode)refusal.Status,
@@ -93,12 +100,22 @@ internal static class StatusMap
 
     /// <summary>What stands in the details of an error.</summary>
     public static Google.Rpc.Status Details(
-        StatusCode code, string message, Reason reason, TimeSpan retryAfter = default, string leader = "")
+        StatusCode code,
+        string message,
+        Reason reason,
+        TimeSpan retryAfter = default,
+        string leader = "",
+        string lost = "")
     {
         var info = new ErrorInfo { Domain = Domain, Reason = ReasonNames.Of(reason) };
         if (leader.Length > 0)
         {
             info.Metadata.Add(LeaderKey, leader);
+        }
+
+        if (lost.Length > 0)
+        {
+            info.Metadata.Add(LostKey, lost);
         }
 
         var status = new Google.Rpc.Status { Code = (int)code, Message = message, Details = { Any.Pack(info) } };
@@ -111,9 +128,9 @@ internal static class StatusMap
     }
 
     private static RpcException ToRpcException(
-        StatusCode code, string message, Reason reason, TimeSpan retryAfter, string leader)
+        StatusCode code, string message, Reason reason, TimeSpan retryAfter, string leader, string lost = "")
     {
-        var details = Details(code, message, reason, retryAfter, leader);
+        var details = Details(code, message, reason, retryAfter, leader, lost);
         var trailers = new Metadata { { MetadataExtensions.StatusDetailsTrailerName, details.ToByteArray() } };
         if (retryAfter > TimeSpan.Zero)
         {

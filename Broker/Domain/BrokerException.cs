@@ -106,4 +106,10 @@ public sealed class BrokerException(RefusalCode code, string message, NodeId lea
 
     /// <summary>How long to wait before a retry; zero: at will.</summary>
     public TimeSpan RetryAfter { get; } = retryAfter;
+
+    /// <summary>
+    /// Records for which all of a request was refused, as the contract names them (PublishAtomic); empty: it was for
+    /// something else.
+    /// </summary>
+    public string Lost { get; init; } = "";
 }

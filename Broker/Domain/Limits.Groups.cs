@@ -57,6 +57,14 @@ public static partial class Limits
     /// <summary>Ranges of records in one request to settle, and items of a unary one.</summary>
     public const int RangesPerSettle = 1_000;
 
+    /// <summary>
+    /// Records that one atomic publish finishes: as many as a consumer may hold that says how much it takes.
+    /// </summary>
+    public const int RecordsPerStep = GroupCreditRecords;
+
+    /// <summary>Runs of records that a refusal names: its details travel in a trailer, which stays small.</summary>
+    public const int LostRunsNamed = 100;
+
     /// <summary>Bytes of the reason for which a record is given up.</summary>
     public const int TerminateReasonBytes = 1_024;
 

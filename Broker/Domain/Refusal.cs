@@ -146,6 +146,43 @@ public static class Refusal
         + "otherwise, the group went elsewhere, or the shard's leader changed. They may be delivered again; what else "
         + "the request says is done.");
 
+    public static BrokerException TooManyHoles() => new(
+        RefusalCode.Overloaded,
+        "The shard remembers as many settled records behind others that are not as it may. Nothing was published, and "
+        + "nothing settled; settle older records first.",
+        NodeId.None,
+        TimeSpan.FromSeconds(1));
+
+    /// <summary>For some records all that was to be published with them is refused.</summary>
+    /// <param name="lost">The range of the request, from 0, and the offset of each; in order.</param>
+    public static BrokerException NotFinished(IReadOnlyList<(int Range, long Offset)> lost)
+    {
+        var named = new List<string>();
+        for (var i = 0; i < lost.Count && named.Count < Limits.LostRunsNamed;)
+        {
+            var first = i++;
+            while (i < lost.Count && lost[i].Range == lost[first].Range && lost[i].Offset == lost[i - 1].Offset + 1)
+            {
+                i++;
+            }
+
+            named.Add(i - first == 1
+                ? $"{lost[first].Range}:{lost[first].Offset}"
+                : $"{lost[first].Range}:{lost[first].Offset}-{lost[i - 1].Offset}");
+        }
+
+        return new BrokerException(
+            RefusalCode.LeaseLost,
+            $"{lost.Count:N0} of the records are not this consumer's any more (range:offset {Few(named)}): their "
+            + "lease is over, they were settled otherwise, the group went elsewhere, or the shard's leader changed. "
+            + "Nothing was published, and nothing settled; the others are the consumer's still.",
+            NodeId.None,
+            TimeSpan.Zero)
+        {
+            Lost = string.Join(',', named),
+        };
+    }
+
     public static BrokerException GroupLags(string group) => new(
         RefusalCode.PartitionsChanged,
         $"Consumer group '{group}' is made, but some shards do not follow at the moment (an election runs, or no "
@@ -238,6 +275,9 @@ public static class Refusal
 
     /// <summary>What another node has refused, in its words.</summary>
     public static BrokerException ByPeer(RefusalCode code, string message) => Make(code, message);
+
+    private static string Few(List<string> names) =>
+        string.Join(", ", names.Take(NamedAtMost)) + (names.Count > NamedAtMost ? ", ..." : "");
 
     private static BrokerException Make(RefusalCode code, string message) =>
         new(code, message, NodeId.None, TimeSpan.Zero);

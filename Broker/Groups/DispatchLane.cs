@@ -197,6 +197,12 @@ internal struct DispatchedRecord
     /// <summary>While it is out.</summary>
     public Lease? Lease;
 
+    /// <summary>
+    /// While it is out: requests under way that publish what its consumer has made of it, and finish it thereby. Until
+    /// they are decided it comes to nobody else.
+    /// </summary>
+    public int Publishing;
+
     /// <summary>While it is dying: why, in the consumer's words.</summary>
     public string? Reason;
 

@@ -41,7 +41,8 @@ internal sealed partial class GroupDispatcher
         for (var offset = token.Range.First; offset < token.Range.End; offset++)
         {
             var hold = Look(lane, token, offset, nowUnixMs, out var record);
-            if (hold == Hold.IsLost)
+            if (hold == Hold.IsLost
+                || (record.Publishing > 0 && request.Kind is SettleKind.Nack or SettleKind.Terminate))
             {
                 open.Lost++;
             }

@@ -186,7 +186,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             for (var offset = lease.Range.First; offset < lease.Range.End; offset++)
             {
                 if (!lease.Lane.IsGone && lease.Lane.Records.TryGetValue(offset, out var record)
-                    && ReferenceEquals(record.Lease, lease))
+                    && ReferenceEquals(record.Lease, lease) && record.Publishing == 0)
                 {
                     ComeBack(lease.Lane, offset, record, delayMs: null, nowUnixMs, request: null);
                 }
@@ -201,7 +201,9 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     {
         var lane = _lanes[topic];
         return lane.Records.TryGetValue(offset, out var record)
-            ? record.State == RecordState.Waiting && record.DueUnixMs > nowUnixMs ? "Delayed" : $"{record.State}"
+            ? record.State == RecordState.Waiting && record.DueUnixMs > nowUnixMs ? "Delayed"
+            : record.Publishing > 0 ? "Publishing"
+            : $"{record.State}"
             : lane.IsFresh(offset) ? "Fresh"
             : offset < lane.Next ? "Settled"
             : "None";

@@ -41,6 +41,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
         CommandKind.CloseGroup,
         CommandKind.BuryRecord,
         CommandKind.ForgetTopics,
+        CommandKind.PublishAndSettle,
     ];
 
     /// <summary>The groups that the shard knows, by number.</summary>
@@ -71,6 +72,7 @@ internal sealed partial class GroupProgressModule(TopicModule topics, GroupBound
             CommandKind.SeekGroup => Seek(step, GroupCommands.ReadSeek(command)),
             CommandKind.CloseGroup => Close(step, GroupCommands.ReadClose(command)),
             CommandKind.BuryRecord => Bury(step, GroupCommands.ReadBury(command)),
+            CommandKind.PublishAndSettle => PublishAndSettle(step, command),
             _ => Forget(step, GroupCommands.ReadForget(command)),
         };
         result.TimestampUnixMs = step.Entry.TimestampUnixMs;

@@ -116,4 +116,9 @@ public enum CommandKind : byte
 
     /// <summary>Forgets how far consumer groups were in topics that are gone (data shards).</summary>
     ForgetTopics = 59,
+
+    /// <summary>
+    /// Records are finished for consumer groups, and what comes of them is stored: both, or neither (data shards).
+    /// </summary>
+    PublishAndSettle = 62,
 }

@@ -26,7 +26,7 @@ internal static class PublishTraces
             {
                 Look(command, contexts, into, ref found, ref recordsLeft);
             }
-            else if (command.Kind == CommandKind.PublishAtomic)
+            else if (AtomicCommands.IsAtomic(command.Kind))
             {
                 foreach (var part in AtomicCommands.Parts(command))
                 {

@@ -92,7 +92,7 @@ internal sealed class SegmentThinner : IEntryThinner
             {
                 hasJudged |= WriteThinned(entry.Index, command);
             }
-            else if (command.Kind == CommandKind.PublishAtomic)
+            else if (AtomicCommands.IsAtomic(command.Kind))
             {
                 hasJudged |= WriteThinnedParts(entry.Index, command);
             }
@@ -131,7 +131,13 @@ internal sealed class SegmentThinner : IEntryThinner
     private bool WriteThinnedParts(LogIndex index, in Command command)
     {
         var begin = _body.WrittenCount;
-        _body.Advance(AtomicCommands.WriteHeader(_body.GetSpan(CommandSequence.HeaderBytes), 0));
+        _body.Advance(AtomicCommands.WriteHeader(_body.GetSpan(CommandSequence.HeaderBytes), command.Kind, 0));
+        foreach (var settling in AtomicCommands.Settling(command))
+        {
+            CommandSequence.Begin(_body, settling.Kind, settling.Payload.Length).PutBytes(settling.Payload);
+            _body.Advance(CommandSequence.HeaderBytes + settling.Payload.Length);
+        }
+
         var isJudged = false;
         foreach (var part in AtomicCommands.Parts(command))
         {
@@ -139,7 +145,8 @@ internal sealed class SegmentThinner : IEntryThinner
         }
 
         var partsBytes = _body.WrittenCount - begin - CommandSequence.HeaderBytes;
-        AtomicCommands.WriteHeader(MemoryMarshal.AsMemory(_body.WrittenMemory)[begin..].Span, partsBytes);
+        AtomicCommands.WriteHeader(
+            MemoryMarshal.AsMemory(_body.WrittenMemory)[begin..].Span, command.Kind, partsBytes);
         return isJudged;
     }
 
@@ -203,7 +210,7 @@ internal sealed class SegmentThinner : IEntryThinner
             {
                 found |= HasMore(entry.Index, command);
             }
-            else if (command.Kind == CommandKind.PublishAtomic)
+            else if (AtomicCommands.IsAtomic(command.Kind))
             {
                 foreach (var part in AtomicCommands.Parts(command))
                 {

@@ -140,7 +140,7 @@ internal static class ThinnedPublish
             {
                 Find(command, topic, wanted, ref next, into);
             }
-            else if (command.Kind == CommandKind.PublishAtomic)
+            else if (AtomicCommands.IsAtomic(command.Kind))
             {
                 foreach (var part in AtomicCommands.Parts(command))
                 {

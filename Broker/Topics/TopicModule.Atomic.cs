@@ -7,12 +7,18 @@ namespace Broker.Topics;
 /// <summary>Several publishes that are one command: all of them are stored, or none is.</summary>
 public sealed partial class TopicModule
 {
+    private CommandResult ApplyAtomic(in ApplyStep step, in Command command)
+    {
+        var judged = JudgeAtomic(step, command);
+        return judged.Code == RefusalCode.None ? StoreAtomic(step, command, judged) : judged;
+    }
+
     /// <summary>
     /// Every part is judged before the first one is stored, each as if those before it were stored. All of them may be
     /// repetitions of what was stored together; when only some are, somebody has put other parts together, and to
-    /// store the rest would not be what was asked for.
+    /// store the rest would not be what was asked for. Nothing is stored yet.
     /// </summary>
-    private CommandResult ApplyAtomic(in ApplyStep step, in Command command)
+    internal CommandResult JudgeAtomic(in ApplyStep step, in Command command)
     {
         var stage = new AtomicStage();
         var answers = new List<CommandResult>();
@@ -31,25 +37,27 @@ public sealed partial class TopicModule
         }
 
         Invariant.Check(answers.Count > 0, "what is stored together are some publishes");
-        if (repeated == 0)
-        {
-            Store(step, command, answers);
-        }
-        else if (repeated < answers.Count)
-        {
-            return new CommandResult
+        return repeated > 0 && repeated < answers.Count
+            ? new CommandResult
             {
                 Code = RefusalCode.PartlyStored,
                 Part = answers.FindIndex(static answer => answer.Duplicate),
-            };
+            }
+            : new CommandResult { Duplicate = repeated > 0, Parts = [.. answers] };
+    }
+
+    /// <summary>Stores what was judged just now, unless it is a repetition.</summary>
+    internal CommandResult StoreAtomic(in ApplyStep step, in Command command, CommandResult judged)
+    {
+        if (!judged.Duplicate)
+        {
+            Store(step, command, judged.Parts!);
         }
 
-        return new CommandResult
+        return judged with
         {
-            Duplicate = repeated > 0,
-            Count = answers.Sum(static answer => answer.Count),
+            Count = judged.Parts!.Sum(static answer => answer.Count),
             TimestampUnixMs = step.Entry.TimestampUnixMs,
-            Parts = [.. answers],
         };
     }
 
@@ -74,7 +82,7 @@ public sealed partial class TopicModule
         return answer;
     }
 
-    private void Store(in ApplyStep step, in Command command, List<CommandResult> answers)
+    private void Store(in ApplyStep step, in Command command, CommandResult[] answers)
     {
         var at = 0;
         foreach (var part in AtomicCommands.Parts(command))

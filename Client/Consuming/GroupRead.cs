@@ -112,7 +112,7 @@ internal sealed class GroupRead : IAsyncDisposable
             }
         }
         catch (Exception failure) when (
-            failure is RpcException or InvalidOperationException or OperationCanceledException)
+            failure is RpcException or InvalidOperationException or IOException or OperationCanceledException)
         {
             ClientLog.CallFailed(_logger, _what, _from!.Address, failure.Message);
         }
@@ -246,7 +246,7 @@ internal sealed class GroupRead : IAsyncDisposable
         {
             await _call!.RequestStream.WriteAsync(request, cancellationToken);
         }
-        catch (Exception failure) when (failure is RpcException or InvalidOperationException)
+        catch (Exception failure) when (failure is RpcException or InvalidOperationException or IOException)
         {
             ClientLog.CallFailed(_logger, _what, _from!.Address, failure.Message);
         }
@@ -282,7 +282,7 @@ internal sealed class GroupRead : IAsyncDisposable
                 }
             }
             catch (Exception failure) when (
-                failure is RpcException or InvalidOperationException or OperationCanceledException)
+                failure is RpcException or InvalidOperationException or IOException or OperationCanceledException)
             {
                 // The stream broke, or the consumer ends; the next stream begins with all that is free then.
                 ClientLog.CallFailed(_logger, _what, _from!.Address, failure.Message);

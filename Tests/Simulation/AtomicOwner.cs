@@ -117,7 +117,7 @@ internal sealed class AtomicOwner(SimulatedGroup group)
     private static byte[] Join(byte[] parts)
     {
         var command = new byte[CommandSequence.HeaderBytes + parts.Length];
-        parts.CopyTo(command, AtomicCommands.WriteHeader(command, parts.Length));
+        parts.CopyTo(command, AtomicCommands.WriteHeader(command, CommandKind.PublishAtomic, parts.Length));
         return command;
     }
 

@@ -83,6 +83,7 @@ internal enum Figure
     GroupDeliveries,
     GroupDead,
     GroupExpired,
+    GroupResults,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

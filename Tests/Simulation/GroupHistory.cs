@@ -8,7 +8,7 @@ namespace Broker.Tests.Simulation;
 /// What became of the records of a shard's topics in the consumer group, as its consumers know it: what may be settled,
 /// what must stay so, who has what. A turn is what lies between two seeks of the group in one topic.
 /// </summary>
-internal sealed class GroupHistory(SimulatedGroup group)
+internal sealed partial class GroupHistory(SimulatedGroup group)
 {
     private readonly Dictionary<(int Group, int Topic, int Turn), Turn> _turns = [];
     private readonly Dictionary<int, long> _purgedTo = [];
@@ -171,6 +171,7 @@ internal sealed class GroupHistory(SimulatedGroup group)
         _last = entry.Index;
         _digests.Add(entry.Index, digest);
         NoteStarts(entry, groups);
+        CheckResults(entry, groups);
         foreach (var here in groups.Groups.Values)
         {
             foreach (var progress in _closed.Contains(here.Number) ? [] : here.Progress.Values)
@@ -185,7 +186,8 @@ internal sealed class GroupHistory(SimulatedGroup group)
         foreach (var command in new CommandSequence(entry.Body))
         {
             if (command.Kind is CommandKind.OpenGroup or CommandKind.SettleRecords or CommandKind.SeekGroup
-                or CommandKind.CloseGroup or CommandKind.BuryRecord or CommandKind.ForgetTopics)
+                or CommandKind.CloseGroup or CommandKind.BuryRecord or CommandKind.ForgetTopics
+                or CommandKind.PublishAndSettle)
             {
                 return true;
             }

@@ -9,7 +9,7 @@ namespace Broker.Tests.Simulation;
 /// What a node has in memory of the consumer group while it leads a shard in one term: the real dispatcher. Time passes
 /// for it, and records leave it, in rounds.
 /// </summary>
-internal sealed class GroupLeader
+internal sealed partial class GroupLeader
 {
     private const int LooksAtOnce = 20;
 
@@ -92,6 +92,8 @@ internal sealed class GroupLeader
             }
         }
 
+        PublishResults();
+
         Commit();
         foreach (var answer in _dispatcher.TakeAnswers())
         {
@@ -133,6 +135,7 @@ internal sealed class GroupLeader
                 World.Check(topic.Name != GroupOperator.DeadLetters, $"node {_node.Id} delivers dead letters again");
                 var progress = _here.Find(number);
                 History.NoteFollowed(Number, number, progress?.Turn ?? 0, _term);
+                ForgetPublishing(number);
                 _dispatcher.Follow(number, progress, next, NowMs);
             }
 
@@ -171,7 +174,9 @@ internal sealed class GroupLeader
         var place = _dispatcher.PlaceOf(topic.Number, offset, NowMs);
         var isSettled = _here.Find(topic.Number)?.Settled.Contains(offset) == true;
         World.Check(
-            (isSettled ? place is "Settled" or "Settling" or "Dying" : place is not "Settled" and not "None")
+            (isSettled
+                ? place is "Settled" or "Settling" or "Dying" or "Publishing"
+                : place is not "Settled" and not "None")
                 || offset < topic.Parts.FirstOffset,
             $"node {_node.Id} has {topic.Name}/{offset} as {place}, and settled is {isSettled}");
     }
@@ -182,9 +187,10 @@ internal sealed class GroupLeader
         foreach (var topic in _followed.Select(number => _state.Topics.Find(number)!))
         {
             var (floor, next) = (_here.Find(topic.Number)?.Settled.Floor ?? 0, topic.Parts.Memory.NextOffset);
+            count += CountPublishing(topic.Number, floor);
             for (var offset = floor; offset < next; offset++)
             {
-                count += _dispatcher.PlaceOf(topic.Number, offset, NowMs) == "Out" ? 1 : 0;
+                count += _dispatcher.PlaceOf(topic.Number, offset, NowMs) is "Out" or "Publishing" ? 1 : 0;
             }
         }
 
@@ -208,6 +214,7 @@ internal sealed class GroupLeader
                     && _dispatcher.Out <= settings.MaxOutstanding,
                 $"node {_node.Id} gives {token} to {given.Consumer} with {_dispatcher.Out} out and {settings}");
             History.CheckGiven(_node, Number, token, NowMs);
+            CheckNotPublishing(token);
             if (!TryGiveUp(ref token))
             {
                 World.Figures.Count(Figure.GroupDeliveries);

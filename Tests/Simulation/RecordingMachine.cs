@@ -256,6 +256,11 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
         _history.CheckStored(_node, NameNow(topic), baseOffset, count, number, timestampUnixMs);
+        if (topic == GroupHistory.Results)
+        {
+            _groupHistory!.NoteStored(number, entry.Index);
+        }
+
         if (topic == KeyOwner.Topic)
         {
             _history.Keyed(NameNow(topic)).Note(

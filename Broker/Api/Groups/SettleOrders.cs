@@ -21,6 +21,10 @@ internal sealed class SettleOrders
     /// <summary>What is to be done; empty when the request cannot be.</summary>
     public IReadOnlyList<SettleOrder> Orders => _refusal is null ? _orders : [];
 
+    /// <summary>The same where all else depends on it.</summary>
+    /// <exception cref="BrokerException">InvalidArgument: one of them cannot be.</exception>
+    public IReadOnlyList<SettleOrder> Named => _refusal is null ? _orders : throw _refusal;
+
     /// <exception cref="BrokerException">InvalidArgument: no ranges, or too many.</exception>
     public static SettleOrders Of(Ack ack) =>
         Read(ack.Correlation, ack.Ranges, new SettleOrder { Kind = SettleKind.Ack });

@@ -3,6 +3,7 @@ using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Groups;
+using Broker.Replication;
 
 namespace Broker.Delivery;
 
@@ -63,6 +64,17 @@ internal sealed class ConsumerGroupRouter(
         await Task.WhenAll(byShard.Select(each => SettleAsync(each.Key, each.Value, outcomes, cancellationToken)));
         return outcomes;
     }
+
+    public (GroupId Shard, TokenOrder Order) Read(in SettleOrder order) =>
+        TryRead(order, out var shard, out var read) && local.ContainsKey(shard) ? (shard, read) : throw WrongToken();
+
+    public Task PublishAsync(
+        GroupId shard,
+        IReadOnlyList<TokenOrder> finished,
+        Proposal command,
+        Task outcome,
+        CancellationToken cancellationToken) =>
+        local[shard].PublishAsync(finished, command, outcome, cancellationToken);
 
     public async Task<GroupReport> ReportAsync(ConsumerGroup group, CancellationToken cancellationToken)
     {

@@ -22,6 +22,21 @@ internal sealed partial class GroupServing
         });
     }
 
+    /// <summary>Which records of a delivery are not the consumer's any more.</summary>
+    public void FindLost(in DeliveryToken token, ICollection<long> lost) => _dispatcher.FindLost(token, lost);
+
+    /// <summary>A command is proposed that finishes the records, and publishes what was made of them.</summary>
+    public void BeginPublishing(in DeliveryToken token) => _dispatcher.BeginPublishing(token);
+
+    public void EndPublishing(in DeliveryToken token, bool isDone)
+    {
+        _dispatcher.EndPublishing(token, isDone, Now);
+        if (isDone && _places.GetValueOrDefault(token.Topic) == _dead.Place)
+        {
+            TrimDeadLetters(_dispatcher.Describe(token.Topic, Now).Floor);
+        }
+    }
+
     /// <summary>What was sent on its way again and finished, or removed, need not be kept.</summary>
     private void TrimDeadLetters(long floor)
     {

@@ -1,6 +1,7 @@
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Groups;
+using Broker.Replication;
 
 namespace Broker.Delivery;
 
@@ -19,6 +20,21 @@ internal interface IConsumerGroups
     /// </summary>
     Task<IReadOnlyList<SettleOutcome>> SettleAsync(
         IReadOnlyList<SettleOrder> orders, CancellationToken cancellationToken);
+
+    /// <summary>Reads the token of an order, and which shard gave it out.</summary>
+    /// <exception cref="BrokerException">InvalidArgument: it is none of this cluster.</exception>
+    (GroupId Shard, TokenOrder Order) Read(in SettleOrder order);
+
+    /// <summary>
+    /// Proposes a command that finishes records and publishes what was made of them, at the shard of both, which this
+    /// node leads: see <see cref="ShardGroups.PublishAsync"/>.
+    /// </summary>
+    Task PublishAsync(
+        GroupId shard,
+        IReadOnlyList<TokenOrder> finished,
+        Proposal command,
+        Task outcome,
+        CancellationToken cancellationToken);
 
     /// <summary>How far a group is, and who consumes.</summary>
     /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>

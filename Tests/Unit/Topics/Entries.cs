@@ -1,6 +1,7 @@
 using System.Buffers;
 using Broker.Domain;
 using Broker.Replication;
+using Broker.State;
 using Broker.Topics;
 using Xunit;
 
@@ -48,11 +49,13 @@ internal sealed class Entries(long lastIndex = 0)
     }
 
     /// <summary>One command of several publishes.</summary>
-    public static byte[] Atomic(params byte[][] parts)
+    public static byte[] Atomic(params byte[][] parts) => Atomic(CommandKind.PublishAtomic, parts);
+
+    public static byte[] Atomic(CommandKind kind, byte[][] parts)
     {
         var all = parts.SelectMany(static part => part).ToArray();
-        var header = new byte[Broker.State.CommandSequence.HeaderBytes];
-        AtomicCommands.WriteHeader(header, all.Length);
+        var header = new byte[CommandSequence.HeaderBytes];
+        AtomicCommands.WriteHeader(header, kind, all.Length);
         return [.. header, .. all];
     }
 
