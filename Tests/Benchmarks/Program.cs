@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Broker.Tests.Benchmarks;
+using Broker.Tests.Benchmarks.Anchors;
 using Broker.Tests.Benchmarks.Peer;
 using Broker.Tests.Benchmarks.Soaks;
 
@@ -12,7 +13,9 @@ root.Subcommands.Add(CompactionVerb.Create());
 root.Subcommands.Add(GroupVerb.Create());
 root.Subcommands.Add(AbsentVerb.Create());
 root.Subcommands.Add(FaultsVerb.Create());
+root.Subcommands.Add(MemoryVerb.Create());
 root.Subcommands.Add(SoakMember.Create());
+root.Subcommands.Add(AnchorsVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())

@@ -58,7 +58,8 @@ internal static class AbsentVerb
         return report.Close("All came in order, none was lost, none came twice, all is settled.");
     }
 
-    private static Task PublishAsync(BrokerClient client, long first, long count, CancellationToken cancellationToken) =>
+    private static Task PublishAsync(
+        BrokerClient client, long first, long count, CancellationToken cancellationToken) =>
         PublishLoad.AllAsync(count, 16_384, number =>
         {
             var value = PublishLoad.Payload(SizeBytes);
@@ -86,7 +87,8 @@ internal static class AbsentVerb
                 {
                     report.Wrong(
                         "came out of order or again",
-                        $"message {number}, offset {record.Record.Offset}, delivery {record.Attempt}; expected {expected}");
+                        $"message {number}, offset {record.Record.Offset}, delivery {record.Attempt}; "
+                        + $"expected {expected}");
                 }
 
                 expected = number + 1;

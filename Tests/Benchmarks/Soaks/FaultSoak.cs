@@ -243,7 +243,8 @@ internal sealed class FaultSoak : IAsyncDisposable
             {
                 _report.Wrong(
                     "the topics do not hold what was acknowledged",
-                    $"{end:N0} records; {published.Acknowledged.Count:N0} acknowledged, {published.Unknown:N0} unknown");
+                    $"{end:N0} records; {published.Acknowledged.Count:N0} acknowledged, "
+                    + $"{published.Unknown:N0} unknown");
             }
 
             if (group.Group.DeadLetters != 0)

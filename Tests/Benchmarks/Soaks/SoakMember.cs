@@ -57,13 +57,14 @@ internal sealed class SoakMember : IDisposable
 
     /// <param name="addresses">Of the brokers.</param>
     /// <param name="group">The group.</param>
-    /// <param name="hear">Is given what it tells: what, the message's number, when (a timestamp), which delivery.</param>
+    /// <param name="hear">Is given what it tells: what, the message's number, a timestamp, which delivery.</param>
     public static SoakMember Start(
         IEnumerable<Uri> addresses, string group, Action<MemberEvent, long, long, int> hear)
     {
         var program = Path.Combine(AppContext.BaseDirectory, "Broker.Tests.Benchmarks.dll");
         var process = Process.Start(
-            new ProcessStartInfo("dotnet", [program, Verb, "--addresses", string.Join(',', addresses), "--group", group])
+            new ProcessStartInfo(
+                "dotnet", [program, Verb, "--addresses", string.Join(',', addresses), "--group", group])
             {
                 RedirectStandardInput = true,
                 RedirectStandardOutput = true,
