@@ -177,7 +177,12 @@ internal sealed class RabbitMqAnchor : IAnchor
             cancellationToken);
         var cookie = Path.Combine(_folder, ".erlang.cookie");
         await File.WriteAllTextAsync(cookie, "ANCHORS", cancellationToken);
-        File.SetUnixFileMode(cookie, UnixFileMode.UserRead);
+        if (!OperatingSystem.IsWindows())
+        {
+            // Erlang takes no cookie that others may read.
+            File.SetUnixFileMode(cookie, UnixFileMode.UserRead);
+        }
+
         var epmd = new[] { "-port", _epmd.ToString(CultureInfo.InvariantCulture), "-address", "127.0.0.1" };
         _processes.Start(Epmd, "epmd", epmd, new Dictionary<string, string>(), "epmd");
         for (var node = 0; node < AnchorLimits.Nodes; node++)
