@@ -18,17 +18,42 @@ internal static class EndToEndLoad
     {
         var topic = settings.Topics[0];
         await using var reader = settings.Connect();
+        return await RunAsync(
+            settings,
+            value => publisher.PublishAsync(topic, new BrokerMessage { Value = value }, CancellationToken.None),
+            async (receive, stop) =>
+            {
+                var options = new ReadOptions { Follow = true };
+                await foreach (var record in reader.ReadAsync(topic, options, stop))
+                {
+                    receive(record.Value);
+                }
+            },
+            cancellationToken);
+    }
+
+    /// <summary>The same load for whatever answers a publish and hands out what was published.</summary>
+    /// <param name="settings">Size, rate and duration.</param>
+    /// <param name="publish">Publishes a value; its errors are BrokerClientException or IOException.</param>
+    /// <param name="read">Hands out every value from the first one on, one at a time, until it is told to stop.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public static async Task<LoadResult> RunAsync<TAck>(
+        LoadSettings settings,
+        Func<ReadOnlyMemory<byte>, ValueTask<TAck>> publish,
+        Func<Action<ReadOnlyMemory<byte>>, CancellationToken, Task> read,
+        CancellationToken cancellationToken)
+    {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await publisher.PublishAsync(topic, new BrokerMessage { Value = PublishLoad.Payload(8) }, cancellationToken);
+        await publish(new byte[sizeof(long)]);
         var received = new Received();
-        var reading = ReadAsync(reader, topic, received, stop.Token);
+        var reading = ReadAsync(read, received, stop.Token);
         await received.First.Task.WaitAsync(LastWait, cancellationToken);
 
         var cpu = Environment.CpuUsage.TotalTime;
         var begun = Stopwatch.GetTimestamp();
         received.CountFrom = begun + Ticks(WarmUp);
         var acks = await Task.Factory.StartNew(
-            () => Publish(settings, publisher, topic, begun),
+            () => Publish(settings, publish, begun),
             cancellationToken,
             TaskCreationOptions.LongRunning,
             TaskScheduler.Default);
@@ -39,7 +64,7 @@ internal static class EndToEndLoad
             {
                 await ack;
             }
-            catch (BrokerClientException)
+            catch (Exception error) when (error is BrokerClientException or IOException)
             {
                 errors++;
             }
@@ -67,10 +92,10 @@ internal static class EndToEndLoad
         };
     }
 
-    private static List<ValueTask<PublishAck>> Publish(
-        LoadSettings settings, BrokerClient client, string topic, long begun)
+    private static List<ValueTask<TAck>> Publish<TAck>(
+        LoadSettings settings, Func<ReadOnlyMemory<byte>, ValueTask<TAck>> publish, long begun)
     {
-        var acks = new List<ValueTask<PublishAck>>();
+        var acks = new List<ValueTask<TAck>>();
         var end = begun + Ticks(WarmUp) + Ticks(settings.Duration);
         var step = Stopwatch.Frequency / settings.Rate;
         var payload = PublishLoad.Payload(settings.SizeBytes);
@@ -79,8 +104,7 @@ internal static class EndToEndLoad
             while (begun + (long)(acks.Count * step) is var planned && planned <= now)
             {
                 BinaryPrimitives.WriteInt64LittleEndian(payload, planned);
-                var message = new BrokerMessage { Value = payload.ToArray() };
-                acks.Add(client.PublishAsync(topic, message, CancellationToken.None));
+                acks.Add(publish(payload.ToArray()));
             }
 
             var next = begun + (long)(acks.Count * step);
@@ -91,31 +115,35 @@ internal static class EndToEndLoad
     }
 
     private static async Task ReadAsync(
-        BrokerClient client, string topic, Received received, CancellationToken cancellationToken)
+        Func<Action<ReadOnlyMemory<byte>>, CancellationToken, Task> read,
+        Received received,
+        CancellationToken cancellationToken)
     {
         try
         {
-            await foreach (var record in client.ReadAsync(topic, new ReadOptions { Follow = true }, cancellationToken))
-            {
-                var now = Stopwatch.GetTimestamp();
-                if (record.Offset == 0)
-                {
-                    received.First.SetResult();
-                    continue;
-                }
-
-                var planned = BinaryPrimitives.ReadInt64LittleEndian(record.Value.Span);
-                if (planned >= received.CountFrom)
-                {
-                    received.Latencies.Add(now - planned);
-                }
-
-                received.Count++;
-            }
+            await read(Receive, cancellationToken);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             // The measure is over.
+        }
+
+        void Receive(ReadOnlyMemory<byte> value)
+        {
+            var now = Stopwatch.GetTimestamp();
+            var planned = BinaryPrimitives.ReadInt64LittleEndian(value.Span);
+            if (planned == 0)
+            {
+                received.First.TrySetResult();
+                return;
+            }
+
+            if (planned >= received.CountFrom)
+            {
+                received.Latencies.Add(now - planned);
+            }
+
+            received.Count++;
         }
     }
 

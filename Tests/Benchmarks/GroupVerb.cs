@@ -70,7 +70,7 @@ internal static class GroupVerb
         }
 
         Console.WriteLine(table.ToMarkdown());
-        await IdleAsync(cluster, cancellationToken);
+        await IdleAsync(cluster, IdleGroups, cancellationToken);
     }
 
     private static Task LoadAsync(BrokerClient client, int messages, CancellationToken cancellationToken)
@@ -94,47 +94,19 @@ internal static class GroupVerb
             cancellationToken: cancellationToken);
         var (left, deliveries) = (messages, 0L);
         using var done = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var running = Enumerable.Range(0, members).Select(member => Task.Run(async () =>
-        {
-            using var own = GrpcChannel.ForAddress(cluster.Addresses[member % BrokerCluster.Nodes]);
-            using var call = new Protocol.Wire.Broker.BrokerClient(own).Consume(cancellationToken: done.Token);
-            var requests = call.RequestStream;
-            var credit = new Credit { Records = CreditRecords / (uint)members, Bytes = CreditBytes };
-            await requests.WriteAsync(
-                new ConsumeRequest { Open = new ConsumeOpen { Group = group, Credit = credit } }, done.Token);
-            var open = new Dictionary<ulong, uint>();
-            var (correlation, given) = (0UL, 0U);
-            while (await call.ResponseStream.MoveNext(done.Token))
+        var running = Enumerable.Range(0, members).Select(member => Task.Run(() => MemberAsync(
+            cluster.Addresses[member % BrokerCluster.Nodes],
+            group,
+            CreditRecords / (uint)members,
+            _ => Interlocked.Increment(ref deliveries),
+            count =>
             {
-                var response = call.ResponseStream.Current;
-                if (response.Delivery is { } delivery)
+                if (Interlocked.Add(ref left, -count) <= 0)
                 {
-                    open.Add(++correlation, delivery.Count);
-                    Interlocked.Increment(ref deliveries);
-                    var ack = new Ack
-                    {
-                        Correlation = correlation,
-                        Ranges = { new DeliveredRange { Token = delivery.Token } },
-                    };
-                    await requests.WriteAsync(new ConsumeRequest { Ack = ack }, done.Token);
+                    done.Cancel();
                 }
-                else if (response.Settled is { Status: 0 } settled && open.Remove(settled.Correlation, out var count)
-                    && Interlocked.Add(ref left, -count) <= 0)
-                {
-                    await done.CancelAsync();
-                }
-
-                // Whoever works in batches gives credit back in batches.
-                given += response.Delivery?.Count ?? 0;
-                if (given >= credit.Records / 4)
-                {
-                    await requests.WriteAsync(
-                        new ConsumeRequest { Credit = new Credit { Records = given, Bytes = given * SizeBytes * 2 } },
-                        done.Token);
-                    given = 0;
-                }
-            }
-        })).ToArray();
+            },
+            done.Token))).ToArray();
         await Task.WhenAll(running).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await Console.Error.WriteLineAsync($"{group}: {deliveries} deliveries");
         if (left > 0)
@@ -145,12 +117,70 @@ internal static class GroupVerb
         }
     }
 
-    private static async Task IdleAsync(BrokerCluster cluster, CancellationToken cancellationToken)
+    /// <summary>
+    /// A member that speaks the contract itself and acknowledges each delivery, which holds as many records as were
+    /// stored together, by one request. Ends by its token.
+    /// </summary>
+    /// <param name="address">Of a broker.</param>
+    /// <param name="group">An existing group.</param>
+    /// <param name="creditRecords">Records that may be on their way.</param>
+    /// <param name="received">Is given the records of each delivery.</param>
+    /// <param name="settled">Is given the records of each answered acknowledgement.</param>
+    /// <param name="stop">Ends it.</param>
+    public static async Task MemberAsync(
+        Uri address,
+        string group,
+        uint creditRecords,
+        Action<uint> received,
+        Action<uint> settled,
+        CancellationToken stop)
+    {
+        using var own = GrpcChannel.ForAddress(address);
+        using var call = new Protocol.Wire.Broker.BrokerClient(own).Consume(cancellationToken: stop);
+        var requests = call.RequestStream;
+        var credit = new Credit { Records = creditRecords, Bytes = CreditBytes };
+        await requests.WriteAsync(
+            new ConsumeRequest { Open = new ConsumeOpen { Group = group, Credit = credit } }, stop);
+        var open = new Dictionary<ulong, uint>();
+        var (correlation, given) = (0UL, 0U);
+        while (await call.ResponseStream.MoveNext(stop))
+        {
+            var response = call.ResponseStream.Current;
+            if (response.Delivery is { } delivery)
+            {
+                open.Add(++correlation, delivery.Count);
+                received(delivery.Count);
+                var ack = new Ack
+                {
+                    Correlation = correlation,
+                    Ranges = { new DeliveredRange { Token = delivery.Token } },
+                };
+                await requests.WriteAsync(new ConsumeRequest { Ack = ack }, stop);
+            }
+            else if (response.Settled is { Status: 0 } answer && open.Remove(answer.Correlation, out var count))
+            {
+                settled(count);
+            }
+
+            // Whoever works in batches gives credit back in batches.
+            given += response.Delivery?.Count ?? 0;
+            if (given >= credit.Records / 4)
+            {
+                await requests.WriteAsync(
+                    new ConsumeRequest { Credit = new Credit { Records = given, Bytes = given * SizeBytes * 2 } },
+                    stop);
+                given = 0;
+            }
+        }
+    }
+
+    /// <summary>What so many groups cost that nobody uses.</summary>
+    public static async Task IdleAsync(BrokerCluster cluster, int groups, CancellationToken cancellationToken)
     {
         using var channel = GrpcChannel.ForAddress(cluster.Addresses[0]);
         var (cpuBefore, _) = await RestAsync(cluster, cancellationToken);
         var memoryBefore = Megabytes(cluster);
-        for (var i = 0; i < IdleGroups; i++)
+        for (var i = 0; i < groups; i++)
         {
             await new Contract.Admin.AdminClient(channel).CreateGroupAsync(
                 new Contract.CreateGroupRequest
@@ -164,7 +194,7 @@ internal static class GroupVerb
         var (cpuAfter, seconds) = await RestAsync(cluster, cancellationToken);
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"{IdleGroups} idle groups: {100 * (cpuAfter - cpuBefore) / seconds:N2} % of a core more than without "
+            $"{groups} idle groups: {100 * (cpuAfter - cpuBefore) / seconds:N2} % of a core more than without "
             + $"({100 * cpuBefore / seconds:N2} %), {Megabytes(cluster) - memoryBefore:N0} MB more in all brokers"));
     }
 
@@ -178,6 +208,6 @@ internal static class GroupVerb
         return (cluster.CpuSeconds() - before, IdleTime.TotalSeconds);
     }
 
-    private static double Megabytes(BrokerCluster cluster) =>
+    public static double Megabytes(BrokerCluster cluster) =>
         Enumerable.Range(0, BrokerCluster.Nodes).Sum(cluster.ResidentMegabytes);
 }

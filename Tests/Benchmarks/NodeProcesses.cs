@@ -9,7 +9,12 @@ namespace Broker.Tests.Benchmarks;
 /// <summary>
 /// The processes of a cluster on this machine: each has a folder with its log, and each is ended by its process id.
 /// </summary>
-internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDisposable
+/// <param name="folder">Where their folders are.</param>
+/// <param name="count">How many there may be.</param>
+/// <param name="areWrapped">
+/// What is started is a script, and the node a child of it: processor time and kill -9 are for both.
+/// </param>
+internal sealed partial class NodeProcesses(string folder, int count, bool areWrapped = false) : IAsyncDisposable
 {
     private const int TerminateSignal = 15;
 
@@ -22,14 +27,9 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
     private readonly List<StreamWriter> _logs = [];
 
     /// <summary>Processor seconds that the running processes have used since they started.</summary>
-    public double CpuSeconds() => Running.Sum(process =>
-    {
-        // Fields 14 and 15 are user and system time; the name, field 2, may hold spaces but ends with the last ')'.
-        var stat = File.ReadAllText($"/proc/{process.Id}/stat");
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        return (double.Parse(fields[11], CultureInfo.InvariantCulture)
-            + double.Parse(fields[12], CultureInfo.InvariantCulture)) / ClockTicksPerSecond;
-    });
+    public double CpuSeconds() => Running.Sum(process => areWrapped
+        ? WithDescendants(process.Id).Sum(CpuSeconds)
+        : CpuSeconds(process.Id));
 
     /// <summary>Megabytes of memory that a node holds now.</summary>
     public double ResidentMegabytes(int node)
@@ -41,14 +41,19 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
     /// <summary>Starts a node in its own folder.</summary>
     /// <param name="node">Its index.</param>
     /// <param name="name">Of its folder and its log.</param>
-    /// <param name="command">What dotnet runs: a DLL, and arguments.</param>
+    /// <param name="command">The program's arguments: of dotnet a DLL, and what that is given.</param>
     /// <param name="environment">Added to this process's own.</param>
+    /// <param name="program">What is started.</param>
     public void Start(
-        int node, string name, IEnumerable<string> command, IReadOnlyDictionary<string, string> environment)
+        int node,
+        string name,
+        IEnumerable<string> command,
+        IReadOnlyDictionary<string, string> environment,
+        string program = "dotnet")
     {
         var home = Path.Combine(folder, name);
         Directory.CreateDirectory(home);
-        var start = new ProcessStartInfo("dotnet", command)
+        var start = new ProcessStartInfo(program, command)
         {
             WorkingDirectory = home,
             RedirectStandardOutput = true,
@@ -75,7 +80,7 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
     {
         foreach (var node in nodes)
         {
-            _processes[node]!.Kill();
+            _processes[node]!.Kill(entireProcessTree: areWrapped);
         }
 
         foreach (var node in nodes)
@@ -85,6 +90,8 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
             _processes[node] = null;
         }
     }
+
+    public bool IsRunning(int node) => _processes[node] is { HasExited: false };
 
     /// <summary>A node that has ended by itself is not worth waiting for.</summary>
     public void ThrowIfEnded(int node)
@@ -113,7 +120,7 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
             catch (OperationCanceledException)
             {
                 await Console.Error.WriteLineAsync($"Process {process.Id} did not end by itself; it is killed.");
-                process.Kill();
+                process.Kill(entireProcessTree: areWrapped);
                 await process.WaitForExitAsync(CancellationToken.None);
             }
 
@@ -134,6 +141,51 @@ internal sealed partial class NodeProcesses(string folder, int count) : IAsyncDi
         var ports = listeners.Select(l => ((IPEndPoint)l.LocalEndpoint).Port).ToArray();
         listeners.ForEach(l => l.Stop());
         return ports;
+    }
+
+    private static double CpuSeconds(int processId)
+    {
+        var fields = StatOf(processId);
+        return (double.Parse(fields[11], CultureInfo.InvariantCulture)
+            + double.Parse(fields[12], CultureInfo.InvariantCulture)) / ClockTicksPerSecond;
+    }
+
+    /// <summary>
+    /// /proc/{pid}/stat from its third field on (the parent's id is the second of these, user and system time the 12th
+    /// and 13th): the second field, the name, may hold spaces but ends with the last ')'.
+    /// </summary>
+    private static string[] StatOf(int processId)
+    {
+        var stat = File.ReadAllText($"/proc/{processId}/stat");
+        return stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+    }
+
+    /// <summary>A process and all that it has started, and these in their turn, which still run.</summary>
+    private static List<int> WithDescendants(int processId)
+    {
+        var parents = new Dictionary<int, int>();
+        foreach (var folder in Directory.GetDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var id))
+            {
+                try
+                {
+                    parents[id] = int.Parse(StatOf(id)[1], CultureInfo.InvariantCulture);
+                }
+                catch (IOException)
+                {
+                    // It has ended meanwhile.
+                }
+            }
+        }
+
+        var family = new List<int> { processId };
+        for (var i = 0; i < family.Count; i++)
+        {
+            family.AddRange(parents.Where(each => each.Value == family[i]).Select(static each => each.Key));
+        }
+
+        return family;
     }
 
     private IEnumerable<Process> Running => _processes.OfType<Process>();

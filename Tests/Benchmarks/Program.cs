@@ -1,6 +1,8 @@
 using System.CommandLine;
 using Broker.Tests.Benchmarks;
+using Broker.Tests.Benchmarks.Anchors;
 using Broker.Tests.Benchmarks.Peer;
+using Broker.Tests.Benchmarks.Soaks;
 
 var root = new RootCommand("Measures the broker: a whole cluster by itself, or one load against running brokers.");
 root.Subcommands.Add(ClusterVerb.Create());
@@ -9,6 +11,11 @@ root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(RetentionVerb.Create());
 root.Subcommands.Add(CompactionVerb.Create());
 root.Subcommands.Add(GroupVerb.Create());
+root.Subcommands.Add(AbsentVerb.Create());
+root.Subcommands.Add(FaultsVerb.Create());
+root.Subcommands.Add(MemoryVerb.Create());
+root.Subcommands.Add(SoakMember.Create());
+root.Subcommands.Add(AnchorsVerb.Create());
 root.Subcommands.Add(FailoverVerb.Create());
 root.Subcommands.Add(MicroVerb.Create());
 foreach (var verb in HeartVerb.Create())

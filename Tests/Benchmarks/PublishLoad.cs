@@ -113,9 +113,9 @@ internal static class PublishLoad
     /// <summary>
     /// Publishes so many messages, each by its number from 0, with up to so many unanswered; until all are answered.
     /// </summary>
-    public static async Task AllAsync(long count, int unanswered, Func<long, ValueTask<PublishAck>> publish)
+    public static async Task AllAsync<TAck>(long count, int unanswered, Func<long, ValueTask<TAck>> publish)
     {
-        var ring = new ValueTask<PublishAck>[unanswered];
+        var ring = new ValueTask<TAck>[unanswered];
         for (var i = 0L; i < count + ring.Length; i++)
         {
             if (i >= ring.Length && i - ring.Length < count)

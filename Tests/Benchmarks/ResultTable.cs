@@ -4,7 +4,8 @@ using System.Text;
 namespace Broker.Tests.Benchmarks;
 
 /// <summary>Collects rounds and tells their medians, in Markdown.</summary>
-internal sealed class ResultTable
+/// <param name="heading">Above the names; where it has several columns, so has each name.</param>
+internal sealed class ResultTable(string heading = "measure")
 {
     private readonly List<(string Name, LoadResult Result, double CpuSeconds, long Missing)> _rows = [];
 
@@ -19,8 +20,9 @@ internal sealed class ResultTable
     {
         var text = new StringBuilder();
         text.AppendLine(
-            "| measure | msgs/s, median (least..most) | MB/s | p50 ms | p99 ms | server CPU s/1M | failed | missing |");
-        text.AppendLine("|---|---|---|---|---|---|---|---|");
+            $"| {heading} | msgs/s, median (least..most) | MB/s | p50 ms | p99 ms | server CPU s/1M | failed "
+            + "| missing |");
+        text.Insert(text.Length, "|---", heading.Count('|') + 8).AppendLine("|");
         foreach (var rows in _rows.GroupBy(row => row.Name))
         {
             var rates = rows.Select(row => row.Result.MessagesPerSecond).Order().ToList();

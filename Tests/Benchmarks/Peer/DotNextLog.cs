@@ -98,6 +98,12 @@ internal sealed class DotNextLog : IReplicatedLog
         return NumberedLoad.Compare(acknowledged, load.RecordsPerEntry, await ReadAllAsync(cancellationToken));
     }
 
+    /// <summary>Processor seconds that the processes have used since they started.</summary>
+    public double CpuSeconds() => _processes.CpuSeconds();
+
+    /// <summary>A client of its own.</summary>
+    public DotNextClient Connect() => new(_clientPorts);
+
     public ValueTask DisposeAsync() => _processes.DisposeAsync();
 
     /// <summary>Each of these nodes answers, and there is a leader, when it returns.</summary>
