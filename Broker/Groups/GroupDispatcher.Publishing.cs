@@ -61,14 +61,15 @@ internal sealed partial class GroupDispatcher
             {
                 if (lane.IsFresh(offset))
                 {
-                    lane.TakeFreshAt(offset);
+                    lane.TakeFreshAt(OffsetRange.One(offset));
                 }
             }
             else if (record.State is RecordState.Out or RecordState.Waiting)
             {
                 Release(lane, record);
-                lane.Records.Remove(offset);
+                lane.Remove(offset, out record);
                 _known--;
+                GoOn(record.Line, offset);
             }
         }
     }

@@ -78,6 +78,30 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
         }
     }
 
+    /// <summary>Few keys, and some records without one: what a leader reads in its log, in short.</summary>
+    public static RecordKey KeyOf(int topic, long offset)
+    {
+        var hash = unchecked((uint)((offset * 7_919) + topic) * 2_654_435_761U);
+        return new RecordKey((hash >> 8) % 5, (byte)((hash >> 16) % 10));
+    }
+
+    /// <summary>A record is given when what is before it of its key is finished, on a quorum's disks.</summary>
+    public void CheckKeyOrder(ReplicaNode node, int number, in DeliveryToken token)
+    {
+        var progress = node.Groups!.Groups[number].Find(token.Topic);
+        var from = Math.Max(progress?.Settled.Floor ?? 0, _purgedTo.GetValueOrDefault(token.Topic));
+        for (var offset = token.Range.First; offset < token.Range.End; offset++)
+        {
+            var key = KeyOf(token.Topic, offset).Key;
+            for (var before = from; before < offset && key != 0; before++)
+            {
+                World.Check(
+                    KeyOf(token.Topic, before).Key != key || progress?.Settled.Contains(before) == true,
+                    $"node {node.Id} gives {token.Topic}/{offset} of key {key} before {before} is settled");
+            }
+        }
+    }
+
     /// <summary>It was not sent: it does not count as a delivery.</summary>
     public void NoteTakenBack(int number, in DeliveryToken token)
     {

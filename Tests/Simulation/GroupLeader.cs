@@ -117,7 +117,7 @@ internal sealed partial class GroupLeader
         if (_consumers.Count == 0 || (_consumers.Count < 3 && Random.Next(4) == 0))
         {
             _consumers.Add(++_lastConsumer);
-            _dispatcher.AddConsumer(_lastConsumer);
+            _dispatcher.AddConsumer(_lastConsumer, new ConsumerRank(Random.Next(100), 1, _lastConsumer));
         }
     }
 
@@ -197,8 +197,24 @@ internal sealed partial class GroupLeader
         return count;
     }
 
+    /// <summary>As much as can be read just now.</summary>
+    private void LookUpKeys()
+    {
+        while (_dispatcher.TryWantKeys(out var topic, out var range) && (World.IsCalm || Random.Next(4) > 0))
+        {
+            var keys = new RecordKey[World.IsCalm ? range.Count : Random.NextInt64(1, range.Count + 1)];
+            for (var i = 0; i < keys.Length; i++)
+            {
+                keys[i] = GroupHistory.KeyOf(topic, range.First + i);
+            }
+
+            _dispatcher.AddKeys(topic, range.First, keys);
+        }
+    }
+
     private void Give()
     {
+        LookUpKeys();
         foreach (var consumer in _consumers)
         {
             _dispatcher.AddCredit(consumer, World.IsCalm ? 1_000 : Random.Next(5), 1_000);
@@ -214,6 +230,11 @@ internal sealed partial class GroupLeader
                     && _dispatcher.Out <= settings.MaxOutstanding,
                 $"node {_node.Id} gives {token} to {given.Consumer} with {_dispatcher.Out} out and {settings}");
             History.CheckGiven(_node, Number, token, NowMs);
+            if (settings.Mode == ConsumerGroupMode.KeyOrdered)
+            {
+                History.CheckKeyOrder(_node, Number, token);
+            }
+
             CheckNotPublishing(token);
             if (!TryGiveUp(ref token))
             {

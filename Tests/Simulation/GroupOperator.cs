@@ -68,7 +68,8 @@ internal sealed class GroupOperator(World world)
         var kind = (GroupStartKind)Random.Next(1, 4);
         var timeUnixMs = NodeClock.Epoch.ToUnixTimeMilliseconds() + (World.Scheduler.NowUs / 1_000);
         var start = new GroupStart(kind, kind == GroupStartKind.Time ? timeUnixMs - Random.Next(3_000) : 0);
-        var settings = Draw(isPaused: false);
+        var settings = Draw(isPaused: false) with { Mode = (ConsumerGroupMode)Random.Next(1, 4) };
+        settings = settings with { Order = DrawOrder(settings.Mode) };
         return new ClientStep(World.GroupOf(Home), $"making it with {settings}", Encode(into =>
             ConsumerGroupCommands.WriteCreate(into, Name, settings, start)))
         {
@@ -91,7 +92,8 @@ internal sealed class GroupOperator(World world)
 
     private ClientStep Update(bool isPaused)
     {
-        var settings = Draw(isPaused);
+        var mode = _settings?.Mode ?? ConsumerGroupMode.Shared;
+        var settings = Draw(isPaused) with { Mode = mode, Order = DrawOrder(mode) };
         return new ClientStep(World.GroupOf(Home), $"changing it to {settings}", Encode(into =>
             ConsumerGroupCommands.WriteUpdate(into, Name, ConsumerGroupParts.All, settings)))
         {
@@ -154,6 +156,9 @@ internal sealed class GroupOperator(World world)
             },
         };
     }
+
+    private ConsumerGroupOrder DrawOrder(ConsumerGroupMode mode) =>
+        mode == ConsumerGroupMode.Exclusive ? ConsumerGroupOrder.Offset : (ConsumerGroupOrder)Random.Next(3);
 
     /// <summary>How often a record is delivered, and how long it waits, is the same always.</summary>
     private ConsumerGroupSettings Draw(bool isPaused) => Settings with
