@@ -57,22 +57,35 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
     public async Task MeasureAsync(
         AnchorSystem system, string folder, IEnumerable<AnchorMeasure> measures, CancellationToken cancellationToken)
     {
-        var doing = "start";
+        await TryAsync(
+            $"{system.Name}: start",
+            async () =>
+            {
+                await using var anchor = await system.StartAsync(folder, cancellationToken);
+                await WarmUpAsync(anchor, cancellationToken);
+                foreach (var measure in measures.Where(each => (!each.NeedsGroups || anchor.HasGroups)
+                    && (!each.Together || anchor.AcksTogether)))
+                {
+                    await TryAsync(
+                        $"{system.Name}: {measure.Name}",
+                        async () => _rows.Add(
+                            (system, measure, await MeasureAsync(anchor, measure, cancellationToken))),
+                        cancellationToken);
+                }
+            },
+            cancellationToken);
+    }
+
+    private async Task TryAsync(string what, Func<Task> run, CancellationToken cancellationToken)
+    {
         try
         {
-            await using var anchor = await system.StartAsync(folder, cancellationToken);
-            await WarmUpAsync(anchor, cancellationToken);
-            foreach (var measure in measures.Where(each => (!each.NeedsGroups || anchor.HasGroups)
-                && (!each.Together || anchor.AcksTogether)))
-            {
-                doing = measure.Name;
-                _rows.Add((system, measure, await MeasureAsync(anchor, measure, cancellationToken)));
-            }
+            await run();
         }
         catch (Exception failure) when (!cancellationToken.IsCancellationRequested)
         {
-            _failures.Add($"{system.Name}: {doing}: {failure.Message.Split('\n')[0]}");
-            await Console.Error.WriteLineAsync($"{system.Name}: {doing}: {failure}");
+            _failures.Add($"{what}: {failure.Message.Split('\n')[0]}");
+            await Console.Error.WriteLineAsync($"{what}: {failure}");
         }
     }
 

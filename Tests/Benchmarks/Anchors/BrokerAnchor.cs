@@ -10,9 +10,17 @@ internal sealed class BrokerAnchor(BrokerCluster cluster) : IAnchor
     public static async Task<IAnchor> StartAsync(string folder, CancellationToken cancellationToken)
     {
         var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
-        return new BrokerAnchor(cluster);
+        var anchor = new BrokerAnchor(await BrokerCluster.StartAsync([broker], folder, cancellationToken));
+        try
+        {
+            await anchor.WaitAsync(cancellationToken);
+            return anchor;
+        }
+        catch
+        {
+            await anchor.DisposeAsync();
+            throw;
+        }
     }
 
     public bool HasGroups => true;
@@ -87,6 +95,8 @@ internal sealed class BrokerAnchor(BrokerCluster cluster) : IAnchor
         await _client.DisposeAsync();
         await cluster.DisposeAsync();
     }
+
+    private Task WaitAsync(CancellationToken cancellationToken) => cluster.WaitForBalanceAsync(cancellationToken);
 
     private BrokerClient Connect(int first) => new(new BrokerClientOptions
     {

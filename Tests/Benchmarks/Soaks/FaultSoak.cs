@@ -62,10 +62,13 @@ internal sealed class FaultSoak : IAsyncDisposable
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var publishing = PublishAsync(stop.Token);
         stop.CancelAfter(_settings.Duration);
-        await Task.WhenAll(FaultMembersAsync(stop.Token), KillLeadersAsync(stop.Token));
-        cancellationToken.ThrowIfCancellationRequested();
+        var faults = Task.WhenAll(FaultMembersAsync(stop.Token), KillLeadersAsync(stop.Token));
         var published = await publishing;
+        cancellationToken.ThrowIfCancellationRequested();
+
+        // The last leader that was killed may still be on its way back.
         var settledIn = await WaitUntilSettledAsync(published, cancellationToken);
+        await faults;
         await EndMembersAsync();
         var redelivered = _log.Compare(published.Acknowledged, _report);
         Console.WriteLine(string.Create(
@@ -219,7 +222,7 @@ internal sealed class FaultSoak : IAsyncDisposable
 
     private async Task<TimeSpan> WaitUntilSettledAsync(Published published, CancellationToken cancellationToken)
     {
-        while (true)
+        for (var told = 0.0; ;)
         {
             var group = await _client.DescribeGroupAsync(Group, cancellationToken);
             var took = Stopwatch.GetElapsedTime(Interlocked.Read(ref _lastFault));
@@ -228,6 +231,16 @@ internal sealed class FaultSoak : IAsyncDisposable
                 && group.Progress.All(static each => each.AckFloor == each.NextOffset);
             if (!isSettled && took < GiveUp)
             {
+                if (took.TotalSeconds > told)
+                {
+                    told = took.TotalSeconds + 1;
+                    Console.WriteLine(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{took.TotalSeconds:N1} s after the last fault: lag {group.Group.Lag:N0}, at members "
+                        + $"{group.Progress.Sum(static each => each.Outstanding):N0}, waiting "
+                        + $"{group.Progress.Sum(static each => each.Waiting):N0}, members {group.Consumers.Count}"));
+                }
+
                 await Task.Delay(20, cancellationToken);
                 continue;
             }
