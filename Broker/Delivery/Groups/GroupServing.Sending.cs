@@ -91,8 +91,7 @@ internal sealed partial class GroupServing
 
             var range = new OffsetRange(at, behind);
             var bytes = Slice(batch, range);
-            Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes);
-            sent += bytes.Length;
+            sent += Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes);
             at = behind;
         }
 
@@ -106,7 +105,8 @@ internal sealed partial class GroupServing
         return at;
     }
 
-    private void Deliver(
+    /// <summary>Returns the bytes that it takes of the consumer's credit: those that the session counts, too.</summary>
+    private int Deliver(
         ShardConsumer consumer,
         in TopicView view,
         in DeliveryToken token,
@@ -142,6 +142,7 @@ internal sealed partial class GroupServing
 
         using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, token.Range.First, delivery.Count);
         consumer.Outlet.Deliver(delivery);
+        return delivery.Batch.Length;
     }
 
     /// <summary>The part of a batch that lies in a range.</summary>
