@@ -210,31 +210,47 @@ public sealed partial class BrokerClient
         while (request.PageToken.Length > 0);
     }
 
-    /// <summary>Has dead letters delivered to their group again, as if for the first time.</summary>
+    /// <summary>
+    /// Has dead letters delivered to their group again, as if for the first time: those that there are when it begins.
+    /// </summary>
     /// <param name="group">An existing group.</param>
     /// <param name="positions">Which ones, at most 1,000; null: all. What is gone is passed over.</param>
-    /// <param name="cancellationToken">Ends the waiting; they may be delivered all the same.</param>
+    /// <param name="ratePerSecond">1 to 100,000; null: as fast as possible.</param>
+    /// <param name="cancellationToken">Ends it; those that were taken are delivered all the same.</param>
     /// <returns>How many were taken; of a try that got no answer it does not know.</returns>
     /// <exception cref="BrokerClientException">
-    /// NotFound: no such group. Unavailable: a shard had no leader for OperationTimeout.
+    /// NotFound: no such group. InvalidArgument: a rate that is none. Unavailable: a shard had no leader for
+    /// OperationTimeout. Those before are delivered; again goes on with the rest.
     /// </exception>
     public async ValueTask<long> RedriveDeadLettersAsync(
         string group,
         IEnumerable<DeadLetterPosition>? positions = null,
+        int? ratePerSecond = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(group);
-        var request = new RedriveDeadLettersRequest { Group = group };
+        var request = new RedriveDeadLettersRequest
+        {
+            Group = group,
+            Rate = ratePerSecond is { } rate ? (uint)Number("ratePerSecond", rate) : null,
+        };
         if (positions is not null && !TryAdd(positions, request.Positions))
         {
             return 0;
         }
 
-        var response = await CallAnyAsync(
-            $"Redriving dead letters of group '{group}'",
-            (c, o) => c.Admin.RedriveDeadLettersAsync(request, Patient(o)),
-            cancellationToken);
-        return response.Count;
+        var count = 0L;
+        do
+        {
+            var response = await CallAnyAsync(
+                $"Redriving dead letters of group '{group}'",
+                (c, o) => c.Admin.RedriveDeadLettersAsync(request, Patient(o)),
+                cancellationToken);
+            count += response.Count;
+            request.ContinueToken = response.ContinueToken;
+        }
+        while (request.ContinueToken.Length > 0);
+        return count;
     }
 
     /// <summary>Removes dead letters for good.</summary>
@@ -255,11 +271,18 @@ public sealed partial class BrokerClient
             return 0;
         }
 
-        var response = await CallAnyAsync(
-            $"Purging dead letters of group '{group}'",
-            (c, o) => c.Admin.PurgeDeadLettersAsync(request, Patient(o)),
-            cancellationToken);
-        return response.Count;
+        for (var count = 0L; ;)
+        {
+            var response = await CallAnyAsync(
+                $"Purging dead letters of group '{group}'",
+                (c, o) => c.Admin.PurgeDeadLettersAsync(request, Patient(o)),
+                cancellationToken);
+            count += response.Count;
+            if (response.Remaining == 0)
+            {
+                return count;
+            }
+        }
     }
 
     /// <summary>False: none is named, which must not be taken for all.</summary>

@@ -99,6 +99,14 @@ public static partial class Limits
     /// <summary>Dead letters of one answer, and of one request that names them.</summary>
     public const int DeadLettersPerPage = 1_000;
 
+    /// <summary>Dead letters that may be asked to be redriven in a second: beyond it no pace can be kept.</summary>
+    public const int RedrivesPerSecond = 100_000;
+
+    /// <summary>
+    /// How long one call redrives or purges before it answers what is left: well within the deadline of most clients.
+    /// </summary>
+    public const int DeadLetterCallMs = 5_000;
+
     /// <summary>Filters of one consumer group.</summary>
     public const int FiltersPerGroup = 100;
 

@@ -126,6 +126,20 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
     public bool IsDead(long offset) =>
         IsOfTheDead && offset >= Cursor && offset < Next && !Taken.Contains(offset);
 
+    /// <summary>Records before an offset that nobody was given: fresh ones, or dead letters.</summary>
+    public long CountMissing(long end)
+    {
+        var missing = Math.Max(0, end - Cursor);
+        for (var at = Cursor; at < end;)
+        {
+            var taken = Math.Min(end, Taken.FirstIn(at));
+            at = Taken.FirstMissing(taken);
+            missing -= Math.Min(at, end) - taken;
+        }
+
+        return missing;
+    }
+
     /// <summary>The next fresh records, up to a number.</summary>
     public OffsetRange TakeFresh(int most)
     {

@@ -79,19 +79,11 @@ internal sealed partial class GroupDispatcher
             delayed += record.State == RecordState.Waiting && record.DueUnixMs > nowUnixMs ? 1 : 0;
         }
 
-        var fresh = Math.Max(0, lane.Next - lane.Cursor);
-        for (var at = lane.Cursor; at < lane.Next;)
-        {
-            var taken = Math.Min(lane.Next, lane.Taken.FirstIn(at));
-            at = lane.Taken.FirstMissing(taken);
-            fresh -= Math.Min(at, lane.Next) - taken;
-        }
-
         return new LaneReport(
             lane.Turn,
             floor,
             lane.Next,
-            fresh,
+            lane.CountMissing(lane.Next),
             lane.Records.Count,
             lane.Out,
             waiting,
@@ -109,14 +101,23 @@ internal sealed partial class GroupDispatcher
     /// <param name="offset">One of them; null: all of now, up to <see cref="MostDeadAtOnce"/>.</param>
     /// <param name="isPurge">They are removed.</param>
     /// <param name="nowUnixMs">The time.</param>
-    public int TakeDead(long request, int topic, long? offset, bool isPurge, long nowUnixMs)
+    /// <param name="before">Only those before this offset.</param>
+    /// <param name="most">Not more than so many.</param>
+    public int TakeDead(
+        long request,
+        int topic,
+        long? offset,
+        bool isPurge,
+        long nowUnixMs,
+        long before = long.MaxValue,
+        int most = MostDeadAtOnce)
     {
         var open = new OpenRequest(request) { Left = 1 };
         var count = 0;
         if (_lanes.TryGetValue(topic, out var lane) && lane.IsOfTheDead)
         {
-            var most = offset is null ? Math.Min(MostDeadAtOnce, Limits.GroupOutstandingPerShard - _known) : 1;
-            var end = offset is { } one ? Math.Min(lane.Next, one + 1) : lane.Next;
+            most = Math.Min(Math.Min(most, MostDeadAtOnce), Limits.GroupOutstandingPerShard - _known);
+            var end = Math.Min(Math.Min(lane.Next, before), offset is { } one ? one + 1 : long.MaxValue);
             for (var at = offset ?? lane.Cursor; at < end && count < most; at = lane.Taken.FirstMissing(at + 1))
             {
                 if (lane.IsDead(at))
@@ -130,6 +131,18 @@ internal sealed partial class GroupDispatcher
         open.Left--;
         Answer(open);
         return count;
+    }
+
+    /// <summary>Dead letters before an offset, or whether one of them is there.</summary>
+    public long CountDead(int topic, long? offset, long before)
+    {
+        if (!_lanes.TryGetValue(topic, out var lane) || !lane.IsOfTheDead)
+        {
+            return 0;
+        }
+
+        var end = Math.Min(lane.Next, before);
+        return offset is { } one ? (one < end && lane.IsDead(one) ? 1 : 0) : lane.CountMissing(end);
     }
 
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)

@@ -110,8 +110,8 @@ public sealed class ConsumerGroupClientTests
         Assert.Equal(("no good", 2, "poison", "a", 0L), (
             letter.Reason, letter.Attempts, Encoding.UTF8.GetString(letter.Record.Value.Span), letter.Record.Topic,
             letter.Record.Offset));
-        Assert.Equal(0, await client.RedriveDeadLettersAsync("g", [], Test));
-        Assert.Equal(1, await client.RedriveDeadLettersAsync("g", [letter.Position], Test));
+        Assert.Equal(0, await client.RedriveDeadLettersAsync("g", [], cancellationToken: Test));
+        Assert.Equal(1, await client.RedriveDeadLettersAsync("g", [letter.Position], ratePerSecond: 100, Test));
         Assert.True(await records.MoveNextAsync());
         Assert.Equal(("poison", 1), (Text(records.Current), records.Current.Attempt));
         Assert.True(await records.Current.TerminateAsync(cancellationToken: Test));

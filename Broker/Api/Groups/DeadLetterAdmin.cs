@@ -1,5 +1,6 @@
 using System.Globalization;
 using Broker.Cluster;
+using Broker.ClusterState;
 using Broker.Delivery;
 using Broker.Domain;
 using Broker.Groups;
@@ -14,7 +15,7 @@ namespace Broker.Api;
 /// data shard. Reading them is reading that topic; taking them is the shards' leaders' business.
 /// </summary>
 internal sealed class DeadLetterAdmin(
-    BrokerNode node, GroupRegistry registry, IConsumerGroups groups, TopicReaders readers)
+    BrokerNode node, GroupRegistry registry, IConsumerGroups groups, TopicReaders readers, TimeProvider time)
 {
     /// <summary>A page ends behind the one with which it becomes larger.</summary>
     private const int PageBytes = 1024 * 1024;
@@ -57,18 +58,39 @@ internal sealed class DeadLetterAdmin(
     }
 
     public async Task<RedriveDeadLettersResponse> RedriveAsync(
-        RedriveDeadLettersRequest request, CancellationToken cancellationToken) => new()
+        RedriveDeadLettersRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Rate is { } asked && asked is 0 or > Limits.RedrivesPerSecond)
         {
-            Count = await TakeAsync(request.Group, request.Positions, isPurge: false, cancellationToken),
+            throw Refusal.InvalidArgument(
+                $"rate is {request.Rate}; it is 1 to {Limits.RedrivesPerSecond:N0} records per second, or absent for "
+                + "as fast as possible. Nothing was redriven.");
+        }
+
+        var (taking, group) = await BeginAsync(request.Group, request.Positions, isPurge: false, cancellationToken);
+        if (request.ContinueToken.Length > 0)
+        {
+            taking.ReadToken(request.ContinueToken);
+        }
+
+        await taking.RunAsync(group, request.Rate, Limits.DeadLetterCallMs, cancellationToken);
+        return new RedriveDeadLettersResponse
+        {
+            Count = taking.Count,
+            Remaining = taking.Remaining,
+            ContinueToken = taking.Remaining > 0 ? taking.Token : "",
         };
+    }
 
     public async Task<PurgeDeadLettersResponse> PurgeAsync(
-        PurgeDeadLettersRequest request, CancellationToken cancellationToken) => new()
-        {
-            Count = await TakeAsync(request.Group, request.Positions, isPurge: true, cancellationToken),
-        };
+        PurgeDeadLettersRequest request, CancellationToken cancellationToken)
+    {
+        var (taking, group) = await BeginAsync(request.Group, request.Positions, isPurge: true, cancellationToken);
+        await taking.RunAsync(group, rate: null, Limits.DeadLetterCallMs, cancellationToken);
+        return new PurgeDeadLettersResponse { Count = taking.Count, Remaining = taking.Remaining };
+    }
 
-    private async Task<long> TakeAsync(
+    private async Task<(DeadLetterTaking Taking, ConsumerGroup Group)> BeginAsync(
         string name,
         RepeatedField<DeadLetterPosition> positions,
         bool isPurge,
@@ -92,11 +114,7 @@ internal sealed class DeadLetterAdmin(
         }
 
         var group = await registry.FindAsync(name, cancellationToken);
-        return await groups.TakeDeadLettersAsync(
-            group,
-            [.. positions.Select(static each => ((int)each.Partition, each.Offset))],
-            isPurge,
-            cancellationToken);
+        return (new DeadLetterTaking(groups, node.Shards, group.Name, positions, isPurge, time), group);
     }
 
     /// <summary>Those of a partition that nobody took.</summary>

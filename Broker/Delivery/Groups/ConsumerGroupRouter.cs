@@ -29,7 +29,7 @@ internal sealed class ConsumerGroupRouter(
 
     public TimeProvider Time => time;
 
-    public IEnumerable<GroupId> Shards => local.Keys;
+    public IReadOnlyCollection<GroupId> Shards { get; } = [.. local.Keys];
 
     public IGroupSession Open(ConsumerGroup group, string consumer)
     {
@@ -111,23 +111,11 @@ internal sealed class ConsumerGroupRouter(
                 + ". Name one that DescribeGroup lists.");
     }
 
-    public async Task<long> TakeDeadLettersAsync(
-        ConsumerGroup group,
-        IReadOnlyList<(int Partition, long Offset)> which,
-        bool isPurge,
-        CancellationToken cancellationToken)
-    {
-        var counts = await Task.WhenAll(local.Keys.Select(shard =>
-        {
-            var (partition, _) = DeadLetters.PlaceOf(group.Name, shard, node.Shards);
-            long[] offsets = [.. which.Where(each => each.Partition == partition).Select(static each => each.Offset)];
-            return which.Count > 0 && offsets.Length == 0 ? Task.FromResult(0L) : RepeatAsync(
-                shard,
-                target => target.TakeDeadLettersAsync(group.Number, offsets, isPurge, cancellationToken),
-                cancellationToken);
-        }));
-        return counts.Sum();
-    }
+    public Task<DeadTaken> TakeDeadLettersAsync(
+        ConsumerGroup group, GroupId shard, DeadOrder order, CancellationToken cancellationToken) => RepeatAsync(
+        shard,
+        target => target.TakeDeadLettersAsync(group.Number, order, cancellationToken),
+        cancellationToken);
 
     public void Closed(GroupSession session) => _sessions.TryRemove(session, out _);
 

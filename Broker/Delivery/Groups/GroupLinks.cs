@@ -327,14 +327,18 @@ internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
         return GroupPeerMessages.ToReport(response.Reported).Places;
     }
 
-    public async Task<long> TakeDeadLettersAsync(
-        int group, IReadOnlyList<long> offsets, bool isPurge, CancellationToken cancellationToken)
+    public async Task<DeadTaken> TakeDeadLettersAsync(int group, DeadOrder order, CancellationToken cancellationToken)
     {
-        var take = new GroupPeerTakeDead { Group = group, Purge = isPurge };
-        take.Offsets.AddRange(offsets);
+        var take = new GroupPeerTakeDead { Group = group, Purge = order.IsPurge, Most = order.Most };
+        take.Offsets.AddRange(order.Offsets);
+        if (order.Before is { } before)
+        {
+            take.Before = before;
+        }
+
         var response = await link.CallAsync(
             shard, Request(0, new GroupPeerRequest { TakeDead = take }), cancellationToken);
-        return response.DeadTaken.Count;
+        return new DeadTaken(response.DeadTaken.Count, response.DeadTaken.Left, response.DeadTaken.End);
     }
 
     private GroupPeerRequest Request(long number, GroupPeerRequest request)

@@ -197,8 +197,11 @@ internal sealed class GroupPeerService(
                     return new GroupPeerResponse { Reported = sought };
                 case GroupPeerRequest.RequestOneofCase.TakeDead:
                     var take = request.TakeDead;
-                    var count = await groups.TakeDeadLettersAsync(take.Group, take.Offsets, take.Purge, ended);
-                    return new GroupPeerResponse { DeadTaken = new GroupPeerDeadTaken { Count = count } };
+                    var order = new DeadOrder(
+                        take.Offsets, take.HasBefore ? take.Before : null, take.Most, take.Purge);
+                    var (count, left, end) = await groups.TakeDeadLettersAsync(take.Group, order, ended);
+                    var taken = new GroupPeerDeadTaken { Count = count, Left = left, End = end };
+                    return new GroupPeerResponse { DeadTaken = taken };
                 default:
                     throw Refusal.InvalidArgument("A request says what is wanted.");
             }

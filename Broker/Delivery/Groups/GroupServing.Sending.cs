@@ -102,8 +102,8 @@ internal sealed partial class GroupServing
                 }
                 else
                 {
-                    Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, bytes[..run.Bytes]);
-                    sent += run.Bytes;
+                    var part = bytes[..run.Bytes];
+                    sent += Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, part);
                 }
 
                 bytes = bytes[run.Bytes..];
@@ -121,7 +121,8 @@ internal sealed partial class GroupServing
         return at;
     }
 
-    private void Deliver(
+    /// <summary>Returns the bytes that it takes of the consumer's credit: those that the session counts, too.</summary>
+    private int Deliver(
         ShardConsumer consumer,
         in TopicView view,
         in DeliveryToken token,
@@ -157,6 +158,7 @@ internal sealed partial class GroupServing
 
         using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, token.Range.First, delivery.Count);
         consumer.Outlet.Deliver(delivery);
+        return delivery.Batch.Length;
     }
 
     /// <summary>The part of a batch that lies in a range.</summary>

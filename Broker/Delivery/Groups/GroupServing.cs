@@ -206,29 +206,40 @@ internal sealed partial class GroupServing(
     public void Settle(in TokenOrder order, Action<int, BrokerException?> done) => _dispatcher.Settle(
         new SettleRequest(Await(done), order.Kind, order.Token, order.DelayMs, order.Reason), Now);
 
-    /// <summary>Answers how many there were, when it is committed.</summary>
-    public void TakeDead(IReadOnlyList<long> offsets, bool isPurge, Action<int, BrokerException?> done)
+    /// <summary>Answers when it is committed.</summary>
+    public void TakeDead(DeadOrder order, Action<DeadTaken, BrokerException?> done)
     {
         if (!_numbers.TryGetValue(_dead.Place, out var topic))
         {
-            done(0, null);
+            done(default, null);
             return;
         }
 
-        var (count, left) = (0, Math.Max(1, offsets.Count));
+        var end = order.Before ?? _dispatcher.Describe(topic, Now).Next;
+        var (count, open, left) = (0, 1, 0L);
         void Finish(int lost, BrokerException? refusal)
         {
-            if (--left == 0)
+            if (--open == 0)
             {
-                done(count, refusal);
+                done(new DeadTaken(count, left, end), refusal);
             }
         }
 
-        long?[] which = offsets.Count == 0 ? [null] : [.. offsets.Select(static each => (long?)each)];
+        long?[] which = order.Offsets.Count == 0
+            ? [null]
+            : [.. order.Offsets.Where(each => each < end).Select(static each => (long?)each)];
         foreach (var offset in which)
         {
-            count += _dispatcher.TakeDead(Await(Finish), topic, offset, isPurge, Now);
+            if (count < order.Most)
+            {
+                open++;
+                count += _dispatcher.TakeDead(
+                    Await(Finish), topic, offset, order.IsPurge, Now, end, order.Most - count);
+            }
         }
+
+        left = which.Sum(offset => _dispatcher.CountDead(topic, offset, end));
+        Finish(0, null);
     }
 
     /// <summary>Does what can be done now.</summary>

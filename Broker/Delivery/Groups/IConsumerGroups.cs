@@ -52,19 +52,13 @@ internal interface IConsumerGroups
     Task<IReadOnlyList<PlaceReport>> SeekAsync(
         ConsumerGroup group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
 
-    /// <summary>
-    /// Delivers dead letters again, or removes them; how many there were. What is not there is passed over.
-    /// </summary>
-    /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
-    /// <param name="group">The group.</param>
-    /// <param name="which">Partitions and offsets in the topic of dead letters; empty: all of now.</param>
-    /// <param name="isPurge">They are removed.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    Task<long> TakeDeadLettersAsync(
-        ConsumerGroup group,
-        IReadOnlyList<(int Partition, long Offset)> which,
-        bool isPurge,
-        CancellationToken cancellationToken);
+    /// <summary>The data shards: each has dead letters of its own.</summary>
+    IReadOnlyCollection<GroupId> Shards { get; }
+
+    /// <summary>Delivers dead letters of one shard again, or removes them; answered when it is committed.</summary>
+    /// <exception cref="BrokerException">NoLeader: the shard has none now.</exception>
+    Task<DeadTaken> TakeDeadLettersAsync(
+        ConsumerGroup group, GroupId shard, DeadOrder order, CancellationToken cancellationToken);
 }
 
 /// <summary>A consumer with an open stream.</summary>
@@ -125,6 +119,18 @@ internal readonly record struct SettleOutcome(BrokerException? Refusal, int Lost
 /// <param name="TimeUnixMs">The first batch of that time or later.</param>
 /// <param name="IsEnd">The end; else, when nothing else is said, the beginning.</param>
 internal readonly record struct GroupSeek(long? Offset, long? TimeUnixMs, bool IsEnd);
+
+/// <summary>Which dead letters of a shard are to be delivered again, or removed.</summary>
+/// <param name="Offsets">In the shard's partition of them; empty: all. What is not there is passed over.</param>
+/// <param name="Before">Only those before this offset; null: those of now.</param>
+/// <param name="Most">Not more than so many; a shard may do less at once, and says what is left.</param>
+/// <param name="IsPurge">They are removed.</param>
+internal readonly record struct DeadOrder(IReadOnlyList<long> Offsets, long? Before, int Most, bool IsPurge);
+
+/// <param name="Count">Dead letters that were taken.</param>
+/// <param name="Left">Of those asked for, how many there still are.</param>
+/// <param name="End">Behind the last of those asked for: what dies from now on is not before it.</param>
+internal readonly record struct DeadTaken(long Count, long Left, long End);
 
 /// <param name="Consumers">Those with an open session, over all shards.</param>
 /// <param name="Places">Partitions of topics that it follows, ordered by topic and partition.</param>

@@ -42,12 +42,8 @@ internal interface IGroupShard
     Task<IReadOnlyList<PlaceReport>> SeekAsync(
         int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
 
-    /// <param name="group">The group.</param>
-    /// <param name="offsets">Dead letters; empty: all of now, but not more than can be done at once.</param>
-    /// <param name="isPurge">They are removed.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    Task<long> TakeDeadLettersAsync(
-        int group, IReadOnlyList<long> offsets, bool isPurge, CancellationToken cancellationToken);
+    /// <summary>Takes dead letters; see <see cref="IConsumerGroups.TakeDeadLettersAsync"/>.</summary>
+    Task<DeadTaken> TakeDeadLettersAsync(int group, DeadOrder order, CancellationToken cancellationToken);
 }
 
 /// <summary>Where what a consumer gets from one shard goes. Any thread; must not block.</summary>

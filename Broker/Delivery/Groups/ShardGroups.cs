@@ -183,21 +183,21 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             group, (serving, done) => done.TrySetResult(serving.Report(IsWanted).Places), cancellationToken);
     }
 
-    public Task<long> TakeDeadLettersAsync(
-        int group, IReadOnlyList<long> offsets, bool isPurge, CancellationToken cancellationToken) => AskAsync<long>(
-        group,
-        (serving, done) => serving.TakeDead(offsets, isPurge, (count, refusal) =>
-        {
-            if (refusal is null)
+    public Task<DeadTaken> TakeDeadLettersAsync(int group, DeadOrder order, CancellationToken cancellationToken) =>
+        AskAsync<DeadTaken>(
+            group,
+            (serving, done) => serving.TakeDead(order, (taken, refusal) =>
             {
-                done.TrySetResult(count);
-            }
-            else
-            {
-                done.TrySetException(refusal);
-            }
-        }),
-        cancellationToken);
+                if (refusal is null)
+                {
+                    done.TrySetResult(taken);
+                }
+                else
+                {
+                    done.TrySetException(refusal);
+                }
+            }),
+            cancellationToken);
 
     /// <summary>A group has something to do in this turn, or the next one.</summary>
     public void Touch(GroupServing serving)

@@ -58,6 +58,8 @@ public sealed class GroupDispatcherTests
         Assert.Equal(1, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
         Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
         Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 4, isPurge: true, _now));
+        Assert.Equal((3, 2, 0), (
+            _group.CountDead(1, null, 4), _group.CountDead(1, null, 3), _group.CountDead(1, offset: 1, 4)));
         Assert.Equal(3, _group.TakeDead(++_request, 1, offset: null, isPurge: false, _now));
     }
 
