@@ -1,5 +1,3 @@
-using Broker.Domain;
-
 namespace Broker.Groups;
 
 /// <content>

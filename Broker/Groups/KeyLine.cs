@@ -1,5 +1,3 @@
-using Broker.Domain;
-
 namespace Broker.Groups;
 
 /// <summary>What decides when a record is delivered, where that is not its offset.</summary>

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Broker.Domain;
 using Broker.Groups;
 using Broker.Topics;
 
