@@ -239,7 +239,8 @@ internal sealed partial class GroupDispatcher
             }
         }
 
-        if (!lane.IsFresh(offset))
+        // A dead letter may be out whose way back was not committed yet when the leader changed.
+        if (!lane.IsFresh(offset) && !lane.IsDead(offset))
         {
             return Hold.IsSettled;
         }

@@ -5,7 +5,6 @@ using Broker.Protocol.V1;
 using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
-using Grpc.Net.Client;
 using Xunit;
 using static Broker.Tests.Interop.ForeignCalls;
 

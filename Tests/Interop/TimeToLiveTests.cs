@@ -155,7 +155,7 @@ public sealed class TimeToLiveTests
         // Whoever sends it on its way again wants it delivered, however late.
         var letter = Assert.Single(await client.ListDeadLettersAsync("g", Test).ToListAsync(Test));
         await Task.Delay(time, Test);
-        Assert.Equal(1, await client.RedriveDeadLettersAsync("g", [letter.Position], Test));
+        Assert.Equal(1, await client.RedriveDeadLettersAsync("g", [letter.Position], cancellationToken: Test));
         Assert.True(await records.MoveNextAsync());
         Assert.Equal((1L, null), (records.Current.Record.Offset, records.Current.Record.TimeToLive));
         Assert.True(await records.Current.AckAsync(Test));

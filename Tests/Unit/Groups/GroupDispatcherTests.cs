@@ -64,6 +64,33 @@ public sealed class GroupDispatcherTests
     }
 
     [Fact]
+    public void A_dead_letter_given_by_a_leader_before_is_settled_by_its_token_though_its_way_back_was_not_committed()
+    {
+        _group.Follow(1, null, 4, _now, isOfTheDead: true);
+        _group.TakeDead(++_request, 1, offset: 2, isPurge: false, _now);
+        GivenRecords given;
+        do
+        {
+            given = Give();
+        }
+        while (given.Token.Topic != 1);
+
+        var next = new GroupDispatcher(new Term(6), Settings);
+        next.Follow(1, null, 4, _now, isOfTheDead: true);
+        next.Settle(new SettleRequest(7, SettleKind.Ack, given.Token, null, null), _now);
+        Assert.Empty(next.TakeAnswers());
+        Assert.True(next.TryTakeCommand(_now, 7, out var command));
+        Assert.Equal([OffsetRange.One(2)], command.Ranges);
+        next.OnSettled(1, 0, RefusalCode.None, _now);
+        Assert.Equal(0, Assert.Single(next.TakeAnswers()).Lost);
+
+        // Who has no token that holds has no right to it.
+        var other = given.Token with { Range = OffsetRange.One(1), Term = 6 };
+        next.Settle(new SettleRequest(8, SettleKind.Ack, other, null, null), _now);
+        Assert.Equal(1, Assert.Single(next.TakeAnswers()).Lost);
+    }
+
+    [Fact]
     public void An_ack_is_answered_when_it_is_committed_and_others_go_with_the_next_command()
     {
         var token = Give().Token;
