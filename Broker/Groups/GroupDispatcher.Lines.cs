@@ -114,7 +114,9 @@ internal sealed partial class GroupDispatcher
 
         // Where keys keep no order, each priority of a key is a line of its own.
         var blocks = KeepsKeyOrder && key.Key != 0;
-        var priority = Settings.Order == ConsumerGroupOrder.Priority ? Math.Min(key.Priority, (byte)Limits.MostPriority) : (byte)0;
+        var priority = Settings.Order == ConsumerGroupOrder.Priority
+            ? Math.Min(key.Priority, (byte)Limits.MostPriority)
+            : (byte)0;
         var id = (key.Key, blocks ? (byte)0 : priority);
         if (!lane.Lines.TryGetValue(id, out var line))
         {

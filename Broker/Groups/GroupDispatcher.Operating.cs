@@ -33,8 +33,9 @@ internal sealed partial class GroupDispatcher
     /// </summary>
     public void TakeHungry(long nowUnixMs, List<int> into)
     {
+        var isDue = _waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs;
         var isIdle = Settings.IsPaused || _out >= Settings.MaxOutstanding
-            || !(_fresh.TryPeek(out _) || HasLined || (_waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs));
+            || !(_fresh.TryPeek(out _) || HasLined || isDue);
         if (isIdle || TryNextConsumer(out _))
         {
             return;

@@ -56,7 +56,8 @@ public sealed class ConsumerGroupOrderTests
         {
             var random = new Random(seed);
             await using var member = brokers.Connect();
-            await using var consumer = await member.ConsumeAsync("keys", new ConsumeOptions { Consumer = $"{seed}" }, Test);
+            var options = new ConsumeOptions { Consumer = $"{seed}" };
+            await using var consumer = await member.ConsumeAsync("keys", options, Test);
             try
             {
                 await foreach (var record in consumer.WithCancellation(until))
@@ -107,7 +108,8 @@ public sealed class ConsumerGroupOrderTests
         await Eventually.HoldsAsync(
             async () => (await client.DescribeGroupAsync("one", Test)).Group.Consumers == 1,
             () => "the first one is not there");
-        await using var second = await brokers.Connect().ConsumeAsync("one", options with { Consumer = "second" }, Test);
+        await using var other = brokers.Connect();
+        await using var second = await other.ConsumeAsync("one", options with { Consumer = "second" }, Test);
         await PublishAsync(0, 100);
         await GetAsync(first, 0, 100);
 

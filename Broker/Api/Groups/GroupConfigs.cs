@@ -164,8 +164,8 @@ internal static class GroupConfigs
         if (settings is { Mode: ConsumerGroupMode.Exclusive, Order: not ConsumerGroupOrder.Offset })
         {
             throw Refusal.InvalidArgument(
-                "An exclusive consumer group delivers each topic by offset: config.order is OFFSET, or absent. Take mode "
-                + "SHARED or KEY_ORDERED for another order.");
+                "An exclusive consumer group delivers each topic by offset: config.order is OFFSET, or absent. Take "
+                + "mode SHARED or KEY_ORDERED for another order.");
         }
     }
 

@@ -254,7 +254,8 @@ internal sealed class GroupLink : IAsyncDisposable
 /// <summary>A shard that another node leads.</summary>
 internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
 {
-    public void Open(SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => link.Open(
+    public void Open(
+        SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => link.Open(
         shard,
         session.Number,
         outlet,

@@ -169,11 +169,30 @@ public sealed class RecordBatchScannerTests
     [InlineData("0A0120")]
     [InlineData("0A022080")]
     [InlineData("0A0C208080808080808080808000")]
-    public void A_time_that_ends_nowhere_is_malformed(string hex)
+    public void A_number_that_ends_nowhere_is_malformed(string hex)
     {
         var scan = RecordBatchScanner.Scan(Convert.FromHexString(hex));
         Assert.Equal(RefusalCode.InvalidArgument, scan.Code);
-        Assert.Contains("a time's number", scan.Reason, StringComparison.Ordinal);
+        Assert.Contains("malformed at a number", scan.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_priority_is_read_as_any_parser_does_and_is_at_most_nine()
+    {
+        foreach (var priority in new uint[] { 0, 1, 9 })
+        {
+            var record = new Record { Key = ByteString.CopyFromUtf8("k"), Priority = priority }.ToByteArray();
+            Assert.Equal("k"u8, RecordBatchScanner.KeyOf(record, out _, out var found));
+            Assert.Equal(priority, found);
+        }
+
+        foreach (var priority in new[] { 10, uint.MaxValue })
+        {
+            var scan = RecordBatchScanner.Scan(
+                new RecordBatch { Records = { new Record(), new Record { Priority = priority } } }.ToByteArray());
+            Assert.Equal(RefusalCode.InvalidArgument, scan.Code);
+            Assert.Equal($"Record 1 (from 0) has priority {priority}; it is 0 to 9.", scan.Reason);
+        }
     }
 
     [Fact]
