@@ -5,8 +5,8 @@ using Broker.ClusterState;
 using Broker.Delivery;
 using Broker.Domain;
 using Broker.Protocol.V1;
-using GroupMode = Broker.Protocol.V1.GroupMode;
 using Broker.Replication;
+using GroupMode = Broker.Protocol.V1.GroupMode;
 
 namespace Broker.Api;
 
