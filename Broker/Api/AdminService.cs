@@ -32,8 +32,9 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "atomic-publish", "compaction", "consumer-groups", "dead-letters", "drain", "error-reasons",
-                "eviction", "expected-offset", "force-recovery", "linearizable-reads", "membership", "partitions",
+                "atomic-publish", "compaction", "consume-and-publish", "consumer-groups", "dead-letters", "drain",
+                "error-reasons", "eviction", "expected-offset", "force-recovery", "group-modes", "group-orders",
+                "linearizable-reads", "membership", "partitions",
                 "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",
                 "topic-settings", "topic-templates",
             },
