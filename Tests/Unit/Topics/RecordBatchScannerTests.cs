@@ -186,7 +186,7 @@ public sealed class RecordBatchScannerTests
             Assert.Equal(priority, found);
         }
 
-        foreach (var priority in new[] { 10, uint.MaxValue })
+        foreach (var priority in new uint[] { 10, uint.MaxValue })
         {
             var scan = RecordBatchScanner.Scan(
                 new RecordBatch { Records = { new Record(), new Record { Priority = priority } } }.ToByteArray());
