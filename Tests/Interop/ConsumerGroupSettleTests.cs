@@ -389,6 +389,13 @@ public sealed class ConsumerGroupSettleTests
         await using var stuck = await GroupStream.OpenAsync(
             channel, new ConsumeOpen { Group = "g", Credit = new Credit { Records = 10, Bytes = 1_000_000 } });
         await using var works = await GroupStream.OpenAsync(channel, "g");
+
+        // A stream is open before the shards' leaders know of it: else the other one could have everything.
+        var admin = new Admin.AdminClient(channel);
+        var describe = new DescribeGroupRequest { Name = "g" };
+        await Eventually.HoldsAsync(
+            async () => (await admin.DescribeGroupAsync(describe, cancellationToken: Test)).Group.Consumers == 2,
+            () => "the leaders do not know both consumers");
         for (var i = 0; i < 1_000; i += 100)
         {
             await PublishAsync(channel, "a", [.. Enumerable.Range(i, 100).Select(static each => $"{each}")]);

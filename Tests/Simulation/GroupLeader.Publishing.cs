@@ -17,12 +17,19 @@ internal sealed partial class GroupLeader
     /// <summary>Requests under way, by record.</summary>
     private readonly Dictionary<(int Topic, long Offset), int> _publishing = [];
 
+    /// <summary>
+    /// Records of requests of which this leader was told that the outcome is not known: they may be settled still,
+    /// while they are delivered again.
+    /// </summary>
+    private readonly HashSet<(int Topic, long Offset)> _doubted = [];
+
     /// <summary>Counts how often a topic was followed: what was under way before says nothing.</summary>
     private readonly Dictionary<int, int> _rounds = [];
 
     private void ForgetPublishing(int topic)
     {
         _rounds[topic] = _rounds.GetValueOrDefault(topic) + 1;
+        _doubted.RemoveWhere(key => key.Topic == topic);
         foreach (var key in _publishing.Keys.Where(key => key.Topic == topic).ToArray())
         {
             _publishing.Remove(key);
@@ -103,6 +110,10 @@ internal sealed partial class GroupLeader
             if (_rounds[token.Topic] == round)
             {
                 End(token);
+                for (var offset = token.Range.First; result is null && offset < token.Range.End; offset++)
+                {
+                    _doubted.Add((token.Topic, offset));
+                }
             }
 
             var isDone = result is { Code: RefusalCode.None };
@@ -118,7 +129,9 @@ internal sealed partial class GroupLeader
 
     /// <summary>Those below the floor that a command has settled of which this leader has not heard yet.</summary>
     private int CountPublishing(int topic, long floor) => _publishing.Keys.Count(key =>
-        key.Topic == topic && key.Offset < floor && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Publishing");
+        key.Topic == topic && key.Offset < floor && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Publishing")
+        + _doubted.Count(key => key.Topic == topic && key.Offset < floor && !_publishing.ContainsKey(key)
+            && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Out");
 
     private void End(in DeliveryToken token)
     {

@@ -177,7 +177,7 @@ internal sealed partial class GroupLeader
             (isSettled
                 ? place is "Settled" or "Settling" or "Dying" or "Publishing"
                 : place is not "Settled" and not "None")
-                || offset < topic.Parts.FirstOffset,
+                || offset < topic.Parts.FirstOffset || _doubted.Contains((topic.Number, offset)),
             $"node {_node.Id} has {topic.Name}/{offset} as {place}, and settled is {isSettled}");
     }
 
@@ -229,7 +229,7 @@ internal sealed partial class GroupLeader
                 !settings.IsPaused && token.Attempt <= settings.MaxDeliveries && _consumers.Contains(given.Consumer)
                     && _dispatcher.Out <= settings.MaxOutstanding,
                 $"node {_node.Id} gives {token} to {given.Consumer} with {_dispatcher.Out} out and {settings}");
-            History.CheckGiven(_node, Number, token, NowMs);
+            History.CheckGiven(_node, Number, token, NowMs, _doubted);
             if (settings.Mode == ConsumerGroupMode.KeyOrdered)
             {
                 History.CheckKeyOrder(_node, Number, token);
