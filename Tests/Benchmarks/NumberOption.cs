@@ -43,3 +43,22 @@ internal static class NumberOption
         };
     }
 }
+
+/// <summary>Options that are some of a list: what is not in it is refused.</summary>
+internal static class ChoiceOption
+{
+    /// <param name="name">As it is written, with its dashes.</param>
+    /// <param name="description">What it is, for the help.</param>
+    /// <param name="values">The list, which is the default.</param>
+    public static Option<string[]> Make(string name, string description, string[] values)
+    {
+        var option = new Option<string[]>(name)
+        {
+            Description = description,
+            AllowMultipleArgumentsPerToken = true,
+            DefaultValueFactory = _ => values,
+        };
+        option.AcceptOnlyFromAmong(values);
+        return option;
+    }
+}

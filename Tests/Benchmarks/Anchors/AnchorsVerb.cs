@@ -23,9 +23,9 @@ internal static class AnchorsVerb
         NumberOption.Make("--warm", 2.0, 0.1, 600, "Seconds of load before the measures of each start.");
 
     private static readonly Option<string[]> Systems =
-        Choice("--systems", "What to measure. Default: all that is installed.", Keys);
+        ChoiceOption.Make("--systems", "What to measure. Default: all that is installed.", Keys);
 
-    private static readonly Option<string[]> Only = Choice(
+    private static readonly Option<string[]> Only = ChoiceOption.Make(
         "--only", "Which rows. Default: all.", [.. AnchorMeasure.All.Select(static measure => measure.Key)]);
 
     private static readonly Option<string?> NatsServer =
@@ -141,18 +141,6 @@ internal static class AnchorsVerb
         .Append("/usr/sbin")
         .Select(folder => Path.Combine(folder, program))
         .FirstOrDefault(File.Exists);
-
-    private static Option<string[]> Choice(string name, string description, string[] values)
-    {
-        var option = new Option<string[]>(name)
-        {
-            Description = description,
-            AllowMultipleArgumentsPerToken = true,
-            DefaultValueFactory = _ => values,
-        };
-        option.AcceptOnlyFromAmong(values);
-        return option;
-    }
 }
 
 /// <param name="Key">For --systems.</param>

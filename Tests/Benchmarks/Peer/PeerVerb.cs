@@ -23,11 +23,11 @@ internal static class PeerVerb
     private static readonly Option<double> Seconds =
         new("--seconds") { Description = "Seconds of each load.", DefaultValueFactory = _ => 2 };
 
-    private static readonly Option<string[]> Only = Choice(
+    private static readonly Option<string[]> Only = ChoiceOption.Make(
         "--only", "What to measure. Default: everything.", [.. Loads.Select(load => load.Name), Failover, Kill]);
 
     private static readonly Option<string[]> Logs =
-        Choice("--logs", "Which logs to measure. Default: all.", ["dotnext", "dotnext-flushing", Ours]);
+        ChoiceOption.Make("--logs", "Which logs to measure. Default: all.", ["dotnext", "dotnext-flushing", Ours]);
 
     private static readonly Option<WriteAheadLog.MemoryManagementStrategy> Memory =
         new("--memory") { Description = "MemoryManagement of DotNext's log. Default: its own." };
@@ -168,18 +168,6 @@ internal static class PeerVerb
 
     private static Func<string, bool, CancellationToken, Task<IReplicatedLog>> DotNext(DotNextLogKind kind) =>
         async (folder, _, cancellationToken) => await DotNextLog.StartAsync(folder, kind, cancellationToken);
-
-    private static Option<string[]> Choice(string name, string description, string[] values)
-    {
-        var option = new Option<string[]>(name)
-        {
-            Description = description,
-            AllowMultipleArgumentsPerToken = true,
-            DefaultValueFactory = _ => values,
-        };
-        option.AcceptOnlyFromAmong(values);
-        return option;
-    }
 
     /// <param name="Key">For --logs.</param>
     /// <param name="Name">For the table.</param>
