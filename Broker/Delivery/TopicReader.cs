@@ -183,12 +183,19 @@ public sealed class TopicReader(
 
     /// <summary>
     /// A page of what lies between two offsets, for a consumer group. Null: nothing of it is kept, or it cannot be
-    /// read now; <see cref="FindLostEnd"/> says whether it ever can.
+    /// read now; <see cref="FindGoneEnd"/> says whether it ever can.
     /// </summary>
     internal ReadPage? ReadRange(in TopicView view, long offset, long end) => ReadPage(view, offset, end);
 
+    /// <summary>
+    /// Behind what is not kept, or no replica can read, from an offset on; at most the end, and not beyond the offset
+    /// when it can be read.
+    /// </summary>
+    internal long FindGoneEnd(in TopicView view, long offset, long end) =>
+        Math.Min(end, Math.Max(view.FirstOffset, FindLostEnd(view, offset, end)));
+
     /// <summary>Behind what no replica can read from an offset on; the offset itself, when it can be read.</summary>
-    internal long FindLostEnd(in TopicView view, long offset, long end)
+    private long FindLostEnd(in TopicView view, long offset, long end)
     {
         var next = offset;
         while (next < end)

@@ -93,7 +93,7 @@ internal sealed partial class GroupServing
         (bytes, timestampUnixMs) = (default, 0);
         if (shard.Reader.ReadRange(view, offset, offset + 1) is not { } page)
         {
-            return view.FirstOffset > offset || shard.Reader.FindLostEnd(view, offset, offset + 1) > offset;
+            return shard.Reader.FindGoneEnd(view, offset, offset + 1) > offset;
         }
 
         foreach (var batch in page.Batches)

@@ -50,7 +50,7 @@ internal sealed partial class GroupServing
         var page = shard.Reader.ReadRange(view, range.First, range.End);
         var end = page is not null
             ? Math.Min(range.End, page.NextOffset)
-            : Math.Min(range.End, Math.Max(view.FirstOffset, shard.Reader.FindLostEnd(view, range.First, range.End)));
+            : shard.Reader.FindGoneEnd(view, range.First, range.End);
         if (end <= range.First)
         {
             return false;

@@ -34,7 +34,7 @@ internal sealed partial class GroupServing
             }
 
             // Nothing of it is kept, or no replica can read it; else it can be read in a moment.
-            var next = Math.Min(end, Math.Max(view.FirstOffset, shard.Reader.FindLostEnd(view, at, end)));
+            var next = shard.Reader.FindGoneEnd(view, at, end);
             if (next <= at)
             {
                 _dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs + RetryMs);
