@@ -10,7 +10,8 @@ namespace Broker.ClusterState;
 /// varint next number | varint groups
 /// for each, by number: varint number | text name | u8 start | varint time of the start in ms
 ///     | u8 mode | varint ack wait in ms | varint most deliveries | varint most outstanding
-///     | u8 1: keeps dead letters, 2: paused | varint filters | text, for each | varint waits | varint ms, for each
+///     | u8 1: keeps dead letters, 2: paused, and 4 times the order
+///     | varint filters | text, for each | varint waits | varint ms, for each
 /// </code>
 /// Group 1, "g", begins at the end (2), is shared (1), follows "a", waits 100 ms, delivers 2 times and has 3 out:
 /// <code>

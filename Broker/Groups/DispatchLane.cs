@@ -15,6 +15,9 @@ namespace Broker.Groups;
 /// </param>
 internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheDead)
 {
+    // What was settled when the leader began with the topic.
+    private SettledOffsets _begun = new(0);
+
     public int Topic { get; } = topic;
 
     public int Turn { get; } = turn;
@@ -66,15 +69,25 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
     /// <summary>Deliveries beyond a record's first.</summary>
     public long Redeliveries { get; set; }
 
-    // What was settled when the leader began with the topic.
-    private SettledOffsets _begun = new(0);
-
     /// <summary>The first record from an offset on that is not settled; or that is fresh, too.</summary>
     public long FirstUnsettled(long from, bool isFresh) =>
         isFresh || Records.Count == 0 ? Math.Max(Cursor, Taken.FirstMissing(from)) : _begun.FirstMissing(from);
 
     /// <summary>Records that were settled because their time to live was over.</summary>
     public long Expired { get; set; }
+
+    /// <summary>A record's key has come: false when it is not the next of those that are looked up.</summary>
+    public bool TryTakeKey(long offset)
+    {
+        if (IsOfTheDead)
+        {
+            return KeysWanted.TryPeek(out var wanted) && wanted == offset && KeysWanted.TryDequeue(out _);
+        }
+
+        var isNext = KeysTo == offset;
+        KeysTo += isNext ? 1 : 0;
+        return isNext;
+    }
 
     /// <summary>What was delivered in vain before waits; what is settled, and that, is not fresh.</summary>
     public void Begin(GroupProgress? progress, long nowUnixMs)
@@ -150,10 +163,10 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         return range;
     }
 
-    /// <summary>Fresh records are taken out of their turn.</summary>
-    public void TakeFreshAt(OffsetRange range)
+    /// <summary>A fresh record is taken out of its turn.</summary>
+    public void TakeFreshAt(long offset)
     {
-        Taken.Add(range);
+        Taken.Add(OffsetRange.One(offset));
         MoveCursor(Cursor);
     }
 

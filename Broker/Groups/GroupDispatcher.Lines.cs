@@ -25,7 +25,7 @@ internal sealed partial class GroupDispatcher
 
     private readonly Queue<DispatchLane> _keyless = [];
 
-    // Runs in lines, and of these those behind which records may be settled are holes that the shard must remember.
+    // Runs in lines: each is a hole for the shard to remember, once records behind it are settled.
     private int _lined;
 
     private bool KeepsKeyOrder => Settings.Mode == ConsumerGroupMode.KeyOrdered;
@@ -79,12 +79,9 @@ internal sealed partial class GroupDispatcher
 
         for (var i = 0; i < keys.Length; i++)
         {
-            var offset = first + i;
-            if (lane.IsOfTheDead ? lane.KeysWanted.TryPeek(out var wanted) && wanted == offset : lane.KeysTo == offset)
+            if (lane.TryTakeKey(first + i))
             {
-                lane.KeysTo = lane.IsOfTheDead ? lane.KeysTo : offset + 1;
-                _ = lane.IsOfTheDead ? lane.KeysWanted.Dequeue() : 0;
-                Line(lane, offset, keys[i]);
+                Line(lane, first + i, keys[i]);
             }
         }
 
@@ -244,7 +241,7 @@ internal sealed partial class GroupDispatcher
         for (; at < end && lane.IsFresh(at); at++)
         {
             _known++;
-            lane.TakeFreshAt(OffsetRange.One(at));
+            lane.TakeFreshAt(at);
             lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line });
             if (!line.Blocks)
             {

@@ -148,7 +148,7 @@ internal sealed partial class GroupDispatcher
 
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)
     {
-        lane.TakeFreshAt(OffsetRange.One(offset));
+        lane.TakeFreshAt(offset);
         _known++;
         var batch = Gather(lane);
         if (isPurge)

@@ -59,7 +59,7 @@ internal sealed partial class GroupDispatcher
             {
                 if (lane.IsFresh(offset))
                 {
-                    lane.TakeFreshAt(OffsetRange.One(offset));
+                    lane.TakeFreshAt(offset);
                 }
             }
             else if (record.State is RecordState.Out or RecordState.Waiting)

@@ -248,7 +248,7 @@ internal sealed partial class GroupDispatcher
         record = new DispatchedRecord { State = RecordState.Waiting, Deliveries = token.Attempt };
         if (isOfBefore)
         {
-            lane.TakeFreshAt(OffsetRange.One(offset));
+            lane.TakeFreshAt(offset);
             _known++;
         }
 

@@ -31,7 +31,7 @@ internal sealed class KeyLine(DispatchLane lane, (ulong Key, byte Priority) id, 
     /// <summary>It stands in the queue of its first record's priority.</summary>
     public bool IsQueued { get; set; }
 
-    /// <summary>The group's settings have changed, and it is no longer used.</summary>
+    /// <summary>The group's settings have changed, or the topic is gone: nobody uses it any more.</summary>
     public bool IsOver { get; set; }
 
     public int Runs => _runs.Count - _first;
