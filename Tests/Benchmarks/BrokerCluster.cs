@@ -23,7 +23,7 @@ internal sealed class BrokerCluster : IAsyncDisposable
         _command = command;
         _folder = folder;
         _processes = new NodeProcesses(folder, Nodes);
-        var ports = NodeProcesses.FreePorts(3 * Nodes);
+        var ports = FreePorts.Take(3 * Nodes);
         _httpPorts = ports[..Nodes];
         _grpcPorts = ports[Nodes..(2 * Nodes)];
         _peerPorts = ports[(2 * Nodes)..];

@@ -58,13 +58,7 @@ internal sealed class LoopbackServer : IAsyncDisposable
     {
         using var raw = new TcpListener(IPAddress.Loopback, 0);
         raw.Start();
-        int grpcPort;
-        using (var probe = new TcpListener(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            grpcPort = ((IPEndPoint)probe.LocalEndpoint).Port;
-        }
-
+        var grpcPort = FreePorts.Take();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Configuration["Loopback:GrpcPort"] = grpcPort.ToString(CultureInfo.InvariantCulture);
         builder.WebHost.UseUrls("http://127.0.0.1:0");

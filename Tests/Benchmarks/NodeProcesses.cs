@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
 namespace Broker.Tests.Benchmarks;
@@ -131,16 +129,6 @@ internal sealed partial class NodeProcesses(string folder, int count, bool areWr
         {
             await log.DisposeAsync();
         }
-    }
-
-    /// <summary>Ports that were free a moment ago, all different.</summary>
-    public static int[] FreePorts(int count)
-    {
-        var listeners = Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
-        listeners.ForEach(l => l.Start());
-        var ports = listeners.Select(l => ((IPEndPoint)l.LocalEndpoint).Port).ToArray();
-        listeners.ForEach(l => l.Stop());
-        return ports;
     }
 
     private static double CpuSeconds(int processId)

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using Broker.Api;
 using Broker.Client;
 using Broker.Cluster;
@@ -28,8 +26,8 @@ internal sealed class BrokerProcesses : IAsyncDisposable
     public static async Task<BrokerProcesses> StartAsync(int nodes, Func<int, string[]>? settings = null)
     {
         var started = new BrokerProcesses();
-        var ports = Enumerable.Range(0, nodes).Select(_ => FreePort()).ToList();
-        var peerPorts = Enumerable.Range(0, nodes).Select(_ => FreePort()).ToList();
+        var ports = FreePorts.Take(nodes);
+        var peerPorts = FreePorts.Take(nodes);
         foreach (var (i, port) in ports.Index())
         {
             var node = BrokerHost.Build([
@@ -75,12 +73,5 @@ internal sealed class BrokerProcesses : IAsyncDisposable
             await node.DisposeAsync();
         }));
         _folder.Delete(recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

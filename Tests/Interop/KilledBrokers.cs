@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using Broker.Client;
 using Broker.Domain;
 using Broker.Protocol.V1;
@@ -28,7 +26,7 @@ internal sealed class KilledBrokers : IAsyncDisposable
     private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-killed-");
     private readonly Process?[] _processes = new Process?[Count];
     private readonly ConcurrentQueue<string>[] _lines = [[], [], []];
-    private readonly int[] _ports = FreePorts();
+    private readonly int[] _ports = FreePorts.Take(3 * Count);
     private readonly HttpClient _http = new();
 
     private static CancellationToken Test => TestContext.Current.CancellationToken;
@@ -223,14 +221,4 @@ internal sealed class KilledBrokers : IAsyncDisposable
 
     /// <summary>Where the other brokers reach a node.</summary>
     public Uri PeerOf(int node) => new($"http://127.0.0.1:{_ports[(2 * Count) + node - 1]}");
-
-    /// <summary>Ports that were free a moment ago, all different.</summary>
-    private static int[] FreePorts()
-    {
-        var listeners = Enumerable.Range(0, 3 * Count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
-        listeners.ForEach(static listener => listener.Start());
-        int[] ports = [.. listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port)];
-        listeners.ForEach(static listener => listener.Dispose());
-        return ports;
-    }
 }

@@ -11,7 +11,7 @@ namespace Broker.Tests.Interop;
 /// </summary>
 internal sealed class RedisServer : IAsyncDisposable
 {
-    private readonly int _port = FreePort();
+    private readonly int _port = FreePorts.Take();
     private Process? _process;
 
     public int Port => _port;
@@ -68,12 +68,5 @@ internal sealed class RedisServer : IAsyncDisposable
         {
             return false;
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using Broker.Client;
 using Broker.Domain;
 
@@ -210,10 +208,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
 
     private (int Http, int Grpc, int Peer) PortsOf(int node) => _ports.GetOrAdd(node, static _ =>
     {
-        var listeners = Enumerable.Range(0, 3).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToList();
-        listeners.ForEach(static listener => listener.Start());
-        var ports = listeners.Select(static listener => ((IPEndPoint)listener.LocalEndpoint).Port).ToArray();
-        listeners.ForEach(static listener => listener.Dispose());
+        var ports = FreePorts.Take(3);
         return (ports[0], ports[1], ports[2]);
     });
 }

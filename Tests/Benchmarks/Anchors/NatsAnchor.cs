@@ -25,7 +25,7 @@ internal sealed class NatsAnchor : IAnchor
     {
         (_server, _folder, _flushes) = (server, folder, flushes);
         _processes = new NodeProcesses(folder, AnchorLimits.Nodes);
-        var ports = NodeProcesses.FreePorts(2 * AnchorLimits.Nodes);
+        var ports = FreePorts.Take(2 * AnchorLimits.Nodes);
         _ports = ports[..AnchorLimits.Nodes];
         _routes = ports[AnchorLimits.Nodes..];
     }

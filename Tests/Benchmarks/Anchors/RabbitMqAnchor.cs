@@ -29,7 +29,7 @@ internal sealed class RabbitMqAnchor : IAnchor
     {
         (_bin, _folder) = (bin, folder);
         _processes = new NodeProcesses(folder, AnchorLimits.Nodes + 1, areWrapped: true);
-        var ports = NodeProcesses.FreePorts((2 * AnchorLimits.Nodes) + 1);
+        var ports = FreePorts.Take((2 * AnchorLimits.Nodes) + 1);
         _ports = ports[..AnchorLimits.Nodes];
         _distribution = ports[AnchorLimits.Nodes..(2 * AnchorLimits.Nodes)];
         _epmd = ports[^1];

@@ -20,7 +20,7 @@ internal sealed class DotNextLog : IReplicatedLog
         _kind = kind;
         _folder = folder;
         _processes = new NodeProcesses(folder, Nodes);
-        var ports = NodeProcesses.FreePorts(2 * Nodes);
+        var ports = FreePorts.Take(2 * Nodes);
         _raftPorts = ports[..Nodes];
         _clientPorts = ports[Nodes..];
     }

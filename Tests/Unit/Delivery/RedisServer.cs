@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
 using Xunit;
 
@@ -16,9 +15,7 @@ internal sealed class RedisServer : IDisposable
     public RedisServer()
     {
         Assert.SkipUnless(File.Exists(Program), $"{Program} is not installed");
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        Port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        Port = FreePorts.Take();
     }
 
     public int Port { get; }

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using Broker.Domain;
 using Broker.ServiceDefaults;
 using Microsoft.AspNetCore.Builder;
@@ -98,7 +96,7 @@ public sealed class ListenAddressesTests
         string variable, string value)
     {
         var folder = Directory.CreateTempSubdirectory("broker-exposed-");
-        var port = FreePort();
+        var port = FreePorts.Take();
         var start = new ProcessStartInfo("dotnet", [typeof(Limits).Assembly.Location])
         {
             RedirectStandardError = true,
@@ -119,13 +117,6 @@ public sealed class ListenAddressesTests
         Assert.Equal("", output);
         Assert.False(Directory.Exists(Path.Combine(folder.FullName, "data")));
         folder.Delete(recursive: true);
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static void Build(params (string Key, string Value)[] settings) => Configured(settings);
