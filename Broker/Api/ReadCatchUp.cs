@@ -37,6 +37,29 @@ internal sealed class ReadCatchUp(BrokerNode node, TailSignal tail, AdminForward
     public Task WaitForEndAsync(GroupId group, string topic, CancellationToken cancellationToken) =>
         WaitForLeadersAsync(group, topic, long.MaxValue - 1, cancellationToken);
 
+    /// <summary>
+    /// Ends when this node has all that was acknowledged in these shards before the call, so that its end is no earlier
+    /// than theirs. Where nobody leads, nobody can say more, and what is here is all: whoever begins at the end misses
+    /// nothing then, but may get what was acknowledged shortly before.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// FailedPrecondition: this replica lags too far behind. Overloaded: too many such reads wait.
+    /// </exception>
+    public Task TryReachEndAsync(IEnumerable<GroupId> shards, CancellationToken cancellationToken) =>
+        Task.WhenAll(shards.Select(shard => TryReachEndAsync(shard, cancellationToken)));
+
+    private async Task TryReachEndAsync(GroupId shard, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await node.CatchUpAsync(shard, cancellationToken);
+        }
+        catch (BrokerException refusal) when (refusal.Code is RefusalCode.NoLeader or RefusalCode.QuorumLost)
+        {
+            // Nobody knows more at the moment.
+        }
+    }
+
     private async Task WaitForLeadersAsync(
         GroupId group, string topic, long offset, CancellationToken cancellationToken)
     {

@@ -27,12 +27,21 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
     /// <summary>What comes to all topics that the request's filters match; see <see cref="FilterReader"/>.</summary>
     /// <exception cref="BrokerException">InvalidArgument, and as FilterReader.</exception>
-    public IAsyncEnumerable<SubscribedPage> SubscribeAsync(
-        SubscribeRequest request, CancellationToken cancellationToken)
+    public async IAsyncEnumerable<SubscribedPage> SubscribeAsync(
+        SubscribeRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var (filters, start) = Subscriptions.Read(request);
+        if (!start.FromBeginning)
+        {
+            // The end, and where a time is, only a replica knows that has all that was acknowledged before.
+            await catchUp.TryReachEndAsync(_readers.Keys, cancellationToken);
+        }
+
         var reader = new FilterReader(_readers, node.Shards, tail);
-        return reader.ReadAsync(filters, start, cancellationToken);
+        await foreach (var page in reader.ReadAsync(filters, start, cancellationToken))
+        {
+            yield return page;
+        }
     }
 
     public async IAsyncEnumerable<ReadPage> ReadAsync(
@@ -106,6 +115,11 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
         {
             // What was acknowledged before the read began must not be missed: a replica that lags learns of it first.
             await catchUp.WaitForEndAsync(place.Group, place.Name, cancellationToken);
+        }
+
+        if (request.HasPosition && request.Position == StartPosition.End)
+        {
+            await catchUp.TryReachEndAsync([place.Group], cancellationToken);
         }
 
         var start = StartOf(request, node.TopicsOf(place.Group), place.Name);

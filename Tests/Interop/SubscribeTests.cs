@@ -4,6 +4,7 @@ using Broker.Client;
 using Broker.Protocol.V1;
 using Google.Protobuf;
 using Grpc.Core;
+using Grpc.Net.Client;
 using Xunit;
 
 namespace Broker.Tests.Interop;
@@ -111,6 +112,43 @@ public sealed class SubscribeTests
         await Eventually.HoldsAsync(() => none.Records == 1, "only what comes later");
         await stopSecond.CancelAsync();
         await Task.WhenAll(second.Ended, all.Ended, none.Ended);
+    }
+
+    [Fact]
+    public async Task A_node_that_lags_begins_at_the_end_that_its_leader_knows()
+    {
+        await using var brokers = new KilledBrokers();
+        await brokers.FormAsync();
+        brokers.Pause(3);
+        await using var client = brokers.Connect(1, 2);
+        for (var i = 0; i < 200; i++)
+        {
+            await client.PublishAsync("a.b", Message($"before {i} {new string('x', 50_000)}"), Test);
+        }
+
+        // It is asked before it can have all that.
+        brokers.Resume(3);
+        using var channel = GrpcChannel.ForAddress(brokers.GrpcOf(3));
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Test);
+        var byFilter = Follower.StartAsync(channel, new SubscribeRequest { Filters = { "a.*" } }, stop.Token);
+        using var byName = new Protocol.V1.Broker.BrokerClient(channel).Read(
+            new ReadRequest { Topic = "a.b", Position = StartPosition.End, Follow = true }, cancellationToken: Test);
+        var follower = await byFilter;
+        var first = byName.ResponseStream.MoveNext(Test);
+
+        // The read says nothing before there is something: so it is asked again until it has begun.
+        for (var i = 0; !first.IsCompleted || follower.Records == 0; i++)
+        {
+            await client.PublishAsync("a.b", Message($"after {i}"), Test);
+            await Task.Delay(20, Test);
+        }
+
+        Assert.Equal("after 0", follower.Topics["a.b"][0]);
+        Assert.True(await first);
+        var read = byName.ResponseStream.Current.Batches[0].Batch.Records[0].Value.ToStringUtf8();
+        Assert.StartsWith("after ", read, StringComparison.Ordinal);
+        await stop.CancelAsync();
+        await follower.Ended;
     }
 
     [Fact]
