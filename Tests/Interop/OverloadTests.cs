@@ -90,7 +90,7 @@ public sealed class OverloadTests : IAsyncDisposable
         {
             var clients = channels.ConvertAll(static channel => new Protocol.V1.Broker.BrokerClient(channel));
             var calls = Enumerable.Range(0, messages).Select(
-                i => AnswerAsync(clients[i % clients.Count], record, seconds: 10));
+                i => AnswerAsync(clients[i % clients.Count], record, seconds: 60));
             var answers = await Task.WhenAll(calls);
             Assert.DoesNotContain(null, answers);
             return answers!;

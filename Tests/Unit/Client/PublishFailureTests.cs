@@ -169,7 +169,7 @@ public sealed class PublishFailureTests
         Assert.Contains("Addresses names 0 brokers", error.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>No try is under way when the time is up, also on a slow machine: its outcome would not be known.</summary>
+    /// <summary>No try is under way when the time is up: its outcome would not be known. Slow machines, too.</summary>
     private static BrokerClientOptions FewTries(BrokerClientOptions options) => options with
     {
         PublishTimeout = TimeSpan.FromSeconds(4),
