@@ -3,20 +3,28 @@ using System.Text;
 namespace Broker.Client;
 
 /// <summary>
-/// The brokers' limits on a message, checked before it joins a batch: one message too large must not fail its
-/// neighbours. The numbers are those of Broker/Domain/Limits.cs; a test compares them.
+/// The brokers' limits on a message. The client checks them before it takes a message: one that is too large must not
+/// fail others of its batch.
 /// </summary>
-internal static class MessageLimits
+public static class MessageLimits
 {
+    /// <summary>Of a message's value.</summary>
     public const int ValueBytes = 1024 * 1024;
+
+    /// <summary>Of a message's key.</summary>
     public const int KeyBytes = 8 * 1024;
+
+    /// <summary>Headers that a message may have.</summary>
     public const int HeadersPerMessage = 64;
+
+    /// <summary>Of one header's name and value together.</summary>
     public const int HeaderBytes = 8 * 1024;
-    public const int BatchBytes = (4 * 1024 * 1024) - 1024;
-    public const int RecordsPerBatch = 65_536;
+
+    internal const int BatchBytes = (4 * 1024 * 1024) - 1024;
+    internal const int RecordsPerBatch = 65_536;
 
     /// <summary>What of the message breaks which limit; null: nothing.</summary>
-    public static string? Violation(BrokerMessage message)
+    internal static string? Violation(BrokerMessage message)
     {
         if (message.Value.Length > ValueBytes)
         {

@@ -139,7 +139,6 @@ public sealed class TidyTests
         Planted(file => TidyRules.ForbiddenCall(file, Nothing), "Broker/Topics/A.cs", code, clean);
 
     [Theory]
-    [InlineData("Broker/Cli/A.cs")]
     [InlineData("AppHost/Program.cs")]
     [InlineData("Tests/Demo/A.cs")]
     public void Programs_for_people_may_write_to_the_console(string path) =>

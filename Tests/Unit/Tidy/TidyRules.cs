@@ -14,7 +14,6 @@ internal static partial class TidyRules
     /// <summary>Rooms of Broker/ from the top: a room uses only rooms of a lower level.</summary>
     private static readonly string[][] Levels =
     [
-        ["Cli"],
         ["Api"],
         ["Delivery"],
         ["Cluster"],
@@ -176,9 +175,8 @@ internal static partial class TidyRules
         return parts.Length == 3 ? folders.Length : folder < 0 ? -1 : folders.Length - 1 - folder;
     }
 
-    private static bool MayWrite(SourceFile file, string rule) => rule == "console"
-        && (file.Path.StartsWith("Broker/Cli/", StringComparison.Ordinal)
-            || file.Path.StartsWith("AppHost/", StringComparison.Ordinal));
+    private static bool MayWrite(SourceFile file, string rule) =>
+        rule == "console" && file.Path.StartsWith("AppHost/", StringComparison.Ordinal);
 
     private static string? RoomOf(string path)
     {
