@@ -270,7 +270,7 @@ internal static class BenchVerbs
 
         public double Bytes => Messages * MessageBytes;
 
-        public object? At(double share)
+        public TimeSpan? At(double share)
         {
             var sorted = _sorted.Value;
             return sorted.Length == 0

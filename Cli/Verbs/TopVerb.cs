@@ -3,7 +3,6 @@ using System.Text.Json.Nodes;
 using Broker.Cli.Text;
 using Broker.Client;
 using Spectre.Console;
-using Spectre.Console.Rendering;
 
 namespace Broker.Cli.Verbs;
 
@@ -152,7 +151,7 @@ internal static class TopVerb
         TableOf("Topics", view.Topics, Topics),
         TableOf("Groups", view.Groups, Groups));
 
-    private static IRenderable TableOf<T>(string title, IEnumerable<T> rows, Column<T>[] columns)
+    private static Table TableOf<T>(string title, IEnumerable<T> rows, Column<T>[] columns)
     {
         var table = new Table { Border = TableBorder.Rounded, Title = new TableTitle(title), Expand = true };
         foreach (var column in columns)
