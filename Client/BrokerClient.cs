@@ -47,6 +47,8 @@ public sealed partial class BrokerClient : IAsyncDisposable
         _ticking = TickAsync();
     }
 
+    internal IMessageSerializer Serializer => _options.Serializer;
+
     /// <summary>
     /// Closes the connections. Publishes that still wait for their answers fail with OutcomeUnknown: await them first.
     /// </summary>

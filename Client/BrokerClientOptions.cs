@@ -76,6 +76,12 @@ public sealed record BrokerClientOptions
     /// </summary>
     public ulong ProducerId { get; init; }
 
+    /// <summary>
+    /// How values become messages, see <see cref="BrokerClient.PublishValueAsync{T}"/>; set in code, not by
+    /// configuration. Default: <see cref="MessageSerializer.Default"/>.
+    /// </summary>
+    public IMessageSerializer Serializer { get; init; } = MessageSerializer.Default;
+
     internal BrokerClientOptions Validated()
     {
         Require(

@@ -39,6 +39,37 @@ internal static partial class ClientLog
         "{Count} records that were not handed out come again when their leases end: {Failure}")]
     public static partial void NotGivenBack(ILogger logger, int count, string failure);
 
+    [LoggerMessage(
+        10011, LogLevel.Warning, "The handler of group {Group} is interrupted, and goes on by itself: {Failure}")]
+    public static partial void HandlerInterrupted(ILogger logger, string group, string failure);
+
+    [LoggerMessage(
+        10012,
+        LogLevel.Warning,
+        "Offset {Offset} of topic {Topic} failed in the handler of group {Group}, delivery {Attempt}; it comes again")]
+    public static partial void HandlerFailed(
+        ILogger logger, string topic, long offset, string group, int attempt, Exception failure);
+
+    [LoggerMessage(
+        10013,
+        LogLevel.Warning,
+        "Offset {Offset} of topic {Topic} is a dead letter of group {Group} now: {Reason}")]
+    public static partial void HandlerRejected(
+        ILogger logger, string topic, long offset, string group, string reason);
+
+    [LoggerMessage(
+        10014,
+        LogLevel.Warning,
+        "Offset {Offset} of topic {Topic} was not the handler's any more when it was done; group {Group} delivers it "
+        + "again")]
+    public static partial void HandledLate(ILogger logger, string topic, long offset, string group);
+
+    [LoggerMessage(
+        10015,
+        LogLevel.Warning,
+        "Offset {Offset} of topic {Topic} was handled and not settled; group {Group} may deliver it again: {Failure}")]
+    public static partial void NotSettled(ILogger logger, string topic, long offset, string group, string failure);
+
     [LoggerMessage(10009, LogLevel.Debug, "The client is closed")]
     public static partial void Closed(ILogger logger);
 }

@@ -12,4 +12,18 @@ internal static class ClientSpans
 
     public static Activity? StartPublish(string topic, ActivityKind kind, int count = 1) =>
         Source.HasListeners() ? MessageSpan.Start(Source, "publish", topic, kind, count: count) : null;
+
+    /// <summary>Of a handler: it belongs to the trace of the message's publish, as far as that is recorded.</summary>
+    public static Activity? StartProcess(BrokerRecord record, string group)
+    {
+        if (!Source.HasListeners())
+        {
+            return null;
+        }
+
+        TraceHeader.TryRead(record, out var parent);
+        var span = MessageSpan.Start(Source, "process", record.Topic, ActivityKind.Consumer, parent);
+        span?.SetTag("messaging.consumer.group.name", group);
+        return span;
+    }
 }

@@ -45,6 +45,22 @@ internal static class TraceHeader
             : message;
     }
 
+    /// <summary>The context among a record's headers; false: none, or one that is malformed.</summary>
+    public static bool TryRead(BrokerRecord record, out ActivityContext context)
+    {
+        foreach (var (name, value) in record.Headers)
+        {
+            if (name == Name)
+            {
+                return ActivityContext.TryParse(
+                    Encoding.ASCII.GetString(value.Span), traceState: null, isRemote: true, out context);
+            }
+        }
+
+        context = default;
+        return false;
+    }
+
     /// <summary>The same for headers that are encoded as fields of a record.</summary>
     public static ReadOnlyMemory<byte> Add(ReadOnlyMemory<byte> headers, ActivityContext context)
     {
