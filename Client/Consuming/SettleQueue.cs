@@ -167,7 +167,7 @@ internal sealed class SettleQueue(
     /// <summary>False: it is asked once more. That does no harm: what is settled stays so.</summary>
     /// <param name="item">The record.</param>
     /// <param name="settled">The answer to its run.</param>
-    /// <param name="isPart">What the answer says is lost is not all of the run: nobody knows whether it is this.</param>
+    /// <param name="isPart">The answer counts some records of the run as lost, and says not which.</param>
     /// <param name="isLater">After a pause.</param>
     private bool TryEnd(Item item, Wire.Settled settled, bool isPart, out bool isLater)
     {

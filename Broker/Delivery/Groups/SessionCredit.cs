@@ -102,13 +102,16 @@ internal sealed class SessionCredit
     private void Divide()
     {
         var hungry = _shards.Count(static shard => shard is { IsOpen: true, IsHungry: true });
+        var left = hungry;
         foreach (var shard in _shards)
         {
             if (shard is { IsOpen: true, IsHungry: true } && _records > 0 && _bytes > 0)
             {
-                // Some stays for the next one that asks.
-                Give(shard, Math.Max(1, _records / (hungry + 1)));
+                // All of it: each part of what a shard sends costs about the same, however small. One that asks later
+                // gets its part of what comes back next.
+                Give(shard, Math.Max(1, _records / left));
                 shard.IsHungry = false;
+                left--;
             }
         }
 

@@ -42,12 +42,21 @@ public sealed class SessionCreditTests
         Assert.Equal(1, shards[1].Recalls);
 
         credit.Returned(shards[1].Credit, 10, 10 * Bytes);
-        Assert.Equal((5, 0), (shards[0].Credit.Records, shards[1].Credit.Records));
+        Assert.Equal((10, 0), (shards[0].Credit.Records, shards[1].Credit.Records));
+    }
 
-        // And again, with what was kept back.
-        SessionCredit.Sent(shards[0].Credit, 5, 5 * Bytes);
+    [Fact]
+    public void Shards_that_have_more_divide_all_that_comes()
+    {
+        var (credit, shards) = Make(3);
+        shards.ForEach(shard => credit.Opened(shard.Credit));
         credit.Wants(shards[0].Credit);
-        Assert.Equal(2, shards[0].Credit.Records);
+        credit.Add(7, 7 * Bytes);
+        Assert.Equal([7, 0, 0], shards.Select(static shard => shard.Credit.Records));
+        credit.Wants(shards[1].Credit);
+        credit.Wants(shards[2].Credit);
+        credit.Add(7, 7 * Bytes);
+        Assert.Equal([7, 3, 4], shards.Select(static shard => shard.Credit.Records));
     }
 
     [Fact]
