@@ -5,8 +5,9 @@ using Wire = Broker.Protocol.Wire;
 namespace Broker.Client.Consuming;
 
 /// <summary>
-/// Sends what is to become of delivered records: at once when nothing is under way, else together with all that comes
-/// meanwhile. Records of one delivery that follow each other are one item of a request. Any thread.
+/// Sends what is to become of delivered records: at once when nothing is under way, else together with what comes
+/// meanwhile, as soon as that is answered, or when it is much. Records of one delivery that follow each other are one
+/// item of a request. Any thread.
 /// </summary>
 /// <param name="send">Sends a request, to whichever broker answers.</param>
 /// <param name="options">How patient to be.</param>
@@ -23,6 +24,14 @@ internal sealed class SettleQueue(
     /// <summary>While one waits for the disks, another may be on its way.</summary>
     private const int CallsAtOnce = 4;
 
+    /// <summary>
+    /// So many wait for each call that is under way before there is one more: few would cost as much as many.
+    /// </summary>
+    private const int WorthOneMore = 100;
+
+    /// <summary>But none of them waits longer for the call of others, which may hang.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(20);
+
     /// <summary>Who comes then waits until others are done.</summary>
     private const int MostWaiting = 16_000;
 
@@ -30,20 +39,42 @@ internal sealed class SettleQueue(
     private readonly Lock _lock = new();
     private readonly Queue<Item> _waiting = new();
     private readonly Stack<Item> _spare = new();
+    private ITimer? _timer;
+    private bool _isTimed;
+    private bool _isDisposed;
     private int _calls;
 
     /// <summary>False: the record was not the consumer's any more. To be awaited once.</summary>
     /// <exception cref="BrokerClientException">Nobody could say in time that it is done, or it cannot be.</exception>
     public ValueTask<bool> SettleAsync(in RecordSettlement settlement, CancellationToken cancellationToken)
     {
-        cancellationToken.ThrowIfCancellationRequested();
-        return _room.Wait(0, CancellationToken.None)
-            ? Begin(settlement, cancellationToken)
-            : WaitForRoomAsync(settlement, cancellationToken);
+        if (cancellationToken.IsCancellationRequested)
+        {
+            return ValueTask.FromCanceled<bool>(cancellationToken);
+        }
+
+        try
+        {
+            return _room.Wait(0, CancellationToken.None)
+                ? Begin(settlement, cancellationToken)
+                : WaitForRoomAsync(settlement, cancellationToken);
+        }
+        catch (ObjectDisposedException disposed)
+        {
+            return ValueTask.FromException<bool>(disposed);
+        }
     }
 
-    /// <summary>When no call can be under way any more, or will be heard of.</summary>
-    public void Dispose() => _room.Dispose();
+    /// <summary>Nobody begins any more. Calls that are under way are heard of still.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _isDisposed = true;
+            _timer?.Dispose();
+            _room.Dispose();
+        }
+    }
 
     private async ValueTask<bool> WaitForRoomAsync(RecordSettlement settlement, CancellationToken cancellationToken)
     {
@@ -60,10 +91,20 @@ internal sealed class SettleQueue(
             var item = _spare.TryPop(out var spare) ? spare : new Item(this);
             done = item.Begin(settlement, time.GetTimestamp());
             _waiting.Enqueue(item);
-            if (_calls < CallsAtOnce)
+            if (_calls == 0 || (_calls < CallsAtOnce && _waiting.Count >= _calls * WorthOneMore))
             {
                 _calls++;
                 begins = true;
+            }
+            else if (_calls < CallsAtOnce && !_isTimed && !_isDisposed)
+            {
+                _isTimed = true;
+                _timer ??= time.CreateTimer(
+                    static queue => ((SettleQueue)queue!).OnTime(),
+                    this,
+                    Timeout.InfiniteTimeSpan,
+                    Timeout.InfiniteTimeSpan);
+                _timer.Change(LongestWait, Timeout.InfiniteTimeSpan);
             }
         }
 
@@ -76,6 +117,23 @@ internal sealed class SettleQueue(
         return cancellationToken.CanBeCanceled
             ? new ValueTask<bool>(done.AsTask().WaitAsync(cancellationToken))
             : done;
+    }
+
+    private void OnTime()
+    {
+        lock (_lock)
+        {
+            // Since then others may have taken what waited, and what waits now may have come just now: it goes, too.
+            _isTimed = false;
+            if (_waiting.Count == 0 || _calls == CallsAtOnce)
+            {
+                return;
+            }
+
+            _calls++;
+        }
+
+        _ = CallAsync();
     }
 
     private async Task CallAsync()
@@ -202,9 +260,12 @@ internal sealed class SettleQueue(
 
     private void GiveRoom(int items)
     {
-        if (items > 0)
+        lock (_lock)
         {
-            _room.Release(items);
+            if (items > 0 && !_isDisposed)
+            {
+                _room.Release(items);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 using Broker.Client;
 using Broker.Client.Consuming;
 using Broker.Protocol.Wire;
+using Broker.Tests.Unit.Storage;
 using Google.Protobuf;
 using Grpc.Core;
 using Xunit;
@@ -25,11 +26,9 @@ public sealed class SettleQueueTests
     public async Task What_comes_while_calls_are_under_way_goes_together()
     {
         var queue = Queue();
-        _held = new TaskCompletionSource();
-        var first = Enumerable.Range(0, 4).Select(_ => queue.SettleAsync(Ack(1), Stop).AsTask()).ToList();
-        await UntilAsync(() => Count() > 0);
+        var (held, first) = await HoldAsync(queue);
         var all = Enumerable.Range(0, 2_500).Select(_ => queue.SettleAsync(Ack(2), Stop).AsTask()).ToList();
-        _held.SetResult();
+        held.SetResult();
         Assert.All(await Task.WhenAll([.. first, .. all]), Assert.True);
         Assert.Equal(2_504, _sent.Sum(static each => each.Settlements.Count));
         Assert.All(_sent, static each => Assert.InRange(each.Settlements.Count, 1, 1_000));
@@ -65,6 +64,30 @@ public sealed class SettleQueueTests
         await Assert.ThrowsAsync<BrokerClientException>(() => queue.SettleAsync(Ack(1), Stop).AsTask());
         _answer = static _ => new Settled();
         Assert.True(await queue.SettleAsync(Ack(1), Stop));
+    }
+
+    [Fact]
+    public async Task Few_that_come_while_a_call_is_under_way_wait_for_its_end_but_not_for_long_and_many_do_not()
+    {
+        var time = new ManualClock();
+        var queue = new SettleQueue(SendAsync, Options, time);
+        _held = new TaskCompletionSource();
+        var all = new List<Task<bool>> { queue.SettleAsync(Ack(1), Stop).AsTask() };
+        await UntilAsync(() => Count() == 1);
+        all.AddRange(Enumerable.Range(0, 99).Select(_ => queue.SettleAsync(Ack(1), Stop).AsTask()));
+        time.Advance(TimeSpan.FromMilliseconds(19));
+        Assert.Equal(1, Count());
+
+        // The 100th; and one that the call of these does not take with it.
+        all.Add(queue.SettleAsync(Ack(1), Stop).AsTask());
+        await UntilAsync(() => Count() == 2);
+        all.Add(queue.SettleAsync(Ack(1), Stop).AsTask());
+        Assert.Equal(2, Count());
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        await UntilAsync(() => Count() == 3);
+        _held.SetResult();
+        Assert.All(await Task.WhenAll(all), Assert.True);
+        Assert.Equal([1, 100, 1], _sent.Select(static each => each.Settlements.Count));
     }
 
     [Fact]
@@ -144,6 +167,21 @@ public sealed class SettleQueueTests
         }
     }
 
+    [Fact]
+    public async Task What_is_under_way_is_heard_of_when_the_queue_is_disposed_and_nothing_begins()
+    {
+        var queue = Queue();
+        _held = new TaskCompletionSource();
+        var first = queue.SettleAsync(Ack(1), Stop).AsTask();
+        await UntilAsync(() => Count() == 1);
+        var second = queue.SettleAsync(Ack(2), Stop).AsTask();
+        queue.Dispose();
+        _held.SetResult();
+        Assert.True(await first);
+        Assert.True(await second);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => queue.SettleAsync(Ack(3), Stop).AsTask());
+    }
+
     /// <summary>All calls that may be under way are, and do not end yet.</summary>
     private async Task<(TaskCompletionSource Held, List<Task<bool>> First)> HoldAsync(SettleQueue queue)
     {
@@ -151,6 +189,7 @@ public sealed class SettleQueueTests
         var first = new List<Task<bool>>();
         for (var call = 1; call <= 4; call++)
         {
+            // Behind a call that hangs the next one begins when it has waited for a moment.
             first.Add(queue.SettleAsync(Ack(1_000, $"first {call}"), Stop).AsTask());
             await UntilAsync(() => Count() == call);
         }
