@@ -107,6 +107,6 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(settlements);
         ObjectDisposedException.ThrowIf(_disposed, this);
         return await Task.WhenAll(settlements.Select(
-            each => Settling.SettleAsync(each.ToWire(), cancellationToken).AsTask()));
+            each => Settling.SettleAsync(each.ToQueue(), cancellationToken).AsTask()));
     }
 }

@@ -22,7 +22,10 @@ public sealed record ConsumeOptions
     /// <summary>Names the consumer for operators; up to 255 bytes. Default: the client's name.</summary>
     public string? Consumer { get; init; }
 
-    /// <summary>Records that the consumer may hold and has not settled: 1 to 1,000. Default: 256.</summary>
+    /// <summary>
+    /// Records that the consumer may hold: 1 to 1,000. One does not count any more once its settlement is on its way.
+    /// Default: 256.
+    /// </summary>
     public int MaxUnsettledRecords { get; init; } = 256;
 
     /// <summary>The same in bytes; one large record more may come. 1 to 32 MiB. Default: 8 MiB.</summary>
@@ -73,11 +76,13 @@ public sealed class GroupConsumer : IAsyncEnumerable<GroupRecord>, IAsyncDisposa
             {
                 while (_ready.TryDequeue(out var record))
                 {
+                    _read.HandedOut();
                     yield return record;
                 }
 
                 cancellationToken.ThrowIfCancellationRequested();
-                Take(await _read.NextAsync(cancellationToken));
+                var (delivery, held) = await _read.NextAsync(cancellationToken);
+                Take(delivery, held);
                 _metrics.Consumed(_ready.Count);
             }
         }
@@ -98,7 +103,7 @@ public sealed class GroupConsumer : IAsyncEnumerable<GroupRecord>, IAsyncDisposa
         {
             foreach (var delivery in await _read.StopAsync(patience.Token))
             {
-                Take(delivery);
+                Take(delivery, null);
             }
         }
 
@@ -118,9 +123,9 @@ public sealed class GroupConsumer : IAsyncEnumerable<GroupRecord>, IAsyncDisposa
         _ready.Clear();
     }
 
-    private void Take(Protocol.Wire.Delivery delivery)
+    private void Take(Protocol.Wire.Delivery delivery, HeldDelivery? held)
     {
-        foreach (var record in GroupRecord.Of(delivery, _client, _read.Window, _read.Free))
+        foreach (var record in GroupRecord.Of(delivery, _client, held))
         {
             _ready.Enqueue(record);
         }

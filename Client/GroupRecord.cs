@@ -11,22 +11,16 @@ namespace Broker.Client;
 public sealed class GroupRecord
 {
     private readonly BrokerClient _client;
-    private readonly CreditWindow? _window;
-    private readonly Action<int, long>? _free;
+    private readonly HeldDelivery? _held;
     private readonly ByteString _token;
     private readonly int _position;
+    private int _isFree;
 
     private GroupRecord(
-        BrokerRecord record,
-        int attempt,
-        ByteString token,
-        int position,
-        BrokerClient client,
-        CreditWindow? window,
-        Action<int, long>? free)
+        BrokerRecord record, int attempt, ByteString token, int position, BrokerClient client, HeldDelivery? held)
     {
         (Record, Attempt, _token, _position) = (record, attempt, token, position);
-        (_client, _window, _free) = (client, window, free);
+        (_client, _held) = (client, held);
     }
 
     /// <summary>The record. Of a dead letter that was redriven: as it was published first.</summary>
@@ -50,7 +44,7 @@ public sealed class GroupRecord
     /// Unavailable, OutcomeUnknown: no broker could say within OperationTimeout that it is done.
     /// </exception>
     public ValueTask<bool> AckAsync(CancellationToken cancellationToken = default) =>
-        SettleAsync(GroupSettlement.Ack(Delivery), cancellationToken);
+        SettleAsync(GroupSettlementKind.Ack, null, "", cancellationToken);
 
     /// <summary>The record is to be delivered again.</summary>
     /// <param name="delay">No earlier than after this; null: as the group's back-off says. At most a day.</param>
@@ -58,7 +52,7 @@ public sealed class GroupRecord
     /// <returns>As AckAsync.</returns>
     /// <exception cref="BrokerClientException">As AckAsync.</exception>
     public ValueTask<bool> NackAsync(TimeSpan? delay = null, CancellationToken cancellationToken = default) =>
-        SettleAsync(GroupSettlement.Nack(Delivery, delay), cancellationToken);
+        SettleAsync(GroupSettlementKind.Nack, GroupSettlement.NotNegative(delay), "", cancellationToken);
 
     /// <summary>The work takes longer: the record stays the consumer's.</summary>
     /// <param name="lease">From now on; null: the group's ack wait. At most a day.</param>
@@ -66,7 +60,7 @@ public sealed class GroupRecord
     /// <returns>True; false: it was not the consumer's any more.</returns>
     /// <exception cref="BrokerClientException">As AckAsync.</exception>
     public ValueTask<bool> ExtendAsync(TimeSpan? lease = null, CancellationToken cancellationToken = default) =>
-        SettleAsync(GroupSettlement.Extend(Delivery, lease), cancellationToken);
+        KeepAsync(GroupSettlement.NotNegative(lease), cancellationToken);
 
     /// <summary>The record cannot be worked on: it becomes a dead letter of the group.</summary>
     /// <param name="reason">Why; up to 1 KiB of UTF-8, cut beyond.</param>
@@ -74,7 +68,7 @@ public sealed class GroupRecord
     /// <returns>As AckAsync.</returns>
     /// <exception cref="BrokerClientException">As AckAsync.</exception>
     public ValueTask<bool> TerminateAsync(string reason = "", CancellationToken cancellationToken = default) =>
-        SettleAsync(GroupSettlement.Terminate(Delivery, reason), cancellationToken);
+        SettleAsync(GroupSettlementKind.Terminate, null, reason, cancellationToken);
 
     /// <summary>
     /// Publishes what was made of the record and acknowledges it, in one step: both are on the disks of a majority of
@@ -116,17 +110,16 @@ public sealed class GroupRecord
     /// <summary>Names the record in a request.</summary>
     internal Wire.DeliveredRange Range => new() { Token = _token, First = (uint)_position, Count = 1 };
 
-    /// <summary>It is settled: the consumer may be sent another one.</summary>
+    /// <summary>It is settled, or about to be: the consumer may be sent another one, once.</summary>
     internal void Free()
     {
-        if (_window?.GiveBack(_token, _position, 1) is { Records: > 0 } more)
+        if (_held is not null && Interlocked.Exchange(ref _isFree, 1) == 0)
         {
-            _free!(more.Records, more.Bytes);
+            _held.FreeOne();
         }
     }
 
-    internal static IEnumerable<GroupRecord> Of(
-        Wire.Delivery delivery, BrokerClient client, CreditWindow? window = null, Action<int, long>? free = null)
+    internal static IEnumerable<GroupRecord> Of(Wire.Delivery delivery, BrokerClient client, HeldDelivery? held = null)
     {
         var timestamp = DateTimeOffset.FromUnixTimeMilliseconds(delivery.TimestampUnixMs);
         var at = 0;
@@ -134,23 +127,22 @@ public sealed class GroupRecord
         {
             var record = RecordBatchDecoder.Decode(
                 bytes, delivery.Topic, delivery.BaseOffset + i, timestamp, (int)delivery.Partition);
-            yield return new GroupRecord(record, (int)delivery.Attempt, delivery.Token, i, client, window, free);
+            yield return new GroupRecord(record, (int)delivery.Attempt, delivery.Token, i, client, held);
         }
     }
 
-    private async ValueTask<bool> SettleAsync(GroupSettlement settlement, CancellationToken cancellationToken)
+    private ValueTask<bool> SettleAsync(
+        GroupSettlementKind kind, TimeSpan? time, string reason, CancellationToken cancellationToken) =>
+        _client.Settling.SettleAsync(
+            new RecordSettlement(kind, _token, _position, time, reason, this), cancellationToken);
+
+    private async ValueTask<bool> KeepAsync(TimeSpan? lease, CancellationToken cancellationToken)
     {
-        var isDone = await _client.Settling.SettleAsync(settlement.ToWire(), cancellationToken);
-        if (settlement.Kind == GroupSettlementKind.Extend)
+        var settlement = new RecordSettlement(GroupSettlementKind.Extend, _token, _position, lease);
+        var isDone = await _client.Settling.SettleAsync(settlement, cancellationToken);
+        if (isDone)
         {
-            if (isDone)
-            {
-                _window?.Extend(_token, (long?)settlement.Time?.TotalMilliseconds, Environment.TickCount64);
-            }
-        }
-        else
-        {
-            Free();
+            _held?.Extend(lease);
         }
 
         return isDone;
@@ -217,32 +209,10 @@ public sealed record GroupSettlement
     public static GroupSettlement Terminate(GroupDelivery delivery, string reason = "") =>
         new(GroupSettlementKind.Terminate, delivery) { Reason = reason };
 
-    internal Wire.Settlement ToWire()
-    {
-        var range = new Wire.DeliveredRange
-        {
-            Token = UnsafeByteOperations.UnsafeWrap(Delivery.Token),
-            First = (uint)Delivery.Position,
-            Count = 1,
-        };
-        var milliseconds = (ulong?)Time?.TotalMilliseconds;
-        return Kind switch
-        {
-            GroupSettlementKind.Ack => new Wire.Settlement { Ack = new Wire.Ack { Ranges = { range } } },
-            GroupSettlementKind.Nack => new Wire.Settlement
-            {
-                Nack = new Wire.Nack { Ranges = { range }, DelayMs = milliseconds },
-            },
-            GroupSettlementKind.Extend => new Wire.Settlement
-            {
-                // 0 would be the group's.
-                Extend = new Wire.Extend { Ranges = { range }, LeaseMs = milliseconds is { } ms ? Math.Max(1, ms) : 0 },
-            },
-            _ => new Wire.Settlement { Terminate = new Wire.Terminate { Ranges = { range }, Reason = Reason } },
-        };
-    }
+    internal RecordSettlement ToQueue() =>
+        new(Kind, UnsafeByteOperations.UnsafeWrap(Delivery.Token), Delivery.Position, Time, Reason);
 
-    private static TimeSpan? NotNegative(TimeSpan? time) => time is null || time >= TimeSpan.Zero
+    internal static TimeSpan? NotNegative(TimeSpan? time) => time is null || time >= TimeSpan.Zero
         ? time
         : throw ClientErrors.Invalid($"A delay or lease of {time} is negative.");
 }

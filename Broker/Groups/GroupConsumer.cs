@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Broker.Groups;
 
 /// <summary>A consumer, as the shard's leader knows it.</summary>
@@ -27,8 +29,9 @@ internal sealed class GroupConsumer(int id, ConsumerRank rank)
     public void Hold(DispatchLane lane, int records)
     {
         Out += records;
-        _held[lane] = _held.GetValueOrDefault(lane) + records;
-        if (_held[lane] == 0)
+        ref var held = ref CollectionsMarshal.GetValueRefOrAddDefault(_held, lane, out _);
+        held += records;
+        if (held == 0)
         {
             _held.Remove(lane);
         }

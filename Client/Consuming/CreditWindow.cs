@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Google.Protobuf;
 
 namespace Broker.Client.Consuming;
@@ -11,7 +12,7 @@ namespace Broker.Client.Consuming;
 internal sealed class CreditWindow(long leaseMs)
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<ByteString, Delivered> _out = [];
+    private readonly Dictionary<ByteString, OutDelivery> _out = [];
     private readonly List<ByteString> _over = [];
 
     /// <summary>What is out.</summary>
@@ -27,12 +28,15 @@ internal sealed class CreditWindow(long leaseMs)
     }
 
     /// <summary>A delivery goes to the consumer.</summary>
-    public void Take(ByteString token, int records, long bytes, long nowMs)
+    public OutDelivery Take(ByteString token, int records, long bytes, long nowMs)
     {
+        var delivery = new OutDelivery(token, records, bytes, nowMs + leaseMs);
         lock (_lock)
         {
-            _out[token] = new Delivered(records, bytes, nowMs + leaseMs);
+            _out[token] = delivery;
         }
+
+        return delivery;
     }
 
     /// <summary>Records of a delivery are settled, or not the consumer's any more; what that gives back.</summary>
@@ -43,22 +47,18 @@ internal sealed class CreditWindow(long leaseMs)
     {
         lock (_lock)
         {
-            if (!_out.TryGetValue(token, out var delivered))
-            {
-                return default;
-            }
+            return TryFind(token, out var delivery)
+                ? TakeFrom(delivery, count == 0 ? delivery.Records - first : count)
+                : default;
+        }
+    }
 
-            // Records that are named twice give back twice, but no delivery gives more than it took.
-            var records = Math.Clamp(count == 0 ? delivered.Records - first : count, 0, delivered.Records);
-            if (records == delivered.Records)
-            {
-                _out.Remove(token);
-                return (delivered.Records, delivered.Bytes);
-            }
-
-            var bytes = delivered.Bytes / delivered.Records * records;
-            _out[token] = delivered with { Records = delivered.Records - records, Bytes = delivered.Bytes - bytes };
-            return (records, bytes);
+    /// <summary>The same of one record, by who knows the delivery.</summary>
+    public (int Records, long Bytes) GiveBackOne(OutDelivery delivery)
+    {
+        lock (_lock)
+        {
+            return TakeFrom(delivery, 1);
         }
     }
 
@@ -70,12 +70,9 @@ internal sealed class CreditWindow(long leaseMs)
     {
         lock (_lock)
         {
-            if (_out.TryGetValue(token, out var delivered))
+            if (TryFind(token, out var delivery))
             {
-                _out[token] = delivered with
-                {
-                    UntilMs = Math.Max(delivered.UntilMs, nowMs + (forMs ?? leaseMs)),
-                };
+                delivery.UntilMs = Math.Max(delivery.UntilMs, nowMs + (forMs ?? leaseMs));
             }
         }
     }
@@ -86,13 +83,14 @@ internal sealed class CreditWindow(long leaseMs)
         lock (_lock)
         {
             var (records, bytes) = (0, 0L);
-            foreach (var (token, delivered) in _out)
+            foreach (var (token, delivery) in _out)
             {
-                if (delivered.UntilMs <= nowMs)
+                if (delivery.UntilMs <= nowMs)
                 {
                     _over.Add(token);
-                    records += delivered.Records;
-                    bytes += delivered.Bytes;
+                    records += delivery.Records;
+                    bytes += delivery.Bytes;
+                    (delivery.Records, delivery.Bytes) = (0, 0);
                 }
             }
 
@@ -102,5 +100,38 @@ internal sealed class CreditWindow(long leaseMs)
         }
     }
 
-    private readonly record struct Delivered(int Records, long Bytes, long UntilMs);
+    private bool TryFind(ByteString token, [NotNullWhen(true)] out OutDelivery? delivery) =>
+        _out.TryGetValue(token, out delivery);
+
+    /// <summary>Records that are named twice give back twice, but no delivery gives more than it took.</summary>
+    private (int Records, long Bytes) TakeFrom(OutDelivery delivery, int count)
+    {
+        var records = Math.Clamp(count, 0, delivery.Records);
+        if (records == 0)
+        {
+            return default;
+        }
+
+        var bytes = records == delivery.Records ? delivery.Bytes : delivery.Bytes / delivery.Records * records;
+        delivery.Records -= records;
+        delivery.Bytes -= bytes;
+        if (delivery.Records == 0 && TryFind(delivery.Token, out var known) && known == delivery)
+        {
+            _out.Remove(delivery.Token);
+        }
+
+        return (records, bytes);
+    }
+}
+
+/// <summary>A delivery that takes from a <see cref="CreditWindow"/>, which alone changes it.</summary>
+internal sealed class OutDelivery(ByteString token, int records, long bytes, long untilMs)
+{
+    public ByteString Token { get; } = token;
+
+    public int Records { get; set; } = records;
+
+    public long Bytes { get; set; } = bytes;
+
+    public long UntilMs { get; set; } = untilMs;
 }

@@ -11,6 +11,8 @@ namespace Broker.Client.Consuming;
 /// </summary>
 internal sealed class GroupRead : IAsyncDisposable
 {
+    private const int PartsOfWindow = 4;
+
     private static readonly TimeSpan ExpiryInterval = TimeSpan.FromSeconds(1);
 
     private readonly string _group;
@@ -27,10 +29,16 @@ internal sealed class GroupRead : IAsyncDisposable
     private Task _crediting = Task.CompletedTask;
     private AsyncDuplexStreamingCall<Wire.ConsumeRequest, Wire.ConsumeResponse>? _call;
     private BrokerConnection? _from;
+    private CreditWindow _window = new(0);
     private long _progressAt;
     private int _failures;
+
+    // Of the consumer's window: what is free here, what the broker may still send, and what came and nobody has taken.
     private int _freeRecords;
     private long _freeBytes;
+    private int _grantedRecords;
+    private long _grantedBytes;
+    private int _unread;
 
     public GroupRead(
         string group,
@@ -48,9 +56,6 @@ internal sealed class GroupRead : IAsyncDisposable
 
     public TimeSpan AckWait { get; private set; }
 
-    /// <summary>What the consumer holds.</summary>
-    public CreditWindow Window { get; private set; } = new(0);
-
     /// <summary>Ends when a broker has taken the consumer.</summary>
     /// <exception cref="BrokerClientException">A request that cannot be, or nobody takes it in time.</exception>
     public async ValueTask BeginAsync(CancellationToken cancellationToken)
@@ -61,36 +66,46 @@ internal sealed class GroupRead : IAsyncDisposable
 
     /// <summary>What comes next, by whichever broker.</summary>
     /// <exception cref="BrokerClientException">GroupDeleted, or what no broker can do.</exception>
-    public async ValueTask<Wire.Delivery> NextAsync(CancellationToken cancellationToken)
+    public async ValueTask<(Wire.Delivery Delivery, HeldDelivery Held)> NextAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
+            Free(0, 0);
             if (await MoveNextAsync(isFirst: false, cancellationToken) is not { } response)
             {
                 await OpenAsync(isFirst: false, cancellationToken);
             }
             else if (response.Delivery is { } delivery)
             {
-                Window.Take(delivery.Token, (int)delivery.Count, delivery.Batch.Length, Environment.TickCount64);
-                return delivery;
+                var (records, bytes) = ((int)delivery.Count, delivery.Batch.Length);
+                lock (_lock)
+                {
+                    _grantedRecords -= records;
+                    _grantedBytes -= bytes;
+                    _unread += records;
+                }
+
+                var held = _window.Take(delivery.Token, records, bytes, Environment.TickCount64);
+                return (delivery, new HeldDelivery(this, held));
             }
         }
     }
 
-    /// <summary>So much of what the consumer held is settled.</summary>
-    public void Free(int records, long bytes)
-    {
-        lock (_lock)
-        {
-            _freeRecords += records;
-            _freeBytes += bytes;
-        }
+    /// <summary>A record goes to who enumerates.</summary>
+    public void HandedOut() => Interlocked.Decrement(ref _unread);
 
-        if (!_noCredit.IsCancellationRequested && _freed.CurrentCount == 0)
-        {
-            _freed.Release();
-        }
+    /// <summary>One record of a delivery makes room in the window.</summary>
+    public void FreeOne(OutDelivery delivery)
+    {
+        var (records, bytes) = _window.GiveBackOne(delivery);
+        Free(records, bytes);
     }
+
+    /// <summary>The consumer keeps records for longer.</summary>
+    /// <param name="delivery">Theirs.</param>
+    /// <param name="lease">From now on; null: as long as at first.</param>
+    public void Extend(OutDelivery delivery, TimeSpan? lease) =>
+        _window.Extend(delivery.Token, (long?)lease?.TotalMilliseconds, Environment.TickCount64);
 
     /// <summary>
     /// Has the broker send nothing more, and takes what is on its way; nobody takes deliveries meanwhile. A broker that
@@ -133,6 +148,28 @@ internal sealed class GroupRead : IAsyncDisposable
         await _crediting;
     }
 
+    /// <summary>
+    /// So much of the window is free. The broker is told in large parts, for each part costs it a delivery: of a
+    /// quarter of the window, or when there is less to work on than is free.
+    /// </summary>
+    private void Free(int records, long bytes)
+    {
+        bool isDue;
+        lock (_lock)
+        {
+            _freeRecords += records;
+            _freeBytes += bytes;
+            isDue = _freeRecords > 0 && (
+                _freeRecords >= Math.Min(_consumer.MaxUnsettledRecords / PartsOfWindow, _grantedRecords + _unread)
+                || _freeBytes >= Math.Min(_consumer.MaxUnsettledBytes / PartsOfWindow, _grantedBytes));
+        }
+
+        if (isDue && _freed.CurrentCount == 0 && !_noCredit.IsCancellationRequested)
+        {
+            _freed.Release();
+        }
+    }
+
     private async ValueTask OpenAsync(bool isFirst, CancellationToken cancellationToken)
     {
         while (true)
@@ -145,7 +182,7 @@ internal sealed class GroupRead : IAsyncDisposable
                 if (isFirst)
                 {
                     AckWait = TimeSpan.FromMilliseconds(opened.AckWaitMs);
-                    Window = new CreditWindow((long)opened.AckWaitMs);
+                    _window = new CreditWindow((long)opened.AckWaitMs);
                 }
 
                 return;
@@ -162,11 +199,14 @@ internal sealed class GroupRead : IAsyncDisposable
     /// <summary>The filters make a group; one that was deleted meanwhile is not made again.</summary>
     private Wire.ConsumeRequest Open(bool isFirst)
     {
-        Window.Expire(Environment.TickCount64);
-        var (records, bytes) = Window.Out;
+        _window.Expire(Environment.TickCount64);
+        var (records, bytes) = _window.Out;
+        records = Math.Max(0, _consumer.MaxUnsettledRecords - records);
+        bytes = Math.Max(0, _consumer.MaxUnsettledBytes - bytes);
         lock (_lock)
         {
             (_freeRecords, _freeBytes) = (0, 0);
+            (_grantedRecords, _grantedBytes) = (records, bytes);
         }
 
         var open = new Wire.ConsumeOpen
@@ -174,11 +214,7 @@ internal sealed class GroupRead : IAsyncDisposable
             Group = _group,
             Mode = (Wire.GroupMode)(_consumer.Mode ?? 0),
             Consumer = _consumer.Consumer ?? _options.ClientName,
-            Credit = new Wire.Credit
-            {
-                Records = (uint)Math.Max(0, _consumer.MaxUnsettledRecords - records),
-                Bytes = (ulong)Math.Max(0, _consumer.MaxUnsettledBytes - bytes),
-            },
+            Credit = new Wire.Credit { Records = (uint)records, Bytes = (ulong)bytes },
         };
         open.Filters.AddRange(isFirst ? _consumer.Filters ?? [] : []);
         return new Wire.ConsumeRequest { Open = open };
@@ -263,7 +299,7 @@ internal sealed class GroupRead : IAsyncDisposable
             try
             {
                 await _freed.WaitAsync(ExpiryInterval, _noCredit.Token);
-                var (expired, expiredBytes) = Window.Expire(Environment.TickCount64);
+                var (expired, expiredBytes) = _window.Expire(Environment.TickCount64);
                 Wire.Credit credit;
                 lock (_lock)
                 {
@@ -273,6 +309,8 @@ internal sealed class GroupRead : IAsyncDisposable
                         Bytes = (ulong)(_freeBytes + expiredBytes),
                     };
                     (_freeRecords, _freeBytes) = (0, 0);
+                    _grantedRecords += (int)credit.Records;
+                    _grantedBytes += (long)credit.Bytes;
                 }
 
                 if (credit.Records > 0 && _call is { } call)
@@ -289,4 +327,14 @@ internal sealed class GroupRead : IAsyncDisposable
             }
         }
     }
+}
+
+/// <summary>A delivery, to the records of which it is common.</summary>
+internal sealed class HeldDelivery(GroupRead read, OutDelivery delivery)
+{
+    /// <summary>One record of it makes room for another one.</summary>
+    public void FreeOne() => read.FreeOne(delivery);
+
+    /// <summary>The consumer keeps records for longer; null: as long as at first.</summary>
+    public void Extend(TimeSpan? lease) => read.Extend(delivery, lease);
 }

@@ -1,11 +1,13 @@
+using System.Threading.Tasks.Sources;
 using Grpc.Core;
 using Wire = Broker.Protocol.Wire;
 
 namespace Broker.Client.Consuming;
 
 /// <summary>
-/// Sends what is to become of delivered records: at once when nothing is under way, else together with all that comes
-/// meanwhile. Any thread.
+/// Sends what is to become of delivered records: at once when nothing is under way, else together with what comes
+/// meanwhile, as soon as that is answered, or when it is much. Records of one delivery that follow each other are one
+/// item of a request. Any thread.
 /// </summary>
 /// <param name="send">Sends a request, to whichever broker answers.</param>
 /// <param name="options">How patient to be.</param>
@@ -15,40 +17,114 @@ internal sealed class SettleQueue(
     : IDisposable
 {
     /// <summary>The most that a broker takes in one request.</summary>
-    private const int MostPerCall = 1_000;
+    private const int MostRunsPerCall = 1_000;
+
+    private const int MostPerCall = 4_000;
 
     /// <summary>While one waits for the disks, another may be on its way.</summary>
     private const int CallsAtOnce = 4;
 
+    /// <summary>
+    /// So many wait for each call that is under way before there is one more: few would cost as much as many.
+    /// </summary>
+    private const int WorthOneMore = 100;
+
+    /// <summary>But none of them waits longer for the call of others, which may hang.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(20);
+
     /// <summary>Who comes then waits until others are done.</summary>
-    private const int MostWaiting = 16 * MostPerCall;
+    private const int MostWaiting = 16_000;
 
     private readonly SemaphoreSlim _room = new(MostWaiting);
+    private readonly Lock _lock = new();
     private readonly Queue<Item> _waiting = new();
+    private readonly Stack<Item> _spare = new();
+    private ITimer? _timer;
+    private bool _isTimed;
+    private bool _isDisposed;
     private int _calls;
 
-    /// <summary>False: the record was not the consumer's any more.</summary>
+    /// <summary>False: the record was not the consumer's any more. To be awaited once.</summary>
     /// <exception cref="BrokerClientException">Nobody could say in time that it is done, or it cannot be.</exception>
-    public async ValueTask<bool> SettleAsync(Wire.Settlement settlement, CancellationToken cancellationToken)
+    public ValueTask<bool> SettleAsync(in RecordSettlement settlement, CancellationToken cancellationToken)
     {
-        await _room.WaitAsync(cancellationToken);
-        var item = new Item(settlement, time.GetTimestamp());
-        lock (_waiting)
+        if (cancellationToken.IsCancellationRequested)
         {
-            _waiting.Enqueue(item);
+            return ValueTask.FromCanceled<bool>(cancellationToken);
         }
 
-        BeginCall();
-        return await item.Done.Task.WaitAsync(cancellationToken);
+        try
+        {
+            return _room.Wait(0, CancellationToken.None)
+                ? Begin(settlement, cancellationToken)
+                : WaitForRoomAsync(settlement, cancellationToken);
+        }
+        catch (ObjectDisposedException disposed)
+        {
+            return ValueTask.FromException<bool>(disposed);
+        }
     }
 
-    /// <summary>When no call can be under way any more, or will be heard of.</summary>
-    public void Dispose() => _room.Dispose();
-
-    private void BeginCall()
+    /// <summary>Nobody begins any more. Calls that are under way are heard of still.</summary>
+    public void Dispose()
     {
-        lock (_waiting)
+        lock (_lock)
         {
+            _isDisposed = true;
+            _timer?.Dispose();
+            _room.Dispose();
+        }
+    }
+
+    private async ValueTask<bool> WaitForRoomAsync(RecordSettlement settlement, CancellationToken cancellationToken)
+    {
+        await _room.WaitAsync(cancellationToken);
+        return await Begin(settlement, cancellationToken);
+    }
+
+    private ValueTask<bool> Begin(in RecordSettlement settlement, CancellationToken cancellationToken)
+    {
+        ValueTask<bool> done;
+        var begins = false;
+        lock (_lock)
+        {
+            var item = _spare.TryPop(out var spare) ? spare : new Item(this);
+            done = item.Begin(settlement, time.GetTimestamp());
+            _waiting.Enqueue(item);
+            if (_calls == 0 || (_calls < CallsAtOnce && _waiting.Count >= _calls * WorthOneMore))
+            {
+                _calls++;
+                begins = true;
+            }
+            else if (_calls < CallsAtOnce && !_isTimed && !_isDisposed)
+            {
+                _isTimed = true;
+                _timer ??= time.CreateTimer(
+                    static queue => ((SettleQueue)queue!).OnTime(),
+                    this,
+                    Timeout.InfiniteTimeSpan,
+                    Timeout.InfiniteTimeSpan);
+                _timer.Change(LongestWait, Timeout.InfiniteTimeSpan);
+            }
+        }
+
+        settlement.Record?.Free();
+        if (begins)
+        {
+            _ = CallAsync();
+        }
+
+        return cancellationToken.CanBeCanceled
+            ? new ValueTask<bool>(done.AsTask().WaitAsync(cancellationToken))
+            : done;
+    }
+
+    private void OnTime()
+    {
+        lock (_lock)
+        {
+            // Since then others may have taken what waited, and what waits now may have come just now: it goes, too.
+            _isTimed = false;
             if (_waiting.Count == 0 || _calls == CallsAtOnce)
             {
                 return;
@@ -64,94 +140,178 @@ internal sealed class SettleQueue(
     {
         // Others that are ready to run get their word into the same call.
         await Task.Yield();
-        while (true)
+        var (items, runs) = (new List<Item>(), new List<int>());
+        while (TryTake(items, runs))
         {
-            List<Item> items;
-            lock (_waiting)
-            {
-                items = Take();
-                if (items.Count == 0)
-                {
-                    _calls--;
-                    return;
-                }
-            }
-
             try
             {
-                var request = new Wire.SettleRequest();
-                request.Settlements.AddRange(items.Select(static item => item.Settlement));
-                var response = await send(request);
-                await HearAsync(items, response);
+                await HearAsync(items, runs, await send(Request(items, runs)));
             }
             catch (Exception failure) when (failure is BrokerClientException or ObjectDisposedException)
             {
-                items.ForEach(item => End(item, failure));
+                items.ForEach(item => item.End(failure));
+                GiveRoom(items.Count);
             }
         }
     }
 
-    private List<Item> Take()
+    /// <summary>Takes what waits, and how it falls into runs. False: nothing does, and the call is over.</summary>
+    private bool TryTake(List<Item> items, List<int> runs)
     {
-        var items = new List<Item>(Math.Min(_waiting.Count, MostPerCall));
-        while (items.Count < MostPerCall && _waiting.TryDequeue(out var item))
+        items.Clear();
+        runs.Clear();
+        lock (_lock)
         {
-            items.Add(item);
-        }
-
-        return items;
-    }
-
-    private async Task HearAsync(List<Item> items, Wire.SettleResponse response)
-    {
-        var isAgain = false;
-        for (var i = 0; i < items.Count; i++)
-        {
-            var (item, settled) = (items[i], response.Results[i]);
-            switch ((StatusCode)settled.Status)
+            var first = default(RecordSettlement);
+            while (items.Count < MostPerCall && _waiting.TryPeek(out var item))
             {
-                case StatusCode.OK:
-                    End(item, isDone: true);
+                if (runs.Count > 0 && !item.IsAlone && item.Settlement.Continues(first, runs[^1]))
+                {
+                    runs[^1]++;
+                }
+                else if (runs.Count == MostRunsPerCall)
+                {
                     break;
-                case StatusCode.NotFound:
-                    End(item, isDone: false);
-                    break;
-                case StatusCode.Unavailable or StatusCode.Aborted or StatusCode.ResourceExhausted
-                    when time.GetElapsedTime(item.Since) < options.OperationTimeout:
-                    // Once more does no harm: what is settled stays so.
-                    isAgain = true;
-                    lock (_waiting)
-                    {
-                        _waiting.Enqueue(item);
-                    }
+                }
+                else
+                {
+                    first = item.Settlement;
+                    runs.Add(1);
+                }
 
-                    break;
-                default:
-                    End(item, ClientErrors.NotSettled(settled));
-                    break;
+                items.Add(_waiting.Dequeue());
+            }
+
+            _calls -= items.Count == 0 ? 1 : 0;
+            return items.Count > 0;
+        }
+    }
+
+    private static Wire.SettleRequest Request(List<Item> items, List<int> runs)
+    {
+        var request = new Wire.SettleRequest();
+        request.Settlements.Capacity = runs.Count;
+        var at = 0;
+        foreach (var run in runs)
+        {
+            request.Settlements.Add(items[at].Settlement.ToWire(run));
+            at += run;
+        }
+
+        return request;
+    }
+
+    private async Task HearAsync(List<Item> items, List<int> runs, Wire.SettleResponse response)
+    {
+        var (at, ended, isAgain) = (0, 0, false);
+        for (var run = 0; run < runs.Count; run++)
+        {
+            var settled = response.Results[run];
+            for (var end = at + runs[run]; at < end; at++)
+            {
+                var isAnswered = TryEnd(items[at], settled, isPart: settled.Lost < runs[run], out var isLater);
+                ended += isAnswered ? 1 : 0;
+                isAgain |= isLater;
             }
         }
 
+        GiveRoom(ended);
         if (isAgain)
         {
             await Task.Delay(options.RetryDelayMin, time);
         }
     }
 
-    private void End(Item item, bool isDone)
+    /// <summary>False: it is asked once more. That does no harm: what is settled stays so.</summary>
+    /// <param name="item">The record.</param>
+    /// <param name="settled">The answer to its run.</param>
+    /// <param name="isPart">The answer counts some records of the run as lost, and says not which.</param>
+    /// <param name="isLater">After a pause.</param>
+    private bool TryEnd(Item item, Wire.Settled settled, bool isPart, out bool isLater)
     {
-        item.Done.TrySetResult(isDone);
-        _room.Release();
+        isLater = false;
+        switch ((StatusCode)settled.Status)
+        {
+            case StatusCode.OK:
+                item.End(isDone: true);
+                return true;
+            case StatusCode.NotFound when isPart:
+                item.IsAlone = true;
+                break;
+            case StatusCode.NotFound:
+                item.End(isDone: false);
+                return true;
+            case StatusCode.Unavailable or StatusCode.Aborted or StatusCode.ResourceExhausted
+                when time.GetElapsedTime(item.Since) < options.OperationTimeout:
+                isLater = true;
+                break;
+            default:
+                item.End(ClientErrors.NotSettled(settled));
+                return true;
+        }
+
+        lock (_lock)
+        {
+            _waiting.Enqueue(item);
+        }
+
+        return false;
     }
 
-    private void End(Item item, Exception failure)
+    private void GiveRoom(int items)
     {
-        item.Done.TrySetException(failure);
-        _room.Release();
+        lock (_lock)
+        {
+            if (items > 0 && !_isDisposed)
+            {
+                _room.Release(items);
+            }
+        }
     }
 
-    private sealed record Item(Wire.Settlement Settlement, long Since)
+    /// <summary>One record that is waited for. When that was heard it serves another one.</summary>
+    private sealed class Item(SettleQueue queue) : IValueTaskSource<bool>
     {
-        public TaskCompletionSource<bool> Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private ManualResetValueTaskSourceCore<bool> _done = new() { RunContinuationsAsynchronously = true };
+
+        public RecordSettlement Settlement { get; private set; }
+
+        public long Since { get; private set; }
+
+        /// <summary>It is asked about by itself.</summary>
+        public bool IsAlone { get; set; }
+
+        public ValueTask<bool> Begin(in RecordSettlement settlement, long now)
+        {
+            (Settlement, Since, IsAlone) = (settlement, now, false);
+            return new ValueTask<bool>(this, _done.Version);
+        }
+
+        public void End(bool isDone) => _done.SetResult(isDone);
+
+        public void End(Exception failure) => _done.SetException(failure);
+
+        public bool GetResult(short token)
+        {
+            try
+            {
+                return _done.GetResult(token);
+            }
+            finally
+            {
+                _done.Reset();
+                Settlement = default;
+                lock (queue._lock)
+                {
+                    queue._spare.Push(this);
+                }
+            }
+        }
+
+        public ValueTaskSourceStatus GetStatus(short token) => _done.GetStatus(token);
+
+        public void OnCompleted(
+            Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+            _done.OnCompleted(continuation, state, token, flags);
     }
 }

@@ -230,6 +230,52 @@ public sealed class ConsumerGroupClientTests
             "g", new ConsumeOptions { MaxUnsettledRecords = 0 }, Test));
     }
 
+    /// <summary>
+    /// Credit goes back in large parts, but what is free is never kept from a consumer that has nothing else to do.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_consumer_that_holds_most_of_its_window_goes_on_with_what_is_left(int left)
+    {
+        const int Window = 40;
+        const int Count = 200;
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        await using var client = brokers.Connect();
+        await using var consumer = await client.ConsumeAsync(
+            "g", new ConsumeOptions { Filters = ["a.>"], MaxUnsettledRecords = Window }, Test);
+        await Task.WhenAll(Enumerable.Range(0, Count).Select(i =>
+            client.PublishAsync($"a.{i % 4}", Message($"{i}"), Test).AsTask()));
+        var held = new List<GroupRecord>();
+        var acks = new List<Task<bool>>();
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        await foreach (var record in consumer.WithCancellation(Test))
+        {
+            if (held.Count < Window - left)
+            {
+                held.Add(record);
+            }
+            else
+            {
+                acks.Add(record.AckAsync(Test).AsTask());
+            }
+
+            if (held.Count + acks.Count == Count)
+            {
+                break;
+            }
+        }
+
+        // By the second in which leases are looked at, a record a second would come, or two.
+        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 70);
+        Assert.All(await Task.WhenAll(acks), Assert.True);
+        await Eventually.HoldsAsync(
+            async () => (await client.DescribeGroupAsync("g", Test)).Group.Lag == Window - left,
+            () => "only what is held is not settled",
+            30);
+        Assert.All(await Task.WhenAll(held.Select(static each => each.AckAsync(Test).AsTask())), Assert.True);
+    }
+
     private static BrokerMessage Message(string value) => new() { Value = Encoding.UTF8.GetBytes(value) };
 
     private static string Text(GroupRecord record) => Encoding.UTF8.GetString(record.Record.Value.Span);

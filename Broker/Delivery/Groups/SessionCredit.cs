@@ -52,33 +52,11 @@ internal sealed class SessionCredit
     /// <summary>The shard has more to send than it may.</summary>
     public void Wants(ShardCredit shard)
     {
-        if (!shard.IsOpen)
+        if (shard.IsOpen)
         {
-            return;
-        }
-
-        shard.IsHungry = true;
-        Divide();
-        if (!shard.IsHungry)
-        {
-            return;
-        }
-
-        // An idle shard may have what this one needs.
-        ShardCredit? richest = null;
-        foreach (var other in _shards)
-        {
-            if (other is { IsOpen: true, IsHungry: false, IsRecalled: false, Records: > 0 }
-                && (richest is null || other.Records > richest.Records))
-            {
-                richest = other;
-            }
-        }
-
-        if (richest is not null)
-        {
-            richest.IsRecalled = true;
-            richest.Recall();
+            shard.IsHungry = true;
+            Divide();
+            RecallForHungry();
         }
     }
 
@@ -92,6 +70,32 @@ internal sealed class SessionCredit
         }
     }
 
+    /// <summary>
+    /// An idle shard may have what another one needs; or one that asked before it heard of what it was given, and has
+    /// no use for it now.
+    /// </summary>
+    private void RecallForHungry()
+    {
+        ShardCredit? richest = null;
+        foreach (var shard in _shards)
+        {
+            if (shard is { IsOpen: true, IsRecalled: false, Records: > 0 }
+                && _shards.Exists(other => other is { IsOpen: true, IsHungry: true } && other != shard)
+                && (richest is null || Rank(shard).CompareTo(Rank(richest)) > 0))
+            {
+                richest = shard;
+            }
+        }
+
+        if (richest is not null)
+        {
+            richest.IsRecalled = true;
+            richest.Recall();
+        }
+    }
+
+    private static (bool IsIdle, int Records) Rank(ShardCredit shard) => (!shard.IsHungry, shard.Records);
+
     private void TakeBack(ShardCredit shard, int records, long bytes)
     {
         shard.Records -= records;
@@ -102,13 +106,16 @@ internal sealed class SessionCredit
     private void Divide()
     {
         var hungry = _shards.Count(static shard => shard is { IsOpen: true, IsHungry: true });
+        var left = hungry;
         foreach (var shard in _shards)
         {
             if (shard is { IsOpen: true, IsHungry: true } && _records > 0 && _bytes > 0)
             {
-                // Some stays for the next one that asks.
-                Give(shard, Math.Max(1, _records / (hungry + 1)));
+                // All of it: each part of what a shard sends costs about the same, however small. One that asks later
+                // gets its part of what comes back next.
+                Give(shard, Math.Max(1, _records / left));
                 shard.IsHungry = false;
+                left--;
             }
         }
 

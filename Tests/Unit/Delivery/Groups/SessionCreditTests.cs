@@ -42,12 +42,40 @@ public sealed class SessionCreditTests
         Assert.Equal(1, shards[1].Recalls);
 
         credit.Returned(shards[1].Credit, 10, 10 * Bytes);
-        Assert.Equal((5, 0), (shards[0].Credit.Records, shards[1].Credit.Records));
+        Assert.Equal((10, 0), (shards[0].Credit.Records, shards[1].Credit.Records));
+    }
 
-        // And again, with what was kept back.
-        SessionCredit.Sent(shards[0].Credit, 5, 5 * Bytes);
+    [Fact]
+    public void A_shard_that_asked_before_it_heard_of_its_credit_keeps_it_from_nobody()
+    {
+        var (credit, shards) = Make(2);
+        shards.ForEach(shard => credit.Opened(shard.Credit));
         credit.Wants(shards[0].Credit);
-        Assert.Equal(2, shards[0].Credit.Records);
+        credit.Add(20, 20 * Bytes);
+        credit.Wants(shards[0].Credit);
+        credit.Wants(shards[1].Credit);
+        Assert.Equal(1, shards[0].Recalls);
+        credit.Returned(shards[0].Credit, 20, 20 * Bytes);
+        Assert.Equal([10, 10], shards.Select(static shard => shard.Credit.Records));
+        SessionCredit.Sent(shards[1].Credit, 10, 10 * Bytes);
+        credit.Wants(shards[1].Credit);
+        Assert.Equal(2, shards[0].Recalls);
+        credit.Returned(shards[0].Credit, 10, 10 * Bytes);
+        Assert.Equal([0, 10], shards.Select(static shard => shard.Credit.Records));
+    }
+
+    [Fact]
+    public void Shards_that_have_more_divide_all_that_comes()
+    {
+        var (credit, shards) = Make(3);
+        shards.ForEach(shard => credit.Opened(shard.Credit));
+        credit.Wants(shards[0].Credit);
+        credit.Add(7, 7 * Bytes);
+        Assert.Equal([7, 0, 0], shards.Select(static shard => shard.Credit.Records));
+        credit.Wants(shards[1].Credit);
+        credit.Wants(shards[2].Credit);
+        credit.Add(7, 7 * Bytes);
+        Assert.Equal([7, 3, 4], shards.Select(static shard => shard.Credit.Records));
     }
 
     [Fact]
