@@ -114,6 +114,7 @@ internal static class BrokerHost
         services.AddSingleton<GroupConsumers>();
         services.AddSingleton<GroupAdmin>();
         services.AddSingleton<DeadLetterAdmin>();
+        services.AddSingleton<GroupPeeks>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();
         services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));

@@ -93,6 +93,12 @@ public static partial class Limits
     /// <summary>Groups of one answer to ListGroups: each may need a question to every shard.</summary>
     public const int GroupsPerPage = 100;
 
+    /// <summary>Records of an answer to PeekGroup that does not say how many.</summary>
+    public const int DefaultPeeksPerPage = 100;
+
+    /// <summary>Records of one answer to PeekGroup: some 300 bytes each at the worst.</summary>
+    public const int PeeksPerPage = 1_000;
+
     /// <summary>Dead letters of an answer that does not say how many.</summary>
     public const int DefaultDeadLettersPerPage = 100;
 

@@ -243,7 +243,8 @@ internal struct DispatchedRecord
 }
 
 /// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>
-internal sealed record Lease(long Number, int Consumer, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
+internal sealed record Lease(
+    long Number, GroupConsumer By, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
 {
     /// <summary>Records that are still out under it.</summary>
     public int Left { get; set; }

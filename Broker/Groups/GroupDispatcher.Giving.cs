@@ -37,7 +37,7 @@ internal sealed partial class GroupDispatcher
 
         _isFreshNext = !isFresh;
         var count = (int)range.Count;
-        var lease = new Lease(++_lastLease, consumer.Id, lane!, range, nowUnixMs + Settings.AckWaitMs)
+        var lease = new Lease(++_lastLease, consumer, lane!, range, nowUnixMs + Settings.AckWaitMs)
         {
             Left = count,
         };
@@ -111,7 +111,7 @@ internal sealed partial class GroupDispatcher
         {
             if (lane.Records.TryGetValue(offset, out var record) && record.Lease?.Number == token.Lease)
             {
-                AddCredit(record.Lease.Consumer, 1, 0);
+                AddCredit(record.Lease.By.Id, 1, 0);
                 Release(lane, record);
                 then(lane, offset, record);
             }

@@ -93,6 +93,10 @@ internal sealed partial class GroupDispatcher
             lane.Expired);
     }
 
+    /// <summary>See <see cref="RecordPeek.Take"/>.</summary>
+    public IReadOnlyList<PeekedOffset> Peek(int topic, PeekState state, long from, int most, long nowUnixMs) =>
+        RecordPeek.Take(_lanes[topic], state, from, most, nowUnixMs);
+
     /// <summary>
     /// Sends dead letters on their way to the group's consumers again, as if for the first time, or removes them; how
     /// many there were. The request is answered by <see cref="TakeAnswers"/> when it is committed.

@@ -140,9 +140,10 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     /// <param name="consumer">A number that no other consumer of this dispatcher had.</param>
     /// <param name="rank">Its place among those of an exclusive group.</param>
-    public void AddConsumer(int consumer, ConsumerRank rank = default)
+    /// <param name="name">For operators.</param>
+    public void AddConsumer(int consumer, ConsumerRank rank = default, string name = "")
     {
-        _consumers.Add(consumer, new GroupConsumer(consumer, rank));
+        _consumers.Add(consumer, new GroupConsumer(consumer, rank, name));
         _active = FirstOpened();
     }
 
@@ -242,7 +243,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             Leave(record.Lease);
             lane.Out--;
             _out--;
-            if (_consumers.TryGetValue(record.Lease!.Consumer, out var consumer))
+            if (_consumers.TryGetValue(record.Lease!.By.Id, out var consumer))
             {
                 consumer.Hold(lane, -1);
             }

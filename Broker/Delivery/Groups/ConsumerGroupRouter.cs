@@ -95,6 +95,16 @@ internal sealed class ConsumerGroupRouter(
             reports.Sum(static report => report.DeadLetters));
     }
 
+    public async Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        ConsumerGroup group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken)
+    {
+        var found = await Task.WhenAll(local.Keys.Select(shard => RepeatAsync(
+            shard,
+            target => target.PeekAsync(group.Number, state, after, most, cancellationToken),
+            cancellationToken)));
+        return [.. found.SelectMany(static each => each).OrderBy(static each => each.Place).Take(most)];
+    }
+
     public async Task<IReadOnlyList<PlaceReport>> SeekAsync(
         ConsumerGroup group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken)
     {

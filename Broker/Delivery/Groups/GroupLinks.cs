@@ -304,6 +304,23 @@ internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
         return GroupPeerMessages.ToReport(response.Reported);
     }
 
+    public async Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        int group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken)
+    {
+        var peek = new GroupPeerPeek
+        {
+            Group = group,
+            State = (uint)state,
+            Topic = after?.Topic ?? "",
+            Partition = after?.Partition ?? 0,
+            Offset = after?.Offset ?? 0,
+            Most = most,
+        };
+        var response = await link.CallAsync(
+            shard, Request(0, new GroupPeerRequest { Peek = peek }), cancellationToken);
+        return [.. response.Peeked.Records.Select(GroupPeerMessages.ToPeeked)];
+    }
+
     public async Task<IReadOnlyList<PlaceReport>> SeekAsync(
         int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken)
     {

@@ -59,6 +59,26 @@ internal static class GroupPeerMessages
             ? new TokenOrder(group, (SettleKind)wire.Kind, token, wire.HasDelayMs ? wire.DelayMs : null, wire.Reason)
             : null;
 
+    public static PeekedPlace ToPeeked(GroupPeerPeekedRecord wire) => new(
+        new PlaceOfRecord(wire.Topic, wire.Partition, wire.Offset),
+        wire.Deliveries,
+        wire.Consumer,
+        wire.Node,
+        wire.Session,
+        wire.UntilUnixMs);
+
+    public static GroupPeerPeekedRecord ToWire(PeekedPlace record) => new()
+    {
+        Topic = record.Place.Topic,
+        Partition = record.Place.Partition,
+        Offset = record.Place.Offset,
+        Deliveries = record.Deliveries,
+        Consumer = record.Consumer,
+        Node = record.Node,
+        Session = record.Session,
+        UntilUnixMs = record.UntilUnixMs,
+    };
+
     public static GroupReport ToReport(GroupPeerReported wire) => new(
         [.. wire.Consumers.Select(static each => new ConsumerReport(
             each.Name, each.Node, each.Session, each.Out, each.Credit))],

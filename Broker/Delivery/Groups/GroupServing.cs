@@ -166,7 +166,7 @@ internal sealed partial class GroupServing(
         {
             if (_consumers.ContainsKey(consumer.Number))
             {
-                _dispatcher.AddConsumer(consumer.Number, consumer.Rank);
+                _dispatcher.AddConsumer(consumer.Number, consumer.Rank, consumer.Name);
                 _dispatcher.AddCredit(consumer.Number, consumer.EarlyRecords, consumer.EarlyBytes);
                 consumer.Outlet.Opened();
             }

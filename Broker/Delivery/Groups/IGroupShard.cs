@@ -39,6 +39,10 @@ internal interface IGroupShard
 
     Task<GroupReport> ReportAsync(int group, CancellationToken cancellationToken);
 
+    /// <summary>Records of this shard; see <see cref="IConsumerGroups.PeekAsync"/>.</summary>
+    Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        int group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken);
+
     Task<IReadOnlyList<PlaceReport>> SeekAsync(
         int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
 

@@ -338,6 +338,18 @@ internal sealed class GroupModel
         return group;
     }
 
+    private List<long> Peek(int topic, PeekState state)
+    {
+        var found = new List<long>();
+        while (_group.Peek(topic, state, found.LastOrDefault(-1) + 1, most: 20, _now) is { Count: > 0 } page)
+        {
+            Assert.InRange(page.Count, 1, 20);
+            found.AddRange(page.Select(static each => each.Offset));
+        }
+
+        return found;
+    }
+
     private long Next(int topic) => _shard.Progress.Topics.Find(topic)!.Parts.Memory.NextOffset;
 
     private void Check()
@@ -345,15 +357,36 @@ internal sealed class GroupModel
         for (var topic = 0; topic < Topics; topic++)
         {
             var settled = _shard.Progress.Groups[Group].Find(topic)?.Settled ?? new SettledOffsets(0);
+            var states = new Dictionary<PeekState, List<long>>
+            {
+                [PeekState.Waiting] = [],
+                [PeekState.Outstanding] = [],
+                [PeekState.Delayed] = [],
+            };
             for (var offset = 0L; offset < Next(topic); offset++)
             {
                 var place = _group.PlaceOf(topic, offset, _now);
+                if (place is not ("Settling" or "Settled" or "Dying"))
+                {
+                    states[place switch
+                    {
+                        "Out" => PeekState.Outstanding,
+                        "Delayed" => PeekState.Delayed,
+                        _ => PeekState.Waiting,
+                    }].Add(offset);
+                }
+
                 var isSettled = settled.Contains(offset);
                 Assert.True(
                     !isSettled || _mayEnd.Contains((topic, offset)), $"{topic}/{offset} is settled by nobody");
                 Assert.True(
                     isSettled == (place == "Settled") || _purged.Contains((topic, offset)),
                     $"{topic}/{offset} is {place}, and settled: {isSettled}");
+            }
+
+            if (_request % 8 == 0)
+            {
+                Assert.All(states, each => Assert.Equal(each.Value, Peek(topic, each.Key)));
             }
         }
     }
