@@ -134,7 +134,11 @@ public sealed record GroupDetails(
 /// <param name="NodeId">The node at which its stream is open.</param>
 /// <param name="Outstanding">Records that it holds.</param>
 /// <param name="Credit">Records that it may still be sent.</param>
-public sealed record GroupConsumerInfo(string Name, int NodeId, int Outstanding, int Credit);
+/// <param name="Served">
+/// It is given records: in an exclusive group one consumer is, and the others stand by; in other groups all are. While
+/// consumers come and go two may be for a moment.
+/// </param>
+public sealed record GroupConsumerInfo(string Name, int NodeId, int Outstanding, int Credit, bool Served = true);
 
 /// <summary>How far a group is in one partition of a topic.</summary>
 /// <param name="Topic">The topic.</param>

@@ -68,6 +68,10 @@ internal sealed partial class GroupDispatcher
     public (int Out, int Records, long Bytes) Describe(int consumer) =>
         _consumers.TryGetValue(consumer, out var known) ? (known.Out, known.Records, known.Bytes) : default;
 
+    /// <summary>Whether a consumer is given records: of an exclusive group only one is.</summary>
+    public bool IsServed(int consumer) =>
+        _consumers.ContainsKey(consumer) && (_active is null || _active.Id == consumer);
+
     /// <summary>How far the group is in a topic that it follows.</summary>
     public LaneReport Describe(int topic, long nowUnixMs)
     {

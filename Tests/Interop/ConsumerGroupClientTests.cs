@@ -37,6 +37,7 @@ public sealed class ConsumerGroupClientTests
         Assert.Equal(Enumerable.Range(0, 3_000).Select(static i => $"{i}").Order(), seen.Order());
         var found = await client.DescribeGroupAsync("work", Test);
         Assert.Equal((0L, 1), (found.Group.Lag, found.Group.Consumers));
+        Assert.True(Assert.Single(found.Consumers).Served);
         Assert.Equal(3_000, found.Progress.Sum(static each => each.AckFloor));
         Assert.Empty(await client.FetchAsync("work", wait: TimeSpan.FromMilliseconds(100), cancellationToken: Test));
     }

@@ -112,11 +112,28 @@ public sealed class ConsumerGroupOrderTests
         await using var second = await other.ConsumeAsync("one", options with { Consumer = "second" }, Test);
         await PublishAsync(0, 100);
         await GetAsync(first, 0, 100);
+        await ServedAsync("first", "second");
 
         // It leaves with nothing in its hands; what comes then is the other's, from where it was.
         await first.DisposeAsync();
         await PublishAsync(100, 50);
         await GetAsync(second, 100, 50);
+        await ServedAsync("second");
+
+        async Task ServedAsync(string served, params string[] others)
+        {
+            IReadOnlyList<GroupConsumerInfo> seen = [];
+            await Eventually.HoldsAsync(
+                async () =>
+                {
+                    seen = (await client.DescribeGroupAsync("one", Test)).Consumers;
+                    return seen.Where(static each => each.Served).Select(static each => each.Name)
+                            .SequenceEqual([served])
+                        && seen.Where(static each => !each.Served).Select(static each => each.Name)
+                            .SequenceEqual(others);
+                },
+                () => $"{served} is served: {string.Join(' ', seen)}");
+        }
 
         async Task PublishAsync(int from, int count)
         {

@@ -86,6 +86,7 @@ internal sealed class ConsumerGroupRouter(
             {
                 Out = same.Sum(static each => each.Out),
                 Credit = same.Sum(static each => each.Credit),
+                IsServed = same.Any(static each => each.IsServed),
             })
             .OrderBy(static consumer => consumer.Name, StringComparer.Ordinal)
             .ThenBy(static consumer => (consumer.Node, consumer.Session));

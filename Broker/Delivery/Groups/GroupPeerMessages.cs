@@ -81,7 +81,7 @@ internal static class GroupPeerMessages
 
     public static GroupReport ToReport(GroupPeerReported wire) => new(
         [.. wire.Consumers.Select(static each => new ConsumerReport(
-            each.Name, each.Node, each.Session, each.Out, each.Credit))],
+            each.Name, each.Node, each.Session, each.Out, each.Credit, each.Served))],
         [.. wire.Places.Select(static each => new PlaceReport(
             each.Topic,
             each.Partition,
@@ -105,6 +105,7 @@ internal static class GroupPeerMessages
             Session = each.Session,
             Out = each.Out,
             Credit = each.Credit,
+            Served = each.IsServed,
         }));
         wire.Places.AddRange(report.Places.Select(static each => new GroupPeerPlace
         {

@@ -340,7 +340,12 @@ internal sealed partial class GroupServing(
     {
         var (records, credit, _) = _dispatcher.Describe(consumer.Number);
         return new ConsumerReport(
-            consumer.Name, consumer.Session.Node.Value, consumer.Session.Number, records, credit);
+            consumer.Name,
+            consumer.Session.Node.Value,
+            consumer.Session.Number,
+            records,
+            credit,
+            _dispatcher.IsServed(consumer.Number));
     }
 
     /// <summary>The numbers of topics that it follows, and their names here.</summary>

@@ -150,7 +150,9 @@ internal sealed record GroupReport(
 /// <param name="Session">Tells it from others of its name.</param>
 /// <param name="Out">Records that it holds leases on.</param>
 /// <param name="Credit">Records that it may still be sent.</param>
-internal readonly record struct ConsumerReport(string Name, int Node, long Session, int Out, int Credit);
+/// <param name="IsServed">It is given records; of an exclusive group one is.</param>
+internal readonly record struct ConsumerReport(
+    string Name, int Node, long Session, int Out, int Credit, bool IsServed);
 
 /// <summary>Where a record is: ordered by topic, partition and offset.</summary>
 /// <param name="Topic">The topic's name.</param>

@@ -106,6 +106,7 @@ public sealed class GroupOrderTests
         group.Follow(0, null, 10, _now);
         group.AddConsumer(1, new ConsumerRank(20, 1, 1));
         group.AddConsumer(2, new ConsumerRank(10, 3, 7));
+        Assert.Equal((false, true, false), (group.IsServed(1), group.IsServed(2), group.IsServed(3)));
         group.AddCredit(1, 100, 1_000_000);
         Assert.False(group.TryGive(_now, out _));
         group.AddCredit(2, 4, 1_000_000);
@@ -115,6 +116,7 @@ public sealed class GroupOrderTests
 
         // What the one before has out may be settled still: the next one begins behind it.
         group.RemoveConsumer(2);
+        Assert.Equal((true, false), (group.IsServed(1), group.IsServed(2)));
         Assert.False(group.TryGive(_now, out _));
         Settle(group, SettleKind.Ack, given.Token with { Range = new OffsetRange(0, 3) });
         Assert.False(group.TryGive(_now, out _));
