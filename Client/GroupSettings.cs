@@ -77,8 +77,8 @@ public enum GroupOrder
     Fair = 2,
 
     /// <summary>
-    /// By <see cref="BrokerMessage.Priority"/>, the highest first; keys of one priority take turns. Not in an exclusive
-    /// group.
+    /// By <see cref="BrokerMessage.Priority"/>, the highest first, also of records that come again; keys of one
+    /// priority take turns. Not in an exclusive group.
     /// </summary>
     Priority = 3,
 }

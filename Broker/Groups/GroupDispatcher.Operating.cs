@@ -33,10 +33,7 @@ internal sealed partial class GroupDispatcher
     /// </summary>
     public void TakeHungry(long nowUnixMs, List<int> into)
     {
-        var isDue = _waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs;
-        var isIdle = Settings.IsPaused || _out >= Settings.MaxOutstanding
-            || !(_fresh.TryPeek(out _) || HasLined || isDue);
-        if (isIdle || TryNextConsumer(out _))
+        if (!MayGive(nowUnixMs) || TryNextConsumer(out _))
         {
             return;
         }
@@ -154,6 +151,12 @@ internal sealed partial class GroupDispatcher
         return offset is { } one ? (one < end && lane.IsDead(one) ? 1 : 0) : lane.CountMissing(end);
     }
 
+    private bool MayGive(long nowUnixMs)
+    {
+        var isDue = HasDue || (_waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs);
+        return !Settings.IsPaused && _out < Settings.MaxOutstanding && (_fresh.TryPeek(out _) || HasLined || isDue);
+    }
+
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)
     {
         lane.TakeFreshAt(offset);
@@ -167,7 +170,7 @@ internal sealed partial class GroupDispatcher
         else
         {
             Wait(lane, offset, deliveries: 0, nowUnixMs);
-            if (KeepsKeyOrder)
+            if (LooksAtKnown)
             {
                 lane.KeysWanted.Enqueue(offset);
                 WantKeys(lane);

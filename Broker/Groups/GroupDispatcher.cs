@@ -66,7 +66,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     public int Out => _out;
 
     /// <summary>Ends of leases and of waits in memory, of those too that nothing depends on any more.</summary>
-    public int Alarms => _leases.Count + _waiting.Count;
+    public int Alarms => _leases.Count + _waiting.Count + _due.Sum(static queue => queue.Count);
 
     /// <summary>
     /// Begins with a topic, or begins anew because the group's place in it is another one: leases of before are void.
@@ -279,6 +279,8 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             _waiting.Clear();
             _waiting.EnqueueRange(live);
         }
+
+        DropIdleDue();
     }
 
     private static void Put(DispatchLane lane, long offset, in DispatchedRecord record) => lane.Put(offset, record);

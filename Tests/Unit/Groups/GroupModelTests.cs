@@ -178,7 +178,11 @@ internal sealed class GroupModel
         LookUpKeys();
         _group.AddCredit(1, 5, 1_000);
         _group.AddCredit(2, 5, 1_000);
-        var fresh = _settings.Mode == ConsumerGroupMode.Exclusive ? Fresh() : [];
+        var fresh = _settings.Mode == ConsumerGroupMode.Exclusive ? In("Fresh") : [];
+        var waiting = _settings.Order == ConsumerGroupOrder.Priority ? In("Waiting") : [];
+        var isShared = _settings.Mode == ConsumerGroupMode.Shared;
+        waiting.RemoveWhere(each => !isShared && KeyOf(each.Topic, each.Offset).Key != 0);
+        waiting.UnionWith(isShared && _settings.Order == ConsumerGroupOrder.Priority ? In("Fresh") : []);
         if (!_group.TryGive(_now, out var given))
         {
             return false;
@@ -190,6 +194,15 @@ internal sealed class GroupModel
             Assert.InRange(given.Token.Attempt, 1, MaxDeliveries);
             Assert.Equal("Out", _group.PlaceOf(token.Topic, offset, _now));
             CheckOrder(given.Consumer, token, offset, fresh.Contains((token.Topic, offset)));
+        }
+
+        // What could have gone, is left, and is not of a higher priority; new or not.
+        var priority = KeyOf(token.Topic, token.Range.First).Priority;
+        foreach (var (topic, offset) in waiting.Where(each => KeyOf(each.Topic, each.Offset).Priority > priority))
+        {
+            Assert.True(
+                _group.PlaceOf(topic, offset, _now) is not ("Waiting" or "Fresh"),
+                $"{token.Topic}/{token.Range.First} passes {topic}/{offset}");
         }
 
         return true;
@@ -219,21 +232,21 @@ internal sealed class GroupModel
         }
     }
 
-    private HashSet<(int Topic, long Offset)> Fresh()
+    private HashSet<(int Topic, long Offset)> In(string place)
     {
-        var fresh = new HashSet<(int, long)>();
+        var found = new HashSet<(int, long)>();
         for (var topic = 0; topic < Topics; topic++)
         {
             for (var offset = 0L; offset < Next(topic); offset++)
             {
-                if (_group.PlaceOf(topic, offset, _now) == "Fresh")
+                if (_group.PlaceOf(topic, offset, _now) == place)
                 {
-                    fresh.Add((topic, offset));
+                    found.Add((topic, offset));
                 }
             }
         }
 
-        return fresh;
+        return found;
     }
 
     private void LookUpKeys()
