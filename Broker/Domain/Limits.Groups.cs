@@ -90,6 +90,12 @@ public static partial class Limits
     /// </summary>
     public const int FetchGatherMs = 5;
 
+    /// <summary>
+    /// A fetch that has something waits so long until all shards' leaders have answered: much longer than they take,
+    /// and short for one who waits while a shard has none.
+    /// </summary>
+    public const int FetchAllMs = 2_000;
+
     /// <summary>Groups of one answer to ListGroups: each may need a question to every shard.</summary>
     public const int GroupsPerPage = 100;
 

@@ -48,6 +48,29 @@ internal sealed partial class GroupDispatcher
         }
     }
 
+    /// <summary>
+    /// Consumers for which there is nothing now, but what they were given before: each is named once. To be asked when
+    /// <see cref="TryGive"/> has said that nothing can be given, and all keys are looked up.
+    /// </summary>
+    public void TakeQuiet(long nowUnixMs, List<int> into)
+    {
+        if (_newcomers.Count == 0)
+        {
+            return;
+        }
+
+        // One that lacks credit only may get some.
+        var isQuiet = !MayGive(nowUnixMs) || TryNextConsumer(out _);
+        foreach (var consumer in _newcomers.ToArray())
+        {
+            if (isQuiet || (_active is not null && consumer != _active))
+            {
+                _newcomers.Remove(consumer);
+                into.Add(consumer.Id);
+            }
+        }
+    }
+
     /// <summary>Takes the credit that a consumer has left.</summary>
     public (int Records, long Bytes) TakeCredit(int consumer)
     {

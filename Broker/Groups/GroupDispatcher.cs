@@ -27,6 +27,9 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     private readonly Dictionary<int, DispatchLane> _lanes = [];
     private readonly Dictionary<int, GroupConsumer> _consumers = [];
 
+    // They were not named by TakeQuiet yet.
+    private readonly List<GroupConsumer> _newcomers = [];
+
     // By turns. A consumer stands in it once while it has credit, a lane while something in it is fresh.
     private readonly Queue<GroupConsumer> _ready = [];
     private readonly Queue<DispatchLane> _fresh = [];
@@ -143,7 +146,9 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     /// <param name="name">For operators.</param>
     public void AddConsumer(int consumer, ConsumerRank rank = default, string name = "")
     {
-        _consumers.Add(consumer, new GroupConsumer(consumer, rank, name));
+        var added = new GroupConsumer(consumer, rank, name);
+        _consumers.Add(consumer, added);
+        _newcomers.Add(added);
         _active = FirstOpened();
     }
 
@@ -153,6 +158,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         if (_consumers.Remove(consumer, out var gone))
         {
             gone.IsGone = true;
+            _newcomers.Remove(gone);
             _active = FirstOpened();
         }
     }

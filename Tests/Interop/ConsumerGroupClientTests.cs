@@ -231,6 +231,33 @@ public sealed class ConsumerGroupClientTests
             "g", new ConsumeOptions { MaxUnsettledRecords = 0 }, Test));
     }
 
+    [Fact]
+    public async Task A_first_fetch_at_a_broker_has_what_there_is_in_all_shards()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        await using var client = brokers.Connect();
+        for (var topic = 0; topic < 30; topic++)
+        {
+            await client.PublishAsync($"a.{topic}", Message("x"), Test);
+        }
+
+        // From each broker, each time of a group that nobody serves yet. A machine may be too busy for it once.
+        for (var node = 0; node < 3; node++)
+        {
+            var topics = new List<int>();
+            while (topics.LastOrDefault() < 30)
+            {
+                Assert.True(topics.Count < 10, $"broker-{node + 1} gives {string.Join(", ", topics)}");
+                var group = $"g{node}-{topics.Count}";
+                await client.CreateGroupAsync(group, new GroupSettings { Filters = ["a.*"] }, cancellationToken: Test);
+                var request = new Protocol.V1.FetchRequest { Group = group, MaxRecords = 1_000, WaitMs = 20_000 };
+                var fetched = await new Protocol.V1.Broker.BrokerClient(brokers.Channels[node]).FetchAsync(
+                    request, cancellationToken: Test);
+                topics.Add(fetched.Deliveries.Select(static each => each.Topic).Distinct().Count());
+            }
+        }
+    }
+
     private static BrokerMessage Message(string value) => new() { Value = Encoding.UTF8.GetBytes(value) };
 
     private static string Text(GroupRecord record) => Encoding.UTF8.GetString(record.Record.Value.Span);

@@ -214,6 +214,9 @@ internal sealed class GroupLink : IAsyncDisposable
             case GroupPeerResponse.ResponseOneofCase.Wants:
                 outlet.WantsCredit();
                 break;
+            case GroupPeerResponse.ResponseOneofCase.Quiet:
+                outlet.Quiet();
+                break;
             case GroupPeerResponse.ResponseOneofCase.Returned:
                 outlet.Returned(response.Returned.Records, response.Returned.Bytes);
                 break;

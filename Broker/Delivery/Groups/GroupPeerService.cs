@@ -239,6 +239,8 @@ internal sealed class GroupPeerService(
             public void WantsCredit() =>
                 peer.Send(shard, number, new GroupPeerResponse { Wants = new GroupPeerWants() });
 
+            public void Quiet() => peer.Send(shard, number, new GroupPeerResponse { Quiet = new GroupPeerQuiet() });
+
             public void Returned(int records, long bytes) => peer.Send(shard, number, new GroupPeerResponse
             {
                 Returned = new GroupPeerCredit { Records = records, Bytes = bytes },

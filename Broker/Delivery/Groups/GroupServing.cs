@@ -24,7 +24,7 @@ internal sealed partial class GroupServing(
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
     private readonly Dictionary<long, Action<int, BrokerException?>> _settles = [];
     private readonly List<(Action Then, Action<BrokerException>? Failed)> _whenLoaded = [];
-    private readonly List<int> _hungry = [];
+    private readonly List<int> _named = [];
     private readonly (int Partition, string Place) _dead = DeadLetters.PlaceOf(group.Name, shard.Id, shard.Shards);
     private GroupFilters _filters = new(group.Settings.Filters);
     private IReadOnlyDictionary<int, GroupProgress> _progress = new Dictionary<int, GroupProgress>();
@@ -277,9 +277,16 @@ internal sealed partial class GroupServing(
             host.Touch(this);
         }
 
-        _dispatcher.TakeHungry(now, _hungry);
-        _hungry.ForEach(number => _consumers[number].Outlet.WantsCredit());
-        _hungry.Clear();
+        _dispatcher.TakeHungry(now, _named);
+        _named.ForEach(number => _consumers[number].Outlet.WantsCredit());
+        _named.Clear();
+        if (runs < RunsAtOnce && !isMoreUnread && _keysNotBeforeUnixMs == long.MaxValue)
+        {
+            _dispatcher.TakeQuiet(now, _named);
+            _named.ForEach(number => _consumers[number].Outlet.Quiet());
+            _named.Clear();
+        }
+
         host.SetAlarm(this, Math.Min(_dispatcher.NextAlarmUnixMs(now), _keysNotBeforeUnixMs));
     }
 

@@ -75,6 +75,12 @@ internal interface IGroupSession : IAsyncDisposable
     void AddCredit(int records, long bytes);
 
     /// <summary>
+    /// Done when the leaders of all shards have said that they have nothing for it but what they have sent. Never,
+    /// while a shard has no leader, or one of an earlier version.
+    /// </summary>
+    Task AllQuiet { get; }
+
+    /// <summary>
     /// What it is given, until it is cancelled. What was read and is not settled when the session ends stays the
     /// consumer's until the lease ends.
     /// </summary>

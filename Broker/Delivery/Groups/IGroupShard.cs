@@ -61,6 +61,12 @@ internal interface IGroupOutlet
     /// <summary>There is more than the consumer has credit for.</summary>
     void WantsCredit();
 
+    /// <summary>
+    /// Once: the leader has nothing for the consumer now, but what was delivered before this. What comes later is
+    /// delivered all the same.
+    /// </summary>
+    void Quiet();
+
     /// <summary>The answer to a recall.</summary>
     void Returned(int records, long bytes);
 
