@@ -6,8 +6,6 @@ namespace Broker.Client;
 
 public sealed partial class BrokerClient
 {
-    private const int RecordsPerPeek = 1_000;
-
     /// <summary>
     /// Makes a consumer group. Making it again with the same settings succeeds. What is published after the answer it
     /// gets, wherever it begins.
@@ -112,44 +110,6 @@ public sealed partial class BrokerClient
             [.. response.Consumers.Select(static each => new GroupConsumerInfo(
                 each.Name, (int)each.NodeId, (int)each.Outstanding, (int)each.CreditRecords, each.Served))],
             [.. response.Progress.Select(ToProgress)]);
-    }
-
-    /// <summary>
-    /// Records of a group that are in one state, by topic, partition and offset. What changes its state meanwhile may
-    /// be missing; no record comes twice.
-    /// </summary>
-    /// <param name="group">An existing group.</param>
-    /// <param name="state">Which records are wanted.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>As the leaders of the shards know them; asked for by pages, as far as they are wanted.</returns>
-    /// <exception cref="BrokerClientException">
-    /// NotFound: no such group. Unavailable: a shard had no leader for OperationTimeout. Unimplemented: a broker of an
-    /// earlier version.
-    /// </exception>
-    public async IAsyncEnumerable<PeekedRecord> PeekGroupAsync(
-        string group, DeliveryState state, [EnumeratorCancellation] CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(group);
-        var request = new PeekGroupRequest
-        {
-            Group = group,
-            State = (Protocol.V1.DeliveryState)state,
-            PageSize = RecordsPerPeek,
-        };
-        do
-        {
-            var page = await CallAnyAsync(
-                $"Peeking at group '{group}'",
-                (c, o) => c.Admin.PeekGroupAsync(request, Patient(o)),
-                cancellationToken);
-            foreach (var record in page.Records)
-            {
-                yield return ToPeeked(record);
-            }
-
-            request.PageToken = page.NextPageToken;
-        }
-        while (request.PageToken.Length > 0);
     }
 
     /// <summary>
@@ -387,22 +347,6 @@ public sealed partial class BrokerClient
         (int)progress.Waiting,
         (long)progress.Redeliveries,
         (long)progress.Expired);
-
-    private static PeekedRecord ToPeeked(Protocol.V1.PeekedRecord record) =>
-        new(record.Topic, (int)record.Partition, record.Offset, (int)record.Deliveries)
-        {
-            Consumer = record.Consumer,
-            NodeId = (int)record.NodeId,
-            LeaseEnd = Time(record.LeaseEndUnixMs),
-            Due = Time(record.DueUnixMs),
-            Reason = record.Reason,
-            DeadPosition = record.DeadPosition is { } position
-                ? new DeadLetterPosition((int)position.Partition, position.Offset)
-                : null,
-        };
-
-    private static DateTimeOffset? Time(long unixMs) =>
-        unixMs == 0 ? null : DateTimeOffset.FromUnixTimeMilliseconds(unixMs);
 
     private static DeadLetter ToDeadLetter(Protocol.V1.DeadLetter letter) => new(
         new DeadLetterPosition((int)letter.Position.Partition, letter.Position.Offset),
