@@ -142,6 +142,16 @@ public static partial class Limits
     /// <summary>Settlements that wait in a shard for the disks: beyond it consumers are told to come again.</summary>
     public const int GroupSettlesWaiting = 100_000;
 
+    /// <summary>
+    /// Groups of a node that have series of their own in its metrics: a collector keeps each of their figures for long.
+    /// </summary>
+    public const int GroupsWithSeries = 200;
+
+    /// <summary>
+    /// How long an answer with metrics waits for the state of the groups; else it has the one that was counted last.
+    /// </summary>
+    public const int GroupCountMs = 500;
+
     /// <summary>Consumers with an open stream at one node.</summary>
     public const int GroupConsumersPerNode = 10_000;
 }

@@ -78,6 +78,7 @@ internal sealed partial class GroupDispatcher
         if (_lanes.TryGetValue(token.Topic, out var lane))
         {
             lane.Expired += range.Count;
+            _tally.Expired += range.Count;
         }
     }
 

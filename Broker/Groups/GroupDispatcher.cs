@@ -40,6 +40,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     private readonly PriorityQueue<Lease, long> _leases = new();
     private long _lastLease = firstLease - 1;
+    private GroupTally _tally;
     private int _liveLeases;
     private int _out;
     private int _known;
@@ -49,6 +50,14 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     private GroupConsumer? _active;
 
     private ConsumerGroupSettings _settings = settings;
+
+    /// <summary>What was counted since it was taken last.</summary>
+    public GroupTally TakeTally()
+    {
+        var tally = _tally;
+        _tally = default;
+        return tally;
+    }
 
     public ConsumerGroupSettings Settings
     {

@@ -1,4 +1,5 @@
 using Broker.ClusterState;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Topics;
@@ -25,6 +26,7 @@ internal sealed partial class GroupServing(
     private readonly Dictionary<long, Action<int, BrokerException?>> _settles = [];
     private readonly List<(Action Then, Action<BrokerException>? Failed)> _whenLoaded = [];
     private readonly List<int> _named = [];
+    private readonly ConsumerGroupCounts _counts = shard.Metrics.Of(group.Number, group.Name);
     private readonly (int Partition, string Place) _dead = DeadLetters.PlaceOf(group.Name, shard.Id, shard.Shards);
     private GroupFilters _filters = new(group.Settings.Filters);
     private IReadOnlyDictionary<int, GroupProgress> _progress = new Dictionary<int, GroupProgress>();
@@ -272,6 +274,7 @@ internal sealed partial class GroupServing(
         }
 
         Answer();
+        Count();
         if (runs == RunsAtOnce || buried > DyingAtOnce || isMoreUnread)
         {
             host.Touch(this);
@@ -293,6 +296,7 @@ internal sealed partial class GroupServing(
     /// <summary>Another node leads, or the group is gone.</summary>
     public void End(BrokerException why)
     {
+        Count();
         foreach (var consumer in _consumers.Values)
         {
             consumer.Outlet.Ended(why);
