@@ -108,7 +108,7 @@ public sealed partial class BrokerClient
             ToInfo(response.Group),
             ToSettings(response.Config),
             [.. response.Consumers.Select(static each => new GroupConsumerInfo(
-                each.Name, (int)each.NodeId, (int)each.Outstanding, (int)each.CreditRecords))],
+                each.Name, (int)each.NodeId, (int)each.Outstanding, (int)each.CreditRecords, each.Served))],
             [.. response.Progress.Select(ToProgress)]);
     }
 

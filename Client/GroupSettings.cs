@@ -77,8 +77,8 @@ public enum GroupOrder
     Fair = 2,
 
     /// <summary>
-    /// By <see cref="BrokerMessage.Priority"/>, the highest first; keys of one priority take turns. Not in an exclusive
-    /// group.
+    /// By <see cref="BrokerMessage.Priority"/>, the highest first, also of records that come again; keys of one
+    /// priority take turns. Not in an exclusive group.
     /// </summary>
     Priority = 3,
 }
@@ -134,7 +134,11 @@ public sealed record GroupDetails(
 /// <param name="NodeId">The node at which its stream is open.</param>
 /// <param name="Outstanding">Records that it holds.</param>
 /// <param name="Credit">Records that it may still be sent.</param>
-public sealed record GroupConsumerInfo(string Name, int NodeId, int Outstanding, int Credit);
+/// <param name="Served">
+/// It is given records: in an exclusive group one consumer is, and the others stand by; in other groups all are. While
+/// consumers come and go two may be for a moment.
+/// </param>
+public sealed record GroupConsumerInfo(string Name, int NodeId, int Outstanding, int Credit, bool Served = true);
 
 /// <summary>How far a group is in one partition of a topic.</summary>
 /// <param name="Topic">The topic.</param>
@@ -158,6 +162,52 @@ public sealed record GroupProgressInfo(
     int Waiting,
     long Redeliveries,
     long Expired = 0);
+
+/// <summary>Where a record of a group is on its way.</summary>
+public enum DeliveryState
+{
+    /// <summary>
+    /// Goes to the next consumer that has room: not delivered yet, or to be delivered again, and its wait is over.
+    /// </summary>
+    Waiting = 1,
+
+    /// <summary>A consumer has it, under a lease.</summary>
+    Outstanding = 2,
+
+    /// <summary>It is to be delivered again, and its wait is not over.</summary>
+    Delayed = 3,
+
+    /// <summary>It was given up: a dead letter.</summary>
+    Dead = 4,
+}
+
+/// <summary>A record of a group, without its body: read that by the offset.</summary>
+/// <param name="Topic">Where it was published; of a dead letter that was redriven "$dlq." and the group.</param>
+/// <param name="Partition">From 0.</param>
+/// <param name="Offset">Its offset there.</param>
+/// <param name="Deliveries">How often it was delivered, the time under way included.</param>
+public sealed record PeekedRecord(string Topic, int Partition, long Offset, int Deliveries)
+{
+    /// <summary>Of an outstanding one: the name of the consumer, whose stream may have ended. Else empty.</summary>
+    public string Consumer { get; init; } = "";
+
+    /// <summary>Of an outstanding one: the node at which that consumer's stream is, or was. Else 0.</summary>
+    public int NodeId { get; init; }
+
+    /// <summary>Of an outstanding one: when its lease ends, by the clock of the shard's leader.</summary>
+    public DateTimeOffset? LeaseEnd { get; init; }
+
+    /// <summary>Of a delayed one: when it is to be delivered again, by the same clock.</summary>
+    public DateTimeOffset? Due { get; init; }
+
+    /// <summary>
+    /// Of a dead one: what the consumer said. Empty: it was delivered too often, or nothing was said.
+    /// </summary>
+    public string Reason { get; init; } = "";
+
+    /// <summary>Of a dead one: names it, to be redriven or purged.</summary>
+    public DeadLetterPosition? DeadPosition { get; init; }
+}
 
 /// <summary>Where a dead letter is in the topic of its group's dead letters.</summary>
 /// <param name="Partition">Of that topic.</param>

@@ -21,6 +21,9 @@ internal sealed partial class AdminService
         DescribeGroupRequest request, ServerCallContext context) =>
         AnswerAsync(() => groups.DescribeAsync(request, context.CancellationToken));
 
+    public override Task<PeekGroupResponse> PeekGroup(PeekGroupRequest request, ServerCallContext context) =>
+        AnswerAsync(() => peeks.PeekAsync(request, context.CancellationToken));
+
     public override Task<DeleteGroupResponse> DeleteGroup(DeleteGroupRequest request, ServerCallContext context) =>
         AnswerAsync(() => groups.DeleteAsync(
             request, AdminForwarder.IsForwarded(context), context.CancellationToken));

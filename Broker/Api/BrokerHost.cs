@@ -69,6 +69,17 @@ internal static class BrokerHost
                 Refusal.Overloaded("What this node is receiving", TimeSpan.FromMilliseconds(100))),
             "/broker.v1.Broker",
             "/broker.v1.Admin");
+        app.Use(static async (context, next) =>
+        {
+            // The figures of groups are counted when somebody wants them.
+            if (context.Request.Path == "/metrics")
+            {
+                await context.RequestServices.GetRequiredService<ConsumerGroupHost>()
+                    .CountAsync(context.RequestAborted);
+            }
+
+            await next(context);
+        });
         app.MapDefaultEndpoints();
         app.MapGrpcService<BrokerService>().RefuseUnimplemented();
         app.MapGrpcService<AdminService>().RefuseUnimplemented();
@@ -97,6 +108,7 @@ internal static class BrokerHost
             provider.GetRequiredService<TailSignal>(),
             provider.GetRequiredService<DeadLetterTopics>().MakeAsync,
             provider.GetRequiredService<IHostApplicationLifetime>(),
+            provider.GetRequiredService<BrokerMetrics>().ConsumerGroups,
             provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<ILoggerFactory>()));
         services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Router);
@@ -114,6 +126,7 @@ internal static class BrokerHost
         services.AddSingleton<GroupConsumers>();
         services.AddSingleton<GroupAdmin>();
         services.AddSingleton<DeadLetterAdmin>();
+        services.AddSingleton<GroupPeeks>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();
         services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));

@@ -117,9 +117,13 @@ public sealed class BrokerMetrics : IDisposable
             group.HasLostQuorum);
         ObserveTrouble("broker.storage.full", "finds the disk full", group => group.IsDiskFull);
         ObserveTrouble("broker.storage.stalled", "waits for a disk that does not answer", group => group.IsDiskStalled);
+        ConsumerGroups = new ConsumerGroupMetrics(_meter);
         ObserveTrouble("broker.replication.blocked", "cannot read the next entry to apply", group =>
             group.IsApplyBlocked);
     }
+
+    /// <summary>Those of consumer groups.</summary>
+    public ConsumerGroupMetrics ConsumerGroups { get; }
 
     /// <summary>A publish that this node led was given its offsets.</summary>
     public void Published(int messages, long bytes)

@@ -90,8 +90,20 @@ public static partial class Limits
     /// </summary>
     public const int FetchGatherMs = 5;
 
+    /// <summary>
+    /// A fetch that has something waits so long until all shards' leaders have answered: much longer than they take,
+    /// and short for one who waits while a shard has none.
+    /// </summary>
+    public const int FetchAllMs = 2_000;
+
     /// <summary>Groups of one answer to ListGroups: each may need a question to every shard.</summary>
     public const int GroupsPerPage = 100;
+
+    /// <summary>Records of an answer to PeekGroup that does not say how many.</summary>
+    public const int DefaultPeeksPerPage = 100;
+
+    /// <summary>Records of one answer to PeekGroup: some 300 bytes each at the worst.</summary>
+    public const int PeeksPerPage = 1_000;
 
     /// <summary>Dead letters of an answer that does not say how many.</summary>
     public const int DefaultDeadLettersPerPage = 100;
@@ -129,6 +141,16 @@ public static partial class Limits
 
     /// <summary>Settlements that wait in a shard for the disks: beyond it consumers are told to come again.</summary>
     public const int GroupSettlesWaiting = 100_000;
+
+    /// <summary>
+    /// Groups of a node that have series of their own in its metrics: a collector keeps each of their figures for long.
+    /// </summary>
+    public const int GroupsWithSeries = 200;
+
+    /// <summary>
+    /// How long an answer with metrics waits for the state of the groups; else it has the one that was counted last.
+    /// </summary>
+    public const int GroupCountMs = 500;
 
     /// <summary>Consumers with an open stream at one node.</summary>
     public const int GroupConsumersPerNode = 10_000;

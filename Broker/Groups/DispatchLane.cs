@@ -114,14 +114,14 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         MoveCursor(Cursor);
     }
 
-    /// <summary>What is known of a record is this from now on. It keeps its line.</summary>
+    /// <summary>What is known of a record is this from now on. It keeps its line, and its priority.</summary>
     public void Put(long offset, in DispatchedRecord record)
     {
         ref var known = ref CollectionsMarshal.GetValueRefOrAddDefault(Records, offset, out var isKnown);
         Back += (record.IsBack ? 1 : 0) - (isKnown && known.IsBack ? 1 : 0);
-        var line = record.Line ?? known.Line;
+        var (line, priority) = (record.Line ?? known.Line, Math.Max(record.Priority, known.Priority));
         known = record;
-        known.Line = line;
+        (known.Line, known.Priority) = (line, priority);
     }
 
     /// <summary>It is finished. False: nothing was known of it.</summary>
@@ -239,11 +239,15 @@ internal struct DispatchedRecord
     /// <summary>Of a group that keeps the order of keys: what waits for it. It is the first there.</summary>
     public KeyLine? Line;
 
+    /// <summary>Of a group that goes by priority, as soon as it was looked up; it never changes.</summary>
+    public byte Priority;
+
     public readonly bool IsBack => State is RecordState.Waiting or RecordState.Dying;
 }
 
 /// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>
-internal sealed record Lease(long Number, int Consumer, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
+internal sealed record Lease(
+    long Number, GroupConsumer By, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
 {
     /// <summary>Records that are still out under it.</summary>
     public int Left { get; set; }

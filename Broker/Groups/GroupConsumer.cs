@@ -3,11 +3,13 @@ using System.Runtime.InteropServices;
 namespace Broker.Groups;
 
 /// <summary>A consumer, as the shard's leader knows it.</summary>
-internal sealed class GroupConsumer(int id, ConsumerRank rank)
+internal sealed class GroupConsumer(int id, ConsumerRank rank, string name)
 {
     public int Id => id;
 
     public ConsumerRank Rank => rank;
+
+    public string Name => name;
 
     public int Records { get; set; }
 

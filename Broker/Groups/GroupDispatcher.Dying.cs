@@ -52,6 +52,7 @@ internal sealed partial class GroupDispatcher
 
         lane.Remove(offset, out record);
         _known--;
+        _tally.GivenUp++;
         GoOn(record.Line, offset);
         if (record.Request is { } request)
         {
@@ -83,6 +84,7 @@ internal sealed partial class GroupDispatcher
     {
         if (!Settings.KeepsDeadLetters)
         {
+            _tally.GivenUp++;
             Finish(lane, offset, record, request);
             return;
         }

@@ -20,24 +20,13 @@ internal sealed partial class GroupDispatcher
         }
 
         var most = Math.Min(Math.Min(room, consumer.Records), RunRecords);
-
-        // Neither those that come again and again nor the many new ones keep the others waiting.
-        var isFresh = _isFreshNext;
-        var isTaken = TryTake(isFresh, most, nowUnixMs, out var lane, out var range, out var attempt);
-        if (!isTaken)
-        {
-            isFresh = !isFresh;
-            isTaken = TryTake(isFresh, most, nowUnixMs, out lane, out range, out attempt);
-        }
-
-        if (!isTaken)
+        if (!TryTake(most, nowUnixMs, out var lane, out var range, out var attempt))
         {
             return false;
         }
 
-        _isFreshNext = !isFresh;
         var count = (int)range.Count;
-        var lease = new Lease(++_lastLease, consumer.Id, lane!, range, nowUnixMs + Settings.AckWaitMs)
+        var lease = new Lease(++_lastLease, consumer, lane!, range, nowUnixMs + Settings.AckWaitMs)
         {
             Left = count,
         };
@@ -89,6 +78,7 @@ internal sealed partial class GroupDispatcher
         if (_lanes.TryGetValue(token.Topic, out var lane))
         {
             lane.Expired += range.Count;
+            _tally.Expired += range.Count;
         }
     }
 
@@ -111,7 +101,7 @@ internal sealed partial class GroupDispatcher
         {
             if (lane.Records.TryGetValue(offset, out var record) && record.Lease?.Number == token.Lease)
             {
-                AddCredit(record.Lease.Consumer, 1, 0);
+                AddCredit(record.Lease.By.Id, 1, 0);
                 Release(lane, record);
                 then(lane, offset, record);
             }
@@ -140,13 +130,39 @@ internal sealed partial class GroupDispatcher
         return false;
     }
 
-    private bool TryTake(
-        bool isFresh, int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt) =>
-        isFresh
-            ? TryTakeFresh(most, out lane, out range, out attempt)
-            : TryTakeWaiting(most, nowUnixMs, out lane, out range, out attempt);
+    /// <summary>
+    /// Of one priority neither those that come again and again nor the many new ones keep the others waiting.
+    /// </summary>
+    private bool TryTake(int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
+    {
+        (lane, range, attempt) = (null, default, 0);
+        SortDue(nowUnixMs);
+        for (var priority = GoesByPriority ? Priorities - 1 : 0; priority >= 0; priority--)
+        {
+            var isFresh = _isFreshNext;
+            if (TryTake(isFresh, priority, most, nowUnixMs, out lane, out range, out attempt)
+                || TryTake(isFresh = !isFresh, priority, most, nowUnixMs, out lane, out range, out attempt))
+            {
+                _isFreshNext = !isFresh;
+                return true;
+            }
+        }
 
-    private bool TryTakeFresh(int most, out DispatchLane? lane, out OffsetRange range, out int attempt)
+        return false;
+    }
+
+    private bool TryTake(
+        bool isFresh,
+        int priority,
+        int most,
+        long nowUnixMs,
+        out DispatchLane? lane,
+        out OffsetRange range,
+        out int attempt) => isFresh
+        ? TryTakeFresh(most, priority, out lane, out range, out attempt)
+        : TryTakeWaiting(most, priority, nowUnixMs, out lane, out range, out attempt);
+
+    private bool TryTakeFresh(int most, int priority, out DispatchLane? lane, out OffsetRange range, out int attempt)
     {
         (range, attempt) = (default, 1);
         lane = null;
@@ -155,7 +171,7 @@ internal sealed partial class GroupDispatcher
         most = Math.Min(most, Limits.GroupOutstandingPerShard - _known);
         if (Settings.LooksAtKeys)
         {
-            return most > 0 && TryTakeLined(most, out lane, out range);
+            return most > 0 && TryTakeLined(most, priority, out lane, out range);
         }
 
         for (var left = _fresh.Count; left > 0 && most > 0; left--)
@@ -183,15 +199,12 @@ internal sealed partial class GroupDispatcher
         _active is not null && (lane.Back > 0 || lane.Out > _active.Held(lane));
 
     private bool TryTakeWaiting(
-        int most, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
+        int most, int priority, long nowUnixMs, out DispatchLane? lane, out OffsetRange range, out int attempt)
     {
         (lane, range, attempt) = (null, default, 0);
-        while (_waiting.TryPeek(out var next, out _) && next.DueUnixMs <= nowUnixMs && range.Count < most)
+        while (TryPeekDue(priority, nowUnixMs, out var next) && range.Count < most)
         {
-            var isWaiting = !next.Lane.IsGone && next.Lane.Records.TryGetValue(next.Offset, out var record)
-                && record.State == RecordState.Waiting && record.DueUnixMs == next.DueUnixMs
-                && (record.Line is not null || !KeepsKeyOrder);
-            record = isWaiting ? next.Lane.Records[next.Offset] : default;
+            var isWaiting = IsToCome(next, out var record) && (!GoesByPriority || record.Priority == priority);
             if (isWaiting && IsTriedEnough(record.Deliveries))
             {
                 Bury(next.Lane, next.Offset, record, null, null);
@@ -211,9 +224,18 @@ internal sealed partial class GroupDispatcher
                 break;
             }
 
-            _waiting.Dequeue();
+            DropDue(priority);
         }
 
         return lane is not null;
+    }
+
+    /// <summary>It waits still, for that time, and not behind others of its key.</summary>
+    private bool IsToCome(in (DispatchLane Lane, long Offset, long DueUnixMs) due, out DispatchedRecord record)
+    {
+        record = default;
+        return !due.Lane.IsGone && due.Lane.Records.TryGetValue(due.Offset, out record)
+            && record.State == RecordState.Waiting && record.DueUnixMs == due.DueUnixMs
+            && (record.Line is not null || !KeepsKeyOrder);
     }
 }

@@ -53,8 +53,8 @@ internal sealed partial class GroupDispatcher
                 return true;
             }
 
-            // What is settled already needs no key; in an ordered group it may be among what is not.
-            lane.KeysTo = lane.FirstUnsettled(lane.KeysTo, isFresh: !KeepsKeyOrder);
+            // What is settled already needs no key; where the keys of others count, it may be among those.
+            lane.KeysTo = lane.FirstUnsettled(lane.KeysTo, isFresh: !LooksAtKnown);
             if (lane is { IsGone: false, IsOfTheDead: false } && lane.KeysTo < lane.Next)
             {
                 (topic, range) = (lane.Topic, new OffsetRange(
@@ -104,6 +104,12 @@ internal sealed partial class GroupDispatcher
     private void Line(DispatchLane lane, long offset, RecordKey key)
     {
         var isKnown = lane.Records.TryGetValue(offset, out var record);
+        var priority = GoesByPriority ? Math.Min(key.Priority, (byte)Limits.MostPriority) : (byte)0;
+        if (isKnown)
+        {
+            Rank(lane, offset, priority, ref record);
+        }
+
         if (!lane.IsFresh(offset) && !(isKnown && KeepsKeyOrder))
         {
             return;
@@ -111,9 +117,6 @@ internal sealed partial class GroupDispatcher
 
         // Where keys keep no order, each priority of a key is a line of its own.
         var blocks = KeepsKeyOrder && key.Key != 0;
-        var priority = Settings.Order == ConsumerGroupOrder.Priority
-            ? Math.Min(key.Priority, (byte)Limits.MostPriority)
-            : (byte)0;
         var id = (key.Key, blocks ? (byte)0 : priority);
         if (!lane.Lines.TryGetValue(id, out var line))
         {
@@ -155,12 +158,16 @@ internal sealed partial class GroupDispatcher
             }
 
             // One that an earlier leader gave out, and whose consumer has said something of it since.
-            if (KeepsKeyOrder && lane.Records.TryGetValue(run.First, out var record))
+            if (lane.Records.TryGetValue(run.First, out var record))
             {
-                Attach(lane, run.First, record, line);
-                if (line.Blocks)
+                Rank(lane, run.First, priority, ref record);
+                if (KeepsKeyOrder)
                 {
-                    return;
+                    Attach(lane, run.First, record, line);
+                    if (line.Blocks)
+                    {
+                        return;
+                    }
                 }
             }
 
@@ -197,35 +204,32 @@ internal sealed partial class GroupDispatcher
         }
     }
 
-    private bool TryTakeLined(int most, out DispatchLane? lane, out OffsetRange range)
+    private bool TryTakeLined(int most, int priority, out DispatchLane? lane, out OffsetRange range)
     {
         (lane, range) = (null, default);
-        for (var priority = Priorities - 1; priority >= 0 && lane is null; priority--)
+        var queue = _lines[priority];
+        while (range.Count < most && queue.TryPeek(out var line))
         {
-            var queue = _lines[priority];
-            while (range.Count < most && queue.TryPeek(out var line))
+            var isNext = line.TryPeek(out var run, out var its) && its == priority
+                && !line.IsOver && line.Lane.IsFresh(run.First);
+            if (isNext && lane is not null && (line.Lane != lane || run.First != range.End))
             {
-                var isNext = line.TryPeek(out var run, out var its) && its == priority
-                    && !line.IsOver && line.Lane.IsFresh(run.First);
-                if (isNext && lane is not null && (line.Lane != lane || run.First != range.End))
-                {
-                    break;
-                }
+                break;
+            }
 
-                queue.Dequeue();
-                line.IsQueued = false;
-                if (isNext)
-                {
-                    range = lane is null ? new OffsetRange(run.First, run.First) : range;
-                    lane = line.Lane;
-                    var left = most - range.Count;
-                    TakeTurn(line, run, queue.Count == 0 ? left : Math.Min(LineTurn, left), ref range);
-                }
+            queue.Dequeue();
+            line.IsQueued = false;
+            if (isNext)
+            {
+                range = lane is null ? new OffsetRange(run.First, run.First) : range;
+                lane = line.Lane;
+                var left = most - range.Count;
+                TakeTurn(line, run, (byte)priority, queue.Count == 0 ? left : Math.Min(LineTurn, left), ref range);
+            }
 
-                if (!line.IsOver && !(isNext && line.Blocks))
-                {
-                    Advance(line);
-                }
+            if (!line.IsOver && !(isNext && line.Blocks))
+            {
+                Advance(line);
             }
         }
 
@@ -233,7 +237,7 @@ internal sealed partial class GroupDispatcher
     }
 
     /// <summary>Takes what follows the range from the line whose turn it is.</summary>
-    private void TakeTurn(KeyLine line, OffsetRange run, long most, ref OffsetRange range)
+    private void TakeTurn(KeyLine line, OffsetRange run, byte priority, long most, ref OffsetRange range)
     {
         var lane = line.Lane;
         var end = Math.Min(run.End, run.First + (line.Blocks ? 1 : most));
@@ -242,7 +246,7 @@ internal sealed partial class GroupDispatcher
         {
             _known++;
             lane.TakeFreshAt(at);
-            lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line });
+            lane.Put(at, new DispatchedRecord { State = RecordState.Waiting, Line = line, Priority = priority });
             if (!line.Blocks)
             {
                 Pop(line);
@@ -261,6 +265,7 @@ internal sealed partial class GroupDispatcher
         }
 
         _lined = 0;
+        DropAllDue();
         foreach (var lane in _lanes.Values)
         {
             foreach (var line in lane.Lines.Values)
@@ -284,14 +289,18 @@ internal sealed partial class GroupDispatcher
         }
     }
 
-    private static void Forget(DispatchLane lane, long offset) =>
-        CollectionsMarshal.GetValueRefOrNullRef(lane.Records, offset).Line = null;
+    private static void Forget(DispatchLane lane, long offset)
+    {
+        ref var record = ref CollectionsMarshal.GetValueRefOrNullRef(lane.Records, offset);
+        (record.Line, record.Priority) = (null, 0);
+    }
 
     /// <summary>From where on the topic's keys are to be looked up.</summary>
     private void BeginKeys(DispatchLane lane)
     {
-        lane.KeysTo = 0;
-        foreach (var offset in lane.IsOfTheDead && KeepsKeyOrder ? lane.Records.Keys.Order() : Enumerable.Empty<long>())
+        // All before that is settled.
+        lane.KeysTo = lane.Records.Count == 0 ? lane.Cursor : Math.Min(lane.Cursor, lane.Records.Keys.Min());
+        foreach (var offset in lane.IsOfTheDead && LooksAtKnown ? lane.Records.Keys.Order() : Enumerable.Empty<long>())
         {
             lane.KeysWanted.Enqueue(offset);
         }

@@ -33,10 +33,7 @@ internal sealed partial class GroupDispatcher
     /// </summary>
     public void TakeHungry(long nowUnixMs, List<int> into)
     {
-        var isDue = _waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs;
-        var isIdle = Settings.IsPaused || _out >= Settings.MaxOutstanding
-            || !(_fresh.TryPeek(out _) || HasLined || isDue);
-        if (isIdle || TryNextConsumer(out _))
+        if (!MayGive(nowUnixMs) || TryNextConsumer(out _))
         {
             return;
         }
@@ -46,6 +43,29 @@ internal sealed partial class GroupDispatcher
             if (!consumer.IsHungry && (_active is null || consumer == _active))
             {
                 consumer.IsHungry = true;
+                into.Add(consumer.Id);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Consumers for which there is nothing now, but what they were given before: each is named once. To be asked when
+    /// <see cref="TryGive"/> has said that nothing can be given, and all keys are looked up.
+    /// </summary>
+    public void TakeQuiet(long nowUnixMs, List<int> into)
+    {
+        if (_newcomers.Count == 0)
+        {
+            return;
+        }
+
+        // One that lacks credit only may get some.
+        var isQuiet = !MayGive(nowUnixMs) || TryNextConsumer(out _);
+        foreach (var consumer in _newcomers.ToArray())
+        {
+            if (isQuiet || (_active is not null && consumer != _active))
+            {
+                _newcomers.Remove(consumer);
                 into.Add(consumer.Id);
             }
         }
@@ -67,6 +87,10 @@ internal sealed partial class GroupDispatcher
     /// <summary>Records that a consumer holds, and what it may still be given.</summary>
     public (int Out, int Records, long Bytes) Describe(int consumer) =>
         _consumers.TryGetValue(consumer, out var known) ? (known.Out, known.Records, known.Bytes) : default;
+
+    /// <summary>Whether a consumer is given records: of an exclusive group only one is.</summary>
+    public bool IsServed(int consumer) =>
+        _consumers.ContainsKey(consumer) && (_active is null || _active.Id == consumer);
 
     /// <summary>How far the group is in a topic that it follows.</summary>
     public LaneReport Describe(int topic, long nowUnixMs)
@@ -92,6 +116,10 @@ internal sealed partial class GroupDispatcher
             lane.Redeliveries,
             lane.Expired);
     }
+
+    /// <summary>See <see cref="RecordPeek.Take"/>.</summary>
+    public IReadOnlyList<PeekedOffset> Peek(int topic, PeekState state, long from, int most, long nowUnixMs) =>
+        RecordPeek.Take(_lanes[topic], state, from, most, nowUnixMs);
 
     /// <summary>
     /// Sends dead letters on their way to the group's consumers again, as if for the first time, or removes them; how
@@ -146,6 +174,12 @@ internal sealed partial class GroupDispatcher
         return offset is { } one ? (one < end && lane.IsDead(one) ? 1 : 0) : lane.CountMissing(end);
     }
 
+    private bool MayGive(long nowUnixMs)
+    {
+        var isDue = HasDue || (_waiting.TryPeek(out _, out var due) && due.DueUnixMs <= nowUnixMs);
+        return !Settings.IsPaused && _out < Settings.MaxOutstanding && (_fresh.TryPeek(out _) || HasLined || isDue);
+    }
+
     private SettleBatch TakeDead(DispatchLane lane, long offset, bool isPurge, long nowUnixMs)
     {
         lane.TakeFreshAt(offset);
@@ -159,7 +193,7 @@ internal sealed partial class GroupDispatcher
         else
         {
             Wait(lane, offset, deliveries: 0, nowUnixMs);
-            if (KeepsKeyOrder)
+            if (LooksAtKnown)
             {
                 lane.KeysWanted.Enqueue(offset);
                 WantKeys(lane);

@@ -67,6 +67,7 @@ internal sealed partial class GroupDispatcher
                 Release(lane, record);
                 lane.Remove(offset, out record);
                 _known--;
+                _tally.Acked++;
                 GoOn(record.Line, offset);
             }
         }

@@ -174,6 +174,8 @@ internal sealed partial class GroupDispatcher
                 Bury(lane, offset, record, request.Reason ?? "", open);
                 break;
             default:
+                _tally.Acked += request.Kind == SettleKind.Ack ? 1 : 0;
+                _tally.GivenUp += request.Kind == SettleKind.Ack ? 0 : 1;
                 Release(lane, record);
                 Finish(lane, offset, record, open);
                 break;
@@ -195,6 +197,8 @@ internal sealed partial class GroupDispatcher
     private void ComeBack(
         DispatchLane lane, long offset, in DispatchedRecord record, long? delayMs, long nowUnixMs, OpenRequest? request)
     {
+        _tally.Nacked += request is null ? 0 : 1;
+        _tally.Lapsed += request is null ? 1 : 0;
         Release(lane, record);
         if (IsTriedEnough(record.Deliveries))
         {

@@ -27,6 +27,9 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     private readonly Dictionary<int, DispatchLane> _lanes = [];
     private readonly Dictionary<int, GroupConsumer> _consumers = [];
 
+    // They were not named by TakeQuiet yet.
+    private readonly List<GroupConsumer> _newcomers = [];
+
     // By turns. A consumer stands in it once while it has credit, a lane while something in it is fresh.
     private readonly Queue<GroupConsumer> _ready = [];
     private readonly Queue<DispatchLane> _fresh = [];
@@ -37,6 +40,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     private readonly PriorityQueue<Lease, long> _leases = new();
     private long _lastLease = firstLease - 1;
+    private GroupTally _tally;
     private int _liveLeases;
     private int _out;
     private int _known;
@@ -46,6 +50,14 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     private GroupConsumer? _active;
 
     private ConsumerGroupSettings _settings = settings;
+
+    /// <summary>What was counted since it was taken last.</summary>
+    public GroupTally TakeTally()
+    {
+        var tally = _tally;
+        _tally = default;
+        return tally;
+    }
 
     public ConsumerGroupSettings Settings
     {
@@ -66,7 +78,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
     public int Out => _out;
 
     /// <summary>Ends of leases and of waits in memory, of those too that nothing depends on any more.</summary>
-    public int Alarms => _leases.Count + _waiting.Count;
+    public int Alarms => _leases.Count + _waiting.Count + _due.Sum(static queue => queue.Count);
 
     /// <summary>
     /// Begins with a topic, or begins anew because the group's place in it is another one: leases of before are void.
@@ -140,9 +152,12 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
 
     /// <param name="consumer">A number that no other consumer of this dispatcher had.</param>
     /// <param name="rank">Its place among those of an exclusive group.</param>
-    public void AddConsumer(int consumer, ConsumerRank rank = default)
+    /// <param name="name">For operators.</param>
+    public void AddConsumer(int consumer, ConsumerRank rank = default, string name = "")
     {
-        _consumers.Add(consumer, new GroupConsumer(consumer, rank));
+        var added = new GroupConsumer(consumer, rank, name);
+        _consumers.Add(consumer, added);
+        _newcomers.Add(added);
         _active = FirstOpened();
     }
 
@@ -152,6 +167,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
         if (_consumers.Remove(consumer, out var gone))
         {
             gone.IsGone = true;
+            _newcomers.Remove(gone);
             _active = FirstOpened();
         }
     }
@@ -242,7 +258,7 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             Leave(record.Lease);
             lane.Out--;
             _out--;
-            if (_consumers.TryGetValue(record.Lease!.Consumer, out var consumer))
+            if (_consumers.TryGetValue(record.Lease!.By.Id, out var consumer))
             {
                 consumer.Hold(lane, -1);
             }
@@ -278,6 +294,8 @@ internal sealed partial class GroupDispatcher(Term term, ConsumerGroupSettings s
             _waiting.Clear();
             _waiting.EnqueueRange(live);
         }
+
+        DropIdleDue();
     }
 
     private static void Put(DispatchLane lane, long offset, in DispatchedRecord record) => lane.Put(offset, record);

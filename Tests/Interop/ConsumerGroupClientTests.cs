@@ -37,6 +37,7 @@ public sealed class ConsumerGroupClientTests
         Assert.Equal(Enumerable.Range(0, 3_000).Select(static i => $"{i}").Order(), seen.Order());
         var found = await client.DescribeGroupAsync("work", Test);
         Assert.Equal((0L, 1), (found.Group.Lag, found.Group.Consumers));
+        Assert.True(Assert.Single(found.Consumers).Served);
         Assert.Equal(3_000, found.Progress.Sum(static each => each.AckFloor));
         Assert.Empty(await client.FetchAsync("work", wait: TimeSpan.FromMilliseconds(100), cancellationToken: Test));
     }
@@ -274,6 +275,33 @@ public sealed class ConsumerGroupClientTests
             () => "only what is held is not settled",
             30);
         Assert.All(await Task.WhenAll(held.Select(static each => each.AckAsync(Test).AsTask())), Assert.True);
+    }
+
+    [Fact]
+    public async Task A_first_fetch_at_a_broker_has_what_there_is_in_all_shards()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        await using var client = brokers.Connect();
+        for (var topic = 0; topic < 30; topic++)
+        {
+            await client.PublishAsync($"a.{topic}", Message("x"), Test);
+        }
+
+        // From each broker, each time of a group that nobody serves yet. A machine may be too busy for it once.
+        for (var node = 0; node < 3; node++)
+        {
+            var topics = new List<int>();
+            while (topics.LastOrDefault() < 30)
+            {
+                Assert.True(topics.Count < 10, $"broker-{node + 1} gives {string.Join(", ", topics)}");
+                var group = $"g{node}-{topics.Count}";
+                await client.CreateGroupAsync(group, new GroupSettings { Filters = ["a.*"] }, cancellationToken: Test);
+                var request = new Protocol.V1.FetchRequest { Group = group, MaxRecords = 1_000, WaitMs = 20_000 };
+                var fetched = await new Protocol.V1.Broker.BrokerClient(brokers.Channels[node]).FetchAsync(
+                    request, cancellationToken: Test);
+                topics.Add(fetched.Deliveries.Select(static each => each.Topic).Distinct().Count());
+            }
+        }
     }
 
     private static BrokerMessage Message(string value) => new() { Value = Encoding.UTF8.GetBytes(value) };

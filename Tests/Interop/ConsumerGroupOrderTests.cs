@@ -112,11 +112,28 @@ public sealed class ConsumerGroupOrderTests
         await using var second = await other.ConsumeAsync("one", options with { Consumer = "second" }, Test);
         await PublishAsync(0, 100);
         await GetAsync(first, 0, 100);
+        await ServedAsync("first", "second");
 
         // It leaves with nothing in its hands; what comes then is the other's, from where it was.
         await first.DisposeAsync();
         await PublishAsync(100, 50);
         await GetAsync(second, 100, 50);
+        await ServedAsync("second");
+
+        async Task ServedAsync(string served, params string[] others)
+        {
+            IReadOnlyList<GroupConsumerInfo> seen = [];
+            await Eventually.HoldsAsync(
+                async () =>
+                {
+                    seen = (await client.DescribeGroupAsync("one", Test)).Consumers;
+                    return seen.Where(static each => each.Served).Select(static each => each.Name)
+                            .SequenceEqual([served])
+                        && seen.Where(static each => !each.Served).Select(static each => each.Name)
+                            .SequenceEqual(others);
+                },
+                () => $"{served} is served: {string.Join(' ', seen)}");
+        }
 
         async Task PublishAsync(int from, int count)
         {
@@ -191,6 +208,51 @@ public sealed class ConsumerGroupOrderTests
         }
 
         Assert.Equal(Enumerable.Range(0, 30).Select(static number => 9 - (number / 3)), levels);
+    }
+
+    [Fact]
+    public async Task What_was_given_back_goes_before_what_is_new_of_a_lower_priority_a_dead_letter_too()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(1);
+        await using var client = brokers.Connect();
+        for (var number = 0; number < 10; number++)
+        {
+            await client.PublishAsync("p", Message($"{number}") with { Priority = number == 6 ? 7 : 1 }, Test);
+        }
+
+        await client.CreateGroupAsync(
+            "levels", new GroupSettings { Filters = ["p"], Order = GroupOrder.Priority }, cancellationToken: Test);
+        await using var one = await client.ConsumeAsync("levels", new ConsumeOptions { MaxUnsettledRecords = 1 }, Test);
+        var seen = new List<(string, int)>();
+        await foreach (var record in one.WithCancellation(Test))
+        {
+            seen.Add((Text(record.Record), record.Attempt));
+            if (seen.Count < 5)
+            {
+                await record.NackAsync(TimeSpan.Zero, Test);
+            }
+            else if (seen.Count == 5)
+            {
+                // One of the others may be under way before it is redriven.
+                await record.TerminateAsync("no", Test);
+                Assert.Equal(1, await client.RedriveDeadLettersAsync("levels", cancellationToken: Test));
+            }
+            else
+            {
+                await record.AckAsync(Test);
+            }
+
+            if (seen.Count == 15)
+            {
+                break;
+            }
+        }
+
+        Assert.Equal(Enumerable.Range(1, 5).Select(static attempt => ("6", attempt)), seen.Take(5));
+        Assert.Contains(("6", 1), seen.Skip(5).Take(2));
+        Assert.Equal(
+            Enumerable.Range(0, 10).Where(static number => number != 6).Select(static number => ($"{number}", 1)),
+            seen.Skip(5).Where(static each => each.Item1 != "6"));
     }
 
     private static BrokerMessage Message(string value, string key = "") =>

@@ -200,6 +200,10 @@ internal sealed class KilledBrokers : IAsyncDisposable
         }
     }
 
+    /// <summary>What /metrics answers.</summary>
+    public Task<string> MetricsAsync(int node) =>
+        _http.GetStringAsync(new Uri(HttpOf(node), "/metrics"), TestContext.Current.CancellationToken);
+
     public async ValueTask DisposeAsync()
     {
         await KillAllAsync();

@@ -133,6 +133,7 @@ internal sealed class GroupAdmin(
             Session = (ulong)consumer.Session,
             Outstanding = (uint)consumer.Out,
             CreditRecords = (uint)consumer.Credit,
+            Served = consumer.IsServed,
         }));
         response.Progress.AddRange(report.Places.Select(ToProgress));
         return response;

@@ -15,9 +15,6 @@ namespace Broker.Api;
 internal sealed class GroupConsumers(
     GroupRegistry registry, IConsumerGroups groups, BrokerMetrics metrics, TimeProvider time)
 {
-    /// <summary>The most that a delivery has beside its records: the topic's name, the token, some numbers.</summary>
-    private const int EnvelopeBytes = 512;
-
     /// <exception cref="BrokerException">As the contract has it for Consume.</exception>
     public async Task ConsumeAsync(
         IAsyncStreamReader<ConsumeRequest> requests,
@@ -76,7 +73,12 @@ internal sealed class GroupConsumers(
         {
             await using var session = groups.Open(group, consumer);
             session.AddCredit(records, bytes);
-            await FetchAsync(session, records, bytes, (int)wait, response, cancellationToken);
+            var fetch = new FetchCall(session, groups, records, bytes, TimeSpan.FromMilliseconds(wait), time);
+            await foreach (var delivery in fetch.ReadAsync(cancellationToken))
+            {
+                response.Deliveries.Add(ConsumeCall.ToWire(delivery));
+                metrics.Read(delivery.Count, delivery.Batch.Length);
+            }
         }
         catch (BrokerException refusal) when (refusal.Code == RefusalCode.NotFound)
         {
@@ -108,52 +110,6 @@ internal sealed class GroupConsumers(
 
         return response;
     }
-
-    /// <summary>
-    /// Waits for the first delivery, then only as long as more comes at once. What comes beyond what an answer may hold
-    /// is given back.
-    /// </summary>
-    private async Task FetchAsync(
-        IGroupSession session,
-        int records,
-        long bytes,
-        int waitMs,
-        FetchResponse response,
-        CancellationToken cancellationToken)
-    {
-        using var patience = new CancellationTokenSource(TimeSpan.FromMilliseconds(waitMs), time);
-        using var ended = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, cancellationToken);
-        var answerBytes = 0L;
-        try
-        {
-            await foreach (var delivery in session.ReadAsync(ended.Token))
-            {
-                answerBytes += delivery.Batch.Length + EnvelopeBytes;
-                if (response.Deliveries.Count > 0 && answerBytes > Limits.BatchBytes)
-                {
-                    await GiveBackAsync(delivery, cancellationToken);
-                    return;
-                }
-
-                response.Deliveries.Add(ConsumeCall.ToWire(delivery));
-                metrics.Read(delivery.Count, delivery.Batch.Length);
-                (records, bytes) = (records - delivery.Count, bytes - delivery.Batch.Length);
-                if (records <= 0 || bytes <= 0)
-                {
-                    return;
-                }
-
-                patience.CancelAfter(TimeSpan.FromMilliseconds(Limits.FetchGatherMs));
-            }
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            // The wait is over.
-        }
-    }
-
-    private async Task GiveBackAsync(GroupDelivery delivery, CancellationToken cancellationToken) =>
-        await groups.SettleAsync([new SettleOrder(SettleKind.Nack, delivery.Token, DelayMs: 0)], cancellationToken);
 
     private static string NameOf(string consumer)
     {

@@ -86,6 +86,7 @@ internal sealed class ConsumerGroupRouter(
             {
                 Out = same.Sum(static each => each.Out),
                 Credit = same.Sum(static each => each.Credit),
+                IsServed = same.Any(static each => each.IsServed),
             })
             .OrderBy(static consumer => consumer.Name, StringComparer.Ordinal)
             .ThenBy(static consumer => (consumer.Node, consumer.Session));
@@ -93,6 +94,16 @@ internal sealed class ConsumerGroupRouter(
             [.. consumers],
             Ordered(reports.SelectMany(static report => report.Places)),
             reports.Sum(static report => report.DeadLetters));
+    }
+
+    public async Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        ConsumerGroup group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken)
+    {
+        var found = await Task.WhenAll(local.Keys.Select(shard => RepeatAsync(
+            shard,
+            target => target.PeekAsync(group.Number, state, after, most, cancellationToken),
+            cancellationToken)));
+        return [.. found.SelectMany(static each => each).OrderBy(static each => each.Place).Take(most)];
     }
 
     public async Task<IReadOnlyList<PlaceReport>> SeekAsync(

@@ -50,7 +50,7 @@ internal static class DeadLetters
             origin = TakeOrigin(record, out _, out _) ?? origin;
         }
 
-        var copy = new Record { Key = record.Key, Value = record.Value };
+        var copy = new Record { Key = record.Key, Value = record.Value, Priority = record.Priority };
         copy.Headers.Add(
         [
             Header(TopicHeader, origin.Topic),

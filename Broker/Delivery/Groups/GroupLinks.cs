@@ -214,6 +214,9 @@ internal sealed class GroupLink : IAsyncDisposable
             case GroupPeerResponse.ResponseOneofCase.Wants:
                 outlet.WantsCredit();
                 break;
+            case GroupPeerResponse.ResponseOneofCase.Quiet:
+                outlet.Quiet();
+                break;
             case GroupPeerResponse.ResponseOneofCase.Returned:
                 outlet.Returned(response.Returned.Records, response.Returned.Bytes);
                 break;
@@ -302,6 +305,23 @@ internal sealed class LinkedShard(GroupLink link, GroupId shard) : IGroupShard
             Request(0, new GroupPeerRequest { Report = new GroupPeerReport { Group = group } }),
             cancellationToken);
         return GroupPeerMessages.ToReport(response.Reported);
+    }
+
+    public async Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        int group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken)
+    {
+        var peek = new GroupPeerPeek
+        {
+            Group = group,
+            State = (uint)state,
+            Topic = after?.Topic ?? "",
+            Partition = after?.Partition ?? 0,
+            Offset = after?.Offset ?? 0,
+            Most = most,
+        };
+        var response = await link.CallAsync(
+            shard, Request(0, new GroupPeerRequest { Peek = peek }), cancellationToken);
+        return [.. response.Peeked.Records.Select(GroupPeerMessages.ToPeeked)];
     }
 
     public async Task<IReadOnlyList<PlaceReport>> SeekAsync(

@@ -59,9 +59,29 @@ internal static class GroupPeerMessages
             ? new TokenOrder(group, (SettleKind)wire.Kind, token, wire.HasDelayMs ? wire.DelayMs : null, wire.Reason)
             : null;
 
+    public static PeekedPlace ToPeeked(GroupPeerPeekedRecord wire) => new(
+        new PlaceOfRecord(wire.Topic, wire.Partition, wire.Offset),
+        wire.Deliveries,
+        wire.Consumer,
+        wire.Node,
+        wire.Session,
+        wire.UntilUnixMs);
+
+    public static GroupPeerPeekedRecord ToWire(PeekedPlace record) => new()
+    {
+        Topic = record.Place.Topic,
+        Partition = record.Place.Partition,
+        Offset = record.Place.Offset,
+        Deliveries = record.Deliveries,
+        Consumer = record.Consumer,
+        Node = record.Node,
+        Session = record.Session,
+        UntilUnixMs = record.UntilUnixMs,
+    };
+
     public static GroupReport ToReport(GroupPeerReported wire) => new(
         [.. wire.Consumers.Select(static each => new ConsumerReport(
-            each.Name, each.Node, each.Session, each.Out, each.Credit))],
+            each.Name, each.Node, each.Session, each.Out, each.Credit, each.Served))],
         [.. wire.Places.Select(static each => new PlaceReport(
             each.Topic,
             each.Partition,
@@ -85,6 +105,7 @@ internal static class GroupPeerMessages
             Session = each.Session,
             Out = each.Out,
             Credit = each.Credit,
+            Served = each.IsServed,
         }));
         wire.Places.AddRange(report.Places.Select(static each => new GroupPeerPlace
         {

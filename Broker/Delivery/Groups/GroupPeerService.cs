@@ -184,6 +184,21 @@ internal sealed class GroupPeerService(
                 case GroupPeerRequest.RequestOneofCase.Report:
                     var report = await groups.ReportAsync(request.Report.Group, ended);
                     return new GroupPeerResponse { Reported = GroupPeerMessages.ToWire(report) };
+                case GroupPeerRequest.RequestOneofCase.Peek:
+                    var peek = request.Peek;
+                    if (!Enum.IsDefined((PeekState)peek.State))
+                    {
+                        throw Refusal.InvalidArgument("A state is none that a node of this version knows.");
+                    }
+
+                    var found = await groups.PeekAsync(
+                        peek.Group,
+                        (PeekState)peek.State,
+                        peek.Topic.Length == 0 ? null : new PlaceOfRecord(peek.Topic, peek.Partition, peek.Offset),
+                        Math.Clamp(peek.Most, 1, Limits.PeeksPerPage + 1),
+                        ended);
+                    var peeked = new GroupPeerPeeked { Records = { found.Select(GroupPeerMessages.ToWire) } };
+                    return new GroupPeerResponse { Peeked = peeked };
                 case GroupPeerRequest.RequestOneofCase.Seek:
                     var seek = request.Seek;
                     var places = await groups.SeekAsync(
@@ -223,6 +238,8 @@ internal sealed class GroupPeerService(
 
             public void WantsCredit() =>
                 peer.Send(shard, number, new GroupPeerResponse { Wants = new GroupPeerWants() });
+
+            public void Quiet() => peer.Send(shard, number, new GroupPeerResponse { Quiet = new GroupPeerQuiet() });
 
             public void Returned(int records, long bytes) => peer.Send(shard, number, new GroupPeerResponse
             {

@@ -157,6 +157,7 @@ internal sealed partial class GroupServing
         }
 
         using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, token.Range.First, delivery.Count);
+        _counts.AddDelivered(delivery.Count, token.Attempt > 1);
         consumer.Outlet.Deliver(delivery);
         return delivery.Batch.Length;
     }

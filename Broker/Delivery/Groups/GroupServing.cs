@@ -1,4 +1,5 @@
 using Broker.ClusterState;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Topics;
@@ -24,7 +25,8 @@ internal sealed partial class GroupServing(
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
     private readonly Dictionary<long, Action<int, BrokerException?>> _settles = [];
     private readonly List<(Action Then, Action<BrokerException>? Failed)> _whenLoaded = [];
-    private readonly List<int> _hungry = [];
+    private readonly List<int> _named = [];
+    private readonly ConsumerGroupCounts _counts = shard.Metrics.Of(group.Number, group.Name);
     private readonly (int Partition, string Place) _dead = DeadLetters.PlaceOf(group.Name, shard.Id, shard.Shards);
     private GroupFilters _filters = new(group.Settings.Filters);
     private IReadOnlyDictionary<int, GroupProgress> _progress = new Dictionary<int, GroupProgress>();
@@ -166,7 +168,7 @@ internal sealed partial class GroupServing(
         {
             if (_consumers.ContainsKey(consumer.Number))
             {
-                _dispatcher.AddConsumer(consumer.Number, consumer.Rank);
+                _dispatcher.AddConsumer(consumer.Number, consumer.Rank, consumer.Name);
                 _dispatcher.AddCredit(consumer.Number, consumer.EarlyRecords, consumer.EarlyBytes);
                 consumer.Outlet.Opened();
             }
@@ -272,20 +274,29 @@ internal sealed partial class GroupServing(
         }
 
         Answer();
+        Count();
         if (runs == RunsAtOnce || buried > DyingAtOnce || isMoreUnread)
         {
             host.Touch(this);
         }
 
-        _dispatcher.TakeHungry(now, _hungry);
-        _hungry.ForEach(number => _consumers[number].Outlet.WantsCredit());
-        _hungry.Clear();
+        _dispatcher.TakeHungry(now, _named);
+        _named.ForEach(number => _consumers[number].Outlet.WantsCredit());
+        _named.Clear();
+        if (runs < RunsAtOnce && !isMoreUnread && _keysNotBeforeUnixMs == long.MaxValue)
+        {
+            _dispatcher.TakeQuiet(now, _named);
+            _named.ForEach(number => _consumers[number].Outlet.Quiet());
+            _named.Clear();
+        }
+
         host.SetAlarm(this, Math.Min(_dispatcher.NextAlarmUnixMs(now), _keysNotBeforeUnixMs));
     }
 
     /// <summary>Another node leads, or the group is gone.</summary>
     public void End(BrokerException why)
     {
+        Count();
         foreach (var consumer in _consumers.Values)
         {
             consumer.Outlet.Ended(why);
@@ -340,7 +351,12 @@ internal sealed partial class GroupServing(
     {
         var (records, credit, _) = _dispatcher.Describe(consumer.Number);
         return new ConsumerReport(
-            consumer.Name, consumer.Session.Node.Value, consumer.Session.Number, records, credit);
+            consumer.Name,
+            consumer.Session.Node.Value,
+            consumer.Session.Number,
+            records,
+            credit,
+            _dispatcher.IsServed(consumer.Number));
     }
 
     /// <summary>The numbers of topics that it follows, and their names here.</summary>

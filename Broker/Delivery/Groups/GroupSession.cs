@@ -26,6 +26,8 @@ internal sealed class GroupSession : IGroupSession
     private readonly SessionCredit _credit = new();
     private readonly CancellationTokenSource _closing = new();
     private readonly List<Task> _keeping = [];
+    private readonly TaskCompletionSource _quiet = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _notQuiet;
 
     // What stands in it has been taken from the credit.
     private readonly Channel<(GroupId Shard, GroupDelivery Delivery)> _deliveries =
@@ -35,12 +37,15 @@ internal sealed class GroupSession : IGroupSession
     {
         (_router, _group, _consumer, _key) = (router, group, consumer, key);
         _openedUnixMs = router.Time.GetUtcNow().ToUnixTimeMilliseconds();
+        _notQuiet = router.Shards.Count;
         foreach (var shard in router.Shards)
         {
             var part = new Part(this, shard);
             _keeping.Add(Task.Run(() => KeepOpenAsync(part)));
         }
     }
+
+    public Task AllQuiet => _quiet.Task;
 
     public void AddCredit(int records, long bytes)
     {
@@ -140,6 +145,7 @@ internal sealed class GroupSession : IGroupSession
         private readonly GroupSession _session;
         private IGroupShard? _target;
         private Turn? _turn;
+        private bool _wasQuiet;
 
         public Part(GroupSession session, GroupId shard)
         {
@@ -191,6 +197,21 @@ internal sealed class GroupSession : IGroupSession
             }
         }
 
+        public void Quiet(Turn turn)
+        {
+            lock (_session._lock)
+            {
+                if (_turn == turn && !_wasQuiet)
+                {
+                    _wasQuiet = true;
+                    if (--_session._notQuiet == 0)
+                    {
+                        _session._quiet.TrySetResult();
+                    }
+                }
+            }
+        }
+
         public void OnCredit(Turn turn, Action<SessionCredit> then)
         {
             lock (_session._lock)
@@ -223,6 +244,8 @@ internal sealed class GroupSession : IGroupSession
         public void Deliver(in GroupDelivery delivery) => part.Deliver(this, delivery);
 
         public void WantsCredit() => part.OnCredit(this, credit => credit.Wants(part.Credit));
+
+        public void Quiet() => part.Quiet(this);
 
         public void Returned(int records, long bytes) =>
             part.OnCredit(this, credit => credit.Returned(part.Credit, records, bytes));

@@ -40,6 +40,13 @@ internal interface IConsumerGroups
     /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
     Task<GroupReport> ReportAsync(ConsumerGroup group, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Records in one state behind a place, in the order of <see cref="PlaceOfRecord"/>, and not more than so many.
+    /// </summary>
+    /// <exception cref="BrokerException">NoLeader: one of the shards has none now.</exception>
+    Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        ConsumerGroup group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken);
+
     /// <summary>Moves a group in the topics that it follows, or in one; where it is then.</summary>
     /// <exception cref="BrokerException">
     /// NotFound: the group does not follow that topic. OutOfRange: an offset beyond the end. NoLeader.
@@ -66,6 +73,12 @@ internal interface IGroupSession : IAsyncDisposable
 {
     /// <summary>It may be sent so much more.</summary>
     void AddCredit(int records, long bytes);
+
+    /// <summary>
+    /// Done when the leaders of all shards have said that they have nothing for it but what they have sent. Never,
+    /// while a shard has no leader, or one of an earlier version.
+    /// </summary>
+    Task AllQuiet { get; }
 
     /// <summary>
     /// What it is given, until it is cancelled. What was read and is not settled when the session ends stays the
@@ -143,7 +156,31 @@ internal sealed record GroupReport(
 /// <param name="Session">Tells it from others of its name.</param>
 /// <param name="Out">Records that it holds leases on.</param>
 /// <param name="Credit">Records that it may still be sent.</param>
-internal readonly record struct ConsumerReport(string Name, int Node, long Session, int Out, int Credit);
+/// <param name="IsServed">It is given records; of an exclusive group one is.</param>
+internal readonly record struct ConsumerReport(
+    string Name, int Node, long Session, int Out, int Credit, bool IsServed);
+
+/// <summary>Where a record is: ordered by topic, partition and offset.</summary>
+/// <param name="Topic">The topic's name.</param>
+/// <param name="Partition">From 0.</param>
+/// <param name="Offset">Its offset.</param>
+internal sealed record PlaceOfRecord(string Topic, int Partition, long Offset) : IComparable<PlaceOfRecord>
+{
+    public int CompareTo(PlaceOfRecord? other) =>
+        other is null ? 1
+        : string.CompareOrdinal(Topic, other.Topic) is not 0 and var byTopic ? byTopic
+        : (Partition, Offset).CompareTo((other.Partition, other.Offset));
+}
+
+/// <summary>A record in the state that was asked for; see <see cref="PeekedOffset"/>.</summary>
+/// <param name="Place">Where it is.</param>
+/// <param name="Deliveries">How often it was delivered.</param>
+/// <param name="Consumer">The name of whose it is, while it is out.</param>
+/// <param name="Node">Where that one's session is, or was.</param>
+/// <param name="Session">Tells it from others of its name there.</param>
+/// <param name="UntilUnixMs">When its lease ends, or it is due. 0: neither.</param>
+internal sealed record PeekedPlace(
+    PlaceOfRecord Place, int Deliveries, string Consumer, int Node, long Session, long UntilUnixMs);
 
 /// <summary>How far a group is in one partition of a topic.</summary>
 /// <param name="Topic">The topic's name.</param>

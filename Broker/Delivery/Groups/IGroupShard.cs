@@ -39,6 +39,10 @@ internal interface IGroupShard
 
     Task<GroupReport> ReportAsync(int group, CancellationToken cancellationToken);
 
+    /// <summary>Records of this shard; see <see cref="IConsumerGroups.PeekAsync"/>.</summary>
+    Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        int group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken);
+
     Task<IReadOnlyList<PlaceReport>> SeekAsync(
         int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken);
 
@@ -56,6 +60,12 @@ internal interface IGroupOutlet
 
     /// <summary>There is more than the consumer has credit for.</summary>
     void WantsCredit();
+
+    /// <summary>
+    /// Once: the leader has nothing for the consumer now, but what was delivered before this. What comes later is
+    /// delivered all the same.
+    /// </summary>
+    void Quiet();
 
     /// <summary>The answer to a recall.</summary>
     void Returned(int records, long bytes);

@@ -27,11 +27,15 @@ internal sealed partial class ShardGroups
         _touched.Clear();
 
         // What the groups have committed in one turn becomes one entry.
-        using var batch = InputBatch.Begin();
-        foreach (var serving in work)
+        using (InputBatch.Begin())
         {
-            serving.Work();
+            foreach (var serving in work)
+            {
+                serving.Work();
+            }
         }
+
+        CountSome();
     }
 
     private void CheckLeadership()
@@ -62,6 +66,7 @@ internal sealed partial class ShardGroups
         _touched.Clear();
         _alarms.Clear();
         _watched.Clear();
+        EndCounting([]);
         shard.News.IsHeard = false;
     }
 
@@ -227,6 +232,7 @@ internal sealed partial class ShardGroups
         {
             if (groups.Find(serving.Group.Number) is not { } group)
             {
+                shard.Metrics.Forget(serving.Group.Number, serving.Group.Name);
                 End(serving, Gone());
                 continue;
             }

@@ -160,6 +160,11 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
         },
         cancellationToken);
 
+    public Task<IReadOnlyList<PeekedPlace>> PeekAsync(
+        int group, PeekState state, PlaceOfRecord? after, int most, CancellationToken cancellationToken) =>
+        AskAsync<IReadOnlyList<PeekedPlace>>(
+            group, (serving, done) => done.TrySetResult(serving.Peek(state, after, most)), cancellationToken);
+
     public async Task<IReadOnlyList<PlaceReport>> SeekAsync(
         int group, string topic, int? partition, GroupSeek target, CancellationToken cancellationToken)
     {

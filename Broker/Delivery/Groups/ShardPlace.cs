@@ -1,4 +1,5 @@
 using Broker.ClusterState;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Replication;
@@ -16,6 +17,7 @@ namespace Broker.Delivery;
 /// <param name="Groups">The groups of the cluster, as this node knows them.</param>
 /// <param name="Shards">Which shard has what.</param>
 /// <param name="MakeTopic">Makes a topic of dead letters; done when it can be looked for.</param>
+/// <param name="Metrics">Where what happens is counted.</param>
 /// <param name="Time">The clock.</param>
 /// <param name="Logger">Where words go.</param>
 internal sealed record ShardPlace(
@@ -28,6 +30,7 @@ internal sealed record ShardPlace(
     Func<ConsumerGroups> Groups,
     ShardMap Shards,
     Func<string, CancellationToken, Task> MakeTopic,
+    ConsumerGroupMetrics Metrics,
     TimeProvider Time,
     ILogger Logger);
 

@@ -184,6 +184,7 @@ internal sealed class RunningNodes : IAsyncDisposable
             tail,
             MakeTopicAsync,
             new ApplicationLifetime(NullLogger<ApplicationLifetime>.Instance),
+            _metrics[^1].ConsumerGroups,
             TimeProvider.System,
             NullLoggerFactory.Instance));
     }

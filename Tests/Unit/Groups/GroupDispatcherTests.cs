@@ -397,6 +397,23 @@ public sealed class GroupDispatcherTests
         Assert.Equal(new OffsetRange(7, 10), Give().Token.Range);
     }
 
+    [Fact]
+    public void What_becomes_of_records_is_counted_once()
+    {
+        var token = Give().Token;
+        Ask(SettleKind.Ack, Part(token, 0, 3));
+        Ask(SettleKind.Ack, Part(token, 0, 3));
+        Ask(SettleKind.Nack, Part(token, 3, 5), delayMs: 10_000);
+        Ask(SettleKind.Terminate, Part(token, 5, 6));
+        _group.Expire(token, new OffsetRange(6, 8));
+        Pass(1_000);
+        Assert.True(_group.TryTakeDying(_now, out var dying));
+        _group.OnBuried(0, dying.Turn, dying.Offset, RefusalCode.None, _now);
+        var tally = new GroupTally { Acked = 3, Nacked = 2, Lapsed = 2, GivenUp = 1, Expired = 2 };
+        Assert.Equal(tally, _group.TakeTally());
+        Assert.Equal(default, _group.TakeTally());
+    }
+
     private GivenRecords Give()
     {
         Assert.True(_group.TryGive(_now, out var given));

@@ -178,7 +178,11 @@ internal sealed class GroupModel
         LookUpKeys();
         _group.AddCredit(1, 5, 1_000);
         _group.AddCredit(2, 5, 1_000);
-        var fresh = _settings.Mode == ConsumerGroupMode.Exclusive ? Fresh() : [];
+        var fresh = _settings.Mode == ConsumerGroupMode.Exclusive ? In("Fresh") : [];
+        var waiting = _settings.Order == ConsumerGroupOrder.Priority ? In("Waiting") : [];
+        var isShared = _settings.Mode == ConsumerGroupMode.Shared;
+        waiting.RemoveWhere(each => !isShared && KeyOf(each.Topic, each.Offset).Key != 0);
+        waiting.UnionWith(isShared && _settings.Order == ConsumerGroupOrder.Priority ? In("Fresh") : []);
         if (!_group.TryGive(_now, out var given))
         {
             return false;
@@ -190,6 +194,15 @@ internal sealed class GroupModel
             Assert.InRange(given.Token.Attempt, 1, MaxDeliveries);
             Assert.Equal("Out", _group.PlaceOf(token.Topic, offset, _now));
             CheckOrder(given.Consumer, token, offset, fresh.Contains((token.Topic, offset)));
+        }
+
+        // What could have gone, is left, and is not of a higher priority; new or not.
+        var priority = KeyOf(token.Topic, token.Range.First).Priority;
+        foreach (var (topic, offset) in waiting.Where(each => KeyOf(each.Topic, each.Offset).Priority > priority))
+        {
+            Assert.True(
+                _group.PlaceOf(topic, offset, _now) is not ("Waiting" or "Fresh"),
+                $"{token.Topic}/{token.Range.First} passes {topic}/{offset}");
         }
 
         return true;
@@ -219,21 +232,21 @@ internal sealed class GroupModel
         }
     }
 
-    private HashSet<(int Topic, long Offset)> Fresh()
+    private HashSet<(int Topic, long Offset)> In(string place)
     {
-        var fresh = new HashSet<(int, long)>();
+        var found = new HashSet<(int, long)>();
         for (var topic = 0; topic < Topics; topic++)
         {
             for (var offset = 0L; offset < Next(topic); offset++)
             {
-                if (_group.PlaceOf(topic, offset, _now) == "Fresh")
+                if (_group.PlaceOf(topic, offset, _now) == place)
                 {
-                    fresh.Add((topic, offset));
+                    found.Add((topic, offset));
                 }
             }
         }
 
-        return fresh;
+        return found;
     }
 
     private void LookUpKeys()
@@ -338,6 +351,18 @@ internal sealed class GroupModel
         return group;
     }
 
+    private List<long> Peek(int topic, PeekState state)
+    {
+        var found = new List<long>();
+        while (_group.Peek(topic, state, found.LastOrDefault(-1) + 1, most: 20, _now) is { Count: > 0 } page)
+        {
+            Assert.InRange(page.Count, 1, 20);
+            found.AddRange(page.Select(static each => each.Offset));
+        }
+
+        return found;
+    }
+
     private long Next(int topic) => _shard.Progress.Topics.Find(topic)!.Parts.Memory.NextOffset;
 
     private void Check()
@@ -345,15 +370,36 @@ internal sealed class GroupModel
         for (var topic = 0; topic < Topics; topic++)
         {
             var settled = _shard.Progress.Groups[Group].Find(topic)?.Settled ?? new SettledOffsets(0);
+            var states = new Dictionary<PeekState, List<long>>
+            {
+                [PeekState.Waiting] = [],
+                [PeekState.Outstanding] = [],
+                [PeekState.Delayed] = [],
+            };
             for (var offset = 0L; offset < Next(topic); offset++)
             {
                 var place = _group.PlaceOf(topic, offset, _now);
+                if (place is not ("Settling" or "Settled" or "Dying"))
+                {
+                    states[place switch
+                    {
+                        "Out" => PeekState.Outstanding,
+                        "Delayed" => PeekState.Delayed,
+                        _ => PeekState.Waiting,
+                    }].Add(offset);
+                }
+
                 var isSettled = settled.Contains(offset);
                 Assert.True(
                     !isSettled || _mayEnd.Contains((topic, offset)), $"{topic}/{offset} is settled by nobody");
                 Assert.True(
                     isSettled == (place == "Settled") || _purged.Contains((topic, offset)),
                     $"{topic}/{offset} is {place}, and settled: {isSettled}");
+            }
+
+            if (_request % 8 == 0)
+            {
+                Assert.All(states, each => Assert.Equal(each.Value, Peek(topic, each.Key)));
             }
         }
     }

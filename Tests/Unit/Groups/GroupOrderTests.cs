@@ -100,12 +100,90 @@ public sealed class GroupOrderTests
     }
 
     [Fact]
+    public void What_comes_back_goes_before_what_is_new_of_a_lower_priority_and_behind_what_is_higher()
+    {
+        var group = new GroupDispatcher(new Term(1), Shared with { Order = ConsumerGroupOrder.Priority });
+        group.Follow(0, null, 4, _now);
+        group.AddConsumer(1);
+        group.AddCredit(1, 100, 1_000_000);
+        group.AddKeys(0, 0, [new(0, 0), new(0, 5), new(0, 0), new(0, 9)]);
+        var highest = Give(group).Token;
+        var middle = Give(group).Token;
+        Assert.Equal((3, 1), (highest.Range.First, middle.Range.First));
+        Settle(group, SettleKind.Nack, middle, delayMs: 0);
+        Settle(group, SettleKind.Nack, highest, delayMs: 20);
+        middle = Give(group).Token;
+        Assert.Equal((1, 2), (middle.Range.First, middle.Attempt));
+        Settle(group, SettleKind.Nack, middle, delayMs: 20);
+        Assert.Equal([0], Offsets(Give(group)));
+        _now += 20;
+        Assert.Equal([3], Offsets(Give(group)));
+        Assert.Equal([1], Offsets(Give(group)));
+        Assert.Equal([2], Offsets(Give(group)));
+    }
+
+    [Fact]
+    public void The_next_leader_looks_up_the_priority_of_what_an_earlier_one_has_counted()
+    {
+        var machine = new GroupMachine();
+        machine.Publish("t", 3);
+        machine.Open(1);
+        machine.Count(1, 0, 0, new DeliveryCount(2, new Tried(1)));
+        var group = new GroupDispatcher(new Term(2), Shared with { Order = ConsumerGroupOrder.Priority });
+        group.Follow(0, machine.Of(1, 0), 3, _now);
+        group.AddConsumer(1);
+        group.AddCredit(1, 100, 1_000_000);
+        Assert.True(group.TryWantKeys(out _, out var wanted));
+        Assert.Equal(new OffsetRange(0, 3), wanted);
+        group.AddKeys(0, 0, [new(0, 1), new(0, 2), new(0, 7)]);
+        Assert.Equal([2], Offsets(Give(group)));
+        Assert.Equal([1], Offsets(Give(group)));
+        Assert.Equal([0], Offsets(Give(group)));
+    }
+
+    [Fact]
+    public void Who_opens_hears_once_that_there_is_nothing_more()
+    {
+        var group = new GroupDispatcher(new Term(1), Shared);
+        var named = new List<int>();
+        group.Follow(0, null, 3, _now);
+        group.AddConsumer(1);
+
+        // There is something, and one without credit: it may get some.
+        group.TakeQuiet(_now, named);
+        Assert.Empty(named);
+        group.AddCredit(1, 100, 1_000_000);
+        Assert.Equal([0, 1, 2], Offsets(Give(group)));
+        Assert.False(group.TryGive(_now, out _));
+        group.TakeQuiet(_now, named);
+        Assert.Equal([1], named);
+        group.AddConsumer(2);
+        group.TakeQuiet(_now, named);
+        Assert.Equal([1, 2], named);
+        group.TakeQuiet(_now, named);
+        Assert.Equal(2, named.Count);
+    }
+
+    [Fact]
+    public void Who_stands_by_in_an_exclusive_group_hears_that_there_is_nothing_for_it()
+    {
+        var group = new GroupDispatcher(new Term(1), Shared with { Mode = ConsumerGroupMode.Exclusive });
+        var named = new List<int>();
+        group.Follow(0, null, 3, _now);
+        group.AddConsumer(1, new ConsumerRank(1, 1, 1));
+        group.AddConsumer(2, new ConsumerRank(2, 1, 2));
+        group.TakeQuiet(_now, named);
+        Assert.Equal([2], named);
+    }
+
+    [Fact]
     public void Of_an_exclusive_group_the_first_one_gets_everything_and_the_next_one_takes_over()
     {
         var group = new GroupDispatcher(new Term(1), Shared with { Mode = ConsumerGroupMode.Exclusive });
         group.Follow(0, null, 10, _now);
         group.AddConsumer(1, new ConsumerRank(20, 1, 1));
         group.AddConsumer(2, new ConsumerRank(10, 3, 7));
+        Assert.Equal((false, true, false), (group.IsServed(1), group.IsServed(2), group.IsServed(3)));
         group.AddCredit(1, 100, 1_000_000);
         Assert.False(group.TryGive(_now, out _));
         group.AddCredit(2, 4, 1_000_000);
@@ -115,6 +193,7 @@ public sealed class GroupOrderTests
 
         // What the one before has out may be settled still: the next one begins behind it.
         group.RemoveConsumer(2);
+        Assert.Equal((true, false), (group.IsServed(1), group.IsServed(2)));
         Assert.False(group.TryGive(_now, out _));
         Settle(group, SettleKind.Ack, given.Token with { Range = new OffsetRange(0, 3) });
         Assert.False(group.TryGive(_now, out _));

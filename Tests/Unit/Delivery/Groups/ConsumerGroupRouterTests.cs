@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Broker.ClusterState;
 using Broker.Delivery;
 using Broker.Domain;
@@ -152,6 +153,9 @@ public sealed class ConsumerGroupRouterTests
         }
 
         await consuming.WaitAsync(Soon, Stop);
+
+        // What a leader has forgotten that somebody settled comes again: until the session ends it is settled anew.
+        _ = ConsumeAsync(running.Groups[0], session, seen, int.MaxValue);
         await UntilReportAsync(running, group, static report =>
             report.Places.Count == 9 && report.Places.All(static place => place is { Lag: 0, Floor: 20 }));
     }
@@ -181,6 +185,32 @@ public sealed class ConsumerGroupRouterTests
         refusal = await Assert.ThrowsAsync<BrokerException>(
             () => ConsumeAsync(running.Groups[0], session, seen, 1_000).WaitAsync(Soon, Stop));
         Assert.Equal(RefusalCode.NotFound, refusal.Code);
+    }
+
+    [Fact]
+    public async Task The_shard_charges_a_dead_letter_that_is_redriven_as_the_session_counts_it()
+    {
+        await using var running = await RunningNodes.StartAsync();
+        var group = await CreateAsync(running, new ConsumerGroupSettings { Filters = ["t.*"] });
+        await PublishAsync(running, topics: 1, batches: 1, records: 3);
+        var router = (ConsumerGroupRouter)running.Groups[0];
+        var (_, shard) = await router.FindAsync(running.Nodes[0].Shards.GroupOf("t.0"), Stop);
+        var consumer = new HeldOutlet();
+        var session = new SessionKey(new NodeId(1), 1_000_000);
+        shard.Open(session, openedUnixMs: 1, group.Number, "one", consumer);
+        shard.AddCredit(session, records: 100, Plenty);
+        await consumer.GetsAsync(3);
+        var terminate = consumer.Deliveries
+            .Select(static each => new SettleOrder(SettleKind.Terminate, each.Token, Reason: "no")).ToList();
+        Assert.All(await router.SettleAsync(terminate, Stop), static outcome => Assert.Null(outcome.Refusal));
+        Assert.Equal((3, 0), await TakeDeadAsync(running, group, most: 3));
+        await consumer.GetsAsync(6);
+
+        shard.Recall(session);
+        var (records, bytes) = await consumer.Returns.Task.WaitAsync(Soon, Stop);
+        Assert.Equal(
+            (100 - 6, Plenty - consumer.Deliveries.Sum(static each => each.Batch.Length)), (records, bytes));
+        shard.Close(session, consumer);
     }
 
     private static async Task<ConsumerGroup> CreateAsync(RunningNodes running, ConsumerGroupSettings settings)
@@ -263,5 +293,40 @@ public sealed class ConsumerGroupRouterTests
             await Task.Delay(20, Stop);
             report = await running.Groups[0].ReportAsync(group, Stop);
         }
+    }
+
+    /// <summary>A consumer's end of what one shard says.</summary>
+    private sealed class HeldOutlet : IGroupOutlet
+    {
+        private readonly ConcurrentQueue<GroupDelivery> _deliveries = new();
+
+        public IReadOnlyCollection<GroupDelivery> Deliveries => _deliveries;
+
+        public TaskCompletionSource<(int Records, long Bytes)> Returns { get; } =
+            new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task GetsAsync(int records) => EchoServer.UntilAsync(
+            () => _deliveries.Sum(static each => each.Count) == records, $"{records} records came");
+
+        public void Opened()
+        {
+            // Credit may come before.
+        }
+
+        public void Deliver(in GroupDelivery delivery) => _deliveries.Enqueue(delivery);
+
+        public void WantsCredit()
+        {
+            // It has plenty.
+        }
+
+        public void Quiet()
+        {
+            // It waits for what it gets.
+        }
+
+        public void Returned(int records, long bytes) => Returns.TrySetResult((records, bytes));
+
+        public void Ended(BrokerException why) => Returns.TrySetException(why);
     }
 }
