@@ -120,6 +120,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public bool IsTrimmed => Owned is not { } owned
         || owned.Settings.MaxRecords == 0 || owned.Next - owned.First <= owned.Settings.MaxRecords;
 
+    public long NextDutyUnixMs => _topics.NextDutyUnixMs;
+
     public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => _topics.TryWriteDuty(nowUnixMs, command);
 
     private (int Number, long First, long Next, TopicSettings Settings)? Owned =>
