@@ -101,6 +101,9 @@ public static partial class Limits
     /// <summary>Delayed records that one request names, or one page of a list has: about 100 bytes each.</summary>
     public const int DelayedPerPage = 10_000;
 
+    /// <summary>The same where the caller does not say.</summary>
+    public const int DefaultDelayedPerPage = 1_000;
+
     /// <summary>Live subscriptions of a cluster, and filters of each.</summary>
     public const int LiveSubscriptions = 1_000;
 

@@ -47,6 +47,11 @@ internal sealed class DelayTable
     public long? TimeOf(int topic, long offset) =>
         Find(topic)?.Rows.TryGetValue(new DelayedRow(offset, 0), out var row) == true ? row.DueUnixMs : null;
 
+    /// <summary>Rows of a topic from an offset on, by offset, up to a number.</summary>
+    public List<DelayedRow> List(int topic, long fromOffset, int most) => Find(topic)?.Rows is { Count: > 0 } rows
+        ? [.. rows.GetViewBetween(new DelayedRow(fromOffset, 0), new DelayedRow(long.MaxValue, 0)).Take(most)]
+        : [];
+
     public bool Remove(int topic, long offset)
     {
         if (TimeOf(topic, offset) is not { } dueUnixMs)
