@@ -66,12 +66,6 @@ public enum BrokerClientErrorCode
     LeaseLost,
 
     /// <summary>
-    /// The shard of the topic has as many delayed messages as it may. Nothing was stored. Wait until some are due, or
-    /// cancel some.
-    /// </summary>
-    TooManyDelayed,
-
-    /// <summary>
     /// A request is stored, and no reply came in time. Somebody who could reply is there; the request may be worked on,
     /// now or later.
     /// </summary>

@@ -142,7 +142,6 @@ internal static class ClientErrors
         StatusCode.NotFound when reason == TopicDeleted => BrokerClientErrorCode.TopicDeleted,
         StatusCode.NotFound when reason == GroupDeleted => BrokerClientErrorCode.GroupDeleted,
         StatusCode.NotFound when reason == LeaseLost => BrokerClientErrorCode.LeaseLost,
-        StatusCode.ResourceExhausted when reason == TooManyDelayed => BrokerClientErrorCode.TooManyDelayed,
         StatusCode.AlreadyExists => BrokerClientErrorCode.AlreadyExists,
         StatusCode.FailedPrecondition when reason == UnexpectedOffset => BrokerClientErrorCode.UnexpectedOffset,
         StatusCode.FailedPrecondition when reason == QuorumLost => BrokerClientErrorCode.QuorumLost,
@@ -168,8 +167,6 @@ internal static class ClientErrors
     public const string UnexpectedOffset = "UNEXPECTED_OFFSET";
 
     public const string QuorumLost = "QUORUM_LOST";
-
-    public const string TooManyDelayed = "TOO_MANY_DELAYED";
 
     public const string LimitReached = "LIMIT_REACHED";
 
