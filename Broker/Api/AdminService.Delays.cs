@@ -81,8 +81,9 @@ internal sealed partial class AdminService
                 // The leader knows which topic has the name when it has applied all that was acknowledged.
                 await node.Group(group).ReadIndexAsync(context.CancellationToken);
                 var command = new ArrayBufferWriter<byte>();
-                var number = node.TopicsOf(group).TryGetTopic(name, out var view) ? view.Number : throw NoSuchTopic(name);
-                DelayCommands.WriteCancel(command, number, request.Offsets);
+                var topics = node.TopicsOf(group);
+                var view = topics.TryGetTopic(name, out var found) ? found : throw NoSuchTopic(name);
+                DelayCommands.WriteCancel(command, view.Number, request.Offsets);
                 return command.WrittenMemory;
             },
             static (client, message, options) => client.CancelDelayedAsync(message, options),

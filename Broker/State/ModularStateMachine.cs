@@ -10,7 +10,8 @@ namespace Broker.State;
 /// puts the modules' sections together into snapshots. What it is made of says the class that derives from it.
 /// <code>
 /// snapshot: u8 kind of machine | u8 format 4 | varint last applied index | varint its timestamp | u64 state hash
-///           | varint sections | for each, in the order of its modules: u8 section | u8 its format | what its module writes
+///           | varint sections | for each, in the order of the modules: u8 section | u8 its format
+///           | what its module writes
 /// </code>
 /// Formats below 4 are of before there were modules; the machines that had them still read them.
 /// </summary>

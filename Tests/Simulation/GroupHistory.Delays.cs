@@ -25,7 +25,8 @@ internal sealed partial class GroupHistory
     {
         foreach (var (at, record) in RecordBatch.Parser.ParseFrom(batch).Records.Index())
         {
-            if (record.DeliverAtUnixMs > timestampUnixMs && _delayed.TryAdd((topic, baseOffset + at), record.DeliverAtUnixMs))
+            if (record.DeliverAtUnixMs > timestampUnixMs
+                && _delayed.TryAdd((topic, baseOffset + at), record.DeliverAtUnixMs))
             {
                 group.World.Figures.Count(Figure.RecordDelayed);
             }

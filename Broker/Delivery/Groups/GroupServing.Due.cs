@@ -32,7 +32,8 @@ internal sealed partial class GroupServing
 
             for (var i = 0; i < _references.Count && sent < budget; i++)
             {
-                sent += SendDue(due, _references[i], consumer, token with { Range = OffsetRange.One(at++) }, nowUnixMs);
+                var one = token with { Range = OffsetRange.One(at++) };
+                sent += SendDue(due, _references[i], consumer, one, nowUnixMs);
             }
         }
 
@@ -67,7 +68,9 @@ internal sealed partial class GroupServing
         return 0;
     }
 
-    /// <summary>A record of a topic that the group follows, or the one that a reference names. False: not now.</summary>
+    /// <summary>
+    /// The record at a place that the group follows, or the one that a reference there names. False: not now.
+    /// </summary>
     private bool TryReadOne(in TopicView view, long offset, out StoredRecord record)
     {
         if (!DueTopic.IsOne(view.Name))

@@ -305,7 +305,8 @@ internal sealed partial class ShardGroups
         {
             // What is due goes with its topic, but for an offset, which is of the topic's own.
             var (topic, partition) = PartitionName.Parse(DueTopic.TargetOf(place));
-            if ((target.Offset is not null && DueTopic.IsOne(place)) || !isWanted(topic, partition) || !shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
+            if ((target.Offset is not null && DueTopic.IsOne(place)) || !isWanted(topic, partition)
+                || !shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
             {
                 continue;
             }
