@@ -29,6 +29,14 @@ public sealed record BrokerMessage
     public TimeSpan? TimeToLive { get; init; }
 
     /// <summary>
+    /// Consumer groups get it no earlier than this, by the clock of the brokers, once, and about as soon as then; a
+    /// time that has passed: at once. Its offset is given when it is published; reads and subscriptions get it then. A
+    /// time to live counts from this time. A shard that has a million of them refuses more (ResourceExhausted). To the
+    /// millisecond, not before 1970. Null: no delay. Default: null.
+    /// </summary>
+    public DateTimeOffset? DeliverAt { get; init; }
+
+    /// <summary>
     /// From 0 to 9: consumer groups of the order <see cref="GroupOrder.Priority"/> deliver messages with a higher one
     /// first. Default: 0.
     /// </summary>

@@ -27,9 +27,16 @@ public sealed record BrokerRecord
     public IReadOnlyList<KeyValuePair<string, ReadOnlyMemory<byte>>> Headers { get; init; } = [];
 
     /// <summary>
-    /// How long after <see cref="Timestamp"/> consumer groups deliver it no more; null: no such time was given.
+    /// How long after <see cref="Timestamp"/> (after <see cref="DeliverAt"/> where that is later) consumer groups
+    /// deliver it no more; null: no such time was given.
     /// </summary>
     public TimeSpan? TimeToLive { get; init; }
+
+    /// <summary>
+    /// Consumer groups get it no earlier than this; null: no such time was given. See <see
+    /// cref="BrokerMessage.DeliverAt"/>.
+    /// </summary>
+    public DateTimeOffset? DeliverAt { get; init; }
 
     /// <summary>From 0 to 9, see <see cref="BrokerMessage.Priority"/>.</summary>
     public int Priority { get; init; }

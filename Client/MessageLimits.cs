@@ -48,6 +48,11 @@ public static class MessageLimits
             return $"The time to live is {message.TimeToLive}; the least is one millisecond. Leave it out for none.";
         }
 
+        if (message.DeliverAt < DateTimeOffset.UnixEpoch)
+        {
+            return $"The time of delivery is {message.DeliverAt:O}; it is not before 1970. Leave it out for no delay.";
+        }
+
         if (message.Priority is < 0 or > 9)
         {
             return $"The priority is {message.Priority}; priorities are 0 to 9.";

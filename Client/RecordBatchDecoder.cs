@@ -29,6 +29,7 @@ internal static class RecordBatchDecoder
         ReadOnlyMemory<byte> key = default, value = default;
         List<KeyValuePair<string, ReadOnlyMemory<byte>>>? headers = null;
         TimeSpan? timeToLive = null;
+        DateTimeOffset? deliverAt = null;
         var priority = 0;
         var at = 0;
         while (at < record.Length)
@@ -36,6 +37,7 @@ internal static class RecordBatchDecoder
             if (!TryReadField(record, ref at, out var field, out var content, out var number))
             {
                 timeToLive = field == 4 && number is { } ms ? TimeToLive(ms) : timeToLive;
+                deliverAt = field == 5 && number is { } time ? Time(time) : deliverAt;
                 priority = field == 6 && number is { } level ? (int)Math.Min(level, 9) : priority;
                 continue;
             }
@@ -66,6 +68,7 @@ internal static class RecordBatchDecoder
             Value = value,
             Headers = headers is null ? [] : headers,
             TimeToLive = timeToLive,
+            DeliverAt = deliverAt,
             Priority = priority,
         };
     }
@@ -74,6 +77,12 @@ internal static class RecordBatchDecoder
     private static TimeSpan? TimeToLive(ulong ms) => ms == 0 ? null
         : ms < (ulong)(TimeSpan.MaxValue.Ticks / TimeSpan.TicksPerMillisecond) ? TimeSpan.FromMilliseconds((long)ms, 0)
         : TimeSpan.MaxValue;
+
+    /// <summary>What lies beyond the year 9999 is its end.</summary>
+    private static DateTimeOffset? Time(ulong unixMs) => unixMs == 0 ? null
+        : unixMs < (ulong)DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()
+            ? DateTimeOffset.FromUnixTimeMilliseconds((long)unixMs)
+        : DateTimeOffset.MaxValue;
 
     private static KeyValuePair<string, ReadOnlyMemory<byte>> DecodeHeader(ReadOnlyMemory<byte> header)
     {

@@ -23,6 +23,7 @@ public static class RecordBatchEncoder
     private const byte ValueTag = 0x12;
     private const byte HeadersTag = 0x1A;
     private const byte TimeToLiveTag = 0x20;
+    private const byte DeliverAtTag = 0x28;
     private const byte PriorityTag = 0x30;
     private const byte HeaderNameTag = 0x0A;
     private const byte HeaderValueTag = 0x12;
@@ -101,6 +102,12 @@ public static class RecordBatchEncoder
             at += WriteVarint(destination[at..], Milliseconds(time));
         }
 
+        if (DeliverAtMilliseconds(message) is > 0 and var deliverAt)
+        {
+            destination[at++] = DeliverAtTag;
+            at += WriteVarint(destination[at..], deliverAt);
+        }
+
         if (message.Priority > 0)
         {
             destination[at++] = PriorityTag;
@@ -152,8 +159,13 @@ public static class RecordBatchEncoder
         }
 
         size += message.Priority > 0 ? 2 : 0;
+        size += DeliverAtMilliseconds(message) is > 0 and var deliverAt ? 1 + VarintBytes(deliverAt) : 0;
         return message.TimeToLive is { } time ? size + 1 + VarintBytes(Milliseconds(time)) : size;
     }
+
+    // 0: it has none. None is before 1970.
+    private static ulong DeliverAtMilliseconds(BrokerMessage message) =>
+        (ulong)(message.DeliverAt?.ToUnixTimeMilliseconds() ?? 0);
 
     // Within the limit that TimeSpan itself has.
     private static ulong Milliseconds(TimeSpan time) => (ulong)(time.Ticks / TimeSpan.TicksPerMillisecond);

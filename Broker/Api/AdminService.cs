@@ -33,7 +33,8 @@ internal sealed partial class AdminService(
             Version = typeof(AdminService).Assembly.GetName().Version?.ToString(3) ?? "",
             Features =
             {
-                "atomic-publish", "compaction", "consume-and-publish", "consumer-groups", "dead-letters", "drain",
+                "atomic-publish", "compaction", "consume-and-publish", "consumer-groups", "dead-letters",
+                "delayed-delivery", "drain",
                 "error-reasons", "eviction", "expected-offset", "force-recovery", "group-modes", "group-orders",
                 "group-peek", "linearizable-reads", "membership", "partitions",
                 "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",

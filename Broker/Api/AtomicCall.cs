@@ -95,17 +95,17 @@ internal sealed class AtomicCall : Proposal, IForwardedCall
 }
 
 /// <summary>One of several publishes, and where it goes.</summary>
-internal sealed class AtomicTarget(PublishRequest request, in PublishTarget target, int count)
+internal sealed class AtomicTarget(PublishRequest request, in PublishTarget target, BatchScan batch)
 {
     public PublishRequest Request => request;
 
     public PublishTarget Target { get; } = target;
 
     /// <summary>Records in the batch.</summary>
-    public int Count => count;
+    public int Count => batch.Count;
 
     public int SizeBytes { get; } = TopicCommands.PublishSizeBytes(
-        target.Name, request.Batch.Length, request.ExpectedOffset, target.Number);
+        target.Name, request.Batch.Length, request.ExpectedOffset, target.Number, batch.MayBeDelayed);
 
-    public int Encode(Span<byte> into) => PublishCall.Encode(into, request, Target, count);
+    public int Encode(Span<byte> into) => PublishCall.Encode(into, request, Target, batch);
 }

@@ -29,11 +29,11 @@ internal sealed class AtomicPublisher(
     public async Task<PublishAtomicResponse> PublishAsync(
         PublishAtomicRequest request, bool forwarded, CancellationToken cancellationToken)
     {
-        var counts = Check(request);
+        var batches = Check(request);
         var finished = new FinishedRecords(request.Acks, groups);
         var homes = request.Parts.Select(part => node.Shards.GroupOf(part.Topic)).ToArray();
         await SettleAsync(request, homes, cancellationToken);
-        var parts = request.Parts.Select((part, at) => Aim(part, homes[at], counts[at])).ToArray();
+        var parts = request.Parts.Select((part, at) => Aim(part, homes[at], batches[at])).ToArray();
         var group = parts[0].Target.Group;
         if (Array.Exists(parts, part => part.Target.Group != group) || finished.Shards.Any(shard => shard != group))
         {
@@ -77,8 +77,8 @@ internal sealed class AtomicPublisher(
 
     public void Dispose() => _channels.Dispose();
 
-    /// <summary>Answers how many records each batch has.</summary>
-    private static int[] Check(PublishAtomicRequest request)
+    /// <summary>Answers what each batch has.</summary>
+    private static BatchScan[] Check(PublishAtomicRequest request)
     {
         if (request.Parts.Count is 0 or > Limits.AtomicParts)
         {
@@ -94,12 +94,12 @@ internal sealed class AtomicPublisher(
                 + "repetition is known as such, or none.");
         }
 
-        var counts = new int[request.Parts.Count];
-        for (var at = 0; at < counts.Length; at++)
+        var batches = new BatchScan[request.Parts.Count];
+        for (var at = 0; at < batches.Length; at++)
         {
             try
             {
-                counts[at] = PublishRouter.Check(request.Parts[at]);
+                batches[at] = PublishRouter.Check(request.Parts[at]);
             }
             catch (BrokerException refusal)
             {
@@ -107,7 +107,7 @@ internal sealed class AtomicPublisher(
             }
         }
 
-        return counts;
+        return batches;
     }
 
     /// <summary>
@@ -143,10 +143,10 @@ internal sealed class AtomicPublisher(
     /// <summary>The topic of records that were delivered, for words.</summary>
     private string NameOf(GroupId shard, TokenOrder finished) => node.TopicsOf(shard).ListPlaces()
         .Where(topic => topic.Number == finished.Token.Topic)
-        .Select(static topic => topic.Name)
+        .Select(static topic => DueTopic.TargetOf(topic.Name))
         .FirstOrDefault("what was delivered");
 
-    private AtomicTarget Aim(PublishRequest part, GroupId home, int count)
+    private AtomicTarget Aim(PublishRequest part, GroupId home, BatchScan batch)
     {
         var isThere = node.TopicsOf(home).TryGetTopic(part.Topic, out var topic);
         if (!isThere || topic.Partitions == 1)
@@ -158,7 +158,7 @@ internal sealed class AtomicPublisher(
 
             // Named by its number where it must not come back by itself after somebody deletes it.
             return new AtomicTarget(
-                part, new PublishTarget(home, part.Topic, isThere && firsts.HaveRules ? topic.Number : -1), count);
+                part, new PublishTarget(home, part.Topic, isThere && firsts.HaveRules ? topic.Number : -1), batch);
         }
 
         var partition = part.Partition is { } wanted
@@ -167,7 +167,7 @@ internal sealed class AtomicPublisher(
                 : throw PublishRouter.NoSuchPartition(part.Topic, wanted, topic.Partitions)
             : BatchPartitions.Find(part.Batch.Span, topic.Partitions);
         return partition >= 0
-            ? new AtomicTarget(part, PublishTarget.Of(home, topic, partition, node.Shards), count)
+            ? new AtomicTarget(part, PublishTarget.Of(home, topic, partition, node.Shards), batch)
             : throw Refusal.InvalidArgument(
                 $"Topic '{part.Topic}' has {topic.Partitions} partitions, and the part for it names none: "
                 + (partition == BatchPartitions.NoKey ? "its records have no keys" : "its keys belong to several")

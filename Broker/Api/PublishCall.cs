@@ -30,7 +30,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
         ulong correlation,
         PublishRequest request,
         in PublishTarget target,
-        int count,
+        BatchScan batch,
         IPublishSink sink,
         LeaderDirectory leaders,
         BrokerMetrics metrics,
@@ -39,9 +39,9 @@ internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
         IsSettled = isSettled;
         Correlation = correlation;
         Request = request;
-        Count = count;
+        Batch = batch;
         SizeBytes = TopicCommands.PublishSizeBytes(
-            target.Name, request.Batch.Length, request.ExpectedOffset, target.Number);
+            target.Name, request.Batch.Length, request.ExpectedOffset, target.Number, batch.MayBeDelayed);
         _target = target;
         _sink = sink;
         _leaders = leaders;
@@ -61,21 +61,29 @@ internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
 
     public GroupId Group => _target.Group;
 
-    /// <summary>Records in the batch.</summary>
-    public int Count { get; }
+    /// <summary>What the batch has.</summary>
+    public BatchScan Batch { get; }
 
     public override int SizeBytes { get; }
 
-    public override void Encode(Span<byte> destination) => Encode(destination, Request, _target, Count);
+    public override void Encode(Span<byte> destination) => Encode(destination, Request, _target, Batch);
 
     /// <summary>Writes the command of a publish; returns the bytes written.</summary>
-    internal static int Encode(Span<byte> destination, PublishRequest request, in PublishTarget target, int count)
+    internal static int Encode(
+        Span<byte> destination, PublishRequest request, in PublishTarget target, BatchScan batch)
     {
         var stamp = request.Producer is { } producer
             ? new PublishStamp(producer.Id, producer.Epoch, producer.Sequence)
             : PublishStamp.None;
         return TopicCommands.WritePublish(
-            destination, target.Name, stamp, count, request.Batch.Span, request.ExpectedOffset, target.Number);
+            destination,
+            target.Name,
+            stamp,
+            batch.Count,
+            request.Batch.Span,
+            request.ExpectedOffset,
+            target.Number,
+            batch.MayBeDelayed);
     }
 
     /// <summary>Is counted among what this node holds for others until it is answered; false: it was refused.</summary>
@@ -93,7 +101,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
     {
         if (result.Code != RefusalCode.None)
         {
-            Fail(Describe(result, Request, _target, Count));
+            Fail(Describe(result, Request, _target, Batch.Count));
             return;
         }
 
@@ -148,6 +156,7 @@ internal sealed class PublishCall : Proposal, IForwardedCall, IPublishSink
             RefusalCode.UnexpectedOffset =>
                 Refusal.UnexpectedOffset(target.Name, request.ExpectedOffset ?? 0, (long)result.Expected),
             RefusalCode.MessageTooLarge => Refusal.MessageTooLarge(request.Topic, (long)result.Expected),
+            RefusalCode.TooManyDelayed => Refusal.TooManyDelayed(request.Topic),
             RefusalCode.TooManyProducers => Refusal.TooManyProducers(target.Name, request.Producer.Id),
             RefusalCode.PartitionsChanged => Refusal.PartitionsChanged(request.Topic),
             RefusalCode.PartlyStored => Refusal.PartlyStored(target.Name),

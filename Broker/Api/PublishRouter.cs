@@ -50,8 +50,8 @@ internal sealed class PublishRouter
     {
         try
         {
-            var count = Check(request);
-            Dispatch(correlation, request, count, forwarded, sink, cancellationToken);
+            var batch = Check(request);
+            Dispatch(correlation, request, batch, forwarded, sink, cancellationToken);
         }
         catch (BrokerException refusal)
         {
@@ -72,8 +72,8 @@ internal sealed class PublishRouter
         });
     }
 
-    /// <summary>Answers how many records the batch has.</summary>
-    internal static int Check(PublishRequest request)
+    /// <summary>Answers what the batch has.</summary>
+    internal static BatchScan Check(PublishRequest request)
     {
         if (!TopicName.ValidateForPublish(request.Topic, out var reason))
         {
@@ -103,18 +103,17 @@ internal sealed class PublishRouter
             throw scan.Code switch
             {
                 RefusalCode.ResourceExhausted => Refusal.Exhausted(scan.Reason),
-                RefusalCode.Unimplemented => Refusal.Unimplemented(scan.Reason),
                 _ => Refusal.InvalidArgument(scan.Reason),
             };
         }
 
-        return scan.Count;
+        return scan;
     }
 
     private void Dispatch(
         ulong correlation,
         PublishRequest request,
-        int count,
+        BatchScan batch,
         bool forwarded,
         IPublishSink sink,
         CancellationToken cancellationToken,
@@ -125,7 +124,7 @@ internal sealed class PublishRouter
         var number = -1;
         var isSettled = _firsts.HaveRules && Leads(home);
         if (isSettled
-            && !TrySettle(correlation, request, count, sink, isDecided, cancellationToken, out number))
+            && !TrySettle(correlation, request, batch, sink, isDecided, cancellationToken, out number))
         {
             return; // It is held, and comes again when the topic is there.
         }
@@ -133,7 +132,7 @@ internal sealed class PublishRouter
         if (!topics.HasPartitionedTopics || !topics.TryGetTopic(request.Topic, out var topic) || topic.Partitions == 1)
         {
             var only = OnlyPartition(request, home, number);
-            Send(correlation, request, only, count, forwarded, sink, cancellationToken, isSettled);
+            Send(correlation, request, only, batch, forwarded, sink, cancellationToken, isSettled);
             return;
         }
 
@@ -141,7 +140,7 @@ internal sealed class PublishRouter
         if (partition != BatchPartitions.Several)
         {
             var target = PublishTarget.Of(home, topic, partition, _node.Shards);
-            Send(correlation, request, target, count, forwarded, sink, cancellationToken, isSettled);
+            Send(correlation, request, target, batch, forwarded, sink, cancellationToken, isSettled);
             return;
         }
 
@@ -153,7 +152,7 @@ internal sealed class PublishRouter
                 + "counts in one. Nothing was stored; send a batch for each partition (see PublishRequest.partition).");
         }
 
-        Split(correlation, request, home, topic, forwarded, sink, cancellationToken);
+        Split(correlation, request, batch, home, topic, forwarded, sink, cancellationToken);
     }
 
     /// <summary>
@@ -164,7 +163,7 @@ internal sealed class PublishRouter
     private bool TrySettle(
         ulong correlation,
         PublishRequest request,
-        int count,
+        BatchScan batch,
         IPublishSink sink,
         bool isDecided,
         CancellationToken cancellationToken,
@@ -182,7 +181,7 @@ internal sealed class PublishRouter
             return true;
         }
 
-        Hold(correlation, request, count, sink, cancellationToken);
+        Hold(correlation, request, batch, sink, cancellationToken);
         return false;
     }
 
@@ -190,7 +189,7 @@ internal sealed class PublishRouter
     private void Hold(
         ulong correlation,
         PublishRequest request,
-        int count,
+        BatchScan batch,
         IPublishSink sink,
         CancellationToken cancellationToken) => _firsts.Hold(
             _node.Shards.GroupOf(request.Topic),
@@ -201,7 +200,7 @@ internal sealed class PublishRouter
                 try
                 {
                     // The partition may lie in a shard that another node leads: one hop more.
-                    Dispatch(correlation, request, count, forwarded: false, sink, cancellationToken, isDecided: true);
+                    Dispatch(correlation, request, batch, forwarded: false, sink, cancellationToken, isDecided: true);
                 }
                 catch (BrokerException refusal)
                 {
@@ -221,7 +220,7 @@ internal sealed class PublishRouter
             if (!TrySettle(
                 call.Correlation,
                 call.Request,
-                call.Count,
+                call.Batch,
                 call,
                 isDecided: false,
                 CancellationToken.None,
@@ -234,7 +233,7 @@ internal sealed class PublishRouter
                 ? new PublishTarget(call.Group, call.Request.Topic, number)
                 : call.Target;
             var settled = new PublishCall(
-                call.Correlation, call.Request, target, call.Count, call, _leaders, _metrics, isSettled: true);
+                call.Correlation, call.Request, target, call.Batch, call, _leaders, _metrics, isSettled: true);
             return TryDispatch(settled, forwarded);
         }
         catch (BrokerException refusal)
@@ -290,6 +289,7 @@ internal sealed class PublishRouter
     private void Split(
         ulong correlation,
         PublishRequest request,
+        BatchScan batch,
         GroupId home,
         in TopicView topic,
         bool forwarded,
@@ -311,7 +311,8 @@ internal sealed class PublishRouter
                 Topic = request.Topic,
                 Batch = UnsafeByteOperations.UnsafeWrap(part.Batch),
             };
-            Send(0, alone, targets[number], part.Records.Count, forwarded, split.SinkOf(number), cancellationToken);
+            var scan = batch with { Count = part.Records.Count };
+            Send(0, alone, targets[number], scan, forwarded, split.SinkOf(number), cancellationToken);
         }
     }
 
@@ -319,13 +320,13 @@ internal sealed class PublishRouter
         ulong correlation,
         PublishRequest request,
         in PublishTarget target,
-        int count,
+        BatchScan batch,
         bool forwarded,
         IPublishSink sink,
         CancellationToken cancellationToken,
         bool isSettled = false)
     {
-        var call = new PublishCall(correlation, request, target, count, sink, _leaders, _metrics, isSettled);
+        var call = new PublishCall(correlation, request, target, batch, sink, _leaders, _metrics, isSettled);
         if (_waiting[call.Group.Value] is var waiting && (!waiting.IsEmpty || !TryDispatch(call, forwarded))
             && _forwarder.TryHold(call))
         {

@@ -34,7 +34,7 @@ internal static class StatusMap
         RefusalCode.AlreadyExists => StatusCode.AlreadyExists,
         RefusalCode.OutOfRange => StatusCode.OutOfRange,
         RefusalCode.ResourceExhausted or RefusalCode.Overloaded or RefusalCode.TooManyProducers
-            or RefusalCode.MessageTooLarge => StatusCode.ResourceExhausted,
+            or RefusalCode.MessageTooLarge or RefusalCode.TooManyDelayed => StatusCode.ResourceExhausted,
         RefusalCode.NotLeader or RefusalCode.NoLeader or RefusalCode.Stopping or RefusalCode.NodeUnreachable
             or RefusalCode.PartitionsChanged => StatusCode.Unavailable,
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
@@ -80,6 +80,7 @@ internal static class StatusMap
         RefusalCode.GroupDiffers => Reason.GroupDiffers,
         RefusalCode.LeaseLost => Reason.LeaseLost,
         RefusalCode.GroupExists => Reason.GroupExists,
+        RefusalCode.TooManyDelayed => Reason.TooManyDelayed,
         _ => Reason.Internal,
     };
 

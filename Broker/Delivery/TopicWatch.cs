@@ -19,7 +19,7 @@ internal sealed class TopicWatch(TailSignal signal, TopicFilterSet filters) : ID
     private int _disposed;
 
     /// <param name="name">A topic's name, or that of one of its partitions.</param>
-    public bool Wants(string name) => filters.Matches(PartitionName.Parse(name).Topic);
+    public bool Wants(string name) => !DueTopic.IsOne(name) && filters.Matches(PartitionName.Parse(name).Topic);
 
     /// <summary>There may be something new in a topic that is wanted. Any thread; never blocks for long.</summary>
     public void Mark(string topic)

@@ -93,6 +93,9 @@ public enum RefusalCode
 
     /// <summary>The topic holds the dead letters of a consumer group that exists.</summary>
     GroupExists,
+
+    /// <summary>The shard has as many delayed records as it may: nothing was stored.</summary>
+    TooManyDelayed,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

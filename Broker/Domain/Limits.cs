@@ -90,6 +90,20 @@ public static partial class Limits
     /// </summary>
     public const int RememberedBatchesPerProducer = 16;
 
+    /// <summary>
+    /// Records of a shard that wait to be due: some 130 bytes of memory each, and ten of every snapshot.
+    /// </summary>
+    public const int DelayedPerShard = 1_000_000;
+
+    /// <summary>Records of a topic that one command says to be due: 12 bytes each, and quick to apply.</summary>
+    public const int DelayedDueAtOnce = 1_000;
+
+    /// <summary>Delayed records that one request names, or one page of a list has: about 100 bytes each.</summary>
+    public const int DelayedPerPage = 10_000;
+
+    /// <summary>The same where the caller does not say.</summary>
+    public const int DefaultDelayedPerPage = 1_000;
+
     /// <summary>Live subscriptions of a cluster, and filters of each.</summary>
     public const int LiveSubscriptions = 1_000;
 

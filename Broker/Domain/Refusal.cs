@@ -71,9 +71,6 @@ public static class Refusal
         $"{field} asks for {whatItIs}, which this version of the broker does not have yet. Send the request "
         + "without it.");
 
-    /// <summary>The same for a field of a record, which the scan has found and worded.</summary>
-    public static BrokerException Unimplemented(string message) => Make(RefusalCode.Unimplemented, message);
-
     public static BrokerException TooLarge(string what, long actualBytes, long limitBytes) => Make(
         RefusalCode.ResourceExhausted,
         $"{what} has {actualBytes:N0} bytes; the limit is {limitBytes:N0}. Send less at a time.");
@@ -91,6 +88,12 @@ public static class Refusal
         + $"{TimeSpan.FromMilliseconds(Limits.ProducerExpiryMs).TotalHours:N0} hours as are remembered: "
         + $"{Limits.ProducersPerTopic:N0} for a topic, {Limits.ProducersPerShard:N0} for a shard. Nothing was stored. "
         + "Keep producer ids across restarts, share one among several senders, or publish without a producer stamp.");
+
+    public static BrokerException TooManyDelayed(string topic) => Make(
+        RefusalCode.TooManyDelayed,
+        $"With the delayed records for topic '{topic}' its shard would have more than the {Limits.DelayedPerShard:N0} "
+        + "that it may. Nothing was stored; wait until some are due, cancel some (CancelDelayed), or publish without "
+        + "deliver_at_unix_ms.");
 
     public static BrokerException Overloaded(string what, TimeSpan retryAfter) => new(
         RefusalCode.Overloaded,

@@ -11,10 +11,13 @@ internal sealed class GroupFilters(IEnumerable<string> filters)
 {
     private readonly TopicFilter[] _filters = [.. filters.Select(TopicFilter.Parse)];
 
-    /// <param name="place">The name under which a topic, or a partition of one, stands in its shard.</param>
+    /// <param name="place">
+    /// The name under which a topic, or a partition of one, stands in its shard. What is due of a topic is followed
+    /// with it.
+    /// </param>
     public bool Matches(string place)
     {
-        var (topic, _) = PartitionName.Parse(place);
+        var (topic, _) = PartitionName.Parse(DueTopic.TargetOf(place));
         foreach (var filter in _filters)
         {
             if (filter.Matches(topic) && (topic[0] != '$' || filter.ToString()[0] == '$'))

@@ -51,6 +51,12 @@ public interface IStateMachine
     /// </summary>
     bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => false;
 
+    /// <summary>
+    /// When the leader is to ask for a duty that only waits for its time, by its clock, so that it need not wait for
+    /// the next question; long.MaxValue: for none.
+    /// </summary>
+    long NextDutyUnixMs => long.MaxValue;
+
     /// <summary>Writes the state after the last applied entry; the same state gives the same bytes.</summary>
     void WriteSnapshot(IBufferWriter<byte> into);
 

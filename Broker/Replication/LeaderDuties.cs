@@ -10,9 +10,18 @@ namespace Broker.Replication;
 /// </summary>
 internal sealed class LeaderDuties(IGroupLoop loop, IStateMachine machine, ProposalQueue proposals, TimeProvider time)
 {
+    /// <summary>What is due and comes to nothing at once is asked for again after so long.</summary>
+    private const long LeastWaitMs = 10;
+
     private readonly ArrayBufferWriter<byte> _command = new();
     private int _underWay;
     private bool _isMoreDue;
+
+    /// <summary>How long until a duty is due that only waits for its time; null: none, or nobody knows yet.</summary>
+    public long? DueInMs =>
+        loop.Raft.Role == RaftRole.Leader && _underWay == 0 && machine.NextDutyUnixMs is < long.MaxValue and var due
+            ? Math.Max(LeastWaitMs, due - time.GetUtcNow().ToUnixTimeMilliseconds())
+            : null;
 
     /// <summary>Proposes what is due, unless what was due before is still under way.</summary>
     public void Propose()

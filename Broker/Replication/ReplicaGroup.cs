@@ -47,6 +47,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     private Action<ReplicaGroup>? _schedule;
     private int _scheduled;
     private long _upkeepDueMs;
+    private long _dutyDueMs = long.MaxValue;
 
     /// <summary>The snapshot that came with the message that is being stepped.</summary>
     private StateSnapshot? _arrived;
@@ -99,7 +100,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
     public bool IsDue => DueInMs <= 0;
 
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
-    public long DueInMs => Math.Min(Math.Min(_raft.NextDeadlineMs, _upkeepDueMs), _writes.DueMs) - NowMs();
+    public long DueInMs =>
+        Math.Min(Math.Min(_raft.NextDeadlineMs, Math.Min(_upkeepDueMs, _dutyDueMs)), _writes.DueMs) - NowMs();
 
     RaftNode IGroupLoop.Raft => _raft;
 
@@ -150,6 +152,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         HandleReady(NoEntries);
         LookAfter();
         ApplyCommitted();
+        AwaitDuty();
         _members.Settle();
         _writes.Submit();
         LookAfterWrite();
@@ -218,9 +221,25 @@ public sealed partial class ReplicaGroup : IGroupLoop
         }
     }
 
+    /// <summary>
+    /// Upkeep comes soon enough for what is due after it. A time that is to come already is not put off: else there
+    /// would always be a later one while much is to be done.
+    /// </summary>
+    private void AwaitDuty()
+    {
+        var now = NowMs();
+        var next = _duties.DueInMs is { } wait and <= UpkeepMs ? now + wait : long.MaxValue;
+        _dutyDueMs = next < long.MaxValue && _dutyDueMs > now ? Math.Min(_dutyDueMs, next) : next;
+    }
+
     private void LookAfter()
     {
         var now = NowMs();
+        if (now >= _dutyDueMs && now < _upkeepDueMs)
+        {
+            _duties.Propose();
+        }
+
         if (now < _upkeepDueMs)
         {
             return;

@@ -68,9 +68,20 @@ public enum CommandKind : byte
     NodeReplaced = 20,
 
     /// <summary>
+    /// Stores a record batch of which groups are to get some records at a later time (data shards).
+    /// </summary>
+    PublishDelayed = 21,
+
+    /// <summary>
     /// How topics come to be: a template, or whether their first publish makes them (metadata group).
     /// </summary>
     TopicPolicyChanged = 22,
+
+    /// <summary>The time of delayed records has come: groups get them (data shards).</summary>
+    DelayDue = 23,
+
+    /// <summary>Delayed records are not to be delivered any more (data shards).</summary>
+    CancelDelayed = 24,
 
     /// <summary>Names the members that the cluster began with (metadata group).</summary>
     MembersFounded = 32,

@@ -10,7 +10,8 @@ namespace Broker.State;
 /// puts the modules' sections together into snapshots. What it is made of says the class that derives from it.
 /// <code>
 /// snapshot: u8 kind of machine | u8 format 4 | varint last applied index | varint its timestamp | u64 state hash
-///           | varint sections | for each, in rising order: u8 section | u8 its format | what its module writes
+///           | varint sections | for each, in the order of the modules: u8 section | u8 its format
+///           | what its module writes
 /// </code>
 /// Formats below 4 are of before there were modules; the machines that had them still read them.
 /// </summary>
@@ -109,6 +110,20 @@ public abstract class ModularStateMachine : IStateMachine
 
     public virtual int FindTraces(LogEntry entry, Span<TracedPublish> into) => 0;
 
+    public long NextDutyUnixMs
+    {
+        get
+        {
+            var next = long.MaxValue;
+            foreach (var module in _modules)
+            {
+                next = Math.Min(next, module.NextDutyUnixMs);
+            }
+
+            return next;
+        }
+    }
+
     public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command)
     {
         // By turns, so that a module with much to do leaves the others theirs.
@@ -133,9 +148,14 @@ public abstract class ModularStateMachine : IStateMachine
         writer.PutVarint(_lastApplied.Value);
         writer.PutVarint(_lastTimestampUnixMs);
         writer.PutUInt64(_hash.Value);
-        writer.PutVarint(_modules.Length);
+        writer.PutVarint(_modules.Count(static module => module.HasSection));
         foreach (var module in _modules)
         {
+            if (!module.HasSection)
+            {
+                continue;
+            }
+
             writer.PutByte((byte)module.Section);
             writer.PutByte(module.SectionFormat);
             module.Write(ref writer);

@@ -12,6 +12,7 @@ internal enum StateSection : byte
     Topics = 1,
     Cluster = 2,
     GroupProgress = 3,
+    Delays = 4,
     Members = 8,
     TopicPolicies = 9,
     ConsumerGroups = 10,
@@ -29,6 +30,14 @@ public abstract class StateModule
 
     /// <summary>The format of the section that this version writes, from 1.</summary>
     internal abstract byte SectionFormat { get; }
+
+    /// <summary>
+    /// False: the state is the initial one, and snapshots have no section of it, which is how it is read.
+    /// </summary>
+    internal virtual bool HasSection => true;
+
+    /// <summary>When the next duty is due that only waits for its time; long.MaxValue: none is.</summary>
+    internal virtual long NextDutyUnixMs => long.MaxValue;
 
     /// <summary>The kinds that come to <see cref="Apply"/>; no other module of the machine has one of them.</summary>
     internal abstract ReadOnlySpan<CommandKind> Commands { get; }

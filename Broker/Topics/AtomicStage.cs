@@ -18,6 +18,9 @@ internal sealed class AtomicStage
     /// <summary>Producers that their topics have not known.</summary>
     public int NewProducers { get; private set; }
 
+    /// <summary>Records that are delayed.</summary>
+    public int Delayed { get; set; }
+
     /// <summary>Topics that come to be, beside one.</summary>
     public int NewTopicsBut(string topic) => _newTopics.Contains(topic) ? _newTopics.Count - 1 : _newTopics.Count;
 

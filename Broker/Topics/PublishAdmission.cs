@@ -12,6 +12,7 @@ internal sealed class PublishAdmission(TopicBounds bounds)
     /// <param name="topic">Where.</param>
     /// <param name="isNew">The topic comes to be with it.</param>
     /// <param name="shard">What the shard has.</param>
+    /// <param name="timestampUnixMs">The time of the entry.</param>
     /// <param name="refusal">Why it is not.</param>
     /// <param name="stage">What is to be stored together with it, and was admitted before it; null: nothing.</param>
     public bool Admits(
@@ -19,6 +20,7 @@ internal sealed class PublishAdmission(TopicBounds bounds)
         TopicState topic,
         bool isNew,
         ShardCounts shard,
+        long timestampUnixMs,
         out CommandResult refusal,
         AtomicStage? stage = null)
     {
@@ -40,7 +42,32 @@ internal sealed class PublishAdmission(TopicBounds bounds)
         }
 
         return AdmitsProducer(publish, topic, shard, stage, out refusal)
-            && AdmitsOffset(publish, topic, stage?.RecordsOf(topic.Name) ?? 0, out refusal);
+            && AdmitsOffset(publish, topic, stage?.RecordsOf(topic.Name) ?? 0, out refusal)
+            && (!publish.MayBeDelayed || AdmitsDelayed(publish, shard, timestampUnixMs, stage, out refusal));
+    }
+
+    /// <summary>The last question: what it counts is delayed, if all other parts are admitted, too.</summary>
+    private bool AdmitsDelayed(
+        in PublishCommand publish,
+        ShardCounts shard,
+        long timestampUnixMs,
+        AtomicStage? stage,
+        out CommandResult refusal)
+    {
+        refusal = default;
+        var more = DeliveryTimes.FindDelayed(publish, timestampUnixMs).Count;
+        if (more > 0 && more > bounds.Delayed - shard.Delayed - (stage?.Delayed ?? 0))
+        {
+            refusal.Code = RefusalCode.TooManyDelayed;
+            return false;
+        }
+
+        if (stage is not null)
+        {
+            stage.Delayed += more;
+        }
+
+        return true;
     }
 
     private static bool AdmitsOffset(
@@ -99,4 +126,4 @@ internal sealed class PublishAdmission(TopicBounds bounds)
 }
 
 /// <summary>What a shard has, over all its topics.</summary>
-internal readonly record struct ShardCounts(int Topics, int Producers);
+internal readonly record struct ShardCounts(int Topics, int Producers, int Delayed);

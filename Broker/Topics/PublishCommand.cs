@@ -27,11 +27,17 @@ public readonly ref struct PublishCommand
     /// <summary>Bytes of the batch, as it was published.</summary>
     public required int BatchBytes { get; init; }
 
+    /// <summary>Some records may have a time before which groups do not get them.</summary>
+    public bool MayBeDelayed { get; init; }
+
     /// <summary>The batch was taken out, wholly or in part: nobody can read what is missing.</summary>
     public bool IsThinned { get; init; }
 
     /// <summary>Of a thinned batch: the bytes of the largest value that it had.</summary>
     public int LargestValueBytes { get; init; }
+
+    /// <summary>Of a thinned batch: its records' times, see <see cref="DeliveryTimes"/>.</summary>
+    public ReadOnlySpan<byte> Delays { get; init; }
 
     /// <summary>Of a thinned batch: what is left of it, see <see cref="ThinnedPublish"/>.</summary>
     public ReadOnlySpan<byte> Remains { get; init; }

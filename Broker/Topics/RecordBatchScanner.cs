@@ -16,18 +16,17 @@ namespace Broker.Topics;
 /// </code>
 /// It is stricter than Google.Protobuf in three things that other languages' parsers refuse or that only an attacker
 /// writes: tags and lengths above 32 bits, groups, header names that are not UTF-8. Unknown fields pass, and so does a
-/// known field with another wire type, which protobuf treats as unknown. The field deliver_at_unix_ms, which this
-/// version does not honour, is refused unless it is 0.
+/// known field with another wire type, which protobuf treats as unknown.
 /// </summary>
 public static class RecordBatchScanner
 {
     internal const int RecordTtl = 4;
+    internal const int RecordDeliverAt = 5;
 
     private const int BatchRecords = 1;
     private const int RecordKey = 1;
     private const int RecordValue = 2;
     private const int RecordHeaders = 3;
-    private const int RecordDeliverAt = 5;
     private const int RecordPriority = 6;
     private const int HeaderName = 1;
     private const int HeaderValue = 2;
@@ -40,6 +39,7 @@ public static class RecordBatchScanner
         }
 
         var count = 0;
+        var isDelayed = false;
         var reader = new WireReader(batch);
         while (!reader.IsAtEnd)
         {
@@ -63,7 +63,7 @@ public static class RecordBatchScanner
                 return Malformed(count, "the record's length");
             }
 
-            if (!ScanRecord(record, count, out var refusal))
+            if (!ScanRecord(record, count, ref isDelayed, out var refusal))
             {
                 return refusal;
             }
@@ -76,7 +76,7 @@ public static class RecordBatchScanner
         }
 
         return count > 0
-            ? new BatchScan(count, RefusalCode.None, null)
+            ? new BatchScan(count, RefusalCode.None, null, isDelayed)
             : new BatchScan(0, RefusalCode.InvalidArgument, "The batch has no records; send at least one.");
     }
 
@@ -195,7 +195,8 @@ public static class RecordBatchScanner
         return batch.Length - reader.RestBytes;
     }
 
-    private static bool ScanRecord(ReadOnlySpan<byte> record, int number, out BatchScan refusal)
+    private static bool ScanRecord(
+        ReadOnlySpan<byte> record, int number, ref bool isDelayed, out BatchScan refusal)
     {
         refusal = default;
         var headers = 0;
@@ -210,7 +211,7 @@ public static class RecordBatchScanner
 
             if (field > RecordHeaders || type != WireReader.LengthDelimited)
             {
-                if (!PassField(ref reader, field, type, number, out refusal))
+                if (!PassField(ref reader, field, type, number, ref isDelayed, out refusal))
                 {
                     return false;
                 }
@@ -240,10 +241,10 @@ public static class RecordBatchScanner
     }
 
     /// <summary>
-    /// Passes over a field that is neither key, value nor header; false when it asks for what this version does not
-    /// have.
+    /// Passes over a field that is neither key, value nor header; false when it says what cannot be.
     /// </summary>
-    private static bool PassField(ref WireReader reader, int field, int type, int number, out BatchScan refusal)
+    private static bool PassField(
+        ref WireReader reader, int field, int type, int number, ref bool isDelayed, out BatchScan refusal)
     {
         refusal = default;
         if (field is not (RecordTtl or RecordDeliverAt or RecordPriority) || type != WireReader.Varint)
@@ -268,10 +269,14 @@ public static class RecordBatchScanner
             refusal = new BatchScan(0, RefusalCode.InvalidArgument, Say(
                 $"Record {number} (from 0) has priority {value}; it is 0 to {Limits.MostPriority}."));
         }
-        else if (field == RecordDeliverAt && value != 0)
+        else if (field == RecordDeliverAt && (long)value < 0)
         {
-            refusal = Unsupported(number);
+            refusal = new BatchScan(0, RefusalCode.InvalidArgument, Say(
+                $"Record {number} (from 0) has deliver_at_unix_ms {(long)value}; a time is in milliseconds since 1970 ")
+                + "and not negative. Leave it out for no delay.");
         }
+
+        isDelayed |= field == RecordDeliverAt && value != 0;
 
         return refusal.Code == RefusalCode.None;
     }
@@ -341,12 +346,6 @@ public static class RecordBatchScanner
     }
 
     private static BatchScan TooLarge(string reason) => new(0, RefusalCode.ResourceExhausted, reason);
-
-    private static BatchScan Unsupported(int number) => new(
-        0,
-        RefusalCode.Unimplemented,
-        Say($"Record {number} (from 0) has deliver_at_unix_ms, a delayed delivery, which this version has not. ")
-            + "Send it without.");
 
     private static BatchScan Malformed(int number, string where) => new(
         0,

@@ -200,8 +200,8 @@ internal sealed class SegmentThinner : IEntryThinner
         var found = false;
         foreach (var command in new CommandSequence(entry.Body))
         {
-            // Of a record that is buried a batch is stored that stands in no command of its own.
-            if (!Enum.IsDefined(command.Kind) || command.Kind == CommandKind.BuryRecord)
+            // Of a record that is buried, and of what is due, a batch is stored that stands in no publish.
+            if (!Enum.IsDefined(command.Kind) || command.Kind is CommandKind.BuryRecord or CommandKind.DelayDue)
             {
                 return false;
             }

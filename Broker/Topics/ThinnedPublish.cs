@@ -7,10 +7,12 @@ namespace Broker.Topics;
 /// A publish of whose batch something was taken out of the log, because no reader can get it any more. What decides
 /// about it when it is applied stays, so it has the same result and gives the same state. A number is a varint:
 /// <code>
-/// thinned publish: u8 topic length | topic | number that the topic must have (only of PublishToPartition)
-///   | 1 + the offset that the first record must get, 0 for any (only of PublishAtOffset and PublishToPartition)
+/// thinned publish: u8 topic length | topic | number that the topic must have (only of PublishToPartition; of
+///   PublishDelayed 1 + that number, 0 for any)
+///   | 1 + the offset that the first record must get, 0 for any (of all but Publish)
 ///   | producer id | epoch, sequence (only where the id is not 0) | record count
 ///   | where the batch began in the whole body | bytes that it had | bytes of its largest value
+///   | its records' times (only of PublishDelayed, see DeliveryTimes)
 ///   | what is left: nothing; or number of the topic | offset of the first record | runs, to the end
 /// run: its first record, counted from the batch's first one | records | bytes | RecordBatch
 /// </code>
@@ -38,7 +40,10 @@ internal static class ThinnedPublish
     {
         var reader = new PayloadReader(command.Payload);
         var topic = reader.TakeBytes(reader.TakeByte());
-        var topicNumber = command.Kind == CommandKind.PublishToPartition ? reader.TakeVarint32() : -1;
+        var isDelayed = command.Kind == CommandKind.PublishDelayed;
+        var topicNumber = command.Kind == CommandKind.PublishToPartition ? reader.TakeVarint32()
+            : isDelayed ? reader.TakeVarint32() - 1
+            : -1;
         var expectedOffset = command.Kind == CommandKind.Publish ? -1 : (long)reader.TakeVarint() - 1;
         var producer = reader.TakeVarint();
         var stamp = producer == 0
@@ -46,6 +51,7 @@ internal static class ThinnedPublish
             : new PublishStamp(producer, (uint)reader.TakeVarint(), reader.TakeVarint());
         var count = reader.TakeVarint32();
         var (position, bytes, largest) = (reader.TakeVarint32(), reader.TakeVarint32(), reader.TakeVarint32());
+        var delays = isDelayed ? DeliveryTimes.Take(ref reader) : default;
         Invariant.Check(!topic.IsEmpty && count > 0, "a thinned publish names its topic, and had records");
         return new PublishCommand
         {
@@ -58,6 +64,8 @@ internal static class ThinnedPublish
             BatchPosition = position,
             BatchBytes = bytes,
             IsThinned = true,
+            MayBeDelayed = isDelayed,
+            Delays = delays,
             LargestValueBytes = largest,
             Remains = reader.Rest,
         };
@@ -82,9 +90,9 @@ internal static class ThinnedPublish
         var writer = new PayloadWriter(into[CommandSequence.HeaderBytes..]);
         writer.PutByte((byte)publish.Topic.Length);
         writer.PutBytes(publish.Topic);
-        if (kind == CommandKind.PublishToPartition)
+        if (kind is CommandKind.PublishToPartition or CommandKind.PublishDelayed)
         {
-            writer.PutVarint((ulong)publish.TopicNumber);
+            writer.PutVarint((ulong)(publish.TopicNumber + (publish.MayBeDelayed ? 1 : 0)));
         }
 
         if (kind != CommandKind.Publish)
@@ -103,6 +111,11 @@ internal static class ThinnedPublish
         writer.PutVarint((ulong)publish.BatchPosition);
         writer.PutVarint((ulong)publish.BatchBytes);
         writer.PutVarint((ulong)LargestValueOf(publish));
+        if (publish.MayBeDelayed)
+        {
+            DeliveryTimes.Write(ref writer, publish);
+        }
+
         if (topic is { } kept)
         {
             WriteRemains(ref writer, publish, kept, judgement);
@@ -115,7 +128,7 @@ internal static class ThinnedPublish
     /// <summary>What <see cref="Write"/> may need.</summary>
     public static int MaxBytes(in PublishCommand publish, KeyJudgement? judgement = null) =>
         CommandSequence.HeaderBytes + 1 + publish.Topic.Length + publish.Batch.Length + publish.Remains.Length
-        + ((MaxNumbers + 2 + RunNumbers) * PayloadWriter.MaxVarintBytes)
+        + ((MaxNumbers + 2 + RunNumbers) * PayloadWriter.MaxVarintBytes) + DeliveryTimes.MaxBytes(publish)
         + (judgement is null ? 0 : publish.RecordCount * MaxRunBytes);
 
     /// <summary>The bytes of the largest value that the batch had.</summary>

@@ -14,6 +14,9 @@ public sealed record TopicBounds
     /// <summary>Of all topics together.</summary>
     public int Producers { get; init; } = Limits.ProducersPerShard;
 
+    /// <summary>Of all topics together: see <see cref="Limits.DelayedPerShard"/>.</summary>
+    public int Delayed { get; init; } = Limits.DelayedPerShard;
+
     /// <summary>See <see cref="Limits.ProducerExpiryMs"/>.</summary>
     public long ProducerExpiryMs { get; init; } = Limits.ProducerExpiryMs;
 

@@ -13,6 +13,7 @@ namespace Broker.Topics;
 ///          | RecordBatch, to the end
 /// publish at offset: i64 offset that the first record must get | as publish
 /// publish to partition: i32 number of the partition in its shard | i64 the offset or -1 | as publish
+/// publish delayed: i32 number of the topic or partition in its shard, or -1 | i64 the offset or -1 | as publish
 /// purge:   u8 topic length | topic | i64 first offset to keep, -1 for the topic's next one
 /// trim:    i32 number of the topic | i32 version of its settings | i64 first offset to keep
 /// compact: i32 number of the topic | i32 version of its settings | i64 first offset to leave alone
@@ -41,13 +42,19 @@ public static class TopicCommands
 
     /// <summary>What a publish costs in an entry's body, header included.</summary>
     public static int PublishSizeBytes(
-        string topic, int batchBytes, long? expectedOffset = null, int topicNumber = -1) =>
+        string topic,
+        int batchBytes,
+        long? expectedOffset = null,
+        int topicNumber = -1,
+        bool isDelayed = false) =>
         CommandSequence.HeaderBytes + PublishFixedBytes + Encoding.UTF8.GetByteCount(topic) + batchBytes
-        + (topicNumber >= 0 ? sizeof(int) : 0) + (topicNumber >= 0 || expectedOffset is not null ? sizeof(long) : 0);
+        + (topicNumber >= 0 || isDelayed ? sizeof(int) : 0)
+        + (topicNumber >= 0 || isDelayed || expectedOffset is not null ? sizeof(long) : 0);
 
     /// <summary>Whether a command stores a batch.</summary>
     internal static bool IsPublish(CommandKind kind) =>
-        kind is CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition;
+        kind is CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition
+            or CommandKind.PublishDelayed;
 
     /// <summary>Writes one publish; returns the bytes written. The span holds at least PublishSizeBytes.</summary>
     public static int WritePublish(
@@ -57,7 +64,8 @@ public static class TopicCommands
         int recordCount,
         ReadOnlySpan<byte> batch,
         long? expectedOffset = null,
-        int topicNumber = -1)
+        int topicNumber = -1,
+        bool isDelayed = false)
     {
         Span<byte> name = stackalloc byte[Limits.TopicNameBytes];
         var fits = Encoding.UTF8.TryGetBytes(topic, name, out var nameBytes);
@@ -66,9 +74,10 @@ public static class TopicCommands
 
         var writer = new PayloadWriter(into);
         var payloadBytes = PublishFixedBytes + nameBytes + batch.Length;
-        if (topicNumber >= 0)
+        if (topicNumber >= 0 || isDelayed)
         {
-            writer.PutHeader(CommandKind.PublishToPartition, sizeof(int) + sizeof(long) + payloadBytes);
+            var kind = isDelayed ? CommandKind.PublishDelayed : CommandKind.PublishToPartition;
+            writer.PutHeader(kind, sizeof(int) + sizeof(long) + payloadBytes);
             writer.PutInt32(topicNumber);
             writer.PutUInt64((ulong)(expectedOffset ?? -1));
         }
@@ -213,8 +222,9 @@ public static class TopicCommands
         }
 
         var isToPartition = command.Kind == CommandKind.PublishToPartition;
+        var isDelayed = command.Kind == CommandKind.PublishDelayed;
         var reader = new PayloadReader(command.Payload);
-        var topicNumber = isToPartition ? reader.TakeInt32() : -1;
+        var topicNumber = isToPartition || isDelayed ? reader.TakeInt32() : -1;
         Invariant.Check(topicNumber >= 0 || !isToPartition, "a stored publish to a partition names it");
         var expectedOffset = command.Kind == CommandKind.Publish ? -1 : (long)reader.TakeUInt64();
         Invariant.Check(
@@ -231,6 +241,7 @@ public static class TopicCommands
             TopicNumber = topicNumber,
             Stamp = stamp,
             RecordCount = (int)count,
+            MayBeDelayed = isDelayed,
             Batch = reader.Rest,
             BatchBytes = reader.Rest.Length,
             BatchPosition = command.PayloadPosition + command.Payload.Length - reader.Rest.Length,

@@ -26,7 +26,7 @@ public sealed partial class TopicModule
         foreach (var part in AtomicCommands.Parts(command))
         {
             var publish = TopicCommands.ReadPublish(part);
-            var answer = Judge(publish, stage, ref step.Hash);
+            var answer = Judge(publish, stage, step);
             if (answer.Code != RefusalCode.None)
             {
                 return answer with { Part = answers.Count };
@@ -62,18 +62,18 @@ public sealed partial class TopicModule
     }
 
     /// <summary>What a part comes to: a refusal, a repetition, or nothing yet: it is to be stored.</summary>
-    private CommandResult Judge(in PublishCommand publish, AtomicStage stage, ref StateHasher hash)
+    private CommandResult Judge(in PublishCommand publish, AtomicStage stage, in ApplyStep step)
     {
         var isNew = !_topics.TryGet(publish.Topic, out var topic);
         if (!IsMeant(publish, topic))
         {
-            hash.Add(StableHash.Compute(publish.Topic));
+            step.Hash.Add(StableHash.Compute(publish.Topic));
             return new CommandResult { Code = RefusalCode.PartitionsChanged };
         }
 
         topic ??= NewTopic(publish.Topic, TopicSettings.Default);
-        hash.Add(topic.NameHash);
-        if (_admission.Admits(publish, topic, isNew, Counts, out var answer, stage))
+        step.Hash.Add(topic.NameHash);
+        if (_admission.Admits(publish, topic, isNew, Counts, step.Entry.TimestampUnixMs, out var answer, stage))
         {
             stage.Admit(topic, isNew, publish);
         }

@@ -80,6 +80,7 @@ public sealed partial class TopicModule
         _producers -= topic.Producers?.Count ?? 0;
         _firstNeededIsStale = true;
         _partitions.Remove(topic);
+        RemoveDelayed(topic);
         _applied.OnTopicChanged(topic.Name);
     }
 

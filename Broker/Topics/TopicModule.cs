@@ -49,6 +49,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         CommandKind.UpdateTopic,
         CommandKind.DeleteTopic,
         CommandKind.PublishToPartition,
+        CommandKind.PublishDelayed,
         CommandKind.PublishAtomic,
         CommandKind.CreatePartitionedTopic,
         CommandKind.MakePartitions,
@@ -58,12 +59,12 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     private TopicTable Topics => Volatile.Read(ref _topics);
 
-    private ShardCounts Counts => new(_topics.Count, _producers);
+    private ShardCounts Counts => new(_topics.Count, _producers, Delays.Count);
 
     internal override CommandResult Apply(in ApplyStep step, in Command command) => command.Kind switch
     {
-        CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition =>
-            ApplyPublish(step, TopicCommands.ReadPublish(command)),
+        CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition
+            or CommandKind.PublishDelayed => ApplyPublish(step, TopicCommands.ReadPublish(command)),
         CommandKind.PublishAtomic => ApplyAtomic(step, command),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
@@ -110,7 +111,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
                 break;
             }
 
-            if (!state.IsPartition && (filter is null || filter.Matches(state.Name)))
+            if (!state.IsPartition && !DueTopic.IsOne(state.Name) && (filter is null || filter.Matches(state.Name)))
             {
                 found.Add(ViewOf(state));
             }
@@ -137,7 +138,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         topic ??= NewTopic(publish.Topic, TopicSettings.Default);
 
         step.Hash.Add(topic.NameHash);
-        if (!_admission.Admits(publish, topic, isNew, Counts, out var result))
+        if (!_admission.Admits(publish, topic, isNew, Counts, step.Entry.TimestampUnixMs, out var result))
         {
             result.Topic = topic.Number;
             return result;
@@ -163,6 +164,11 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
             var known = topic.Producers.Count;
             topic.Producers.Remember(publish.Stamp, publish.RecordCount, baseOffset, entry.TimestampUnixMs);
             _producers += topic.Producers.Count - known;
+        }
+
+        if (publish.MayBeDelayed)
+        {
+            AddDelayed(publish, topic, baseOffset, entry.TimestampUnixMs);
         }
 
         var result = new CommandResult
@@ -236,6 +242,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         {
             topic.Parts = topic.Parts.PurgedBefore(offset);
             _firstNeededIsStale = true;
+            DropDelayed(topic);
         }
     }
 

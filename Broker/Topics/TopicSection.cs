@@ -64,7 +64,8 @@ internal static class TopicSection
         var hasSettings = format >= WithSettings;
         var topics = new TopicTable(hasSettings ? (int)reader.TakeVarint(int.MaxValue) : 0);
         var before = -1;
-        for (var left = reader.TakeCount(bounds.Topics, LeastTopicBytes); left > 0; left--)
+        // Each topic may have one of what is due, which no bound counts.
+        for (var left = reader.TakeCount(2 * bounds.Topics, LeastTopicBytes); left > 0; left--)
         {
             var number = before + 1;
             if (hasSettings)
@@ -85,7 +86,7 @@ internal static class TopicSection
         ref SnapshotReader reader, int number, byte format, TopicBounds bounds, long lastTimestampUnixMs)
     {
         var hasSettings = format >= WithSettings;
-        var name = reader.TakeText(Limits.TopicNameBytes);
+        var name = reader.TakeText(Limits.TopicNameBytes + DueTopic.MoreNameBytes);
         var settings = hasSettings
             ? TopicSettings.Read(ref reader, format >= WithCompaction)
             : TopicSettings.Default;

@@ -36,7 +36,7 @@ public sealed class TopicStateMachine : ModularStateMachine
         TopicBounds bounds,
         TopicModule topics,
         Func<TopicModule, StateModule[]>? more)
-        : base(SnapshotKind, [topics, .. more?.Invoke(topics) ?? []])
+        : base(SnapshotKind, [topics, new DelayModule(topics), .. more?.Invoke(topics) ?? []])
     {
         _topics = topics;
         _bounds = bounds;

@@ -50,7 +50,7 @@ internal sealed class Crowd(SimulatedGroup group)
         }
 
         var (stamp, number) = _sent[_sent.Count - 1 - World.Random.Next(Math.Min(_sent.Count, 2 * MostProducers))];
-        leaders[World.Random.Next(leaders.Length)].Publish(Topic, stamp, count: 1, number, (result, _) =>
+        leaders[World.Random.Next(leaders.Length)].Publish(Topic, stamp, count: 1, number, dueMs: 0, (result, _) =>
         {
             if (result is { } answer)
             {

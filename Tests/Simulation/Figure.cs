@@ -84,6 +84,8 @@ internal enum Figure
     GroupDead,
     GroupExpired,
     GroupResults,
+    RecordDelayed,
+    DelayedDelivered,
     EntriesTruncated,
     BitFlip,
     LastFrameLost,

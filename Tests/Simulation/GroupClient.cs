@@ -101,7 +101,9 @@ internal sealed class GroupClient(SimulatedGroup group)
         return node.Groups?.Topics.Numbered.Where(topic => filters?.Matches(topic.Name) != false) ?? [];
     }
 
+    /// <summary>What is delayed for longer than a run stays.</summary>
     private static bool HasFinished(ReplicaNode node) => node.Groups is { } groups
+        && groups.Topics.Delays.NextDueUnixMs > GroupHistory.NeverMs
         && groups.Groups.Keys.SequenceEqual(node.ConsumerGroups.ByNumber.Keys)
         && TopicsOf(node).All(topic => HasFinished(node, topic));
 

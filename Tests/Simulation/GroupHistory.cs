@@ -226,7 +226,7 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
         {
             if (command.Kind is CommandKind.OpenGroup or CommandKind.SettleRecords or CommandKind.SeekGroup
                 or CommandKind.CloseGroup or CommandKind.BuryRecord or CommandKind.ForgetTopics
-                or CommandKind.PublishAndSettle)
+                or CommandKind.PublishAndSettle or CommandKind.DelayDue or CommandKind.CancelDelayed)
             {
                 return true;
             }
@@ -359,6 +359,7 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
     private static ulong Digest(GroupProgressModule groups)
     {
         var hash = new StateHasher(0);
+        hash.Add(groups.Topics.Delays.Count);
         foreach (var here in groups.Groups.Values)
         {
             hash.Add(here.Number);

@@ -236,8 +236,13 @@ internal sealed partial class GroupLeader
             }
 
             CheckNotPublishing(token);
-            if (!TryGiveUp(ref token))
+            if (!TryPassOver(ref token) && !TryGiveUp(ref token))
             {
+                for (var offset = token.Range.First; offset < token.Range.End; offset++)
+                {
+                    History.CheckDue(_node, token.Topic, offset, DueTopic.IsOne(_state.Topics.Find(token.Topic)!.Name));
+                }
+
                 World.Figures.Count(Figure.GroupDeliveries);
                 _client.Keep(Number, token);
                 if (World.IsCalm)
@@ -247,6 +252,46 @@ internal sealed partial class GroupLeader
             }
         }
     }
+
+    /// <summary>
+    /// Of what is delayed nothing is sent where it stands, nor by its reference when it is gone: the first ones are
+    /// passed over, and what is behind the next one is taken back. True: nothing is left.
+    /// </summary>
+    private bool TryPassOver(ref DeliveryToken token)
+    {
+        var (topic, first) = (token.Topic, token.Range.First);
+        var isOver = IsPassedOver(topic, first);
+        var end = first;
+        while (end < token.Range.End && IsPassedOver(topic, end) == isOver)
+        {
+            end++;
+        }
+
+        if (isOver)
+        {
+            var over = token with { Range = new OffsetRange(first, end) };
+            _dispatcher.Skip(token, over.Range);
+            History.NoteExpired(Number, over);
+            token = token with { Range = token.Range with { First = end } };
+            return token.Range.Count == 0 || TryPassOver(ref token);
+        }
+
+        if (end < token.Range.End)
+        {
+            var back = token with { Range = token.Range with { First = end } };
+            _dispatcher.TakeBack(token, back.Range, NowMs);
+            History.NoteTakenBack(Number, back);
+            token = token with { Range = token.Range with { End = end } };
+        }
+
+        return false;
+    }
+
+    private bool IsPassedOver(int topic, long offset) =>
+        History.IsDelayed(topic, offset) || (History.TargetOf(topic, offset) is { } target && IsGone(target));
+
+    private bool IsGone((int Topic, long Offset) record) =>
+        _state.Topics.Find(record.Topic) is not { } topic || record.Offset < topic.Parts.FirstOffset;
 
     /// <summary>
     /// What was purged meanwhile cannot be sent, of some records the time to live is over, others cannot be sent now.
@@ -321,7 +366,8 @@ internal sealed partial class GroupLeader
     {
         var topic = _state.Topics.Find(dying.Topic)!;
         History.CheckDying(Number, dying);
-        if (dying.Offset < topic.Parts.FirstOffset)
+        if (dying.Offset < topic.Parts.FirstOffset
+            || (History.TargetOf(dying.Topic, dying.Offset) is { } target && IsGone(target)))
         {
             History.NotePurged(dying.Topic, topic.Parts.FirstOffset);
             _dispatcher.OnGone(dying.Topic, dying.Turn, dying.Offset);

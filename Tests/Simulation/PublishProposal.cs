@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
 using Broker.Domain;
+using Broker.Protocol.V1;
 using Broker.Replication;
 using Broker.Topics;
+using Google.Protobuf;
 
 namespace Broker.Tests.Simulation;
 
@@ -15,17 +17,22 @@ internal sealed class PublishProposal(
     PublishStamp stamp,
     int count,
     long number,
+    long dueMs,
     Action<CommandResult?, BrokerException?> answer)
     : Proposal
 {
     /// <summary>Field 1 of RecordBatch and the record's length; field 2 of Record and the value's length.</summary>
     private static ReadOnlySpan<byte> RecordHeader => [0x0A, 0x0A, 0x12, 0x08];
 
+    /// <summary>Records that are delayed have the time before their value.</summary>
+    private readonly byte[]? _delayed = dueMs == 0 ? null : Delayed(count, number, dueMs);
+
     public long Number => number;
 
     public bool IsAnswered { get; private set; }
 
-    public override int SizeBytes => TopicCommands.PublishSizeBytes(topic, count * RecordBytes);
+    public override int SizeBytes => TopicCommands.PublishSizeBytes(
+        topic, _delayed?.Length ?? count * RecordBytes, isDelayed: _delayed is not null);
 
     private static int RecordBytes => RecordHeader.Length + sizeof(long);
 
@@ -52,7 +59,16 @@ internal sealed class PublishProposal(
         return batch;
     }
 
-    public override void Encode(Span<byte> destination) => Write(destination, topic, stamp, count, number, null, -1);
+    public override void Encode(Span<byte> destination)
+    {
+        if (_delayed is not null)
+        {
+            TopicCommands.WritePublish(destination, topic, stamp, count, _delayed, isDelayed: true);
+            return;
+        }
+
+        Write(destination, topic, stamp, count, number, null, -1);
+    }
 
     private static void Write(
         Span<byte> destination,
@@ -76,6 +92,14 @@ internal sealed class PublishProposal(
     {
         RecordHeader.CopyTo(record);
         BinaryPrimitives.WriteInt64LittleEndian(record[RecordHeader.Length..], number);
+    }
+
+    private static byte[] Delayed(int count, long number, long dueMs)
+    {
+        var time = new Record { DeliverAtUnixMs = dueMs }.ToByteArray();
+        byte[] record = [.. time, .. RecordHeader[2..], .. BitConverter.GetBytes(number)];
+        return [.. Enumerable.Repeat<byte[]>([RecordHeader[0], (byte)record.Length, .. record], count).SelectMany(
+            static each => each)];
     }
 
     public override void Complete(in CommandResult result)

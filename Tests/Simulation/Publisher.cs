@@ -8,12 +8,16 @@ namespace Broker.Tests.Simulation;
 /// A client that publishes to a topic of its own, one batch at a time, as an idempotent producer: it sends again,
 /// anywhere, until it is answered. It also repeats batches of long ago, leaves gaps, and begins new epochs. Nobody else
 /// writes to its topic and each batch must be stored exactly once, so it can tell every right answer from a wrong one.
+/// Where there is a consumer group some publishers delay a part of their records, and cancel a few of these.
 /// </summary>
 internal sealed class Publisher
 {
     private const long AnswerWithinUs = 1_000_000;
     private const long RestUs = 100_000;
     private const int MaxBatchRecords = 3;
+    private const int FirstDelaying = 3;
+    private const int MaxDelayMs = 1_500;
+    private const string TopicPrefix = "publisher.";
 
     /// <summary>More than any run publishes, so that what is missing never comes.</summary>
     private const ulong GapRecords = 1_000_000;
@@ -41,11 +45,13 @@ internal sealed class Publisher
         _group = group;
         _world = group.World;
         _id = id;
-        _topic = $"publisher.{id}";
+        _topic = $"{TopicPrefix}{id}";
         _current = NewBatch();
     }
 
     public string Topic => _topic;
+
+    public static bool IsOfOne(string topic) => topic.StartsWith(TopicPrefix, StringComparison.Ordinal);
 
     /// <summary>Records whose publish was confirmed.</summary>
     public long Stored => _nextOffset;
@@ -55,7 +61,18 @@ internal sealed class Publisher
     public void Begin() => SendSoon();
 
     private Batch NewBatch() => new(
-        new PublishStamp((ulong)_id, _epoch, _nextSequence), Random.Next(1, MaxBatchRecords + 1), _world.NextValue());
+        new PublishStamp((ulong)_id, _epoch, _nextSequence),
+        Random.Next(1, MaxBatchRecords + 1),
+        _world.NextValue(),
+        DrawDueMs());
+
+    /// <summary>By the clock of some node; a few are never due. 0: at once.</summary>
+    private long DrawDueMs() =>
+        !_world.Scenario.HasConsumers || _id < FirstDelaying || _world.IsCalm || Random.Next(3) > 0 ? 0
+        : Random.Next(8) > 0
+            ? ((ReplicaNode)_group.Nodes[Random.Next(_group.Nodes.Count)]).SteadyMs + Random.Next(MaxDelayMs)
+        : Random.Next(2) == 0 ? NodeClock.Epoch.AddDays(60).ToUnixTimeMilliseconds()
+        : long.MaxValue;
 
     private void SendSoon() => _world.Scheduler.After(Random.NextInt64(_world.ProposeIntervalMaxUs), Send);
 
@@ -96,7 +113,7 @@ internal sealed class Publisher
     {
         var newerWhenSent = NewerThan(batch, unknown: 0);
         var epochIsOver = batch.Stamp.Epoch < _epoch && _stored.Count > 0;
-        ChooseLeader()?.Publish(_topic, batch.Stamp, batch.Count, batch.Number, (result, refusal) =>
+        ChooseLeader()?.Publish(_topic, batch.Stamp, batch.Count, batch.Number, batch.DueMs, (result, refusal) =>
         {
             if (result is { } answer)
             {
@@ -134,6 +151,7 @@ internal sealed class Publisher
             World.Check(
                 answer.BaseOffset == _nextOffset,
                 $"{_topic}: {batch} is stored at offset {answer.BaseOffset}, not {_nextOffset}: not exactly once");
+            Cancel(_current, answer.Topic);
             NoteStored();
             return;
         }
@@ -149,6 +167,18 @@ internal sealed class Publisher
     /// <summary>Confirmed batches of the same epoch that came after this one.</summary>
     private int NewerThan(Batch batch, int unknown) =>
         batch.Stamp.Epoch == _epoch && batch.Offset >= 0 ? _stored.Count - 1 - batch.Ordinal : unknown;
+
+    private void Cancel(Batch batch, int topic)
+    {
+        if (batch.DueMs > 0 && Random.Next(6) == 0)
+        {
+            _group.GroupHistory!.NoteCancelled(topic, _nextOffset);
+            ChooseLeader()?.Propose(
+                StepClient.Encode(into => DelayCommands.WriteCancel(into, topic, [_nextOffset])),
+                null,
+                static (_, _) => { });
+        }
+    }
 
     private void NoteStored()
     {
@@ -199,7 +229,7 @@ internal sealed class Publisher
         var number = _world.NextValue();
         var stamp = new PublishStamp((ulong)_id, _epoch, _nextSequence + GapRecords);
         var epoch = _epoch;
-        ChooseLeader()?.Publish(_topic, stamp, count: 1, number, (result, _) =>
+        ChooseLeader()?.Publish(_topic, stamp, count: 1, number, dueMs: 0, (result, _) =>
         {
             if (result is { } answer)
             {
@@ -213,13 +243,15 @@ internal sealed class Publisher
     }
 
     /// <summary>What is sent as one, however often.</summary>
-    private sealed class Batch(PublishStamp stamp, int count, long number)
+    private sealed class Batch(PublishStamp stamp, int count, long number, long dueMs)
     {
         public PublishStamp Stamp => stamp;
 
         public int Count => count;
 
         public long Number => number;
+
+        public long DueMs => dueMs;
 
         /// <summary>-1 until it is confirmed.</summary>
         public long Offset { get; set; } = -1;

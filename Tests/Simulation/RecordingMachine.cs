@@ -60,7 +60,9 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         var before = Owned;
         var compacted = Keyed;
         var mayGo = MayRemoveTopics(entry) ? PlacesOfOwners() : [];
-        _topics.Apply(entry, results);
+        var all = results.IsEmpty ? new CommandResult[entry.Count] : results;
+        _topics.Apply(entry, all);
+        CheckDelays(entry, all);
         _history.CheckState(_node, entry.Index, StateHash);
         if (Progress is { } progress)
         {
@@ -80,6 +82,35 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
             ? _topics.ListTopics() : [])
         {
             _history.NoteFirst(NameOf(topic), topic.FirstOffset);
+        }
+    }
+
+    /// <summary>What became due, and that no row is left of what is gone.</summary>
+    private void CheckDelays(LogEntry entry, ReadOnlySpan<CommandResult> results)
+    {
+        if (Progress is not { Topics: { Delays.IsEmpty: false } topics })
+        {
+            return;
+        }
+
+        var ordinal = 0;
+        foreach (var command in new CommandSequence(entry.Body))
+        {
+            if (command.Kind == CommandKind.DelayDue)
+            {
+                var into = topics.Delays.Find(DelayCommands.ReadDue(command).Topic)?.DueTopic ?? -1;
+                _groupHistory!.CheckDue(_node, entry, command, results[ordinal], into);
+            }
+
+            ordinal++;
+        }
+
+        foreach (var topic in topics.Numbered)
+        {
+            World.Check(
+                topics.Delays.Find(topic.Number) is not { Rows: { Count: > 0 } rows }
+                    || (rows.Min.Offset >= topic.Parts.FirstOffset && rows.Max.Offset < topic.Parts.Memory.NextOffset),
+                $"node {_node.Id} has delayed records of {topic.Name} that it does not keep");
         }
     }
 
@@ -119,6 +150,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     /// <summary>Whether the owner's topic holds no more than it keeps.</summary>
     public bool IsTrimmed => Owned is not { } owned
         || owned.Settings.MaxRecords == 0 || owned.Next - owned.First <= owned.Settings.MaxRecords;
+
+    public long NextDutyUnixMs => _topics.NextDutyUnixMs;
 
     public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => _topics.TryWriteDuty(nowUnixMs, command);
 
@@ -256,6 +289,12 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         // Each record's value is the proposal's number, see PublishProposal.
         var number = BinaryPrimitives.ReadInt64LittleEndian(entry.Body.Span.Slice(position + length - sizeof(long)));
         _history.CheckStored(_node, NameNow(topic), baseOffset, count, number, timestampUnixMs);
+        if (Progress is not null && Publisher.IsOfOne(topic) && _topics.TryGetTopic(topic, out var published))
+        {
+            _groupHistory!.NoteDelayed(
+                published.Number, baseOffset, entry.Body.Span.Slice(position, length), timestampUnixMs);
+        }
+
         if (topic == GroupHistory.Results)
         {
             _groupHistory!.NoteStored(number, entry.Index);

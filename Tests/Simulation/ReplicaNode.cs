@@ -175,7 +175,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             // Of a large batch little is left when it is gone.
             var number = World.NextValue();
             var records = World.Scenario.Purges && World.Random.Next(2) == 0 ? World.Random.Next(1, 300) : 1;
-            Publish("load", PublishStamp.None, records, number, (_, refusal) =>
+            Publish("load", PublishStamp.None, records, number, dueMs: 0, (_, refusal) =>
             {
                 if (refusal is { Code: not RefusalCode.OutcomeUnknown })
                 {
@@ -186,14 +186,20 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     }
 
     public void Publish(
-        string topic, PublishStamp stamp, int count, long number, Action<CommandResult?, BrokerException?> answer) =>
-        WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, answer)));
+        string topic,
+        PublishStamp stamp,
+        int count,
+        long number,
+        long dueMs,
+        Action<CommandResult?, BrokerException?> answer) =>
+        WhenRunning(() => _group!.Propose(new PublishProposal(this, topic, stamp, count, number, dueMs, answer)));
 
     public override void PublishOnce(string topic, Action done) => Publish(
         topic,
         PublishStamp.None,
         count: 1,
         World.NextValue(),
+        dueMs: 0,
         (result, _) =>
         {
             if (result is not null)

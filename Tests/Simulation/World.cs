@@ -320,15 +320,25 @@ internal sealed class World
 
         RunUntil(
             () => Groups.All(static group => group.Consumers!.IsDone),
-            GroupsDoneWithinUs,
+            GroupsDoneWithinUs + ClocksApartUs,
             "the consumer group finishes everything");
         ConsumerGroup.End();
         foreach (var group in Groups)
         {
+            foreach (var node in group.Nodes.OfType<ReplicaNode>())
+            {
+                group.GroupHistory!.CheckAllWereDue(node.Groups!.Topics);
+            }
+
             group.GroupHistory!.IsOver = true;
             group.Consumers!.End();
         }
     }
+
+    /// <summary>
+    /// By this the slowest clock may be behind the fastest, by which a record was delayed, and how much slower it runs.
+    /// </summary>
+    private long ClocksApartUs => (long)(Scheduler.NowUs * 3 * Scenario.ClockSkew);
 
     private void RunCalm()
     {

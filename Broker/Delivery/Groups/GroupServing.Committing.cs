@@ -55,13 +55,13 @@ internal sealed partial class GroupServing
             return;
         }
 
-        if (!TryReadOne(view, offset, out var bytes, out var timestampUnixMs))
+        if (!TryReadOne(view, offset, out var record))
         {
             _dispatcher.OnBuried(topic, turn, offset, RefusalCode.Overloaded, Now);
             return;
         }
 
-        if (bytes.IsEmpty)
+        if (record.Bytes.IsEmpty)
         {
             _dispatcher.OnGone(topic, turn, offset);
             return;
@@ -74,37 +74,16 @@ internal sealed partial class GroupServing
             return;
         }
 
-        var (name, partition) = PartitionName.Parse(view.Name);
+        var (name, partition) = PartitionName.Parse(record.View.Name);
         var copy = DeadLetters.Bury(
-            bytes.Span,
-            new RecordOrigin(name, partition, offset, timestampUnixMs),
+            record.Bytes.Span,
+            new RecordOrigin(name, partition, record.Offset, record.TimestampUnixMs),
             view.Name == _dead.Place,
             dying.Attempts,
             dying.Reason ?? "");
         Propose(
             into => GroupCommands.WriteBury(into, Group.Number, topic, turn, offset, dead.Number, copy),
             result => _dispatcher.OnBuried(topic, turn, offset, result.Code, Now));
-    }
-
-    /// <summary>False: not now. No bytes: it is gone.</summary>
-    private bool TryReadOne(
-        in TopicView view, long offset, out ReadOnlyMemory<byte> bytes, out long timestampUnixMs)
-    {
-        (bytes, timestampUnixMs) = (default, 0);
-        if (shard.Reader.ReadRange(view, offset, offset + 1) is not { } page)
-        {
-            return shard.Reader.FindGoneEnd(view, offset, offset + 1) > offset;
-        }
-
-        foreach (var batch in page.Batches)
-        {
-            if (batch.BaseOffset <= offset && offset < batch.BaseOffset + batch.Count)
-            {
-                (bytes, timestampUnixMs) = (Slice(batch, OffsetRange.One(offset)), batch.TimestampUnixMs);
-            }
-        }
-
-        return true;
     }
 
     /// <summary>The topic of dead letters is made when the first record dies, in all shards at once.</summary>

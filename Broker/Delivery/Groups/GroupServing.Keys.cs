@@ -47,6 +47,11 @@ internal sealed partial class GroupServing
     /// <summary>False: nothing can be read now.</summary>
     private bool TryLookUp(in TopicView view, OffsetRange range)
     {
+        if (DueTopic.IsOne(view.Name))
+        {
+            return TryLookUpDue(view, range);
+        }
+
         var page = shard.Reader.ReadRange(view, range.First, range.End);
         var end = page is not null
             ? Math.Min(range.End, page.NextOffset)
@@ -74,9 +79,25 @@ internal sealed partial class GroupServing
         }
 
         Pad(end, range.First);
-        _dispatcher.AddKeys(view.Number, range.First, CollectionsMarshal.AsSpan(_keys));
-        return true;
+        return TakeKeys(view, range.First);
     }
+
+    /// <summary>False: there is none.</summary>
+    private bool TakeKeys(in TopicView view, long first)
+    {
+        if (_keys.Count > 0)
+        {
+            _dispatcher.AddKeys(view.Number, first, CollectionsMarshal.AsSpan(_keys));
+        }
+
+        return _keys.Count > 0;
+    }
+
+    /// <summary>Of the one record of a batch.</summary>
+    private static RecordKey KeyOf(ReadOnlySpan<byte> batch) =>
+        RecordBatchScanner.TryTakeRecord(ref batch, out var record)
+            ? new RecordKey(HashOf(RecordBatchScanner.KeyOf(record, out _, out var priority)), priority)
+            : default;
 
     /// <summary>Good within this process: nobody else hears it.</summary>
     private static ulong HashOf(ReadOnlySpan<byte> key)

@@ -22,6 +22,12 @@ internal sealed partial class GroupServing
             return;
         }
 
+        if (DueTopic.IsOne(view.Name))
+        {
+            SendDue(view, given, nowUnixMs);
+            return;
+        }
+
         var consumer = _consumers[given.Consumer];
         var (_, _, budget) = _dispatcher.Describe(given.Consumer);
         var (at, end, sent) = (token.Range.First, token.Range.End, 0L);
@@ -91,19 +97,25 @@ internal sealed partial class GroupServing
                 at = batch.BaseOffset;
             }
 
-            var bytes = Slice(batch, new OffsetRange(at, behind));
+            var bytes = SingleRecords.Slice(batch, new OffsetRange(at, behind));
             while (at < behind)
             {
                 var run = TimesToLive.FirstRun(bytes.Span, batch.TimestampUnixMs, nowUnixMs);
                 var range = new OffsetRange(at, at + run.Count);
-                if (run.IsOver)
+                if (run.IsDelayed)
+                {
+                    // The group has it when it is due, by its reference.
+                    _dispatcher.Skip(token, range);
+                }
+                else if (run.IsOver)
                 {
                     _dispatcher.Expire(token, range);
                 }
                 else
                 {
                     var part = bytes[..run.Bytes];
-                    sent += Deliver(consumer, view, token with { Range = range }, batch.TimestampUnixMs, part);
+                    var records = new StoredRecord(view, at, batch.TimestampUnixMs, part);
+                    sent += Deliver(consumer, records, token with { Range = range });
                 }
 
                 bytes = bytes[run.Bytes..];
@@ -122,24 +134,20 @@ internal sealed partial class GroupServing
     }
 
     /// <summary>Returns the bytes that it takes of the consumer's credit: those that the session counts, too.</summary>
-    private int Deliver(
-        ShardConsumer consumer,
-        in TopicView view,
-        in DeliveryToken token,
-        long timestampUnixMs,
-        ReadOnlyMemory<byte> bytes)
+    private int Deliver(ShardConsumer consumer, in StoredRecord records, in DeliveryToken token)
     {
-        var (topic, partition) = PartitionName.Parse(view.Name);
+        var bytes = records.Bytes;
+        var (topic, partition) = PartitionName.Parse(records.View.Name);
         var delivery = new GroupDelivery(
             DeliveryTokens.Encode(shard.Id, Group.Number, token),
             topic,
             partition,
-            token.Range.First,
-            timestampUnixMs,
+            records.Offset,
+            records.TimestampUnixMs,
             bytes,
             (int)token.Range.Count,
             token.Attempt);
-        if (view.Name == _dead.Place)
+        if (records.View.Name == _dead.Place)
         {
             // It comes again as the record that it was.
             var record = RecordBatch.Parser.ParseFrom(bytes.Span).Records[0];
@@ -156,23 +164,9 @@ internal sealed partial class GroupServing
             }
         }
 
-        using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, token.Range.First, delivery.Count);
+        using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, records.Offset, delivery.Count);
         _counts.AddDelivered(delivery.Count, token.Attempt > 1);
         consumer.Outlet.Deliver(delivery);
         return delivery.Batch.Length;
-    }
-
-    /// <summary>The part of a batch that lies in a range.</summary>
-    private static ReadOnlyMemory<byte> Slice(in CommittedBatch batch, OffsetRange range)
-    {
-        var bytes = batch.Batch;
-        if (range.First > batch.BaseOffset)
-        {
-            bytes = bytes[RecordBatchScanner.PositionAfter(bytes.Span, (int)(range.First - batch.BaseOffset))..];
-        }
-
-        return range.End < batch.BaseOffset + batch.Count
-            ? bytes[..RecordBatchScanner.PositionAfter(bytes.Span, (int)range.Count)]
-            : bytes;
     }
 }

@@ -316,7 +316,7 @@ internal sealed partial class GroupServing(
     /// <summary>The topics that it follows, but for its dead letters, and how many of these there are.</summary>
     public (IReadOnlyList<PlaceReport> Places, long DeadLetters) Report(Func<string, int, bool> isWanted)
     {
-        var places = new List<PlaceReport>();
+        var places = new Dictionary<string, PlaceReport>(StringComparer.Ordinal);
         var dead = 0L;
         foreach (var (number, place) in _places)
         {
@@ -327,10 +327,10 @@ internal sealed partial class GroupServing(
                 continue;
             }
 
-            var (topic, partition) = PartitionName.Parse(place);
+            var (topic, partition) = PartitionName.Parse(DueTopic.TargetOf(place));
             if (isWanted(topic, partition))
             {
-                places.Add(new PlaceReport(
+                var report = new PlaceReport(
                     topic,
                     partition,
                     lane.Floor,
@@ -340,11 +340,15 @@ internal sealed partial class GroupServing(
                     lane.Out,
                     lane.Waiting,
                     lane.Redeliveries,
-                    lane.Expired));
+                    lane.Expired);
+                var target = DueTopic.TargetOf(place);
+                places[target] = !places.TryGetValue(target, out var other) ? report
+                    : DueTopic.IsOne(place) ? other.With(report)
+                    : report.With(other);
             }
         }
 
-        return (places, dead);
+        return ([.. places.Values], dead);
     }
 
     public ConsumerReport Describe(ShardConsumer consumer)

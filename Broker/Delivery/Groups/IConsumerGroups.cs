@@ -203,4 +203,18 @@ internal readonly record struct PlaceReport(
     int Out,
     int Waiting,
     long Redeliveries,
-    long Expired);
+    long Expired)
+{
+    /// <summary>The same with the records of it that are due, which the group follows by references.</summary>
+    public PlaceReport With(in PlaceReport due) => this with
+    {
+        Lag = Lag + due.Lag,
+        OldestUnixMs = due.OldestUnixMs > 0 && (OldestUnixMs == 0 || due.OldestUnixMs < OldestUnixMs)
+            ? due.OldestUnixMs
+            : OldestUnixMs,
+        Out = Out + due.Out,
+        Waiting = Waiting + due.Waiting,
+        Redeliveries = Redeliveries + due.Redeliveries,
+        Expired = Expired + due.Expired,
+    };
+}

@@ -309,8 +309,10 @@ internal sealed partial class ShardGroups
         var moves = new List<(int Number, long Offset)>();
         foreach (var (number, place) in serving.Places)
         {
-            var (topic, partition) = PartitionName.Parse(place);
-            if (!isWanted(topic, partition) || !shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
+            // What is due goes with its topic, but for an offset, which is of the topic's own.
+            var (topic, partition) = PartitionName.Parse(DueTopic.TargetOf(place));
+            if ((target.Offset is not null && DueTopic.IsOne(place)) || !isWanted(topic, partition)
+                || !shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
             {
                 continue;
             }

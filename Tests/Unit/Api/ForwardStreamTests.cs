@@ -4,6 +4,7 @@ using Broker.Protocol.Wire;
 using Broker.Tests.Unit.Client;
 using Broker.Tests.Unit.Cluster;
 using Broker.Tests.Unit.GrpcCalls;
+using Broker.Topics;
 using Broker.Transport;
 using Google.Protobuf;
 using Grpc.Core;
@@ -145,7 +146,7 @@ public sealed class ForwardStreamTests : IAsyncLifetime
             correlation,
             request,
             new PublishTarget(new GroupId(1), request.Topic),
-            1,
+            new BatchScan(1, RefusalCode.None, null),
             sink,
             new LeaderDirectory(_lone.Node),
             _lone.Metrics));

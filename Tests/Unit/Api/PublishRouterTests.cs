@@ -4,6 +4,7 @@ using Broker.Client;
 using Broker.Domain;
 using Broker.Protocol.Wire;
 using Broker.Tests.Unit.Cluster;
+using Broker.Topics;
 using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -52,7 +53,7 @@ public sealed class PublishRouterTests : IAsyncLifetime
                 1,
                 request,
                 new PublishTarget(new GroupId(1), "a"),
-                1,
+                new BatchScan(1, RefusalCode.None, null),
                 _answers,
                 new LeaderDirectory(lone.Node),
                 lone.Metrics),

@@ -44,6 +44,7 @@ public sealed class RecordBatchCodecTests
                     record.Headers.Select(h => (h.Key, Convert.ToHexString(h.Value.Span))));
                 Assert.Equal(message.TimeToLive, record.TimeToLive);
                 Assert.Equal(message.Priority, record.Priority);
+                Assert.Equal(message.DeliverAt, record.DeliverAt);
             }
 
             Assert.False(RecordBatchDecoder.TryNext(encoded, ref at, out _));
@@ -106,6 +107,18 @@ public sealed class RecordBatchCodecTests
         Assert.Equal(TimeSpan.MaxValue, RecordBatchDecoder.Decode(unlimited, "t", 0, default).TimeToLive);
     }
 
+    [Fact]
+    public void A_time_of_delivery_before_1970_is_refused_and_one_beyond_the_year_9999_is_its_end()
+    {
+        var refusal = Assert.Throws<ArgumentException>(() => RecordBatchEncoder.Encode(
+            [new BrokerMessage { DeliverAt = DateTimeOffset.UnixEpoch.AddTicks(-1) }]));
+        Assert.Contains("The time of delivery is", refusal.Message, StringComparison.Ordinal);
+        var none = RecordBatchEncoder.Encode([new BrokerMessage { DeliverAt = DateTimeOffset.UnixEpoch }]);
+        Assert.Equal([0x0A, 0x00], none);
+        var last = new Wire.Record { DeliverAtUnixMs = long.MaxValue }.ToByteArray();
+        Assert.Equal(DateTimeOffset.MaxValue, RecordBatchDecoder.Decode(last, "t", 0, default).DeliverAt);
+    }
+
     private static Wire.RecordBatch Reference(List<BrokerMessage> messages)
     {
         var batch = new Wire.RecordBatch();
@@ -116,6 +129,8 @@ public sealed class RecordBatchCodecTests
                 Key = ByteString.CopyFrom(message.Key.Span),
                 Value = ByteString.CopyFrom(message.Value.Span),
                 TtlMs = (ulong)(message.TimeToLive?.TotalMilliseconds ?? 0),
+                DeliverAtUnixMs = message.DeliverAt?.ToUnixTimeMilliseconds() ?? 0,
+                Priority = (uint)message.Priority,
             };
             foreach (var (name, value) in message.Headers ?? [])
             {
@@ -136,6 +151,8 @@ public sealed class RecordBatchCodecTests
             ? null
             : [.. Enumerable.Range(0, random.Next(4)).Select(_ => RandomHeader(random))],
         TimeToLive = random.Next(2) == 0 ? null : TimeSpan.FromMilliseconds(1L << random.Next(45), 0),
+        DeliverAt = random.Next(2) == 0 ? null : DateTimeOffset.FromUnixTimeMilliseconds(1L << random.Next(47)),
+        Priority = random.Next(10),
     };
 
     private static KeyValuePair<string, ReadOnlyMemory<byte>> RandomHeader(Random random) =>

@@ -1,9 +1,12 @@
 using System.Buffers;
 using Broker.Domain;
+using Broker.Protocol.V1;
 using Broker.Replication;
 using Broker.State;
 using Broker.Topics;
+using Google.Protobuf;
 using Xunit;
+using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Unit.Topics;
 
@@ -12,6 +15,9 @@ internal sealed class Entries(long lastIndex = 0)
 {
     private long _index = lastIndex;
     private long _timestampUnixMs = 1_000 + (lastIndex * 10);
+
+    /// <summary>The time of the last entry.</summary>
+    public long TimeMs => _timestampUnixMs;
 
     /// <summary>The log's time passes without an entry.</summary>
     public void Advance(long milliseconds) => _timestampUnixMs += milliseconds;
@@ -40,10 +46,13 @@ internal sealed class Entries(long lastIndex = 0)
         int records = 1,
         PublishStamp stamp = default,
         long? expectedOffset = null,
-        int topicNumber = -1)
+        int topicNumber = -1,
+        bool isDelayed = false)
     {
-        var bytes = new byte[TopicCommands.PublishSizeBytes(topic, batch.Length, expectedOffset, topicNumber)];
-        var written = TopicCommands.WritePublish(bytes, topic, stamp, records, batch, expectedOffset, topicNumber);
+        var bytes = new byte[
+            TopicCommands.PublishSizeBytes(topic, batch.Length, expectedOffset, topicNumber, isDelayed)];
+        var written = TopicCommands.WritePublish(
+            bytes, topic, stamp, records, batch, expectedOffset, topicNumber, isDelayed);
         Assert.Equal(bytes.Length, written);
         return bytes;
     }
@@ -74,6 +83,12 @@ internal sealed class Entries(long lastIndex = 0)
     /// <summary>A batch of empty records: two bytes each.</summary>
     public static byte[] Batch(int records) =>
         Enumerable.Repeat(new byte[] { 0x0A, 0x00 }, records).SelectMany(bytes => bytes).ToArray();
+
+    /// <summary>A batch of records that are due at these times; 0: at once.</summary>
+    public static byte[] DelayedBatch(params long[] dueMs) => new RecordBatch
+    {
+        Records = { dueMs.Select(static each => new Record { DeliverAtUnixMs = each }) },
+    }.ToByteArray();
 
     public static CommandResult Apply(IStateMachine machine, LogEntry entry)
     {

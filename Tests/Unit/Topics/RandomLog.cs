@@ -1,3 +1,4 @@
+using System.Buffers;
 using Broker.Domain;
 using Broker.Topics;
 
@@ -6,7 +7,7 @@ namespace Broker.Tests.Unit.Topics;
 /// <summary>
 /// Log entries as clients of every kind would cause them: new batches, repetitions, gaps, newer and older epochs, more
 /// producers and topics than are remembered, producers that are silent for long, purges of what is there and of what is
-/// not, partitions of topics of any age, several publishes at once.
+/// not, partitions of topics of any age, several publishes at once, records that are delayed, due or cancelled.
 /// </summary>
 internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 {
@@ -15,6 +16,9 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
 
     private readonly Random _random = new(seed);
     private readonly Entries _entries = new();
+
+    /// <summary>As a leader's, which says what is due.</summary>
+    private readonly TopicStateMachine _machine = NewMachine();
     private readonly List<(string Topic, PublishStamp Stamp, int Records)> _sent = [];
     private readonly Dictionary<(string Topic, ulong Id, uint Epoch), ulong> _next = [];
 
@@ -24,16 +28,28 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
         ProducersPerTopic = MaxProducers,
         Producers = MaxTopics * MaxProducers * 2 / 3,
         ProducerExpiryMs = 300,
+        Delayed = 6,
     });
 
     public List<LogEntry> Take(int entries) => [.. Enumerable.Range(0, entries).Select(_ => Next())];
 
-    private LogEntry Next() => _entries.Of([.. Enumerable.Range(0, _random.Next(1, 5)).Select(_ => Command())]);
+    private LogEntry Next()
+    {
+        var entry = _entries.Of([.. Enumerable.Range(0, _random.Next(1, 5)).Select(_ => Command())]);
+        _machine.Apply(entry, []);
+        return entry;
+    }
+
+    private byte[]? TryTakeDuty()
+    {
+        var into = new ArrayBufferWriter<byte>();
+        return _machine.Module<DelayModule>().TryWriteDuty(_entries.TimeMs, into) ? into.WrittenSpan.ToArray() : null;
+    }
 
     private byte[] Command()
     {
         var topic = $"t{_random.Next(topics)}.é";
-        switch (_random.Next(21))
+        switch (_random.Next(24))
         {
             case 16 when _random.Next(3) == 0:
                 return Entries.Metadata(into => PartitionCommands.WriteCreateTopic(
@@ -45,6 +61,14 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
                     into, _random.Next(6), _random.Next(3), through: 0));
             case 19 or 20:
                 return Entries.Atomic([.. Enumerable.Range(0, _random.Next(1, 4)).Select(_ => Part())]);
+            case 21:
+                return PublishDelayed(topic);
+            case 22 when _random.Next(2) == 0 && TryTakeDuty() is { } duty:
+                return duty;
+            case 22:
+                return Entries.Metadata(into => DelayCommands.WriteDue(into, _random.Next(8), [_random.Next(90)]));
+            case 23 when _random.Next(3) == 0:
+                return Entries.Metadata(into => DelayCommands.WriteCancel(into, _random.Next(8), [_random.Next(90)]));
             case 12:
                 return Entries.Metadata(into => TopicCommands.WriteCreateTopic(into, topic, Settings()));
             case 13:
@@ -119,6 +143,16 @@ internal sealed class RandomLog(int seed, int topics = 5, int producers = 6)
         var stamp = new PublishStamp(id, epoch, sequence);
         _sent.Add((topic, stamp, records));
         return Publish(topic, stamp, records);
+    }
+
+    /// <summary>The log's time goes from 1,000 to a few thousand.</summary>
+    private byte[] PublishDelayed(string topic)
+    {
+        var dueMs = Enumerable.Range(0, _random.Next(1, 4)).Select(_ =>
+            _random.Next(3) == 0 ? 0 : _random.NextInt64(6_000)).ToArray();
+        var (delayed, batch) = (new PublishStamp((ulong)producers + 1, 0, 0), Entries.DelayedBatch(dueMs));
+        return Entries.PublishCommand(
+            topic, batch, dueMs.Length, _random.Next(9) == 0 ? delayed : default, isDelayed: true);
     }
 
     private static byte[] Publish(string topic, PublishStamp stamp, int records) =>

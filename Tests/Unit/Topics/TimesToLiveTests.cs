@@ -42,6 +42,29 @@ public sealed class TimesToLiveTests
         }
     }
 
+    [Fact]
+    public void A_record_that_was_not_due_when_it_was_stored_is_delayed_and_its_time_to_live_counts_from_then()
+    {
+        var batch = new RecordBatch();
+        batch.Records.AddRange(new[] { 0, Then, Then + 1, long.MaxValue, 1 }.Select(static due =>
+            new Record { DeliverAtUnixMs = due, TtlMs = 10 }));
+        ReadOnlySpan<byte> rest = batch.ToByteArray();
+        var runs = new List<(int, bool, bool)>();
+        while (!rest.IsEmpty)
+        {
+            var run = TimesToLive.FirstRun(rest, Then, Then + 10);
+            runs.Add((run.Count, run.IsOver, run.IsDelayed));
+            rest = rest[run.Bytes..];
+        }
+
+        Assert.Equal([(2, true, false), (2, false, true), (1, true, false)], runs);
+        foreach (var (due, isOver) in new[] { (Then + 1, true), (Then + 2, false), (long.MaxValue, false) })
+        {
+            var alone = new RecordBatch { Records = { new Record { DeliverAtUnixMs = due, TtlMs = 10 } } };
+            Assert.Equal(isOver, TimesToLive.IsOverOfDelayed(alone.ToByteArray(), Then + 11));
+        }
+    }
+
     [Theory]
     [InlineData(1, 0, false)]
     [InlineData(1, 1, true)]
