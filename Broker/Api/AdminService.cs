@@ -21,6 +21,7 @@ internal sealed partial class AdminService(
     TopicMaker maker,
     GroupAdmin groups,
     DeadLetterAdmin deadLetters,
+    DataNodes dataNodes,
     TimeProvider time)
     : Admin.AdminBase
 {
@@ -34,7 +35,7 @@ internal sealed partial class AdminService(
             {
                 "atomic-publish", "compaction", "consume-and-publish", "consumer-groups", "dead-letters", "drain",
                 "error-reasons", "eviction", "expected-offset", "force-recovery", "group-modes", "group-orders",
-                "linearizable-reads", "membership", "partitions",
+                "linearizable-reads", "membership", "node-roles", "partitions",
                 "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",
                 "topic-settings", "topic-templates",
             },
