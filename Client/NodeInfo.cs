@@ -37,11 +37,13 @@ public sealed record NodeInfo(int NodeId, string Name, string Address, bool Conn
     public bool Draining { get; init; }
 
     /// <summary>
-    /// It votes in the cluster's metadata (Broker__Roles). True also when the cluster has not formed yet, or its brokers
-    /// know no roles.
+    /// It votes in the cluster's metadata (Broker__Roles). True also when the cluster has not formed yet, or its
+    /// brokers know no roles.
     /// </summary>
     public bool IsController { get; init; } = true;
 
-    /// <summary>It holds topics, or as above. A node that does not passes calls about them on to one that does.</summary>
+    /// <summary>
+    /// It holds topics, or as above. A node that does not passes calls about them on to one that does.
+    /// </summary>
     public bool HoldsTopics { get; init; } = true;
 }

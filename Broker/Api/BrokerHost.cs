@@ -80,7 +80,9 @@ internal static class BrokerHost
         return app;
     }
 
-    /// <summary>Of a dedicated controller; before the budget of what is received, as nothing of it is kept here.</summary>
+    /// <summary>
+    /// Of a dedicated controller; before the budget of what is received, as nothing of it is kept here.
+    /// </summary>
     private static void PassTopicCallsOn(WebApplication app)
     {
         if (!app.Services.GetRequiredService<ClusterOptions>().HoldsTopics)

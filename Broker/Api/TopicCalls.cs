@@ -9,9 +9,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Broker.Api;
 
 /// <summary>
-/// What a dedicated controller does with calls about topics: it has none, so it passes each call on to a data node as it
-/// is, byte by byte, and its answer back. The data node serves it as one that reached it directly: it brings a publish to
-/// the leader, and reads from its own replica. What it says of leaders leads clients past the controller.
+/// What a dedicated controller does with calls about topics: it has none, so it passes each call on to a data node as
+/// it is, byte by byte, and its answer back. The data node serves it as one that reached it directly: it brings a
+/// publish to the leader, and reads from its own replica. What it says of leaders leads clients past the controller.
 /// </summary>
 internal sealed class TopicCalls : IDisposable
 {

@@ -26,7 +26,8 @@ internal sealed class ClusterFormation(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId, node.Hello.Address, node.Options.Roles);
+        var self = node.Options;
+        register.Seen(self.NodeId, self.NodeName, store.StoreId, node.Hello.Address, self.Roles);
         using var timer = new PeriodicTimer(Interval, time);
         await TakePartAsync(timer, cancellationToken);
         while (await timer.WaitForNextTickAsync(cancellationToken))

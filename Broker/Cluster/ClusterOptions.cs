@@ -35,7 +35,8 @@ public sealed record ClusterOptions
 
     /// <summary>
     /// What this node is for: a controller votes in the metadata group, a data node holds topics. Kept for the life of
-    /// its disk. Setting Broker:Roles: "controller", "data", or "controller,data"; default: as the disk says, else both.
+    /// its disk. Setting Broker:Roles: "controller", "data", or "controller,data"; default: as the disk says, else
+    /// both.
     /// </summary>
     public NodeRoles Roles { get; init; } = NodeRoles.Both;
 
@@ -254,8 +255,8 @@ public sealed record ClusterOptions
         return NodeRolesWords.TryParse(text, out var roles)
             ? roles
             : throw new StartupException(
-                $"Broker:Roles is '{text}'. It must be 'controller' (votes in the cluster's metadata, holds no topics), "
-                + "'data' (holds topics), or 'controller,data' (both, the default).");
+                $"Broker:Roles is '{text}'. It must be 'controller' (votes in the cluster's metadata, holds no "
+                + "topics), 'data' (holds topics), or 'controller,data' (both, the default).");
     }
 
     private static TimeSpan? ReadEvictAfter(string? text)

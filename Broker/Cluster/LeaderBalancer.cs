@@ -8,9 +8,9 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Spreads leaders: group g belongs to node g modulo the number of members that may vote in it, or to the member that
-/// an operator has named (TransferLeadership), for as long as that is one; those that drain do not count. After a node has come back
-/// and stayed, the node that led in its stead hands the group back, so that one crash does not leave all the work on
-/// one node.
+/// an operator has named (TransferLeadership), for as long as that is one; those that drain do not count. After a node
+/// has come back and stayed, the node that led in its stead hands the group back, so that one crash does not leave all
+/// the work on one node.
 /// </summary>
 internal sealed class LeaderBalancer(
     ClusterOptions options,

@@ -36,8 +36,10 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         ref var hash = ref step.Hash;
         var result = command.Kind switch
         {
-            CommandKind.MembersFounded or CommandKind.MembersFoundedWithRoles => Found(MemberCommands.ReadFounded(command), ref hash),
-            CommandKind.MemberJoined or CommandKind.MemberJoinedWithRoles => Join(MemberCommands.ReadJoined(command), ref hash),
+            CommandKind.MembersFounded or CommandKind.MembersFoundedWithRoles =>
+                Found(MemberCommands.ReadFounded(command), ref hash),
+            CommandKind.MemberJoined or CommandKind.MemberJoinedWithRoles =>
+                Join(MemberCommands.ReadJoined(command), ref hash),
             CommandKind.MemberMoved => Move(MemberCommands.ReadMoved(command), ref hash),
             CommandKind.MemberChanged => Change(MemberCommands.ReadChanged(command), ref hash),
             CommandKind.LeaderPlaced => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),

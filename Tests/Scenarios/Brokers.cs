@@ -169,18 +169,22 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     /// Waits until all these nodes agree: these alone are members, controllers vote in the metadata alone, and data
     /// nodes in the other shards alone, and receive the metadata.
     /// </summary>
-    public Task HaveRolesAsync(int[] nodes, int[] controllers, int[] data) => UntilAsync(
+    /// <param name="nodes">Who is asked.</param>
+    /// <param name="controllers">The numbers of the controllers, in rising order.</param>
+    /// <param name="data">Those of the data nodes.</param>
+    /// <param name="learners">Those of the data nodes that are no controllers, too; null: all.</param>
+    public Task HaveRolesAsync(int[] nodes, int[] controllers, int[] data, int[]? learners = null) => UntilAsync(
         async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
-            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(controllers.Concat(data).Order())
+            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(controllers.Union(data).Order())
             && seen.Nodes.All(each => each.State == NodeStatus.Member
                 && each.IsController == controllers.Contains(each.NodeId)
                 && each.HoldsTopics == data.Contains(each.NodeId))
             && seen.Shards.Count > 1
             && seen.Shards.All(shard => shard.Shard == 0
-                ? shard.Voters.SequenceEqual(controllers) && shard.Learners.SequenceEqual(data)
+                ? shard.Voters.SequenceEqual(controllers) && shard.Learners.SequenceEqual(learners ?? data)
                 : shard.Voters.SequenceEqual(data) && shard.Learners.Count == 0)),
-        () => $"nodes {string.Join(", ", nodes)} see the controllers {string.Join(", ", controllers)} and the data nodes "
-            + $"{string.Join(", ", data)}:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
+        () => $"nodes {string.Join(", ", nodes)} see the controllers {string.Join(", ", controllers)} and the data "
+            + $"nodes {string.Join(", ", data)}:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
 
     /// <summary>What /health answers; null while nobody answers.</summary>
     public async Task<string?> HealthAsync(int node)

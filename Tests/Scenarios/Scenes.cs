@@ -256,7 +256,8 @@ internal static class Scenes
         await stage.FormAsync(6, roles: all.ToDictionary(
             static node => node, node => controllers.Contains(node) ? "controller" : "data"));
         await stage.Brokers.HaveRolesAsync(all, controllers, data);
-        stage.Say("Cluster", "broker-1 to broker-3 vote in the metadata alone, broker-4 to broker-6 in the topics' shard");
+        stage.Say(
+            "Cluster", "broker-1 to broker-3 vote in the metadata alone, broker-4 to broker-6 in the topics' shard");
 
         stage.Title("Publish at Each Node, Read at a Controller");
         var subscriber = stage.Enter("Subscriber", 1);

@@ -189,8 +189,8 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
             if (known.Roles != roles)
             {
                 throw Refusal.FailedPrecondition(
-                    $"'{from.Name}' was started with the roles '{roles.InWords()}', but node {known.Id} of this name is "
-                    + $"'{known.Roles.InWords()}'. A member keeps its roles: set Broker__Roles back, or remove node "
+                    $"'{from.Name}' was started with the roles '{roles.InWords()}', but node {known.Id} of this name "
+                    + $"is '{known.Roles.InWords()}'. A member keeps its roles: set Broker__Roles back, or remove node "
                     + $"{known.Id} (RemoveNode) and have this one join as a new one.");
             }
 

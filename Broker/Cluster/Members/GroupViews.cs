@@ -31,8 +31,8 @@ public sealed record GroupView(GroupConfiguration Members, bool IsCommitted)
 }
 
 /// <summary>
-/// The members of all groups. A dedicated controller has a replica of the first one only, and decides as its leader when
-/// a data node has come in or has left: it asks the data nodes.
+/// The members of all groups. A dedicated controller has a replica of the first one only, and decides as its leader
+/// when a data node has come in or has left: it asks the data nodes.
 /// </summary>
 internal sealed class GroupViews(BrokerNode node)
 {

@@ -14,8 +14,8 @@ namespace Broker.Storage;
 /// 64 sequence            72 groups that were created
 /// 76 name in UTF-8, then per peer: node, store id (16); then the groups' numbers, int32 each
 /// then, not in format 2: founders after their count, each an int32 and, not in format 3, a byte of roles; members
-/// after their count, each a node and two texts, its name and its address, in UTF-8 after their length; one byte: 1 when
-/// the disk was taken out of its cluster; not in format 3: one byte, the node's roles (see NodeRoles)
+/// after their count, each a node and two texts, its name and its address, in UTF-8 after their length; one byte: 1
+/// when the disk was taken out of its cluster; not in format 3: one byte, the node's roles (see NodeRoles)
 /// </code>
 /// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created, nobody known:
 /// <code>
