@@ -320,6 +320,8 @@ public sealed partial class BrokerClient
         {
             State = (NodeStatus)n.State,
             Draining = n.Draining,
+            IsController = n.Roles.Count == 0 || n.Roles.Contains(NodeRole.Controller),
+            HoldsTopics = n.Roles.Count == 0 || n.Roles.Contains(NodeRole.Data),
         })],
         [
             .. response.Shards.Select(g => new ShardInfo(

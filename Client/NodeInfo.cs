@@ -6,10 +6,10 @@ public enum NodeStatus
     /// <summary>Not known yet: the cluster has not formed.</summary>
     Unknown = 0,
 
-    /// <summary>It is being made a voter of one shard after another.</summary>
+    /// <summary>It is being made a member of one shard after another.</summary>
     Joining = 1,
 
-    /// <summary>It votes in every shard.</summary>
+    /// <summary>It votes in every shard that is its roles'.</summary>
     Member = 2,
 
     /// <summary>It is being taken out of one shard after another.</summary>
@@ -35,4 +35,15 @@ public sealed record NodeInfo(int NodeId, string Name, string Address, bool Conn
 
     /// <summary>It is to lead nothing, until it is told otherwise.</summary>
     public bool Draining { get; init; }
+
+    /// <summary>
+    /// It votes in the cluster's metadata (Broker__Roles). True also when the cluster has not formed yet, or its
+    /// brokers know no roles.
+    /// </summary>
+    public bool IsController { get; init; } = true;
+
+    /// <summary>
+    /// It holds topics, or as above. A node that does not passes calls about them on to one that does.
+    /// </summary>
+    public bool HoldsTopics { get; init; } = true;
 }

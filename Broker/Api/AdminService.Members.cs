@@ -10,7 +10,7 @@ namespace Broker.Api;
 /// <content>Who belongs to the cluster, and who leads.</content>
 internal sealed partial class AdminService
 {
-    public override Task<DescribeClusterResponse> DescribeCluster(
+    public override async Task<DescribeClusterResponse> DescribeCluster(
         DescribeClusterRequest request, ServerCallContext context)
     {
         var options = node.Options;
@@ -23,7 +23,7 @@ internal sealed partial class AdminService
         foreach (var known in node.Directory.Nodes)
         {
             var self = known.Node == options.NodeId;
-            response.Nodes.Add(new NodeDescription
+            var description = new NodeDescription
             {
                 NodeId = (uint)known.Node.Value,
                 Name = known.Name,
@@ -32,7 +32,13 @@ internal sealed partial class AdminService
                 ProcessId = self ? (uint)Environment.ProcessId : 0,
                 State = (NodeState)(members.Find(known.Node)?.State ?? 0),
                 Draining = members.Find(known.Node)?.IsDraining ?? false,
-            });
+            };
+            if (members.Find(known.Node) is { } member)
+            {
+                description.Roles.AddRange(RolesOf(member.Roles));
+            }
+
+            response.Nodes.Add(description);
         }
 
         foreach (var group in node.Groups)
@@ -54,7 +60,44 @@ internal sealed partial class AdminService
             response.Shards.Add(shard);
         }
 
-        return Task.FromResult(response);
+        response.Shards.AddRange(await AskForShardsAsync(context.CancellationToken));
+        return response;
+    }
+
+    private static IEnumerable<NodeRole> RolesOf(NodeRoles roles)
+    {
+        if (roles.HasFlag(NodeRoles.Controller))
+        {
+            yield return NodeRole.Controller;
+        }
+
+        if (roles.HasFlag(NodeRoles.Data))
+        {
+            yield return NodeRole.Data;
+        }
+    }
+
+    /// <summary>The shards for topics, of which a dedicated controller knows by a data node's word only.</summary>
+    private async Task<IReadOnlyList<ShardDescription>> AskForShardsAsync(CancellationToken cancellationToken)
+    {
+        foreach (var known in node.Options.HoldsTopics ? [] : dataNodes.List())
+        {
+            try
+            {
+                var answer = await forwarder.ForwardAsync(
+                    known.Node,
+                    static (client, message, options) => client.DescribeClusterAsync(message, options),
+                    new DescribeClusterRequest(),
+                    cancellationToken);
+                return [.. answer.Shards.Where(static shard => shard.Shard > 0)];
+            }
+            catch (RpcException) when (!cancellationToken.IsCancellationRequested)
+            {
+                // The next one is asked; when none answers, nothing is told of them.
+            }
+        }
+
+        return [];
     }
 
     public override async Task<AddNodeResponse> AddNode(AddNodeRequest request, ServerCallContext context)
@@ -73,14 +116,16 @@ internal sealed partial class AdminService
                 + $"http or https base address of up to {NameBytes} bytes, for example http://localhost:8004."));
         }
 
-        if (request.Role != NodeRole.Unspecified)
+        NodeRoles? roles = request.Role switch
         {
-            throw StatusMap.ToRpcException(Refusal.Unimplemented("role", "a node of one role only"));
-        }
-
+            NodeRole.Unspecified => null,
+            NodeRole.Controller => NodeRoles.Controller,
+            NodeRole.Data => NodeRoles.Data,
+            _ => throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no role {(int)request.Role}.")),
+        };
         return await AnswerAsync(async () =>
         {
-            var id = await node.AddMemberAsync(request.Name, address, context.CancellationToken);
+            var id = await node.AddMemberAsync(request.Name, address, roles, context.CancellationToken);
             return new AddNodeResponse { NodeId = (uint)id.Value };
         });
     }
@@ -120,10 +165,10 @@ internal sealed partial class AdminService
     public override async Task<TransferLeadershipResponse> TransferLeadership(
         TransferLeadershipRequest request, ServerCallContext context)
     {
-        if (request.Shard >= node.Groups.Count)
+        if (request.Shard > node.Options.DataShards)
         {
             throw StatusMap.ToRpcException(Refusal.NotFound(
-                $"There is no shard {request.Shard}; they are 0 to {node.Groups.Count - 1}."));
+                $"There is no shard {request.Shard}; they are 0 to {node.Options.DataShards}."));
         }
 
         if (request.ToNode > int.MaxValue)
@@ -135,7 +180,7 @@ internal sealed partial class AdminService
         {
             var shard = new GroupId((int)request.Shard);
             var stop = context.CancellationToken;
-            var leader = await node.WaitForLeaderAsync(shard, stop);
+            var leader = await FindLeaderAsync(shard, stop);
             if (AdminForwarder.IsForwarded(context))
             {
                 return await MoveAsync(shard, request, stop);
@@ -151,6 +196,17 @@ internal sealed partial class AdminService
             await PlaceAsync(shard, new NodeId((int)moved.Leader), stop);
             return moved;
         });
+    }
+
+    private async Task<NodeId> FindLeaderAsync(GroupId shard, CancellationToken cancellationToken)
+    {
+        if (shard.Value < node.Groups.Count)
+        {
+            return await node.WaitForLeaderAsync(shard, cancellationToken);
+        }
+
+        var known = (await AskForShardsAsync(cancellationToken)).FirstOrDefault(each => each.Shard == shard.Value);
+        return known is { Leader: > 0 } ? new NodeId((int)known.Leader) : throw Refusal.NoLeader(shard);
     }
 
     private static NodeId MemberOf(uint number) => number is 0 or > int.MaxValue

@@ -4,4 +4,10 @@ internal static partial class ApiEvents
 {
     [LoggerMessage(6001, LogLevel.Information, "The forward stream to {Name} ended: {Reason}")]
     public static partial void ForwardBroke(ILogger logger, string name, string reason);
+
+    [LoggerMessage(7080, LogLevel.Information, "Data node {Name} is not reached, another one is asked: {Reason}")]
+    public static partial void DataNodeNotReached(ILogger logger, string name, string reason);
+
+    [LoggerMessage(7081, LogLevel.Information, "Data node {Name} broke off a call ({Method}): {Reason}")]
+    public static partial void DataNodeBroke(ILogger logger, string name, string method, string reason);
 }

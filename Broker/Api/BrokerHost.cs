@@ -63,6 +63,7 @@ internal static class BrokerHost
         var app = builder.Build();
         app.UseMalformedMessages();
         app.UsePeersPort();
+        PassTopicCallsOn(app);
         app.UseReceiveBudget(
             Limits.ReceivingBytes,
             static () => StatusMap.ToRpcException(
@@ -88,6 +89,18 @@ internal static class BrokerHost
         app.MapGrpcHealthChecksService();
         app.MapGrpcReflectionService();
         return app;
+    }
+
+    /// <summary>
+    /// Of a dedicated controller; before the budget of what is received, as nothing of it is kept here.
+    /// </summary>
+    private static void PassTopicCallsOn(WebApplication app)
+    {
+        if (!app.Services.GetRequiredService<ClusterOptions>().HoldsTopics)
+        {
+            var calls = app.Services.GetRequiredService<TopicCalls>();
+            app.Use((http, next) => TopicCalls.IsOne(http.Request) ? calls.PassOnAsync(http) : next(http));
+        }
     }
 
     private static void AddNode(WebApplicationBuilder builder)
@@ -122,6 +135,8 @@ internal static class BrokerHost
         services.AddSingleton<PublishRouter>();
         services.AddSingleton<AtomicPublisher>();
         services.AddSingleton<AdminForwarder>();
+        services.AddSingleton<DataNodes>();
+        services.AddSingleton<TopicCalls>();
         services.AddSingleton<GroupRegistry>();
         services.AddSingleton<GroupConsumers>();
         services.AddSingleton<GroupAdmin>();

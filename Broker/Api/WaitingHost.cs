@@ -1,4 +1,3 @@
-using System.Globalization;
 using Broker.Cluster;
 using Broker.Domain;
 using Broker.Protocol.V1;
@@ -6,7 +5,6 @@ using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Broker.Storage;
 using Broker.Transport;
-using Google.Protobuf;
 using Grpc.Core;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
@@ -60,7 +58,13 @@ internal static class WaitingHost
         try
         {
             return NodeStore.Open(
-                device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
+                device,
+                options.DataDirectory,
+                options.NodeName,
+                options.NodeId,
+                options.DataShards,
+                Guid.NewGuid,
+                options.Roles);
         }
         catch (Exception exception) when (exception is StorageRefusedException or StorageCorruptException)
         {
@@ -68,7 +72,7 @@ internal static class WaitingHost
         }
     }
 
-    /// <summary>A response of trailers only (gRPC over HTTP/2, "Responses"), which clients try elsewhere.</summary>
+    /// <summary>Clients try elsewhere.</summary>
     private static Task Refuse(HttpContext http, string obstacle)
     {
         if (http.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) != true)
@@ -77,15 +81,7 @@ internal static class WaitingHost
             return Task.CompletedTask;
         }
 
-        var refusal = Refusal.NotFormed(obstacle);
-        http.Response.ContentType = "application/grpc";
-        http.Response.Headers["grpc-status"] =
-            ((int)StatusCode.Unavailable).ToString(CultureInfo.InvariantCulture);
-        http.Response.Headers["grpc-message"] = Uri.EscapeDataString(refusal.Message);
-        http.Response.Headers[MetadataExtensions.StatusDetailsTrailerName] = Convert.ToBase64String(
-            StatusMap.Details(
-                StatusCode.Unavailable, refusal.Message, StatusMap.ToReason(refusal.Code), refusal.RetryAfter)
-                .ToByteArray());
+        EarlyRefusal.Answer(http, Refusal.NotFormed(obstacle));
         return Task.CompletedTask;
     }
 }

@@ -112,10 +112,10 @@ public sealed partial class BrokerNode
         var options = new RaftOptions
         {
             Id = Options.NodeId,
-            Voters = Founders,
+            Voters = FoundersOf(id),
             HeartbeatInterval = HeartbeatInterval,
             ElectionTimeoutMin = ElectionTimeoutMin,
-            PreferredLeader = LeaderBalancer.ByTurns(Founders, id),
+            PreferredLeader = LeaderBalancer.ByTurns(FoundersOf(id), id),
         };
         IStateMachine machine = Metadata;
         if (id != GroupId.Metadata)

@@ -34,8 +34,9 @@ public sealed partial class BrokerNode
     public NodeId PreferredLeaderOf(GroupId group) => _balancer.PreferredLeaderOf(group);
 
     /// <summary>Takes a node in that waits at an address; answers its number. Any node.</summary>
-    public Task<NodeId> AddMemberAsync(string name, Uri address, CancellationToken cancellationToken) =>
-        _admission.AddAsync(name, address, cancellationToken);
+    public Task<NodeId> AddMemberAsync(
+        string name, Uri address, NodeRoles? roles, CancellationToken cancellationToken) =>
+        _admission.AddAsync(name, address, roles, cancellationToken);
 
     /// <summary>Takes a member out; completes when it has left every group. Any node.</summary>
     public async Task RemoveMemberAsync(NodeId id, CancellationToken cancellationToken)
@@ -48,6 +49,7 @@ public sealed partial class BrokerNode
 
         if (member.State != MemberState.Leaving)
         {
+            CheckHasOthers(member);
             CheckCanSpare(id);
             var command = new System.Buffers.ArrayBufferWriter<byte>();
             MemberCommands.WriteChanged(command, id, MemberState.Leaving);
@@ -253,6 +255,19 @@ public sealed partial class BrokerNode
             }
 
             await Task.Delay(LookInterval, _time, cancellationToken);
+        }
+    }
+
+    private void CheckHasOthers(ClusterMember member)
+    {
+        var members = Metadata.Members;
+        if (members.Nodes.Count > 1 && !members.CanSpare(member.Id))
+        {
+            var others = members.Nodes.Values.Where(each => each.Id != member.Id);
+            var last = others.Any(static each => each.Roles.HasFlag(NodeRoles.Data)) ? "controller" : "data node";
+            throw Refusal.FailedPrecondition(
+                $"Node {member.Id} ({member.Name}) is the last {last}, and a cluster needs one. "
+                + "Nothing was changed; have another one join first (AddNode, Broker__Roles).");
         }
     }
 

@@ -75,7 +75,15 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
             options.DataShards);
         _tasks = new NodeTasks(time, _logger, onFatal);
         _store = NodeStore.Open(
-            device, options.DataDirectory, options.NodeName, options.NodeId, options.DataShards, Guid.NewGuid);
+            device,
+            options.DataDirectory,
+            options.NodeName,
+            options.NodeId,
+            options.DataShards,
+            Guid.NewGuid,
+            options.Roles);
+        Founders = options.Founders
+            ?? [.. options.Nodes.Select(static node => new Founder(node.Node, NodeRoles.Both))];
         Shards = new ShardMap(options.DataShards);
         Metadata = new MetadataStateMachine(metadataChanged, Directory.Apply, MakeMetadataModules);
         _policies = Metadata.Module<TopicPolicyModule>();
@@ -88,7 +96,7 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Directory.OnChange(_transport.SetPeers);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
-        for (var group = 0; group <= options.DataShards; group++)
+        for (var group = 0; group <= (options.HoldsTopics ? options.DataShards : 0); group++)
         {
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);
         }
@@ -104,10 +112,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _gate.Attach(_admission.RegisterAsync, ChangeMetadataForAsync);
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
         _formation = new ClusterFormation(this, _store, register, time, _logger);
-        _balancer = new LeaderBalancer(options, Metadata, _groups, _transport, time, _logger);
-        _quorum = new QuorumWatch(options, Directory, _groups, _transport, time, _logger);
+        _balancer = new LeaderBalancer(options, Metadata, FoundersOf, _groups, _transport, time, _logger);
+        _quorum = new QuorumWatch(options, Metadata, Directory, _groups, _transport, time, _logger);
         _recovery = new OperatorRecovery(options, Directory, _groups, _logs, _quorum, time, _logger);
-        _driver = new MembershipDriver(this, _store, Founders, time, metrics, _logger);
+        _driver = new MembershipDriver(this, _store, time, metrics, _logger);
         _announcer = new Announcer(this, time, _logger);
         _readIndexes = new ReadIndexes(this, time);
         _repair = MakeRepair(time);
@@ -132,9 +140,10 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>The consumer groups, as this node has applied them. Any thread.</summary>
     internal ConsumerGroups ConsumerGroups => _consumerGroups!.Current;
 
+    /// <summary>The groups of which this node has a replica: all, or of a dedicated controller the first.</summary>
     public IReadOnlyList<ReplicaGroup> Groups => _groups;
 
-    /// <summary>The state machines of the data shards, by group.</summary>
+    /// <summary>The state machines of the data shards, by group; of a dedicated controller there are none.</summary>
     public IReadOnlyList<(GroupId Group, TopicStateMachine Machine)> DataShards => _dataShards;
 
     public Guid? ClusterId => _store.ClusterId;
@@ -142,9 +151,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     /// <summary>Why this node takes no part in a cluster yet, in words for its operator; empty when it does.</summary>
     public string Obstacle => _removal.Length > 0 ? _removal : _formation.Obstacle;
 
-    /// <summary>The nodes that the groups began with.</summary>
-    internal IReadOnlyList<NodeId> Founders =>
-        Options.Founders ?? [.. Options.Nodes.Select(static node => node.Node)];
+    /// <summary>The nodes that the groups began with. Known when this node takes part.</summary>
+    internal IReadOnlyList<Founder> Founders { get; private set; }
 
     public ReplicaGroup Group(GroupId id) => _groups[id.Value];
 
@@ -210,12 +218,22 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         _tasks.Start("check of files at rest", _scrubber.RunAsync);
     }
 
-    /// <summary>This node is one of those that a new cluster begins with.</summary>
-    internal void Found(IReadOnlyDictionary<NodeId, Guid> peers)
+    /// <summary>
+    /// This node is one of those that a new cluster begins with. A disk has the same roles as long as it is one, so all
+    /// founders begin each group with the same voters.
+    /// </summary>
+    internal void Found(IReadOnlyDictionary<NodeId, Guid> peers, IReadOnlyList<Founder> founders)
     {
-        _store.Found(_groups.Select(static group => group.Id), peers);
+        _store.Found(_groups.Select(static group => group.Id), peers, founders);
+        Founders = founders;
+        _groups.ForEach(group => group.BeginWith(
+            FoundersOf(group.Id), LeaderBalancer.ByTurns(FoundersOf(group.Id), group.Id)));
         TakePart();
     }
+
+    /// <summary>Those that a group began with.</summary>
+    internal IReadOnlyList<NodeId> FoundersOf(GroupId group) =>
+        [.. Founders.Where(founder => founder.Roles.VoteIn(group)).Select(static founder => founder.Node)];
 
     /// <summary>
     /// This node's disk is empty, and its cluster is there: it takes part as one that has lost what it may have

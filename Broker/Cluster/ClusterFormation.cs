@@ -26,7 +26,8 @@ internal sealed class ClusterFormation(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        register.Seen(node.Options.NodeId, node.Options.NodeName, store.StoreId, node.Hello.Address);
+        var self = node.Options;
+        register.Seen(self.NodeId, self.NodeName, store.StoreId, node.Hello.Address, self.Roles);
         using var timer = new PeriodicTimer(Interval, time);
         await TakePartAsync(timer, cancellationToken);
         while (await timer.WaitForNextTickAsync(cancellationToken))
@@ -61,7 +62,8 @@ internal sealed class ClusterFormation(
                 case FormationStep.Found:
                     ClusterEvents.Founding(logger, node.Options.Nodes.Count);
                     node.Found(register.Met.Where(met => met.Key != node.Options.NodeId)
-                        .ToDictionary(static met => met.Key, static met => met.Value.StoreId));
+                        .ToDictionary(static met => met.Key, static met => met.Value.StoreId),
+                        verdict.Founders!);
                     break;
                 case FormationStep.Join:
                     ClusterEvents.Joining(logger, verdict.ClusterId!.Value);
@@ -139,8 +141,12 @@ internal sealed class ClusterFormation(
         }
 
         var command = new ArrayBufferWriter<byte>();
-        MemberCommands.WriteFounded(command, [.. known.Select(static each => new ClusterMember(
-            each.Node, each.Name, each.Address.ToString().TrimEnd('/'), MemberState.Member))]);
+        MemberCommands.WriteFounded(command, [.. known.Select(each => new ClusterMember(
+            each.Node, each.Name, each.Address.ToString().TrimEnd('/'), MemberState.Member)
+            {
+                Roles = node.Founders.FirstOrDefault(
+                    founder => founder.Node == each.Node, new Founder(each.Node, NodeRoles.Both)).Roles,
+            })]);
         await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
     }
 

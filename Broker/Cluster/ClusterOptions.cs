@@ -30,8 +30,18 @@ public sealed record ClusterOptions
     /// </summary>
     public required IReadOnlyList<PeerEndpoint> Nodes { get; init; }
 
-    /// <summary>The nodes that the groups began with; null: all of <see cref="Nodes"/>.</summary>
-    public IReadOnlyList<NodeId>? Founders { get; init; }
+    /// <summary>The nodes that the groups began with; null: all of <see cref="Nodes"/>, with both roles.</summary>
+    public IReadOnlyList<Founder>? Founders { get; init; }
+
+    /// <summary>
+    /// What this node is for: a controller votes in the metadata group, a data node holds topics. Kept for the life of
+    /// its disk. Setting Broker:Roles: "controller", "data", or "controller,data"; default: as the disk says, else
+    /// both.
+    /// </summary>
+    public NodeRoles Roles { get; init; } = NodeRoles.Both;
+
+    /// <summary>The node has replicas of the shards for topics.</summary>
+    public bool HoldsTopics => Roles.HasFlag(NodeRoles.Data);
 
     /// <summary>
     /// Where members of a running cluster are that is to take this node in, when its disk is new. Null: it is one of
@@ -119,6 +129,7 @@ public sealed record ClusterOptions
         }
 
         var self = discovered.FirstOrDefault(node => node.Name == name);
+        var roles = ReadRoles(configuration["Broker:Roles"]) ?? disk?.Roles ?? NodeRoles.Both;
         var evictAfter = ReadEvictAfter(configuration["Broker:EvictAfter"]);
         var options = new ClusterOptions
         {
@@ -126,6 +137,7 @@ public sealed record ClusterOptions
             NodeId = NodeId.None,
             DataDirectory = folder,
             Nodes = self is null ? [] : [self],
+            Roles = roles,
             DataShards = shards,
             SegmentBytes = segmentBytes,
             DiskReserveBytes = reserveBytes,
@@ -142,8 +154,11 @@ public sealed record ClusterOptions
         var isFounded = disk is not null && (disk.Identity.ClusterId is not null || disk.Groups.Count > 0);
         return joinAt is not null && !isFounded
             ? options
-            : options.AsFounder(configuration, discovered, self, isFounded);
+            : options.AsFounder(configuration, discovered, self, isFounded) with { Founders = FoundersOf(disk) };
     }
+
+    private static IReadOnlyList<Founder>? FoundersOf(NodeRecord? disk) =>
+        disk is null || disk.Founders.IsEmpty ? null : disk.Founders;
 
     private static NodeRecord? Peek(IStorageDevice device, string folder)
     {
@@ -173,7 +188,7 @@ public sealed record ClusterOptions
         {
             NodeId = disk.Identity.NodeId,
             Nodes = [.. nodes],
-            Founders = disk.Founders.IsEmpty ? null : disk.Founders,
+            Founders = FoundersOf(disk),
         };
     }
 
@@ -227,6 +242,21 @@ public sealed record ClusterOptions
                 return [.. list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
                     .Select(ReadAddress)];
         }
+    }
+
+    /// <summary>Null: nothing is said.</summary>
+    private static NodeRoles? ReadRoles(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text))
+        {
+            return null;
+        }
+
+        return NodeRolesWords.TryParse(text, out var roles)
+            ? roles
+            : throw new StartupException(
+                $"Broker:Roles is '{text}'. It must be 'controller' (votes in the cluster's metadata, holds no "
+                + "topics), 'data' (holds topics), or 'controller,data' (both, the default).");
     }
 
     private static TimeSpan? ReadEvictAfter(string? text)

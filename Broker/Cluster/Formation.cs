@@ -1,3 +1,5 @@
+using Broker.Domain;
+
 namespace Broker.Cluster;
 
 /// <summary>What a node with an empty disk does next.</summary>
@@ -16,7 +18,9 @@ internal enum FormationStep
 /// <param name="Step">What to do.</param>
 /// <param name="Obstacle">What it waits for, in words for the operator; empty when it does not wait.</param>
 /// <param name="ClusterId">The cluster to join.</param>
-internal sealed record FormationVerdict(FormationStep Step, string Obstacle = "", Guid? ClusterId = null);
+/// <param name="Founders">Those that the new cluster begins with.</param>
+internal sealed record FormationVerdict(
+    FormationStep Step, string Obstacle = "", Guid? ClusterId = null, IReadOnlyList<Founder>? Founders = null);
 
 /// <summary>
 /// How a cluster comes into being. A new one forms only while all its nodes, not just most of them, are connected with
@@ -36,11 +40,13 @@ internal static class Formation
     public static FormationVerdict Decide(ClusterOptions options, PeerRegister register, DateTimeOffset now)
     {
         var missing = new List<string>();
+        var founders = new List<Founder>();
         string? refusal = null;
         foreach (var peer in options.Nodes)
         {
             if (peer.Node == options.NodeId)
             {
+                founders.Add(new Founder(peer.Node, options.Roles));
                 continue;
             }
 
@@ -57,11 +63,28 @@ internal static class Formation
             {
                 missing.Add(peer.Name);
             }
+            else
+            {
+                founders.Add(new Founder(peer.Node, sight.Roles));
+            }
         }
 
-        return missing.Count == 0
-            ? new FormationVerdict(FormationStep.Found)
-            : new FormationVerdict(FormationStep.Wait, Waiting(options, missing, refusal));
+        return missing.Count > 0
+            ? new FormationVerdict(FormationStep.Wait, Waiting(options, missing, refusal))
+            : WhyNotWithRoles(founders) is { } lacking
+                ? new FormationVerdict(FormationStep.Wait, lacking)
+                : new FormationVerdict(FormationStep.Found, Founders: founders);
+    }
+
+    /// <summary>Null: there is somebody to vote in each group.</summary>
+    private static string? WhyNotWithRoles(List<Founder> founders)
+    {
+        var all = founders.Aggregate(NodeRoles.None, static (roles, founder) => roles | founder.Roles);
+        return all == NodeRoles.Both
+            ? null
+            : $"No cluster forms: all its {founders.Count} nodes are '{all.InWords()}' nodes, and it needs one "
+                + $"{(all == NodeRoles.Data ? "controller, better three" : "data node, better three")}, too. Stop a "
+                + "node, set its Broker__Roles, and start it with an empty folder, as a disk keeps its roles.";
     }
 
     private static string ThereIsACluster(ClusterOptions options, Guid clusterId, string peer, string? refusal) =>

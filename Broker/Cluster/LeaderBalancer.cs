@@ -7,14 +7,15 @@ using Broker.Transport;
 namespace Broker.Cluster;
 
 /// <summary>
-/// Spreads leaders: group g belongs to node g modulo the number of members, or to the member that an operator has
-/// named (TransferLeadership), for as long as that is one; those that drain do not count. After a node has come back
-/// and stayed, the node that led in its stead hands the group back, so that one crash does not leave all the work on
-/// one node.
+/// Spreads leaders: group g belongs to node g modulo the number of members that may vote in it, or to the member that
+/// an operator has named (TransferLeadership), for as long as that is one; those that drain do not count. After a node
+/// has come back and stayed, the node that led in its stead hands the group back, so that one crash does not leave all
+/// the work on one node.
 /// </summary>
 internal sealed class LeaderBalancer(
     ClusterOptions options,
     MetadataStateMachine metadata,
+    Func<GroupId, IReadOnlyList<NodeId>> foundersOf,
     IReadOnlyList<ReplicaGroup> groups,
     PeerTransport transport,
     TimeProvider time,
@@ -29,23 +30,27 @@ internal sealed class LeaderBalancer(
 
     private readonly Dictionary<GroupId, (Term Term, DateTimeOffset Since)> _stable = [];
 
-    public static NodeId ByTurns(IReadOnlyList<NodeId> nodes, GroupId group) => nodes[group.Value % nodes.Count];
+    /// <summary>None: there is no node.</summary>
+    public static NodeId ByTurns(IReadOnlyList<NodeId> nodes, GroupId group) =>
+        nodes.Count == 0 ? NodeId.None : nodes[group.Value % nodes.Count];
 
     /// <summary>None: nobody is to lead it, as nobody is a member.</summary>
     public NodeId PreferredLeaderOf(GroupId group)
     {
         var members = metadata.Members;
         var placed = members.LeaderOf(group);
-        if (members.Find(placed) is { State: MemberState.Member, IsDraining: false })
+        if (members.Find(placed) is { State: MemberState.Member, IsDraining: false } wanted
+            && wanted.Roles.VoteIn(group))
         {
             return placed;
         }
 
-        NodeId[] able = members.IsKnown
-            ? [.. members.Nodes.Values.Where(static each => each is { State: MemberState.Member, IsDraining: false })
-                .Select(static each => each.Id)]
-            : [.. options.Nodes.Select(static each => each.Node)];
-        return able.Length == 0 ? NodeId.None : ByTurns(able, group);
+        return ByTurns(
+            members.IsKnown
+                ? [.. members.Nodes.Values.Where(each => each is { State: MemberState.Member, IsDraining: false }
+                    && each.Roles.VoteIn(group)).Select(static each => each.Id)]
+                : foundersOf(group),
+            group);
     }
 
     public async Task RunAsync(CancellationToken cancellationToken)

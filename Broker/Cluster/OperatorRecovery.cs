@@ -79,9 +79,16 @@ internal sealed class OperatorRecovery(
 
     private void CheckOrder(RecoveryOrder order)
     {
-        if (order.Group.Value < 0 || order.Group.Value >= groups.Count)
+        if (order.Group.Value < 0 || order.Group.Value > options.DataShards)
         {
-            throw Refusal.NotFound($"There is no shard {order.Group}; they are 0 to {groups.Count - 1}.");
+            throw Refusal.NotFound($"There is no shard {order.Group}; they are 0 to {options.DataShards}.");
+        }
+
+        if (order.Group.Value >= groups.Count)
+        {
+            throw Refusal.InvalidArgument(
+                $"{options.NodeName} is a controller and has no replica of shard {order.Group}; send it to a data "
+                + "node.");
         }
 
         if (order.Node != options.NodeId)

@@ -44,6 +44,7 @@ internal sealed class PeerGate(
             && metadata.Current.FindNode(options.NodeId)?.StoreId != store.StoreId,
         Address = _address,
         ClientAddress = _clientAddress,
+        Roles = (uint)options.Roles,
     };
 
     public void Open() => _isOpen = true;
@@ -189,6 +190,12 @@ internal sealed class PeerGate(
         if (!Guid.TryParseExact(hello.StoreId, "N", out var storeId))
         {
             return $"'{hello.Name}' sent no store id.";
+        }
+
+        if (metadata.Members.Find(node) is { } member && member.Roles != NodeRolesWords.OfWire(hello.Roles))
+        {
+            return $"'{hello.Name}' comes with the roles '{NodeRolesWords.OfWire(hello.Roles).InWords()}', but this "
+                + $"cluster knows it as '{member.Roles.InWords()}'. Set its Broker__Roles back.";
         }
 
         return WhyNotWithDisk(node, hello, storeId);

@@ -10,9 +10,16 @@ namespace Broker.Cluster;
 /// <param name="ClusterId">The cluster that it said to belong to; null: none yet.</param>
 /// <param name="ReplacesLostDisk">See <see cref="ClusterOptions.ReplacesLostDisk"/>.</param>
 /// <param name="Address">Where it says that it is; empty: it has not.</param>
+/// <param name="Roles">What it is for.</param>
 /// <param name="ConnectedAt">Since when its stream has been open, by the node's clock; null: it is not.</param>
 internal sealed record PeerSight(
-    string Name, Guid StoreId, Guid? ClusterId, bool ReplacesLostDisk, string Address, DateTimeOffset? ConnectedAt);
+    string Name,
+    Guid StoreId,
+    Guid? ClusterId,
+    bool ReplacesLostDisk,
+    string Address,
+    NodeRoles Roles,
+    DateTimeOffset? ConnectedAt);
 
 /// <summary>
 /// The nodes that this process has met, for the forming of the cluster and for the metadata group's leader to register.
@@ -24,8 +31,8 @@ internal sealed class PeerRegister(TimeProvider time)
 
     public IReadOnlyCollection<KeyValuePair<NodeId, PeerSight>> Met => _met.ToArray();
 
-    public void Seen(NodeId node, string name, Guid storeId, string address) =>
-        _met[node] = new PeerSight(name, storeId, null, ReplacesLostDisk: false, address, ConnectedAt: null);
+    public void Seen(NodeId node, string name, Guid storeId, string address, NodeRoles roles) =>
+        _met[node] = new PeerSight(name, storeId, null, ReplacesLostDisk: false, address, roles, ConnectedAt: null);
 
     public void Connected(NodeId node, PeerHello hello)
     {
@@ -36,6 +43,7 @@ internal sealed class PeerRegister(TimeProvider time)
             Guid.TryParseExact(hello.ClusterId, "N", out var clusterId) ? clusterId : null,
             hello.ReplacesLostDisk,
             hello.Address,
+            NodeRolesWords.OfWire(hello.Roles),
             time.GetUtcNow());
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Replication;
@@ -13,6 +14,7 @@ namespace Broker.Cluster;
 /// </summary>
 internal sealed class QuorumWatch(
     ClusterOptions options,
+    MetadataStateMachine metadata,
     NodeDirectory directory,
     IReadOnlyList<ReplicaGroup> groups,
     PeerTransport transport,
@@ -89,12 +91,16 @@ internal sealed class QuorumWatch(
     private IReadOnlyList<ReplicaFacts> FactsOf(
         ReplicaGroup group, Dictionary<NodeId, DescribeReplicasResponse?> answers) =>
     [
-        .. directory.Nodes.Select(known => known.Node == options.NodeId
+        .. directory.Nodes.Where(known => Holds(known.Node, group.Id)).Select(known => known.Node == options.NodeId
             ? ReplicaFacts.Of(known.Node, group.Status)
             : AnswerOf(answers.GetValueOrDefault(known.Node), group.Id) is { } wire
                 ? ReplicaFacts.FromWire(known.Node, wire)
                 : ReplicaFacts.Unknown(known.Node)),
     ];
+
+    /// <summary>A dedicated controller has replicas of no other group than the first.</summary>
+    private bool Holds(NodeId node, GroupId group) => group == GroupId.Metadata
+        || metadata.Members.Find(node)?.Roles.VoteIn(group) != false;
 
     private static ReplicaDescription? AnswerOf(DescribeReplicasResponse? answer, GroupId group) =>
         answer?.Replicas.FirstOrDefault(each => each.Group == group.Value);

@@ -6,10 +6,10 @@ namespace Broker.ClusterState;
 /// <summary>How far a node is in or out. The numbers are on disk: never reuse one.</summary>
 public enum MemberState : byte
 {
-    /// <summary>It is being made a voter of one group after another.</summary>
+    /// <summary>It is being made a member of one group after another.</summary>
     Joining = 1,
 
-    /// <summary>It is a voter of every group.</summary>
+    /// <summary>It votes in every group that is its roles'.</summary>
     Member = 2,
 
     /// <summary>It is being taken out of one group after another.</summary>
@@ -37,6 +37,9 @@ public sealed record ClusterMember(NodeId Id, string Name, string Address, Membe
     /// <summary>Its operator is about to stop it: it is to lead nothing.</summary>
     public bool IsDraining { get; init; }
 
+    /// <summary>What it is for; it never changes.</summary>
+    public NodeRoles Roles { get; init; } = NodeRoles.Both;
+
     /// <summary>It is on its way in or out.</summary>
     public bool IsChanging => State is MemberState.Joining or MemberState.Leaving or MemberState.Evicting;
 }
@@ -55,15 +58,26 @@ public sealed record ClusterMembers(
     public static readonly ClusterMembers Empty = new(
         ImmutableSortedDictionary<int, ClusterMember>.Empty, [], 0, ImmutableSortedDictionary<int, int>.Empty);
 
+    /// <summary>The roles of those founders that have one only.</summary>
+    public ImmutableSortedDictionary<int, NodeRoles> FounderRoles { get; init; } =
+        ImmutableSortedDictionary<int, NodeRoles>.Empty;
+
     /// <summary>The first leader of this version has named the members.</summary>
     public bool IsKnown => LastId > 0;
 
     /// <summary>The member that is on its way in or out; null: none is. There is one at a time.</summary>
     public ClusterMember? Changing => Nodes.Values.FirstOrDefault(static member => member.IsChanging);
 
-    /// <summary>Somebody who votes can lead when this node does not.</summary>
-    public bool CanDrain(NodeId id) => Nodes.Values.Any(
-        other => other.Id != id && other is { State: MemberState.Member, IsDraining: false });
+    /// <summary>In all groups somebody who votes can lead when this node does not.</summary>
+    public bool CanDrain(NodeId id) => HaveRolesOf(
+        id, static other => other is { State: MemberState.Member, IsDraining: false });
+
+    /// <summary>Each role that a node has is another member's too.</summary>
+    public bool CanSpare(NodeId id) => HaveRolesOf(id, static _ => true);
+
+    /// <summary>With their roles, by number.</summary>
+    public IReadOnlyList<Founder> ListFounders() => [.. Founders.Select(
+        founder => new Founder(new NodeId(founder), FounderRoles.GetValueOrDefault(founder, NodeRoles.Both)))];
 
     public ClusterMember? Find(NodeId id) => Nodes.GetValueOrDefault(id.Value);
 
@@ -71,4 +85,16 @@ public sealed record ClusterMembers(
 
     /// <summary>Where an operator wants a shard led; none: wherever the node's own rule says.</summary>
     public NodeId LeaderOf(GroupId shard) => new(Leaders.GetValueOrDefault(shard.Value));
+
+    private bool HaveRolesOf(NodeId id, Func<ClusterMember, bool> able)
+    {
+        var roles = NodeRoles.None;
+        foreach (var other in Nodes.Values)
+        {
+            roles |= other.Id != id && able(other) ? other.Roles : NodeRoles.None;
+        }
+
+        var needed = Find(id)?.Roles ?? NodeRoles.None;
+        return (roles & needed) == needed;
+    }
 }

@@ -10,6 +10,7 @@ namespace Broker.ClusterState;
 /// <code>
 /// members founded: u16 members | i32 node id, text name, text address, for each
 /// member joined:   store id | text name | text address
+/// members founded with roles, member joined with roles: the same, and behind each address u8 roles (see NodeRoles)
 /// member moved:    i32 node id | text address
 /// member changed:  i32 node id | u8 state
 /// leader placed:   i32 shard | i32 node id (0: wherever)
@@ -22,30 +23,45 @@ namespace Broker.ClusterState;
 /// </summary>
 public static class MemberCommands
 {
+    /// <summary>Where all have both roles it is the command that every version knows.</summary>
     public static void WriteFounded(IBufferWriter<byte> into, IReadOnlyList<ClusterMember> members)
     {
-        var payloadBytes = sizeof(ushort)
+        var hasRoles = members.Any(static each => each.Roles != NodeRoles.Both);
+        var payloadBytes = sizeof(ushort) + (hasRoles ? members.Count : 0)
             + members.Sum(static each => sizeof(int) + TextBytes(each.Name) + TextBytes(each.Address));
-        var writer = CommandSequence.Begin(into, CommandKind.MembersFounded, payloadBytes);
+        var writer = CommandSequence.Begin(
+            into, hasRoles ? CommandKind.MembersFoundedWithRoles : CommandKind.MembersFounded, payloadBytes);
         writer.PutUInt16(checked((ushort)members.Count));
         foreach (var member in members)
         {
             writer.PutInt32(member.Id.Value);
             writer.PutText(member.Name);
             writer.PutText(member.Address);
+            if (hasRoles)
+            {
+                writer.PutByte((byte)member.Roles);
+            }
         }
 
         into.Advance(writer.Written);
     }
 
     /// <summary>The command's result has the node's number as its offset.</summary>
-    public static void WriteJoined(IBufferWriter<byte> into, Guid storeId, string name, string address)
+    public static void WriteJoined(
+        IBufferWriter<byte> into, Guid storeId, string name, string address, NodeRoles roles = NodeRoles.Both)
     {
-        var payloadBytes = CommandSequence.GuidBytes + TextBytes(name) + TextBytes(address);
-        var writer = CommandSequence.Begin(into, CommandKind.MemberJoined, payloadBytes);
+        var hasRoles = roles != NodeRoles.Both;
+        var payloadBytes = CommandSequence.GuidBytes + TextBytes(name) + TextBytes(address) + (hasRoles ? 1 : 0);
+        var writer = CommandSequence.Begin(
+            into, hasRoles ? CommandKind.MemberJoinedWithRoles : CommandKind.MemberJoined, payloadBytes);
         writer.PutGuid(storeId);
         writer.PutText(name);
         writer.PutText(address);
+        if (hasRoles)
+        {
+            writer.PutByte((byte)roles);
+        }
+
         into.Advance(writer.Written);
     }
 
@@ -89,21 +105,27 @@ public static class MemberCommands
         {
             var id = new NodeId(reader.TakeInt32());
             var name = reader.TakeText();
-            members[i] = new ClusterMember(id, name, reader.TakeText(), MemberState.Member);
+            members[i] = new ClusterMember(id, name, reader.TakeText(), MemberState.Member)
+            {
+                Roles = command.Kind == CommandKind.MembersFoundedWithRoles
+                    ? (NodeRoles)reader.TakeByte()
+                    : NodeRoles.Both,
+            };
         }
 
         reader.CheckEnd();
         return members;
     }
 
-    internal static (Guid StoreId, string Name, string Address) ReadJoined(Command command)
+    internal static (Guid StoreId, string Name, string Address, NodeRoles Roles) ReadJoined(Command command)
     {
         var reader = new PayloadReader(command.Payload);
         var storeId = reader.TakeGuid();
         var name = reader.TakeText();
         var address = reader.TakeText();
+        var roles = command.Kind == CommandKind.MemberJoinedWithRoles ? (NodeRoles)reader.TakeByte() : NodeRoles.Both;
         reader.CheckEnd();
-        return (storeId, name, address);
+        return (storeId, name, address, roles);
     }
 
     internal static (NodeId Id, string Address) ReadMoved(Command command)

@@ -9,19 +9,20 @@ namespace Broker.ClusterState;
 /// <code>
 /// varint highest number given | varint members
 /// for each, by number: varint number | text name | text address | u8 state (see MemberState)
-///     | u8 whether it drains (not in format 1)
-/// varint founders | varint number, for each, in rising order
+///     | u8 whether it drains (not in format 1) | u8 roles (see NodeRoles; not in formats 1 and 2)
+/// varint founders | varint number | u8 roles (not in formats 1 and 2), for each, in rising order
 /// varint placed leaders | varint shard, varint node number, for each, by shard
 /// </code>
 /// Node 1, named "b" at "c", is all there ever was:
 /// <code>
-/// 01 | 01 | 01 | 01 62 | 01 63 | 02 | 00 | 01 | 01 | 00
+/// 01 | 01 | 01 | 01 62 | 01 63 | 02 | 00 | 03 | 01 | 01 | 03 | 00
 /// </code>
 /// </summary>
 public sealed partial class MemberModule
 {
     private const byte WithoutFlags = 1;
     private const byte WithFlags = 2;
+    private const byte WithRoles = 3;
     private const int LeastMemberBytes = 1 + 2 + 2 + 1;
 
     internal override void Write(ref SnapshotWriter writer)
@@ -36,12 +37,14 @@ public sealed partial class MemberModule
             writer.PutText(member.Address);
             writer.PutByte((byte)member.State);
             writer.PutByte(member.IsDraining ? (byte)1 : (byte)0);
+            writer.PutByte((byte)member.Roles);
         }
 
         writer.PutVarint(state.Founders.Count);
-        foreach (var founder in state.Founders)
+        foreach (var (founder, roles) in state.ListFounders())
         {
-            writer.PutVarint(founder);
+            writer.PutVarint(founder.Value);
+            writer.PutByte((byte)roles);
         }
 
         writer.PutVarint(state.Leaders.Count);
@@ -54,10 +57,16 @@ public sealed partial class MemberModule
 
     internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
     {
-        reader.Check(format is WithFlags or WithoutFlags, "the members' section has a format that is known");
+        reader.Check(format is >= WithoutFlags and <= WithRoles, "the members' section has a format that is known");
         var lastId = (int)reader.TakeVarint(int.MaxValue);
+        var members = ReadMembers(ref reader, format);
+        var founders = ReadFounders(ref reader, format);
         var state = new ClusterMembers(
-            ReadMembers(ref reader, format), ReadFounders(ref reader), lastId, ReadLeaders(ref reader));
+            members, [.. founders.Select(static each => each.Node.Value)], lastId, ReadLeaders(ref reader))
+        {
+            FounderRoles = founders.Where(static each => each.Roles != NodeRoles.Both)
+                .ToImmutableSortedDictionary(static each => each.Node.Value, static each => each.Roles),
+        };
         reader.Check(
             state.Nodes.Keys.Concat(state.Founders).All(number => number <= lastId),
             "no number is above the highest that was given");
@@ -80,28 +89,37 @@ public sealed partial class MemberModule
             var address = reader.TakeText(Limits.TopicNameBytes);
             var state = (MemberState)reader.TakeByte();
             reader.Check(Enum.IsDefined(state) && state != MemberState.Left, "a member's state is known");
-            var drains = format == WithFlags ? reader.TakeByte() : 0;
+            var drains = format >= WithFlags ? reader.TakeByte() : 0;
             reader.Check(drains <= 1, "a member drains or does not");
             members.Add(number, new ClusterMember(new NodeId(number), name, address, state)
             {
                 IsDraining = drains == 1,
+                Roles = ReadRoles(ref reader, format),
             });
         }
 
         return members.ToImmutable();
     }
 
-    private static ImmutableSortedSet<int> ReadFounders(ref SnapshotReader reader)
+    private static List<Founder> ReadFounders(ref SnapshotReader reader, byte format)
     {
-        var founders = ImmutableSortedSet.CreateBuilder<int>();
+        var founders = new List<Founder>();
         for (var left = reader.TakeCount(GroupConfiguration.MaxMembers, 1); left > 0; left--)
         {
             var number = (int)reader.TakeVarint(int.MaxValue);
-            reader.Check(number > (founders.Count == 0 ? 0 : founders.Max), "founders stand in rising order");
-            founders.Add(number);
+            reader.Check(
+                number > (founders.Count == 0 ? 0 : founders[^1].Node.Value), "founders stand in rising order");
+            founders.Add(new Founder(new NodeId(number), ReadRoles(ref reader, format)));
         }
 
-        return founders.ToImmutable();
+        return founders;
+    }
+
+    private static NodeRoles ReadRoles(ref SnapshotReader reader, byte format)
+    {
+        var roles = format < WithRoles ? NodeRoles.Both : (NodeRoles)reader.TakeByte();
+        reader.Check(roles.AreValid(), "a node's roles are known");
+        return roles;
     }
 
     private static ImmutableSortedDictionary<int, int> ReadLeaders(ref SnapshotReader reader)

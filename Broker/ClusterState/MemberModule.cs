@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using Broker.Domain;
 using Broker.Replication;
@@ -16,7 +17,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
 {
     internal override StateSection Section => StateSection.Members;
 
-    internal override byte SectionFormat => WithFlags;
+    internal override byte SectionFormat => WithRoles;
 
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
@@ -26,6 +27,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         CommandKind.MemberChanged,
         CommandKind.LeaderPlaced,
         CommandKind.MemberDrained,
+        CommandKind.MembersFoundedWithRoles,
+        CommandKind.MemberJoinedWithRoles,
     ];
 
     internal override CommandResult Apply(in ApplyStep step, in Command command)
@@ -33,8 +36,10 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         ref var hash = ref step.Hash;
         var result = command.Kind switch
         {
-            CommandKind.MembersFounded => Found(MemberCommands.ReadFounded(command), ref hash),
-            CommandKind.MemberJoined => Join(MemberCommands.ReadJoined(command), ref hash),
+            CommandKind.MembersFounded or CommandKind.MembersFoundedWithRoles =>
+                Found(MemberCommands.ReadFounded(command), ref hash),
+            CommandKind.MemberJoined or CommandKind.MemberJoinedWithRoles =>
+                Join(MemberCommands.ReadJoined(command), ref hash),
             CommandKind.MemberMoved => Move(MemberCommands.ReadMoved(command), ref hash),
             CommandKind.MemberChanged => Change(MemberCommands.ReadChanged(command), ref hash),
             CommandKind.LeaderPlaced => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),
@@ -54,6 +59,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             hash.Add(member.Id.Value);
             hash.Add(member.Name);
             hash.Add(member.Address);
+            AddRoles(member.Roles, ref hash);
         }
 
         if (Next.IsKnown)
@@ -63,6 +69,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
 
         if (members.Count is 0 or > GroupConfiguration.MaxMembers
             || members.Any(static member => member.Id.Value <= 0 || !IsText(member.Name) || !IsText(member.Address))
+            || !members.All(static member => member.Roles.AreValid())
+            || members.Aggregate(NodeRoles.None, static (all, member) => all | member.Roles) != NodeRoles.Both
             || members.DistinctBy(static member => member.Id).Count() != members.Count
             || members.DistinctBy(static member => member.Name).Count() != members.Count)
         {
@@ -74,18 +82,22 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             Nodes = ClusterMembers.Empty.Nodes.AddRange(
                 members.Select(static member => KeyValuePair.Create(member.Id.Value, member))),
             Founders = [.. members.Select(static member => member.Id.Value)],
+            FounderRoles = members.Where(static member => member.Roles != NodeRoles.Both)
+                .ToImmutableSortedDictionary(static member => member.Id.Value, static member => member.Roles),
             LastId = members.Max(static member => member.Id.Value),
         };
         return default;
     }
 
     // A disk names its node: the same one that asks again gets the same number.
-    private CommandResult Join((Guid StoreId, string Name, string Address) node, ref StateHasher hash)
+    private CommandResult Join(
+        (Guid StoreId, string Name, string Address, NodeRoles Roles) node, ref StateHasher hash)
     {
         hash.Add(node.StoreId);
         hash.Add(node.Name);
         hash.Add(node.Address);
-        if (node.StoreId == Guid.Empty || !IsText(node.Name) || !IsText(node.Address))
+        AddRoles(node.Roles, ref hash);
+        if (node.StoreId == Guid.Empty || !IsText(node.Name) || !IsText(node.Address) || !node.Roles.AreValid())
         {
             return Refused(RefusalCode.InvalidArgument);
         }
@@ -93,7 +105,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         var disks = cluster.Next;
         if (Next.Find(node.Name) is { } known)
         {
-            return known.State == MemberState.Leaving || disks.FindNode(known.Id)?.StoreId != node.StoreId
+            return known.State == MemberState.Leaving || known.Roles != node.Roles
+                || disks.FindNode(known.Id)?.StoreId != node.StoreId
                 ? Refused(RefusalCode.FailedPrecondition)
                 : MoveTo(known, node.Address) with { Duplicate = true, BaseOffset = known.Id.Value };
         }
@@ -114,7 +127,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         Next = Next with
         {
             Nodes = Next.Nodes.Add(
-                id.Value, new ClusterMember(id, node.Name, node.Address, MemberState.Joining)),
+                id.Value, new ClusterMember(id, node.Name, node.Address, MemberState.Joining) { Roles = node.Roles }),
             LastId = id.Value,
         };
         return new CommandResult { BaseOffset = id.Value };
@@ -187,7 +200,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         return next switch
         {
             MemberState.Member => member.State == MemberState.Joining,
-            MemberState.Leaving => Next.Nodes.Count > 1 && isFree,
+            MemberState.Leaving => Next.CanSpare(member.Id) && isFree,
             MemberState.Left => member.State == MemberState.Leaving,
             MemberState.Evicting => member.State is MemberState.Member or MemberState.Joining && isFree,
             MemberState.Evicted => member.State == MemberState.Evicting,
@@ -237,7 +250,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             return new CommandResult { Duplicate = true };
         }
 
-        if (!place.Node.IsNone && Next.Find(place.Node) is null)
+        if (!place.Node.IsNone && Next.Find(place.Node)?.Roles.VoteIn(place.Shard) != true)
         {
             return Refused(RefusalCode.NotFound);
         }
@@ -249,6 +262,15 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
                 : Next.Leaders.SetItem(place.Shard.Value, place.Node.Value),
         };
         return default;
+    }
+
+    /// <summary>What there was before there were roles has the hash that it had.</summary>
+    private static void AddRoles(NodeRoles roles, ref StateHasher hash)
+    {
+        if (roles != NodeRoles.Both)
+        {
+            hash.Add((ulong)roles);
+        }
     }
 
     private static bool IsText(string text) =>

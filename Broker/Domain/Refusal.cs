@@ -276,6 +276,22 @@ public static class Refusal
         $"'{name}' does not answer at {address}: {failure.TrimEnd('.')}. Nothing was changed; start it there, or "
         + "correct the address.");
 
+    /// <param name="node">A dedicated controller.</param>
+    /// <param name="dataNodes">The data nodes, and where they are.</param>
+    public static BrokerException NoDataNode(string node, IReadOnlyList<string> dataNodes) => new(
+        RefusalCode.NoLeader,
+        $"'{node}' is a controller and holds no topics, and none of the data nodes "
+        + $"({(dataNodes.Count == 0 ? "of which there is none yet" : Few([.. dataNodes]))}) is connected to it now. "
+        + "Nothing was stored; retry, or ask a data node.",
+        NodeId.None,
+        TimeSpan.FromMilliseconds(200));
+
+    /// <param name="dataNode">To which a controller has passed a call on.</param>
+    public static BrokerException DataNodeBroke(string dataNode) => Make(
+        RefusalCode.OutcomeUnknown,
+        $"The call was passed on to data node '{dataNode}', which broke it off: what it asked for may be done or not. "
+        + "Send it again, a publish with the same producer stamp.");
+
     /// <summary>What another node has refused, in its words.</summary>
     public static BrokerException ByPeer(RefusalCode code, string message) => Make(code, message);
 

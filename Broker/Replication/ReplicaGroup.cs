@@ -21,7 +21,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
 
     private static readonly IReadOnlyList<LogEntry> NoEntries = [];
 
-    private readonly Func<RaftNode> _makeRaft;
+    private readonly Random _random;
+    private RaftOptions _options;
     private RaftNode _raft;
     private readonly GroupLog _log;
     private readonly TimeProvider _time;
@@ -86,8 +87,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _reads = new LinearizableReads(this);
         _members = new MembershipChanges(this, logger);
         _duties = new LeaderDuties(this, machine, _proposals, time);
-        _makeRaft = () => MakeRaft(options, random);
-        _raft = _makeRaft();
+        (_options, _random) = (options, random);
+        _raft = MakeRaft();
         _condition = LookAtCondition();
         _status = MakeStatus();
     }
@@ -125,9 +126,19 @@ public sealed partial class ReplicaGroup : IGroupLoop
     {
         Invariant.Check(_log.LastIndex == LogIndex.None, "a replica that begins as lost has no log");
         _log.Write(new LogWrite { HardState = HardState.Lost, Configuration = GroupConfiguration.None });
-        _raft = _makeRaft();
-        _condition = LookAtCondition();
-        _status = MakeStatus();
+        Begin();
+    }
+
+    /// <summary>
+    /// Before the first <see cref="Pump"/>, of a replica that has promised nothing: who votes in a group that begins
+    /// is known only now. All its founders must say the same.
+    /// </summary>
+    public void BeginWith(IReadOnlyList<NodeId> voters, NodeId preferredLeader)
+    {
+        Invariant.Check(_log.LastIndex == LogIndex.None && _raft.Term == Term.None, "a group begins once");
+        _options = _options with { Voters = voters, PreferredLeader = preferredLeader };
+        _state.BeginWith(new GroupConfiguration(LogIndex.None, voters, []));
+        Begin();
     }
 
     /// <summary>
@@ -168,7 +179,14 @@ public sealed partial class ReplicaGroup : IGroupLoop
     public int ReadEntries(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
         _entries.Read(from, to, maxBytes, into);
 
-    private RaftNode MakeRaft(RaftOptions options, Random random)
+    private void Begin()
+    {
+        _raft = MakeRaft();
+        _condition = LookAtCondition();
+        _status = MakeStatus();
+    }
+
+    private RaftNode MakeRaft()
     {
         var initial = new RaftInitialState
         {
@@ -182,10 +200,10 @@ public sealed partial class ReplicaGroup : IGroupLoop
             Fence = _log.Fence,
             Doubt = _log.Doubt,
             HasLedLastTerm = _log.Fence == LogPosition.None && _log.Doubt == LogPosition.None
-                && _entries.LeaderOfLastTerm(_log.TermRuns) == options.Id,
+                && _entries.LeaderOfLastTerm(_log.TermRuns) == _options.Id,
         };
         return new RaftNode(
-            options, initial, index => _entries.SizeBytesOf(index, _writes.Dropping), random, NowMs());
+            _options, initial, index => _entries.SizeBytesOf(index, _writes.Dropping), _random, NowMs());
     }
 
     private long NowMs() => (long)_time.GetElapsedTime(0).TotalMilliseconds;

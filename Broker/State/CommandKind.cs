@@ -101,6 +101,12 @@ public enum CommandKind : byte
     /// <summary>A member is to lead nothing for a while, or may lead again (metadata group).</summary>
     MemberDrained = 37,
 
+    /// <summary><see cref="MembersFounded"/> with the members' roles (metadata group).</summary>
+    MembersFoundedWithRoles = 38,
+
+    /// <summary><see cref="MemberJoined"/> with the node's roles (metadata group).</summary>
+    MemberJoinedWithRoles = 39,
+
     /// <summary>Makes a consumer group (metadata group).</summary>
     CreateConsumerGroup = 48,
 

@@ -31,21 +31,24 @@ internal static class PeerChannel
         address,
         new GrpcChannelOptions
         {
-            HttpHandler = new SocketsHttpHandler
-            {
-                ConnectCallback = Sockets.ConnectWithin(ConnectTimeout),
-                KeepAlivePingDelay = watched ? PingInterval : Timeout.InfiniteTimeSpan,
-                KeepAlivePingTimeout = PingInterval,
-                KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-                InitialHttp2StreamWindowSize = FirstWindowSizeBytes,
-                AllowAutoRedirect = false,
-                UseCookies = false,
-
-                // Peers are neighbours; no HTTP proxy stands between them.
-                UseProxy = false,
-            },
+            HttpHandler = MakeHandler(watched),
             DisposeHttpClient = true,
             MaxReceiveMessageSize = Limits.GrpcMessageBytes,
             MaxSendMessageSize = Limits.GrpcMessageBytes,
         });
+
+    /// <summary>The same connections for calls that are passed on as they are.</summary>
+    public static SocketsHttpHandler MakeHandler(bool watched) => new()
+    {
+        ConnectCallback = Sockets.ConnectWithin(ConnectTimeout),
+        KeepAlivePingDelay = watched ? PingInterval : Timeout.InfiniteTimeSpan,
+        KeepAlivePingTimeout = PingInterval,
+        KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
+        InitialHttp2StreamWindowSize = FirstWindowSizeBytes,
+        AllowAutoRedirect = false,
+        UseCookies = false,
+
+        // Peers are neighbours; no HTTP proxy stands between them.
+        UseProxy = false,
+    };
 }

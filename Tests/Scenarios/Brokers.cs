@@ -22,6 +22,9 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     /// <summary>Settings that every broker starts with.</summary>
     public IReadOnlyList<(string Key, string Value)> Settings { get; init; } = [];
 
+    /// <summary>Broker__Roles of those nodes that have it.</summary>
+    public IReadOnlyDictionary<int, string> Roles { get; init; } = new Dictionary<int, string>();
+
     /// <summary>Hears each line that a broker prints.</summary>
     public Action<int, string>? Heard { get; set; }
 
@@ -84,6 +87,11 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
         {
             start.Environment[$"services__broker-{node}__grpc__0"] = $"{GrpcOf(node)}";
             start.Environment[$"services__broker-{node}__peer__0"] = $"{PeerOf(node)}";
+        }
+
+        if (Roles.TryGetValue(node, out var roles))
+        {
+            start.Environment["Broker__Roles"] = roles;
         }
 
         foreach (var (key, value) in Settings.Concat(settings))
@@ -156,6 +164,27 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
             && seen.Shards.All(shard => shard.Voters.SequenceEqual(numbers) && shard.Learners.Count == 0)),
         () => $"nodes {string.Join(", ", nodes)} see the members {string.Join(", ", numbers)}:\n"
             + string.Join('\n', nodes.SelectMany(LinesOf)));
+
+    /// <summary>
+    /// Waits until all these nodes agree: these alone are members, controllers vote in the metadata alone, and data
+    /// nodes in the other shards alone, and receive the metadata.
+    /// </summary>
+    /// <param name="nodes">Who is asked.</param>
+    /// <param name="controllers">The numbers of the controllers, in rising order.</param>
+    /// <param name="data">Those of the data nodes.</param>
+    /// <param name="learners">Those of the data nodes that are no controllers, too; null: all.</param>
+    public Task HaveRolesAsync(int[] nodes, int[] controllers, int[] data, int[]? learners = null) => UntilAsync(
+        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
+            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(controllers.Union(data).Order())
+            && seen.Nodes.All(each => each.State == NodeStatus.Member
+                && each.IsController == controllers.Contains(each.NodeId)
+                && each.HoldsTopics == data.Contains(each.NodeId))
+            && seen.Shards.Count > 1
+            && seen.Shards.All(shard => shard.Shard == 0
+                ? shard.Voters.SequenceEqual(controllers) && shard.Learners.SequenceEqual(learners ?? data)
+                : shard.Voters.SequenceEqual(data) && shard.Learners.Count == 0)),
+        () => $"nodes {string.Join(", ", nodes)} see the controllers {string.Join(", ", controllers)} and the data "
+            + $"nodes {string.Join(", ", data)}:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
 
     /// <summary>What /health answers; null while nobody answers.</summary>
     public async Task<string?> HealthAsync(int node)

@@ -19,6 +19,7 @@ internal static class Scenes
             ["rejoin"] = ("a node is away, a removed one comes back", RejoinAsync),
             ["absent-subscriber"] = ("what is published meanwhile waits in the log", AbsentSubscriberAsync),
             ["sharding"] = ("topics spread over shards, and leaders over nodes", ShardingAsync),
+            ["dedicated-controllers"] = ("three nodes keep the metadata, three the topics", ControllersAsync),
         };
 
     private static async Task BasicSingleNodeAsync(Stage stage)
@@ -245,6 +246,57 @@ internal static class Scenes
         }
 
         stage.Expect(topics.Select(static topic => topic.Shard).Distinct().Count() > 1, "topics are in several shards");
+    }
+
+    private static async Task ControllersAsync(Stage stage)
+    {
+        int[] controllers = [1, 2, 3];
+        int[] data = [4, 5, 6];
+        int[] all = [.. controllers, .. data];
+        await stage.FormAsync(6, roles: all.ToDictionary(
+            static node => node, node => controllers.Contains(node) ? "controller" : "data"));
+        await stage.Brokers.HaveRolesAsync(all, controllers, data);
+        stage.Say(
+            "Cluster", "broker-1 to broker-3 vote in the metadata alone, broker-4 to broker-6 in the topics' shard");
+
+        stage.Title("Publish at Each Node, Read at a Controller");
+        var subscriber = stage.Enter("Subscriber", 1);
+        await subscriber.SubscribeAsync(Topic);
+        var texts = new List<string>();
+        foreach (var node in all)
+        {
+            texts.Add($"At {(node <= 3 ? "controller" : "data node")} broker-{node}");
+            await stage.Enter($"Publisher {node}", node).PublishAsync(Topic, texts[^1]);
+        }
+
+        await subscriber.HearsAsync([.. texts]);
+
+        stage.Title("The Controller That Leads the Metadata Fails");
+        var controller = await stage.LeaderAsync(0, all);
+        stage.Expect(controllers.Contains(controller), $"a controller leads the metadata: broker-{controller}");
+        await stage.KillAsync(controller);
+        var living = controllers.Where(node => node != controller).ToArray();
+        texts.Add("With two controllers");
+        await stage.Enter("Publisher", living[0]).PublishAsync(Topic, texts[^1]);
+        var other = stage.Enter("Other Subscriber", living[1]);
+        await other.SubscribeAsync(Topic, from: 0);
+
+        stage.Title("The Data Node That Leads the Shard Fails");
+        var leader = await stage.LeaderAsync(1, [.. living, .. data]);
+        stage.Expect(data.Contains(leader), $"a data node leads the shard: broker-{leader}");
+        await stage.KillAsync(leader);
+        texts.Add("With two data nodes");
+        await stage.Enter("Publisher", living[1]).PublishAsync(Topic, texts[^1]);
+        await other.HearsAsync([.. texts]);
+
+        stage.Title("Both Come Back, With Their Roles");
+        stage.Brokers.Start(controller);
+        stage.Brokers.Start(leader);
+        await stage.Brokers.HaveRolesAsync(all, controllers, data);
+        await stage.Brokers.BecomeHealthyAsync(all);
+        var last = stage.Enter("Last Subscriber", controller);
+        await last.SubscribeAsync(Topic, from: 0);
+        await last.HearsAsync([.. texts]);
     }
 
     private static int[] Others(int node) => [.. new[] { 1, 2, 3 }.Where(each => each != node)];

@@ -20,15 +20,19 @@ internal sealed partial class Stage(bool isLive) : IAsyncDisposable
     public Brokers Brokers { get; private set; } = new(0);
 
     /// <summary>Brokers that form a cluster; their shards' roles are told.</summary>
-    public async Task FormAsync(int founders, int shards = 1)
+    public async Task FormAsync(int founders, int shards = 1, IReadOnlyDictionary<int, string>? roles = null)
     {
         Title("Broker");
-        Use(founders, shards);
+        Use(founders, shards, roles);
         await Brokers.FormAsync();
     }
 
-    public void Use(int founders, int shards = 1) =>
-        Brokers = new Brokers(founders, shards) { Heard = (node, line) => Hear(node, line, shards) };
+    public void Use(int founders, int shards = 1, IReadOnlyDictionary<int, string>? roles = null) =>
+        Brokers = new Brokers(founders, shards)
+        {
+            Heard = (node, line) => Hear(node, line, shards),
+            Roles = roles ?? new Dictionary<int, string>(),
+        };
 
     public void Title(string what)
     {

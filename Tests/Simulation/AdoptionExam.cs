@@ -17,8 +17,8 @@ internal sealed class AdoptionExam(World world)
 
     public void Run()
     {
-        var group = world.Groups[world.Random.Next(world.Groups.Count)];
-        if (world.Machines.Count < 3)
+        var group = world.AnyGroupOfVoters();
+        if (world.LeastVoters < 3)
         {
             return;
         }

@@ -15,8 +15,8 @@ internal sealed partial class Faults(World world)
     public bool HaveHurt { get; private set; }
 
     private bool IsComplete => world.Groups.All(
-        group => group.Nodes.All(node => node.LeastVoters == world.Machines.Count
-            && (world.Membership is not { } membership || node.Members.Voters.Length == world.Machines.Count)))
+        group => world.VotersIn(group) is var voters && group.Nodes.All(node => node.LeastVoters == voters
+            && (world.Membership is null || node.Members.Voters.Length == voters)))
         && world.Membership is not { IsSettled: false };
 
     /// <summary>A member may be asked to leave: the others are whole.</summary>
@@ -156,7 +156,7 @@ internal sealed partial class Faults(World world)
             default:
                 Count(Figure.Overload);
                 var group = AnyGroup;
-                group.NodeOf(Victim.Id.Value).Propose(100);
+                group.FindNode(Victim.Id.Value)?.Propose(100);
                 break;
         }
     }
@@ -208,7 +208,7 @@ internal sealed partial class Faults(World world)
             return;
         }
 
-        if (hurt < (world.Machines.Count - 1) / 2 && node.TryHurt())
+        if (hurt < (world.LeastVoters - 1) / 2 && node.TryHurt())
         {
             HaveHurt = true;
             world.Network.Forget(node.Id.Value);
@@ -223,7 +223,11 @@ internal sealed partial class Faults(World world)
     private void LoseLast(SimulatedMachine node)
     {
         var group = AnyGroup;
-        var replica = group.NodeOf(node.Id.Value);
+        if (group.FindNode(node.Id.Value) is not { } replica)
+        {
+            return;
+        }
+
         var last = replica.LastIndex;
         if (!node.IsUp || !IsComplete || world.Scheduler.NowUs < _removalSettledUs
             || world.Machines.Any(static other => other.IsHurt) || replica.DurableAt(last) is not { } entry)
@@ -231,9 +235,9 @@ internal sealed partial class Faults(World world)
             return;
         }
 
-        var copies = group.Nodes.Count(
-            other => other != replica && other.DurableAt(last) is { } copy && copy == entry);
-        if (copies > group.Nodes.Count / 2 && node.TryLoseLast(replica, isProven: false))
+        var voters = group.Voters();
+        var copies = voters.Count(other => other != replica && other.DurableAt(last) is { } copy && copy == entry);
+        if (copies > voters.Length / 2 && node.TryLoseLast(replica, isProven: false))
         {
             HaveHurt = true;
             node.Start();
@@ -249,7 +253,7 @@ internal sealed partial class Faults(World world)
 
         // One voter of two would commit alone, as fast as clients send, and the other could never catch up where
         // messages overtake one another.
-        var canShrink = world.Machines.Count > 2 && IsComplete;
+        var canShrink = world.LeastVoters > 2 && IsComplete;
         if (leader is not null && canShrink && !world.Machines.Any(other => other.IsHurt) && leader.TryRemove(node.Id))
         {
             _removalSettledUs = world.Scheduler.NowUs + RemovalSettlesWithinUs;
@@ -345,9 +349,9 @@ internal sealed partial class Faults(World world)
     /// <summary>By an operator's wish, or by the balancer's.</summary>
     private void Transfer(SimulatedMachine from, SimulatedMachine to)
     {
-        var leader = AnyGroup.NodeOf(from.Id.Value);
-        Count(Figure.LeadershipTransfer, leader.IsLeader && from != to ? 1 : 0);
-        leader.Transfer(to.Id);
+        var leader = AnyGroup.FindNode(from.Id.Value);
+        Count(Figure.LeadershipTransfer, leader is { IsLeader: true } && from != to ? 1 : 0);
+        leader?.Transfer(to.Id);
     }
 
     private static SimulatedNode? LeaderOf(SimulatedGroup group) =>

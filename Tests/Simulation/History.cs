@@ -63,10 +63,17 @@ internal sealed class History(SimulatedGroup group)
 
     /// <summary>The members of a new cluster.</summary>
     private GroupConfiguration First { get; } =
-        new(LogIndex.None, Enumerable.Range(1, group.World.Scenario.Nodes).Select(id => new NodeId(id)), []);
+        new(LogIndex.None, SimulatedNode.FoundersOf(group), []);
 
     public void NoteConfiguration(GroupConfiguration configuration)
     {
+        foreach (var voter in configuration.Voters)
+        {
+            World.Check(
+                group.World.MachineOf(voter.Value).VotesIn(group.Id),
+                $"node {voter} votes in group {group.Id}, which is none of its roles'");
+        }
+
         if (!_configurations.Exists(configuration.Equals))
         {
             _configurations.Add(configuration);

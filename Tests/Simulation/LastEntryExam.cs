@@ -30,8 +30,9 @@ internal sealed class LastEntryExam(World world)
 
     private void LoseOne(SimulatedGroup group)
     {
-        var machine = world.Machines[world.Random.Next(world.Machines.Count)];
-        if (world.Machines.Count < 3)
+        var voters = group.Voters();
+        var machine = voters[world.Random.Next(voters.Length)].Machine;
+        if (world.LeastVoters < 3)
         {
             // There is no majority of others.
             return;
@@ -53,7 +54,8 @@ internal sealed class LastEntryExam(World world)
     /// <param name="isProven">Whether the end of the log has its proof; else there is no more than a doubt.</param>
     private void LoseAllButOne(SimulatedGroup group, bool isProven)
     {
-        var intact = world.Machines[world.Random.Next(world.Machines.Count)];
+        var voters = group.Voters();
+        var intact = voters[world.Random.Next(voters.Length)].Machine;
         if (isProven)
         {
             world.ClientsRest = true;
@@ -69,9 +71,10 @@ internal sealed class LastEntryExam(World world)
         intact.Crash();
         foreach (var other in world.Machines.Where(other => other != intact))
         {
-            if (!other.TryLoseLast(group.NodeOf(other.Id.Value), isProven))
+            if (group.FindNode(other.Id.Value) is not { } replica || !voters.Contains(replica)
+                || !other.TryLoseLast(replica, isProven))
             {
-                // All that it has is a snapshot.
+                // It has no vote, or all that it has is a snapshot.
                 other.Crash();
             }
         }

@@ -29,7 +29,7 @@ internal sealed class MajorityExam(World world)
 
     public void Run()
     {
-        var group = world.Groups[Random.Next(world.Groups.Count)];
+        var group = world.AnyGroupOfVoters();
         var kept = (ReplicaNode)group.Nodes[Random.Next(group.Nodes.Count)];
         var others = group.Nodes.OfType<ReplicaNode>().Where(node => node != kept).ToArray();
         var gone = others.Length > 1 && Random.Next(3) > 0 ? others[Random.Next(others.Length)] : null;

@@ -210,7 +210,7 @@ internal sealed partial class ReplicaNode
         var condition = _status!.Condition;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
             && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
-            && Members.IsVoter(Id) && _durable.HasCommitted();
+            && IsWhatItShouldBe && _durable.HasCommitted();
     }
 
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>

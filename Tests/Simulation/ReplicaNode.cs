@@ -344,11 +344,15 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         _isPumpScheduled = false;
         _machine = MakeMachine();
-        _machine.Topics.AttachPartitionDuties(
-            GroupId,
-            World.Shards,
-            group => ((ReplicaNode)Machine.Replicas[group.Value - 1]).Topics,
-            () => Machine.Replicas.ForEach(static each => ((ReplicaNode)each)._group?.LookForDuties()));
+        if (!World.Scenario.HasRoles)
+        {
+            _machine.Topics.AttachPartitionDuties(
+                GroupId,
+                World.Shards,
+                group => ((ReplicaNode)Machine.Replicas[group.Value - 1]).Topics,
+                () => Machine.Replicas.ForEach(static each => ((ReplicaNode)each)._group?.LookForDuties()));
+        }
+
         AttachGroups(_machine);
         _group = new ReplicaGroup(
             GroupId,

@@ -1,3 +1,5 @@
+using Broker.Domain;
+
 namespace Broker.Tests.Simulation;
 
 /// <summary>
@@ -89,6 +91,14 @@ internal sealed record Scenario
 
     public bool HasMembership => Joiners > 0;
 
+    /// <summary>
+    /// What each founder is for; empty: all have both roles. Then the first group is what controllers vote in, and it
+    /// has topics here as the others have. Drawn beside the others: without it a seed is what it was.
+    /// </summary>
+    public IReadOnlyList<NodeRoles> Roles { get; init; } = [];
+
+    public bool HasRoles => Roles.Count > 0;
+
     /// <summary>How long a member may be silent before it is evicted; null: for ever.</summary>
     public TimeSpan? EvictAfter { get; init; }
 
@@ -106,6 +116,31 @@ internal sealed record Scenario
             EvictAfter = TimeSpan.FromMilliseconds(random.Next(500, 1_500)),
             FaultLengthMaxUs = Math.Max(FaultLengthMaxUs, 6_000_000),
         };
+    }
+
+    /// <summary>
+    /// In three of four worlds where members change and there are several groups: three voters of each at least, or one
+    /// controller, which nobody may remove. Streams keep their order there: no majority waits for data nodes, which
+    /// only receive the first group's log, and where messages overtake one another they could fall behind for ever.
+    /// Topics of several partitions, and consumers, would need every group on every node, as groups have topics here
+    /// that in the real cluster have none.
+    /// </summary>
+    public Scenario WithRoles(Random random)
+    {
+        const NodeRoles Controller = NodeRoles.Controller, Data = NodeRoles.Data, Both = NodeRoles.Both;
+        if (!HasMembership || !HasStreams || Groups < 2 || random.Next(4) == 0)
+        {
+            return this;
+        }
+
+        NodeRoles[] roles = Pick<NodeRoles[]>(
+            random,
+            [Controller, Controller, Controller, Data, Data, Data],
+            [Data, Controller, Both, Controller, Data],
+            [Controller, Both, Both, Both],
+            [Both, Data, Both, Data, Both],
+            [Controller, Data, Data, Data]);
+        return this with { Roles = roles, Nodes = roles.Length, HasConsumers = false };
     }
 
     public static Scenario Draw(Random random)

@@ -9,7 +9,7 @@ internal sealed class SimulatedGroup
     private const int PublisherCount = 4;
 
     private readonly NodeKind _kind;
-    private readonly List<SimulatedNode> _everyNode = [];
+    private readonly SortedDictionary<int, SimulatedNode> _everyNode = [];
     private readonly List<Publisher> _publishers = [];
     private SimulatedNode[]? _nodes;
     private readonly Crowd? _crowd;
@@ -64,19 +64,30 @@ internal sealed class SimulatedGroup
 
     /// <summary>Its replicas, by machine, but those that were removed.</summary>
     public IReadOnlyList<SimulatedNode> Nodes =>
-        _nodes ??= [.. _everyNode.Where(static node => !node.Machine.IsGone)];
+        _nodes ??= [.. _everyNode.Values.Where(static node => !node.Machine.IsGone)];
 
     public bool HasStored => _publishers.TrueForAll(static publisher => publisher.Stored > 0);
 
     private Random Random => World.Random;
 
     /// <summary>Also of one that was removed: what was on its disk is there.</summary>
-    public SimulatedNode NodeOf(int id) => _everyNode[id - 1];
+    public SimulatedNode NodeOf(int id) => _everyNode[id];
+
+    /// <summary>Null: the node never has a replica of the group.</summary>
+    public SimulatedNode? FindNode(int id) => _everyNode.GetValueOrDefault(id);
+
+    /// <summary>Those that are to vote.</summary>
+    public SimulatedNode[] Voters() => [.. Nodes.Where(node => node.Machine.VotesIn(Id))];
 
     public void AddNode(SimulatedMachine machine)
     {
+        if (Id.Value > 1 && !machine.VotesIn(Id))
+        {
+            return;
+        }
+
         var node = MakeNode(_kind, machine);
-        _everyNode.Add(node);
+        _everyNode.Add(machine.Id.Value, node);
         machine.Replicas.Add(node);
         _nodes = null;
     }

@@ -11,9 +11,10 @@ internal sealed class SimulatedMachine
     private readonly World _world;
     private readonly Queue<Action> _whilePaused = new();
 
-    public SimulatedMachine(World world, int id)
+    public SimulatedMachine(World world, int id, NodeRoles roles)
     {
         _world = world;
+        Roles = roles;
         Id = new NodeId(id);
         ClockRate = 1 + (((world.Random.NextDouble() * 2) - 1) * world.Scenario.ClockSkew);
         Disk = new SimulatedDisk(world, this);
@@ -21,11 +22,14 @@ internal sealed class SimulatedMachine
 
     public NodeId Id { get; }
 
+    /// <summary>What its node is for.</summary>
+    public NodeRoles Roles { get; }
+
     public double ClockRate { get; }
 
     public SimulatedDisk Disk { get; }
 
-    /// <summary>One of each group, in their order.</summary>
+    /// <summary>One of each group, in their order; of a dedicated controller that of the first.</summary>
     public List<SimulatedNode> Replicas { get; } = [];
 
     public bool IsUp { get; private set; }
@@ -42,6 +46,9 @@ internal sealed class SimulatedMachine
 
     /// <summary>A replica of it is hurt: it is one of the minority that may be so.</summary>
     public bool IsHurt => Replicas.Exists(static replica => replica.IsHurt);
+
+    /// <summary>The first group is what controllers vote in.</summary>
+    public bool VotesIn(GroupId group) => Roles.VoteIn(new GroupId(group.Value - 1));
 
     public void Start()
     {

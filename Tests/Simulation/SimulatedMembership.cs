@@ -38,10 +38,14 @@ internal sealed class SimulatedMembership(World world, int seed)
     private long _awayUntilUs;
     private int _joinsLeft = world.Scenario.Joiners;
 
+    /// <summary>Beside the other: what joiners are for, and what only worlds with roles ask.</summary>
+    private readonly Random _roles = new(seed ^ 0x726F6C65);
+
     /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
     public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
         && world.Groups.All(group => group.Nodes.All(
-            node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(_newest.Nodes.Keys)));
+            node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(
+                _newest.Nodes.Values.Where(each => Votes(each, group.Id)).Select(static each => each.Id.Value))));
 
     /// <summary>Who drains leads nothing.</summary>
     public bool IsDrained => _newest.Nodes.Values.All(
@@ -51,6 +55,9 @@ internal sealed class SimulatedMembership(World world, int seed)
 
     private static NodeId[] Founders(World world) =>
         [.. Enumerable.Range(1, world.Scenario.Nodes).Select(static id => new NodeId(id))];
+
+    private static bool Votes(ClusterMember member, GroupId group) =>
+        member.Roles.VoteIn(new GroupId(group.Value - 1));
 
     public void Begin()
     {
@@ -87,6 +94,10 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
 
         _newestIndex = index;
+        World.Check(
+            !members.IsKnown || members.Nodes.Values.Aggregate(
+                NodeRoles.None, static (all, member) => all | member.Roles) == NodeRoles.Both,
+            $"the cluster has a member of each role");
         NoteStates(members);
         foreach (var id in members.Nodes.Keys)
         {
@@ -94,7 +105,7 @@ internal sealed class SimulatedMembership(World world, int seed)
             {
                 world.Figures.Count(Figure.NodeJoined);
                 world.Faults.MembersChange();
-                world.AddMachine(id);
+                world.AddMachine(id, members.Nodes[id].Roles);
             }
         }
 
@@ -184,7 +195,7 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
         else if (members.Changing is null && _random.Next(8) == 0
             && members.Nodes.Values.FirstOrDefault(static each => each.State == MemberState.Evicted) is { } evicted
-            && members.Nodes.Count > LeastMembers)
+            && CanLeave(members, evicted))
         {
             // Its operator gives it up.
             Propose(leader, into => MemberCommands.WriteChanged(into, evicted.Id, MemberState.Leaving));
@@ -193,16 +204,37 @@ internal sealed class SimulatedMembership(World world, int seed)
         {
             _joinsLeft--;
             var disk = new Guid(_random.Next(), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
-            Propose(leader, into => MemberCommands.WriteJoined(into, disk, $"broker-{disk:N}", "http://broker:1"));
+            var roles = world.Scenario.HasRoles ? (NodeRoles)_roles.Next(1, 4) : NodeRoles.Both;
+            Propose(leader, into => MemberCommands.WriteJoined(
+                into, disk, $"broker-{disk:N}", "http://broker:1", roles));
+        }
+        else if (world.Scenario.HasRoles && _roles.Next(3) == 0
+            && Controllers(members) is [var last])
+        {
+            // Nobody could vote in the first group then: that must be refused.
+            Propose(leader, into => MemberCommands.WriteChanged(into, last.Id, MemberState.Leaving));
         }
         else if (members.Nodes.Count > LeastMembers && world.Faults.CanSpareOne
             && (world.Scenario.EvictAfter is null || _random.Next(6) == 0))
         {
             var id = members.Nodes.Keys.ElementAt(_random.Next(members.Nodes.Count));
+            if (!CanLeave(members, members.Nodes[id]))
+            {
+                return;
+            }
+
             world.Faults.MembersChange();
             Propose(leader, into => MemberCommands.WriteChanged(into, new NodeId(id), MemberState.Leaving));
         }
     }
+
+    private static ClusterMember[] Controllers(ClusterMembers members) =>
+        [.. members.Nodes.Values.Where(static each => each.Roles.HasFlag(NodeRoles.Controller))];
+
+    /// <summary>Each group that it votes in keeps so many voters.</summary>
+    private static bool CanLeave(ClusterMembers members, ClusterMember leaving) =>
+        new[] { NodeRoles.Controller, NodeRoles.Data }.All(role => !leaving.Roles.HasFlag(role)
+            || members.Nodes.Values.Count(each => each.Roles.HasFlag(role)) > LeastMembers);
 
     /// <summary>
     /// A machine that leads nothing is away for longer than the faults mostly are, so that it is evicted.
@@ -261,21 +293,28 @@ internal sealed class SimulatedMembership(World world, int seed)
         private Task<IReadOnlyList<FollowerProgress>>? _followers;
         private (int Life, bool IsCalm) _watched;
 
+        /// <summary>What the others have answered to the last question, in this life of the process.</summary>
+        private readonly List<(GroupId Group, ReplicaFacts Facts)> _answers = [];
+        private (int Number, int Life) _question;
+
         private List<ReplicaNode> Replicas => [.. machine.Replicas.Cast<ReplicaNode>()];
 
         public void Look()
         {
             var replicas = Replicas;
             var members = replicas[0].ClusterMembers;
-            var plan = PlanOf(members, replicas);
+            var views = LookAtGroups(members, replicas);
+            AskOthers();
+            var plan = PlanOf(members, views ?? LookHere(replicas));
             var isDue = false;
-            for (var at = 0; at < replicas.Count; at++)
+            for (var at = 0; at < replicas.Count && views is not null; at++)
             {
                 if (!replicas[at].IsLeader || !members.IsKnown || !plan.IsDue(at))
                 {
                     replicas[at].Desire(
                         !replicas[at].IsLeader ? null
-                        : members.IsKnown ? plan.MembersOf(at) : new DesiredMembers(Founders(world), []));
+                        : members.IsKnown ? plan.MembersOf(at)
+                        : new DesiredMembers(SimulatedNode.FoundersOf(world.Groups[at]), []));
                 }
                 else
                 {
@@ -297,20 +336,24 @@ internal sealed class SimulatedMembership(World world, int seed)
 
             if (replicas[0].IsLeader)
             {
-                LeadMetadata(replicas, members, plan);
+                LeadMetadata(replicas, members, plan, views);
             }
         }
 
-        private void LeadMetadata(List<ReplicaNode> replicas, ClusterMembers members, MembershipPlan plan)
+        private void LeadMetadata(
+            List<ReplicaNode> replicas, ClusterMembers members, MembershipPlan plan, IReadOnlyList<GroupView>? views)
         {
             if (!members.IsKnown)
             {
-                ClusterMember[] founders = [.. Founders(world).Select(static id =>
-                    new ClusterMember(id, $"broker-{id}", "http://broker:1", MemberState.Member))];
+                ClusterMember[] founders = [.. Founders(world).Select(id =>
+                    new ClusterMember(id, $"broker-{id}", "http://broker:1", MemberState.Member)
+                    {
+                        Roles = world.MachineOf(id.Value).Roles,
+                    })];
                 Propose(replicas[0], into => MemberCommands.WriteFounded(into, founders));
             }
-            else if (members.Changing is { } member
-                && plan.OutcomeOf(member, at => replicas[at].KnowsMembersCommitted) is var outcome
+            else if (members.Changing is { } member && views is not null
+                && plan.OutcomeOf(member, at => views[at].IsCommitted) is var outcome
                 && outcome != member.State)
             {
                 Propose(replicas[0], into => MemberCommands.WriteChanged(into, member.Id, outcome));
@@ -335,7 +378,7 @@ internal sealed class SimulatedMembership(World world, int seed)
                     members,
                     replicas[0].Term,
                     PendingCalls.ResultOf(_followers),
-                    [.. replicas.Select(static replica => replica.Members)],
+                    ViewsOfAll(replicas) is { } views ? [.. views.Select(static view => view.Members)] : null,
                     (long)(world.Scheduler.NowUs * machine.ClockRate / 1_000)) is var (id, state))
             {
                 Propose(replicas[0], into => MemberCommands.WriteChanged(into, id, state));
@@ -347,7 +390,12 @@ internal sealed class SimulatedMembership(World world, int seed)
         private void Approach()
         {
             var replicas = Replicas;
-            var plan = PlanOf(replicas[0].ClusterMembers, replicas);
+            if (LookAtGroups(replicas[0].ClusterMembers, replicas) is not { } views)
+            {
+                return;
+            }
+
+            var plan = PlanOf(replicas[0].ClusterMembers, views);
             for (var at = 0; at < replicas.Count; at++)
             {
                 if (replicas[at].IsLeader)
@@ -377,7 +425,65 @@ internal sealed class SimulatedMembership(World world, int seed)
             return false;
         }
 
-        private static MembershipPlan PlanOf(ClusterMembers members, List<ReplicaNode> replicas) =>
-            new(members, [.. replicas.Select(static node => node.Members)]);
+        private static MembershipPlan PlanOf(ClusterMembers members, IReadOnlyList<GroupView> views) =>
+            new(members, [.. views.Select(static view => view.Members)]);
+
+        /// <summary>Null: it does not know by itself how far a data node has come, and has not heard it.</summary>
+        private IReadOnlyList<GroupView>? LookAtGroups(ClusterMembers members, List<ReplicaNode> replicas) =>
+            replicas[0].IsLeader && members.Changing?.Roles.HasFlag(NodeRoles.Data) == true
+                ? ViewsOfAll(replicas)
+                : LookHere(replicas);
+
+        private IReadOnlyList<GroupView> LookHere(List<ReplicaNode> replicas) =>
+        [
+            .. world.Groups.Select((_, at) => at < replicas.Count
+                ? new GroupView(replicas[at].Members, replicas[at].KnowsMembersCommitted)
+                : new GroupView(GroupConfiguration.None, IsCommitted: false)),
+        ];
+
+        private IReadOnlyList<GroupView>? ViewsOfAll(List<ReplicaNode> replicas)
+        {
+            var views = LookHere(replicas);
+            if (replicas.Count == world.Groups.Count)
+            {
+                return views;
+            }
+
+            if (_question.Life != machine.Life)
+            {
+                return null;
+            }
+
+            var asked = world.Groups.Skip(1).Select(group => GroupView.Of(
+                [.. _answers.Where(each => each.Group == group.Id).Select(static each => each.Facts)])).ToList();
+            return asked.Contains(null) ? null : [views[0], .. asked.OfType<GroupView>()];
+        }
+
+        /// <summary>The answers come while this one waits; who is away or cut off gives none.</summary>
+        private void AskOthers()
+        {
+            _answers.Clear();
+            var question = (_question.Number + 1, machine.Life);
+            _question = question;
+            foreach (var other in world.Machines)
+            {
+                if (machine.Roles.HasFlag(NodeRoles.Data) || !other.Roles.HasFlag(NodeRoles.Data))
+                {
+                    continue;
+                }
+
+                world.Scheduler.After(world.Scenario.NetworkDelayMaxUs, () =>
+                {
+                    if (question == _question && machine.Life == question.Life
+                        && other is { IsUp: true, IsPaused: false }
+                        && world.Network.CanAsk(machine.Id.Value, other.Id.Value))
+                    {
+                        _answers.AddRange(other.Replicas.Skip(1).OfType<ReplicaNode>()
+                            .Where(static replica => replica.Facts is not null)
+                            .Select(static replica => (replica.GroupId, replica.Facts!)));
+                    }
+                });
+            }
+        }
     }
 }

@@ -130,6 +130,9 @@ internal sealed class SimulatedNetwork(World world, int seed)
         }
     }
 
+    /// <summary>A question would come, and so would its answer.</summary>
+    public bool CanAsk(int from, int to) => !_cut.Contains((from, to)) && !_cut.Contains((to, from));
+
     /// <summary>Cuts a node off from all others, both ways.</summary>
     public void Isolate(int node)
     {

@@ -37,15 +37,23 @@ internal abstract class SimulatedNode
         Options = new RaftOptions
         {
             Id = machine.Id,
-            Voters = [.. Enumerable.Range(1, world.Scenario.Nodes).Select(voter => new NodeId(voter))],
+            Voters = FoundersOf(group),
             MaxAppendBytes = world.Scenario.MaxAppendBytes,
             MaxInFlightBytes = world.Scenario.MaxInFlightBytes,
             MaxUncommittedBytes = world.Scenario.MaxUncommittedBytes,
             HeartbeatInterval = BrokerNode.HeartbeatInterval,
             ElectionTimeoutMin = BrokerNode.ElectionTimeoutMin,
-            PreferredLeader = new NodeId(((group.Id.Value - 1) % world.Scenario.Nodes) + 1),
+            PreferredLeader = FoundersOf(group)[(group.Id.Value - 1) % FoundersOf(group).Count],
         };
     }
+
+    /// <summary>Those that a group began with.</summary>
+    public static IReadOnlyList<NodeId> FoundersOf(SimulatedGroup group) =>
+        [.. Enumerable.Range(1, group.World.Scenario.Nodes).Where(id => group.World.MachineOf(id).VotesIn(group.Id))
+            .Select(static id => new NodeId(id))];
+
+    /// <summary>It votes, or receives the log where it is never to vote.</summary>
+    public bool IsWhatItShouldBe => Machine.VotesIn(GroupId) ? Members.IsVoter(Id) : Members.IsLearner(Id);
 
     public NodeId Id => Options.Id;
 

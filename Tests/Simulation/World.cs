@@ -62,17 +62,23 @@ internal sealed class World
         // Every second seed of each parity: by default the kinds take turns.
         var hasConsumers = kind == NodeKind.Replica && seed / 2 % 2 == 0;
         Scenario = Scenario with { HasConsumers = hasConsumers };
+        if (kind == NodeKind.Replica)
+        {
+            Scenario = Scenario.WithRoles(new Random(seed ^ 0x726F6C65));
+        }
+
         Network = new SimulatedNetwork(this, seed);
         Faults = new Faults(this);
         for (var id = 1; id <= Scenario.Nodes; id++)
         {
-            _everyMachine.Add(new SimulatedMachine(this, id));
+            _everyMachine.Add(new SimulatedMachine(
+                this, id, Scenario.HasRoles ? Scenario.Roles[id - 1] : NodeRoles.Both));
         }
 
         var groups = kind == NodeKind.Core ? 1 : Scenario.Groups;
         Shards = new ShardMap(groups);
         Groups = [.. Enumerable.Range(1, groups).Select(id => new SimulatedGroup(this, kind, id))];
-        _partitions = kind == NodeKind.Replica ? new PartitionOwner(this) : null;
+        _partitions = kind == NodeKind.Replica && !Scenario.HasRoles ? new PartitionOwner(this) : null;
         ConsumerGroup = Scenario.HasConsumers ? new GroupOperator(this) : null;
         Membership = Scenario.HasMembership ? new SimulatedMembership(this, seed) : null;
         _exam = kind == NodeKind.Replica ? new LastEntryExam(this) : null;
@@ -99,6 +105,9 @@ internal sealed class World
     /// <summary>All that were not removed, by number.</summary>
     public IReadOnlyList<SimulatedMachine> Machines =>
         _machines ??= [.. _everyMachine.Where(static each => !each.IsGone)];
+
+    /// <summary>Votes of the group that has fewest, when all is well.</summary>
+    public int LeastVoters => Groups.Min(VotersIn);
 
     /// <summary>Null: the members are always the same.</summary>
     public SimulatedMembership? Membership { get; }
@@ -145,11 +154,19 @@ internal sealed class World
 
     public SimulatedMachine MachineOf(int id) => _everyMachine[id - 1];
 
+    /// <summary>How many nodes vote in a group when nobody is on the way in or out.</summary>
+    public int VotersIn(SimulatedGroup group) => Machines.Count(machine => machine.VotesIn(group.Id));
+
+    /// <summary>A group that has no learners when all is well.</summary>
+    public SimulatedGroup AnyGroupOfVoters() => Scenario.HasRoles
+        ? Groups[Random.Next(1, Groups.Count)]
+        : Groups[Random.Next(Groups.Count)];
+
     /// <summary>A node has been taken in: it begins with a new disk, under the number that it was given.</summary>
-    public void AddMachine(int id)
+    public void AddMachine(int id, NodeRoles roles)
     {
         Check(id == _everyMachine.Count + 1, $"node {id} joins, and {_everyMachine.Count} was the last number given");
-        var machine = new SimulatedMachine(this, id);
+        var machine = new SimulatedMachine(this, id, roles);
         _everyMachine.Add(machine);
         _machines = null;
         foreach (var group in Groups)
@@ -228,7 +245,7 @@ internal sealed class World
         RunUntilProgress();
         RunUntil(
             () => Membership is not { IsSettled: false } and not { IsDrained: false }
-                && Replicas.All(static replica => !replica.IsHurt && replica.Members.IsVoter(replica.Id)),
+                && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe),
             HealWithinUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
@@ -375,7 +392,7 @@ internal sealed class World
     {
         var followers = Machines.Where(static machine => !machine.LeadsAny).ToArray();
         var leaders = Machines.Where(static machine => machine.LeadsAny).ToArray();
-        if (Machines.Count == 2 || followers.Length == 0 || leaders.Length == 0)
+        if (LeastVoters < 3 || followers.Length == 0 || leaders.Length == 0)
         {
             return;
         }
@@ -405,9 +422,9 @@ internal sealed class World
     /// </summary>
     private void BreakOneDisk()
     {
-        if (Machines.Count == 2)
+        if (LeastVoters < 3)
         {
-            // Neither of the two can do without the other.
+            // Neither of the two can do without the other, and one alone not without itself.
             return;
         }
 

@@ -78,8 +78,11 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         }
     }
 
-    /// <summary>An operator names a node and its address; answers its number.</summary>
-    public async Task<NodeId> AddAsync(string name, Uri address, CancellationToken cancellationToken)
+    /// <summary>
+    /// An operator names a node and its address, and maybe the roles that it is to have; answers its number.
+    /// </summary>
+    public async Task<NodeId> AddAsync(
+        string name, Uri address, NodeRoles? roles, CancellationToken cancellationToken)
     {
         var clusterId = store.ClusterId ?? throw Refusal.NotFormed("The cluster has not formed yet.");
         var known = node.Metadata.Members.Find(name);
@@ -101,6 +104,14 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         {
             throw Refusal.FailedPrecondition(
                 $"{address} answers as '{hello.Name}', not as '{name}'. Nothing was changed; check both.");
+        }
+
+        if (roles is { } wanted && wanted != NodeRolesWords.OfWire(hello.Roles))
+        {
+            throw Refusal.FailedPrecondition(
+                $"'{name}' was started with the roles '{NodeRolesWords.OfWire(hello.Roles).InWords()}', not as "
+                + $"'{wanted.InWords()}'. Nothing was changed; start it with Broker__Roles={wanted.InWords()} and an "
+                + "empty folder, or leave role out.");
         }
 
         if (hello.ClusterId.Length == 0 && hello.NodeId != 0)
@@ -148,6 +159,11 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
             return $"A node's name has 1 to {Limits.TopicNameBytes} bytes.";
         }
 
+        if (!NodeRolesWords.OfWire(from.Roles).AreValid())
+        {
+            return $"'{from.Name}' has roles that this release does not know. Run the same release on all nodes.";
+        }
+
         if (!Uri.TryCreate(from.Address, UriKind.Absolute, out _) || from.Address.Length > Limits.TopicNameBytes)
         {
             return $"'{from.Name}' says that its peers reach it at '{from.Address}', which is no address of up to "
@@ -167,8 +183,17 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         PeerHello from, Guid storeId, CancellationToken cancellationToken)
     {
         var members = node.Metadata.Members;
+        var roles = NodeRolesWords.OfWire(from.Roles);
         if (members.Find(from.Name) is { } known)
         {
+            if (known.Roles != roles)
+            {
+                throw Refusal.FailedPrecondition(
+                    $"'{from.Name}' was started with the roles '{roles.InWords()}', but node {known.Id} of this name "
+                    + $"is '{known.Roles.InWords()}'. A member keeps its roles: set Broker__Roles back, or remove node "
+                    + $"{known.Id} (RemoveNode) and have this one join as a new one.");
+            }
+
             var disk = node.Metadata.Current.FindNode(known.Id)?.StoreId;
             if (disk != storeId)
             {
@@ -197,7 +222,8 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         }
 
         var result = await ChangeAsync(
-            into => MemberCommands.WriteJoined(into, storeId, from.Name, Trimmed(from.Address)), cancellationToken);
+            into => MemberCommands.WriteJoined(into, storeId, from.Name, Trimmed(from.Address), roles),
+            cancellationToken);
         if (result.Code == RefusalCode.ResourceExhausted)
         {
             throw Refusal.Exhausted($"A cluster has at most {GroupConfiguration.MaxMembers} members.");
@@ -262,9 +288,9 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
             BeginsAsLost = isLost,
             DataShards = (uint)node.Options.DataShards,
         };
-        response.Founders.AddRange(
-            members.IsKnown ? members.Founders.Select(static founder => (uint)founder)
-                : node.Founders.Select(static founder => (uint)founder.Value));
+        var founders = members.IsKnown ? members.ListFounders() : node.Founders;
+        response.Founders.AddRange(founders.Select(static founder => (uint)founder.Node.Value));
+        response.FounderRoles.AddRange(founders.Select(static founder => (uint)founder.Roles));
         response.Members.AddRange(node.Directory.Nodes.Select(static each => new PeerMember
         {
             NodeId = (uint)each.Node.Value,

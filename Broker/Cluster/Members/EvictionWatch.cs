@@ -38,13 +38,15 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
     /// <param name="members">Who belongs to the cluster.</param>
     /// <param name="term">The term in which this node leads the metadata group.</param>
     /// <param name="followers">What it knows of its followers there: all members but itself.</param>
-    /// <param name="groups">The configuration of each group, as far as it is known here.</param>
+    /// <param name="groups">
+    /// The configuration of each group, as far as it is known here; null: not all are, and nobody is evicted now.
+    /// </param>
     /// <param name="nowMs">The time, by a clock that never jumps.</param>
     public (NodeId Node, MemberState State)? Look(
         ClusterMembers members,
         Term term,
         IReadOnlyList<FollowerProgress> followers,
-        IReadOnlyList<GroupConfiguration> groups,
+        IReadOnlyList<GroupConfiguration>? groups,
         long nowMs)
     {
         Listen(members, term, followers, nowMs);
@@ -53,7 +55,7 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
             return null;
         }
 
-        if (evictAfter is { } patience
+        if (evictAfter is { } patience && groups is not null
             && FindSilent(members, groups, (long)patience.TotalMilliseconds, nowMs) is { } one)
         {
             return (one, MemberState.Evicting);

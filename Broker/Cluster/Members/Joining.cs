@@ -34,6 +34,7 @@ internal sealed class Joining(ClusterOptions options, NodeStore store, TimeProvi
         ReplacesLostDisk = options.ReplacesLostDisk,
         Address = Self?.Address.ToString() ?? "",
         ClientAddress = Self?.ClientAddressText ?? "",
+        Roles = (uint)options.Roles,
     };
 
     private PeerEndpoint? Self => options.Nodes.FirstOrDefault(node => node.Name == options.NodeName);
@@ -122,7 +123,9 @@ internal sealed class Joining(ClusterOptions options, NodeStore store, TimeProvi
             new NodeId((int)answer.NodeId),
             (int)answer.DataShards,
             answer.BeginsAsLost ? null : clusterId,
-            [.. answer.Founders.Select(static founder => new NodeId((int)founder))],
+            [.. answer.Founders.Select((founder, at) => new Founder(
+                new NodeId((int)founder),
+                NodeRolesWords.OfWire(at < answer.FounderRoles.Count ? answer.FounderRoles[at] : 0)))],
             [.. answer.Members.Select(static member =>
                 new KnownMember(new NodeId((int)member.NodeId), member.Name, member.Address))]);
         ClusterEvents.TakenIn(_logger, answer.ClusterId, (int)answer.NodeId);

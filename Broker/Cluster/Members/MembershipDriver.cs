@@ -17,7 +17,6 @@ namespace Broker.Cluster;
 internal sealed class MembershipDriver(
     BrokerNode node,
     NodeStore store,
-    IReadOnlyList<NodeId> founders,
     TimeProvider time,
     BrokerMetrics metrics,
     ILogger logger)
@@ -28,6 +27,7 @@ internal sealed class MembershipDriver(
     private static readonly TimeSpan IntervalWhenChanging = TimeSpan.FromMilliseconds(100);
 
     private readonly EvictionWatch _silence = new(node.Options.NodeId, node.Options.EvictAfter);
+    private readonly GroupViews _views = new(node);
     private ClusterMembers? _remembered;
 
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -40,7 +40,7 @@ internal sealed class MembershipDriver(
             {
                 _remembered = members;
                 store.RememberMembers(
-                    [.. members.Founders.Select(static founder => new NodeId(founder))],
+                    members.ListFounders(),
                     [.. members.Nodes.Values.Select(static member =>
                         new KnownMember(member.Id, member.Name, member.Address))]);
             }
@@ -66,9 +66,11 @@ internal sealed class MembershipDriver(
     private async Task LookAsync(ClusterMembers members, CancellationToken cancellationToken)
     {
         var statuses = node.Groups.Select(static group => group.Status).ToArray();
-        var plan = PlanOf(members, statuses);
+        var leadsMetadata = statuses[0].Role == RaftRole.Leader;
+        var views = await LookAtGroupsAsync(members, leadsMetadata, cancellationToken);
+        var plan = PlanOf(members, views ?? _views.LookHere());
         var isDue = false;
-        for (var at = 0; at < statuses.Length; at++)
+        for (var at = 0; views is not null && at < statuses.Length; at++)
         {
             if (statuses[at].Role != RaftRole.Leader)
             {
@@ -77,7 +79,7 @@ internal sealed class MembershipDriver(
             }
             else if (!members.IsKnown)
             {
-                node.Groups[at].DesiredMembers = new DesiredMembers(founders, []);
+                node.Groups[at].DesiredMembers = new DesiredMembers(node.FoundersOf(new GroupId(at)), []);
             }
             else if (plan.IsDue(at))
             {
@@ -91,33 +93,48 @@ internal sealed class MembershipDriver(
 
         if (isDue)
         {
-            await ApproachAsync(cancellationToken);
+            await ApproachAsync(leadsMetadata, cancellationToken);
         }
 
         LeadNothingWhenLeaving(members, statuses);
         LeadNothingWhileDraining(members);
-        if (statuses[0].Role == RaftRole.Leader && members.IsKnown)
+        if (leadsMetadata && members.IsKnown)
         {
-            await LookForSilenceAsync(members, statuses, cancellationToken);
-            if (members.Changing is { } member)
+            await LookForSilenceAsync(members, statuses[0].Term, cancellationToken);
+            if (members.Changing is { } member && views is not null)
             {
-                await SettleAsync(member, plan, statuses, cancellationToken);
+                await SettleAsync(member, plan, views, cancellationToken);
             }
         }
     }
 
     /// <summary>
+    /// A dedicated controller does not know by itself how far a data node has come. Null: nobody can say now, and what
+    /// is wanted stays as it is.
+    /// </summary>
+    private async Task<IReadOnlyList<GroupView>?> LookAtGroupsAsync(
+        ClusterMembers members, bool leadsMetadata, CancellationToken cancellationToken) =>
+        leadsMetadata && members.Changing?.Roles.HasFlag(NodeRoles.Data) == true
+            ? await _views.AskAsync(cancellationToken)
+            : _views.LookHere();
+
+    /// <summary>
     /// A replica of the metadata that lags behind knows older members, and must not undo what others did since. So it
     /// is brought up to the leader's before a step is taken.
     /// </summary>
-    private async Task ApproachAsync(CancellationToken cancellationToken)
+    private async Task ApproachAsync(bool leadsMetadata, CancellationToken cancellationToken)
     {
         await node.CatchUpMetadataAsync(cancellationToken);
-        var statuses = node.Groups.Select(static group => group.Status).ToArray();
-        var plan = PlanOf(node.Metadata.Members, statuses);
-        for (var at = 0; at < statuses.Length; at++)
+        var members = node.Metadata.Members;
+        if (await LookAtGroupsAsync(members, leadsMetadata, cancellationToken) is not { } views)
         {
-            if (statuses[at].Role == RaftRole.Leader)
+            return;
+        }
+
+        var plan = PlanOf(members, views);
+        for (var at = 0; at < node.Groups.Count; at++)
+        {
+            if (node.Groups[at].Status.Role == RaftRole.Leader)
             {
                 node.Groups[at].Approach(plan.MembersOf(at));
             }
@@ -152,7 +169,7 @@ internal sealed class MembershipDriver(
     }
 
     private async Task LookForSilenceAsync(
-        ClusterMembers members, GroupStatus[] statuses, CancellationToken cancellationToken)
+        ClusterMembers members, Term term, CancellationToken cancellationToken)
     {
         if (node.Options.EvictAfter is null
             && members.Nodes.Values.All(static member => member.State != MemberState.Evicted))
@@ -160,12 +177,16 @@ internal sealed class MembershipDriver(
             return; // Nobody is evicted, and nobody comes back.
         }
 
+        // The others are asked only where somebody may have to go.
         var followers = await node.Group(GroupId.Metadata).AskFollowersAsync().WaitAsync(cancellationToken);
+        var views = !node.Options.HoldsTopics && followers.All(static follower => follower.RecentlyActive)
+            ? null
+            : await _views.AskAsync(cancellationToken);
         var change = _silence.Look(
             members,
-            statuses[0].Term,
+            term,
             followers,
-            [.. statuses.Select(static status => status.Condition.Configuration)],
+            views is null ? null : [.. views.Select(static view => view.Members)],
             (long)time.GetElapsedTime(0).TotalMilliseconds);
         if (change is not var (id, state) || members.Find(id) is not { } member)
         {
@@ -193,10 +214,12 @@ internal sealed class MembershipDriver(
     }
 
     private async Task SettleAsync(
-        ClusterMember member, MembershipPlan plan, GroupStatus[] statuses, CancellationToken cancellationToken)
+        ClusterMember member,
+        MembershipPlan plan,
+        IReadOnlyList<GroupView> views,
+        CancellationToken cancellationToken)
     {
-        var outcome = plan.OutcomeOf(
-            member, at => statuses[at].CommitIndex >= statuses[at].Condition.Configuration.Index);
+        var outcome = plan.OutcomeOf(member, at => views[at].IsCommitted);
         if (outcome == member.State)
         {
             return;
@@ -208,6 +231,6 @@ internal sealed class MembershipDriver(
         ClusterEvents.MemberSettled(logger, member.Id.Value, member.Name, outcome);
     }
 
-    private static MembershipPlan PlanOf(ClusterMembers members, GroupStatus[] statuses) =>
-        new(members, [.. statuses.Select(static status => status.Condition.Configuration)]);
+    private static MembershipPlan PlanOf(ClusterMembers members, IReadOnlyList<GroupView> views) =>
+        new(members, [.. views.Select(static view => view.Members)]);
 }

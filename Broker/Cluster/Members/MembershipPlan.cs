@@ -6,13 +6,17 @@ using Broker.Replication;
 namespace Broker.Cluster;
 
 /// <summary>
-/// What follows from the members of the cluster for its groups: who should vote in each. A node comes into one group
+/// What follows from the members of the cluster for its groups: who should vote in each. Controllers vote in the
+/// metadata group, data nodes in the others, and they receive the metadata group's log. A node comes into one group
 /// after another and leaves them so, the metadata group first and last: it then knows what becomes of it all the while,
 /// and one group at a time is busy with it. One that was evicted only receives the log of the metadata group: that is
 /// where it is heard when it is back, and where it hears what became of it.
 /// </summary>
 /// <param name="members">Who belongs to the cluster.</param>
-/// <param name="groups">The configuration of each group, as far as its replica here knows it.</param>
+/// <param name="groups">
+/// The configuration of each group, as far as it is known here. A dedicated controller needs those of others than the
+/// first only while a data node is on its way.
+/// </param>
 internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<GroupConfiguration> groups)
 {
     /// <summary>Those that should belong to a group now.</summary>
@@ -31,9 +35,9 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         var voters = ImmutableArray.CreateBuilder<NodeId>(members.Nodes.Count);
         foreach (var member in members.Nodes.Values)
         {
-            var votes = member.State switch
+            var votes = Votes(member, at) && member.State switch
             {
-                MemberState.Joining => HasJoinedBefore(at, member.Id),
+                MemberState.Joining => HasJoinedBefore(at, member),
                 MemberState.Leaving or MemberState.Evicting =>
                     groups[at].IsVoter(member.Id) && !HasLeftBefore(at, member.Id),
                 MemberState.Evicted => false,
@@ -66,9 +70,17 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
     {
         for (var at = 0; at < groups.Count; at++)
         {
-            var isThere = member.State == MemberState.Joining
-                ? groups[at].IsVoter(member.Id)
-                : !groups[at].Contains(member.Id);
+            if (at > 0 && !Votes(member, at))
+            {
+                continue; // It never has a replica there.
+            }
+
+            var isThere = member.State switch
+            {
+                MemberState.Joining => IsIn(at, member),
+                MemberState.Evicting when !Votes(member, at) => true, // It goes on receiving the metadata group's log.
+                _ => !groups[at].Contains(member.Id),
+            };
             if (!isThere || !isCommitted(at))
             {
                 return member.State;
@@ -83,15 +95,37 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         };
     }
 
-    private IReadOnlyList<NodeId> LearnersOf(int at) => at > 0 ? []
-        : [.. members.Nodes.Values.Where(static member => member.State == MemberState.Evicted)
-            .Select(static member => member.Id)];
+    private static bool Votes(ClusterMember member, int at) => member.Roles.VoteIn(new GroupId(at));
 
-    private bool HasJoinedBefore(int at, NodeId node)
+    private IReadOnlyList<NodeId> LearnersOf(int at)
+    {
+        if (at > 0 || !members.IsKnown)
+        {
+            return [];
+        }
+
+        var learners = ImmutableArray.CreateBuilder<NodeId>();
+        foreach (var member in members.Nodes.Values)
+        {
+            if (member.State == MemberState.Evicted || (!Votes(member, at)
+                && (member.State != MemberState.Leaving || !HasLeftBefore(at, member.Id))))
+            {
+                learners.Add(member.Id);
+            }
+        }
+
+        return learners.ToImmutable();
+    }
+
+    /// <summary>It has come into a group as far as it ever does.</summary>
+    private bool IsIn(int at, ClusterMember member) =>
+        Votes(member, at) ? groups[at].IsVoter(member.Id) : at > 0 || groups[at].Contains(member.Id);
+
+    private bool HasJoinedBefore(int at, ClusterMember member)
     {
         for (var i = 0; i < at; i++)
         {
-            if (!groups[i].IsVoter(node))
+            if (!IsIn(i, member))
             {
                 return false;
             }

@@ -75,6 +75,13 @@ internal sealed partial class StateKeeper
 
     public LogIndex Applied => _applied;
 
+    /// <summary>Nothing has been applied, and the group begins with these members.</summary>
+    public void BeginWith(GroupConfiguration configuration)
+    {
+        Invariant.Check(_applied == LogIndex.None, "a group begins with no state");
+        _configuration = configuration;
+    }
+
     /// <summary>An entry that is to be applied cannot be read: the state stands still until it is repaired.</summary>
     public bool IsBlocked => _reader.IsBlocked;
 

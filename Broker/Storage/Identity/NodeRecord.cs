@@ -13,14 +13,15 @@ namespace Broker.Storage;
 /// 52 name bytes          56 peers              60 data shards
 /// 64 sequence            72 groups that were created
 /// 76 name in UTF-8, then per peer: node, store id (16); then the groups' numbers, int32 each
-/// then, not in format 2: founders, int32 each after their count; members after their count, each a node and two texts,
-/// its name and its address, in UTF-8 after their length; one byte: 1 when the disk was taken out of its cluster
+/// then, not in format 2: founders after their count, each an int32 and, not in format 3, a byte of roles; members
+/// after their count, each a node and two texts, its name and its address, in UTF-8 after their length; one byte: 1
+/// when the disk was taken out of its cluster; not in format 3: one byte, the node's roles (see NodeRoles)
 /// </code>
 /// The second record of node 1, "broker-1", no cluster, no peers, three data shards, group 0 created, nobody known:
 /// <code>
-/// 42 52 4B 52 4E 4F 44 45  03 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
+/// 42 52 4B 52 4E 4F 44 45  04 00 00 00 .. .. .. ..  01 00 00 00  (store id)  (16 zeros)
 /// 08 00 00 00 00 00 00 00  03 00 00 00 02 00 00 00  00 00 00 00 01 00 00 00
-/// 62 72 6F 6B 65 72 2D 31  00 00 00 00  00 00 00 00  00 00 00 00  00
+/// 62 72 6F 6B 65 72 2D 31  00 00 00 00  00 00 00 00  00 00 00 00  00  03
 /// </code>
 /// </summary>
 /// <param name="Identity">Who the disk belongs to.</param>
@@ -30,21 +31,24 @@ namespace Broker.Storage;
 /// <param name="Founders">The nodes that the groups began with; empty: not known, as in format 2.</param>
 /// <param name="Members">Who belonged to the cluster when this node last heard of it; empty: not known.</param>
 /// <param name="IsRemoved">The cluster has taken this disk out: it never takes part again.</param>
+/// <param name="Roles">What the node is for, from the disk's first start on; both, in older formats.</param>
 internal sealed record NodeRecord(
     StoreIdentity Identity,
     IReadOnlyDictionary<NodeId, Guid> PeerStores,
     ImmutableSortedSet<int> Groups,
     long Sequence,
-    ImmutableArray<NodeId> Founders,
+    ImmutableArray<Founder> Founders,
     ImmutableArray<KnownMember> Members,
-    bool IsRemoved = false)
+    bool IsRemoved = false,
+    NodeRoles Roles = NodeRoles.Both)
 {
     /// <summary>
     /// A file beyond this is not ours: 1,024 peers, 2,048 groups and 32 members with long names need less.
     /// </summary>
     public const int MaxBytes = 64 * 1024;
 
-    public const uint FormatVersion = 3;
+    public const uint FormatVersion = 4;
+    private const uint WithoutRoles = 3;
     private const uint WithoutMembers = 2;
     private const int FixedBytes = 76;
     private const int GuidBytes = 16;
@@ -95,8 +99,9 @@ internal sealed record NodeRecord(
             return null;
         }
 
-        var isFormer = BinaryPrimitives.ReadUInt32LittleEndian(block[8..]) == WithoutMembers;
-        CheckedBlock.CheckVersion(block, path, isFormer ? WithoutMembers : FormatVersion);
+        var format = BinaryPrimitives.ReadUInt32LittleEndian(block[8..]);
+        var isFormer = format == WithoutMembers;
+        CheckedBlock.CheckVersion(block, path, format is WithoutMembers or WithoutRoles ? format : FormatVersion);
         var nameBytes = BinaryPrimitives.ReadInt32LittleEndian(block[52..]);
         var peerCount = BinaryPrimitives.ReadInt32LittleEndian(block[56..]);
         var groupCount = BinaryPrimitives.ReadInt32LittleEndian(block[72..]);
@@ -130,7 +135,7 @@ internal sealed record NodeRecord(
             BinaryPrimitives.ReadInt32LittleEndian(block[60..]));
         var record = new NodeRecord(
             identity, peers, groups.ToImmutable(), BinaryPrimitives.ReadInt64LittleEndian(block[64..]), [], []);
-        return isFormer ? record : record.WithTail(block[(int)tailAt..]);
+        return isFormer ? record : record.WithTail(block[(int)tailAt..], format);
     }
 
     private byte[] EncodeTail()
@@ -140,7 +145,8 @@ internal sealed record NodeRecord(
         writer.Write(Founders.Length);
         foreach (var founder in Founders)
         {
-            writer.Write(founder.Value);
+            writer.Write(founder.Node.Value);
+            writer.Write((byte)founder.Roles);
         }
 
         writer.Write(Members.Length);
@@ -152,6 +158,7 @@ internal sealed record NodeRecord(
         }
 
         writer.Write(IsRemoved);
+        writer.Write((byte)Roles);
         writer.Flush();
         return stream.ToArray();
     }
@@ -164,13 +171,13 @@ internal sealed record NodeRecord(
     }
 
     /// <summary>The checksum fits, so the tail is what this code wrote.</summary>
-    private NodeRecord? WithTail(ReadOnlySpan<byte> tail)
+    private NodeRecord? WithTail(ReadOnlySpan<byte> tail, uint format)
     {
         using var reader = new BinaryReader(new MemoryStream(tail.ToArray()));
-        var founders = ImmutableArray.CreateBuilder<NodeId>();
+        var founders = ImmutableArray.CreateBuilder<Founder>();
         for (var left = reader.ReadInt32(); left > 0; left--)
         {
-            founders.Add(new NodeId(reader.ReadInt32()));
+            founders.Add(new Founder(new NodeId(reader.ReadInt32()), ReadRoles(reader, format)));
         }
 
         var members = ImmutableArray.CreateBuilder<KnownMember>();
@@ -180,6 +187,7 @@ internal sealed record NodeRecord(
         }
 
         var isRemoved = reader.ReadBoolean();
+        var roles = ReadRoles(reader, format);
         return reader.BaseStream.Position != tail.Length
             ? null
             : this with
@@ -187,8 +195,12 @@ internal sealed record NodeRecord(
                 Founders = founders.ToImmutable(),
                 Members = members.ToImmutable(),
                 IsRemoved = isRemoved,
+                Roles = roles,
             };
     }
+
+    private static NodeRoles ReadRoles(BinaryReader reader, uint format) =>
+        format == WithoutRoles ? NodeRoles.Both : (NodeRoles)reader.ReadByte();
 
     private static string ReadText(BinaryReader reader) =>
         Encoding.UTF8.GetString(reader.ReadBytes(reader.ReadInt32()));

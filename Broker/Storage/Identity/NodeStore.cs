@@ -57,11 +57,18 @@ public sealed class NodeStore : IDisposable
     /// <param name="nodeId">The configured number: likewise.</param>
     /// <param name="dataShards">The configured number of data shards: likewise.</param>
     /// <param name="newId">Draws the store id of a new disk.</param>
+    /// <param name="roles">The configured roles: they must be those with which the disk began.</param>
     /// <exception cref="StorageRefusedException">The disk is another node's, or another process has it
     /// open.</exception>
     /// <exception cref="StorageCorruptException">Both the record and its copy are damaged.</exception>
     public static NodeStore Open(
-        IStorageDevice device, string folder, string nodeName, NodeId nodeId, int dataShards, Func<Guid> newId)
+        IStorageDevice device,
+        string folder,
+        string nodeName,
+        NodeId nodeId,
+        int dataShards,
+        Func<Guid> newId,
+        NodeRoles roles = NodeRoles.Both)
     {
         device.CreateFolder(folder);
         var folderLock = device.TryLock(Path.Combine(folder, LockName)) ?? throw new StorageRefusedException(
@@ -75,7 +82,10 @@ public sealed class NodeStore : IDisposable
             {
                 ThrowIfDamaged(device, folder);
                 var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null, dataShards);
-                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1, [], []);
+                record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1, [], [])
+                {
+                    Roles = roles,
+                };
             }
             else if (record.Identity.NodeId.IsNone && !nodeId.IsNone && record.Identity.NodeName == nodeName)
             {
@@ -88,6 +98,7 @@ public sealed class NodeStore : IDisposable
 
             CheckOwner(folder, record.Identity, nodeName, nodeId);
             CheckShards(folder, record.Identity, dataShards);
+            CheckRoles(folder, record, roles);
             if (first?.Sequence != record.Sequence || second?.Sequence != record.Sequence)
             {
                 Save(device, folder, record);
@@ -153,7 +164,7 @@ public sealed class NodeStore : IDisposable
         NodeId nodeId,
         int dataShards,
         Guid? clusterId,
-        IReadOnlyList<NodeId> founders,
+        IReadOnlyList<Founder> founders,
         IReadOnlyList<KnownMember> members)
     {
         lock (_gate)
@@ -184,7 +195,7 @@ public sealed class NodeStore : IDisposable
     }
 
     /// <summary>Remembers who belongs to the cluster, durably, for the next start.</summary>
-    public void RememberMembers(IReadOnlyList<NodeId> founders, IReadOnlyList<KnownMember> members)
+    public void RememberMembers(IReadOnlyList<Founder> founders, IReadOnlyList<KnownMember> members)
     {
         lock (_gate)
         {
@@ -239,15 +250,17 @@ public sealed class NodeStore : IDisposable
 
     /// <summary>
     /// This disk is one of those that a new cluster begins with, durably, together with the peers that it was founded
-    /// with.
+    /// with, and the roles of all: the groups began with them.
     /// </summary>
-    public void Found(IEnumerable<GroupId> groups, IReadOnlyDictionary<NodeId, Guid> peers)
+    public void Found(
+        IEnumerable<GroupId> groups, IReadOnlyDictionary<NodeId, Guid> peers, IReadOnlyList<Founder> founders)
     {
         lock (_gate)
         {
             Replace(_record with
             {
                 PeerStores = new Dictionary<NodeId, Guid>(peers),
+                Founders = [.. founders],
                 Groups = _record.Groups.Union(groups.Select(static group => group.Value)),
             });
         }
@@ -342,6 +355,18 @@ public sealed class NodeStore : IDisposable
             throw new StorageRefusedException(
                 $"The disk in {folder} holds {identity.DataShards} data shards, but Broker:DataShards is {dataShards}. "
                 + $"The number is fixed when the cluster forms: set it back to {identity.DataShards}.");
+        }
+    }
+
+    private static void CheckRoles(string folder, NodeRecord record, NodeRoles roles)
+    {
+        if (record.Roles != roles)
+        {
+            throw new StorageRefusedException(
+                $"The disk in {folder} is one of a node with the roles '{record.Roles.InWords()}', but Broker:Roles is "
+                + $"'{roles.InWords()}'. A disk keeps its roles, as its peers count on them: set Broker__Roles back. "
+                + $"For another role have {record.Identity.NodeName} begin as a new node: if it is a member, remove it "
+                + "(RemoveNode); then give it an empty folder, and have it join (Broker__Join).");
         }
     }
 

@@ -38,6 +38,35 @@ public sealed class FormationTests
         Assert.Contains("broker-3 is not", Look(2).Obstacle, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(NodeRoles.Data, NodeRoles.Data, NodeRoles.Data, "it needs one controller")]
+    [InlineData(NodeRoles.Controller, NodeRoles.Controller, NodeRoles.Controller, "it needs one data node")]
+    [InlineData(NodeRoles.Controller, NodeRoles.Data, NodeRoles.Data, "")]
+    [InlineData(NodeRoles.Both, NodeRoles.Data, NodeRoles.Data, "")]
+    public void Cluster_forms_with_a_controller_and_a_data_node_and_founders_know_each_others_roles(
+        NodeRoles first, NodeRoles second, NodeRoles third, string obstacle)
+    {
+        NodeRoles[] roles = [first, second, third];
+        foreach (var number in Numbers)
+        {
+            _members.Add(new Member(number) { Roles = roles[number - 1] });
+            Start(number);
+        }
+
+        Connect(1, 2);
+        Connect(1, 3);
+        Connect(2, 3);
+        Assert.All(Numbers, number =>
+        {
+            var verdict = Look(number);
+            Assert.Equal(obstacle.Length == 0 ? FormationStep.Found : FormationStep.Wait, verdict.Step);
+            Assert.Contains(obstacle, verdict.Obstacle, StringComparison.Ordinal);
+            Assert.Equal(
+                obstacle.Length == 0 ? Numbers.Select(each => new Founder(new NodeId(each), roles[each - 1])) : null,
+                verdict.Founders);
+        });
+    }
+
     [Fact]
     public void Two_wiped_nodes_wait_for_the_third_and_are_told_what_to_do()
     {
@@ -259,7 +288,7 @@ public sealed class FormationTests
         if (verdict.Step == FormationStep.Found)
         {
             member.Store.Found(groups, member.Register!.Met.ToDictionary(
-                static met => met.Key, static met => met.Value.StoreId));
+                static met => met.Key, static met => met.Value.StoreId), verdict.Founders!);
             member.Votes = true;
         }
         else if (verdict.Step == FormationStep.Join)
@@ -305,6 +334,8 @@ public sealed class FormationTests
     {
         public int Number => number;
 
+        public NodeRoles Roles { get; init; } = NodeRoles.Both;
+
         public SimulatedDevice Device { get; set; } = new(number);
 
         public NodeStore? Store { get; private set; }
@@ -327,8 +358,8 @@ public sealed class FormationTests
 
         public void Start(TimeProvider time, bool replaces)
         {
-            Options = MakeOptions(number, replaces);
-            Store = NodeStore.Open(Device, "/data", Options.NodeName, Options.NodeId, 1, Guid.NewGuid);
+            Options = MakeOptions(number, replaces) with { Roles = Roles };
+            Store = NodeStore.Open(Device, "/data", Options.NodeName, Options.NodeId, 1, Guid.NewGuid, Roles);
             Register = new PeerRegister(time);
             Gate = new PeerGate(Options, Store, Metadata, Register, new NodeDirectory(Options));
         }

@@ -65,6 +65,79 @@ public sealed class MembershipPlanTests
     }
 
     [Fact]
+    public void Controllers_vote_in_the_metadata_alone_and_data_nodes_receive_it_and_vote_in_the_others()
+    {
+        var members = WithRoles((5, NodeRoles.Data, MemberState.Member));
+        Assert.Equal(["1 2 + 3 5", "2 3 5 + ", "2 3 5 + "], Wanted(new MembershipPlan(members, Groups("1 2", "2 3"))));
+
+        // Nobody is moved that is where it belongs, and a stranger to a group goes.
+        var plan = new MembershipPlan(
+            members, [Configuration("1 2", "3 5"), Configuration("2 3 5"), Configuration("1 2 3 5")]);
+        Assert.Equal([false, false, true], Enumerable.Range(0, 3).Select(at => plan.IsDue(at)));
+    }
+
+    [Fact]
+    public void A_data_node_receives_the_metadata_before_it_votes_anywhere_and_a_controller_is_there_by_then()
+    {
+        var data = WithRoles((5, NodeRoles.Data, MemberState.Joining));
+        Assert.Equal(["1 2 + 3 5", "2 3 + ", "2 3 + "], Wanted(new MembershipPlan(data, Groups("1 2", "2 3"))));
+        GroupConfiguration[] received = [Configuration("1 2", "3 5"), Configuration("2 3"), Configuration("2 3")];
+        Assert.Equal(["1 2 + 3 5", "2 3 5 + ", "2 3 + "], Wanted(new MembershipPlan(data, received)));
+        Assert.Equal(MemberState.Joining, OutcomeOf(data, received));
+        Assert.Equal(
+            MemberState.Member,
+            OutcomeOf(data, [received[0], Configuration("2 3 5"), Configuration("2 3 5")]));
+
+        // Whoever leads the metadata need not know of the other groups to take a controller in.
+        var controller = WithRoles((5, NodeRoles.Controller, MemberState.Joining));
+        GroupConfiguration[] alone = [Configuration("1 2 5", "3"), GroupConfiguration.None, GroupConfiguration.None];
+        Assert.Equal("1 2 5 + 3", Wanted(new MembershipPlan(controller, alone)).First());
+        Assert.Equal(MemberState.Member, new MembershipPlan(controller, alone).OutcomeOf(
+            controller.Find(new NodeId(5))!, static at => at == 0));
+    }
+
+    [Fact]
+    public void A_data_node_goes_on_receiving_the_metadata_until_it_has_left_the_others()
+    {
+        var leaving = WithRoles((5, NodeRoles.Data, MemberState.Leaving));
+        GroupConfiguration[] all = [Configuration("1 2", "3 5"), Configuration("2 3 5"), Configuration("2 3 5")];
+        Assert.Equal(["1 2 + 3 5", "2 3 + ", "2 3 5 + "], Wanted(new MembershipPlan(leaving, all)));
+        GroupConfiguration[] last = [all[0], Configuration("2 3"), Configuration("2 3")];
+        Assert.Equal(["1 2 + 3", "2 3 + ", "2 3 + "], Wanted(new MembershipPlan(leaving, last)));
+        Assert.Equal(MemberState.Leaving, OutcomeOf(leaving, last));
+        Assert.Equal(MemberState.Left, OutcomeOf(leaving, [Configuration("1 2", "3"), last[1], last[2]]));
+
+        // One that is evicted stays there.
+        var evicting = WithRoles((5, NodeRoles.Data, MemberState.Evicting));
+        Assert.Equal(["1 2 + 3 5", "2 3 + ", "2 3 + "], Wanted(new MembershipPlan(evicting, last)));
+        Assert.Equal(MemberState.Evicting, OutcomeOf(evicting, all));
+        Assert.Equal(MemberState.Evicted, OutcomeOf(evicting, last));
+    }
+
+    [Fact]
+    public void Who_is_in_a_group_is_known_by_word_of_the_leader_that_most_of_its_voters_follow()
+    {
+        GroupConfiguration old = Configuration("1 2 3"), now = new(new LogIndex(9), [new(1), new(2)], []);
+        ReplicaFacts Say(int node, int term, int leader, GroupConfiguration members, long committed = 9) =>
+            ReplicaFacts.Unknown(new NodeId(node)) with
+            {
+                Answers = true,
+                Term = new Term(term),
+                Leader = new NodeId(leader),
+                Members = members,
+                CommitIndex = new LogIndex(committed),
+            };
+
+        Assert.Equal(new GroupView(now, true), GroupView.Of([Say(1, 5, 1, now), Say(2, 5, 1, now), Say(3, 4, 3, old)]));
+        Assert.False(GroupView.Of([Say(1, 5, 1, now, 8), Say(2, 5, 1, old)])!.IsCommitted);
+
+        // One that was replaced and does not know it; one that nobody follows yet; nobody at all.
+        Assert.Null(GroupView.Of([Say(3, 4, 3, old), Say(1, 5, 2, now)]));
+        Assert.Null(GroupView.Of([Say(1, 5, 1, now), Say(3, 4, 3, old)]));
+        Assert.Null(GroupView.Of([ReplicaFacts.Unknown(new NodeId(1))]));
+    }
+
+    [Fact]
     public void A_node_is_where_it_says_and_is_looked_for_where_it_was_said_to_be()
     {
         var directory = Directory();
@@ -137,6 +210,40 @@ public sealed class MembershipPlanTests
             node.Value, new ClusterMember(node, $"n{node}", $"http://n{node}:1", state)),
         LastId = node.Value,
     };
+
+    /// <summary>Node 1 is a controller, 2 has both roles, 3 is a data node.</summary>
+    private static ClusterMembers WithRoles((int Id, NodeRoles Roles, MemberState State) other) =>
+        ClusterMembers.Empty with
+        {
+            Nodes = new (int Id, NodeRoles Roles, MemberState State)[]
+            {
+                (1, NodeRoles.Controller, MemberState.Member),
+                (2, NodeRoles.Both, MemberState.Member),
+                (3, NodeRoles.Data, MemberState.Member),
+                other,
+            }.ToImmutableSortedDictionary(
+                static each => each.Id,
+                static each => new ClusterMember(new NodeId(each.Id), $"n{each.Id}", $"http://n{each.Id}:1", each.State)
+                {
+                    Roles = each.Roles,
+                }),
+            Founders = [1, 2, 3],
+            LastId = other.Id,
+        };
+
+    private static GroupConfiguration[] Groups(string metadata, string others) =>
+        [Configuration(metadata), Configuration(others), Configuration(others)];
+
+    private static IEnumerable<string> Wanted(MembershipPlan plan) => Enumerable.Range(0, 3).Select(
+        at => $"{Text(plan.MembersOf(at).Voters)} + {Text(plan.MembersOf(at).Learners)}");
+
+    private static MemberState OutcomeOf(ClusterMembers members, GroupConfiguration[] groups) =>
+        new MembershipPlan(members, groups).OutcomeOf(members.Changing!, static _ => true);
+
+    private static GroupConfiguration Configuration(string voters, string learners) => new(
+        new LogIndex(1),
+        voters.Split(' ').Select(static voter => new NodeId(int.Parse(voter))),
+        learners.Split(' ').Select(static learner => new NodeId(int.Parse(learner))));
 
     private static MembershipPlan Plan(ClusterMembers members, params string[] groups) =>
         new(members, [.. groups.Select(Configuration)]);

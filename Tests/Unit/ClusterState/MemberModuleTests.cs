@@ -37,7 +37,7 @@ public sealed class MemberModuleTests
         var snapshot = new ArrayBufferWriter<byte>();
         _machine.WriteSnapshot(snapshot);
         Assert.EndsWith(
-            "0802" + "01" + "01" + "01" + "0162" + "0163" + "02" + "00" + "01" + "01" + "00",
+            "0803" + "01" + "01" + "01" + "0162" + "0163" + "02" + "00" + "03" + "01" + "01" + "03" + "00",
             Convert.ToHexString(snapshot.WrittenSpan),
             StringComparison.Ordinal);
     }
@@ -194,18 +194,106 @@ public sealed class MemberModuleTests
             Assert.Single(restored.Members.Nodes).Value);
     }
 
+    [Fact]
+    public void Founders_and_joiners_have_roles_and_the_last_of_each_stays()
+    {
+        Assert.Equal(RefusalCode.InvalidArgument, Found(NodeRoles.Data, NodeRoles.Data).Code);
+        Assert.Equal(RefusalCode.InvalidArgument, Found(NodeRoles.Controller).Code);
+        Assert.Equal(RefusalCode.InvalidArgument, Found(NodeRoles.None, NodeRoles.Both).Code);
+        Assert.Equal(RefusalCode.None, Found(NodeRoles.Controller, NodeRoles.Data, NodeRoles.Data).Code);
+        Assert.Equal(
+            [NodeRoles.Controller, NodeRoles.Data, NodeRoles.Data],
+            Members.Nodes.Values.Select(static member => member.Roles));
+
+        // The only controller; then there are two, and the same disk has no other roles.
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(1, MemberState.Leaving).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Drain(1, true).Code);
+        Assert.Equal(4, Join("n4", Disk, roles: NodeRoles.Controller).BaseOffset);
+        Assert.True(Join("n4", Disk, roles: NodeRoles.Controller).Duplicate);
+        Assert.Equal(RefusalCode.FailedPrecondition, Join("n4", Disk).Code);
+        Change(4, MemberState.Member);
+        Assert.Equal(RefusalCode.None, Drain(1, true).Code);
+        Assert.Equal(RefusalCode.FailedPrecondition, Drain(4, true).Code);
+        Change(1, MemberState.Leaving);
+        Change(1, MemberState.Left);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(4, MemberState.Leaving).Code);
+
+        // Of two data nodes one may go. What a controller never votes in it is not to lead.
+        Assert.Equal(RefusalCode.NotFound, Place(new GroupId(1), 4).Code);
+        Assert.Equal(RefusalCode.NotFound, Place(GroupId.Metadata, 2).Code);
+        Assert.Equal(RefusalCode.None, Place(new GroupId(1), 3).Code);
+        Change(2, MemberState.Leaving);
+        Change(2, MemberState.Left);
+        Assert.Equal(RefusalCode.FailedPrecondition, Change(3, MemberState.Leaving).Code);
+        Assert.Equal(
+            [NodeRoles.Controller, NodeRoles.Data, NodeRoles.Data],
+            Members.ListFounders().Select(static founder => founder.Roles));
+    }
+
+    [Fact]
+    public void Snapshots_hold_roles_and_those_without_them_are_read_as_of_nodes_with_both()
+    {
+        Found(NodeRoles.Controller, NodeRoles.Both, NodeRoles.Data);
+        var snapshot = new ArrayBufferWriter<byte>();
+        _machine.WriteSnapshot(snapshot);
+        var restored = new MetadataStateMachine();
+        restored.Restore(snapshot.WrittenSpan);
+        Assert.Equal(Members.Nodes.Values, restored.Members.Nodes.Values);
+        Assert.Equal(Members.ListFounders(), restored.Members.ListFounders());
+
+        const string WithFlags = "4D04" + "05" + "00" + "0100000000000000" + "02" + "0202" + "00000000"
+            + "0802" + "01" + "01" + "01" + "0162" + "0163" + "02" + "01" + "01" + "01" + "00";
+        restored.Restore(Convert.FromHexString(WithFlags));
+        Assert.Equal(
+            new ClusterMember(new NodeId(1), "b", "c", MemberState.Member) { IsDraining = true },
+            Assert.Single(restored.Members.Nodes).Value);
+        Assert.Equal([new Founder(new NodeId(1), NodeRoles.Both)], restored.Members.ListFounders());
+    }
+
+    [Fact]
+    public void Where_all_have_both_roles_the_commands_are_those_of_before_there_were_roles()
+    {
+        ClusterMember[] two =
+        [
+            new(new NodeId(1), "b", "c", MemberState.Member),
+            new(new NodeId(2), "d", "e", MemberState.Member) { Roles = NodeRoles.Data },
+        ];
+        Assert.Equal(
+            "0D000000" + "20" + "0100" + "01000000" + "010062" + "010063",
+            Convert.ToHexString(Entries.Metadata(into => MemberCommands.WriteFounded(into, two[..1]))));
+        Assert.Equal(
+            "19000000" + "26" + "0200" + "01000000" + "010062" + "010063" + "03"
+                + "02000000" + "010064" + "010065" + "02",
+            Convert.ToHexString(Entries.Metadata(into => MemberCommands.WriteFounded(into, two))));
+        var disk = new Guid("00010203-0405-0607-0809-0a0b0c0d0e0f");
+        var with = Convert.ToHexString(Entries.Metadata(into => MemberCommands.WriteJoined(
+            into, disk, "b", "c", NodeRoles.Controller)));
+        Assert.StartsWith("18000000" + "27", with, StringComparison.Ordinal);
+        Assert.EndsWith("010062" + "010063" + "01", with, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "17000000" + "21",
+            Convert.ToHexString(Entries.Metadata(into => MemberCommands.WriteJoined(into, disk, "b", "c"))),
+            StringComparison.Ordinal);
+    }
+
+    private CommandResult Found(params NodeRoles[] roles) => Apply(into => MemberCommands.WriteFounded(
+        into,
+        [
+            .. roles.Select(static (role, at) =>
+                new ClusterMember(new NodeId(at + 1), $"n{at + 1}", $"http://n{at + 1}:1", MemberState.Member)
+                {
+                    Roles = role,
+                }),
+        ]));
+
     private CommandResult Drain(int id, bool drains) =>
         Apply(into => MemberCommands.WriteDrained(into, new NodeId(id), drains));
 
-    private CommandResult Found() => Apply(static into => MemberCommands.WriteFounded(
-        into,
-        [
-            .. Enumerable.Range(1, 3).Select(static id =>
-                new ClusterMember(new NodeId(id), $"n{id}", $"http://n{id}:1", MemberState.Member)),
-        ]));
+    private CommandResult Found() => Found(NodeRoles.Both, NodeRoles.Both, NodeRoles.Both);
 
-    private CommandResult Join(string name, Guid disk, string address = "http://n:1") =>
-        Apply(into => MemberCommands.WriteJoined(into, disk, name, address));
+    private CommandResult Join(
+        string name, Guid disk, string address = "http://n:1", NodeRoles roles = NodeRoles.Both) =>
+        Apply(into => MemberCommands.WriteJoined(into, disk, name, address, roles));
 
     private CommandResult Change(int id, MemberState state) =>
         Apply(into => MemberCommands.WriteChanged(into, new NodeId(id), state));

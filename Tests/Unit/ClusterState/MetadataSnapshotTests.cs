@@ -22,7 +22,7 @@ public sealed class MetadataSnapshotTests
     {
         const string Hash = "0100000000000000";
         const string Section = "0000" + "01" + "0173" + "01" + "0161";
-        const string Members = "0802" + "00" + "00" + "00" + "00";
+        const string Members = "0803" + "00" + "00" + "00" + "00";
         var bytes = Convert.FromHexString("4D04" + "05" + "00" + Hash + "02" + "0202" + Section + "00" + Members);
         _machine.Restore(Convert.FromHexString("4D04" + "05" + "00" + Hash + "01" + "0202" + Section + "00"));
         Assert.Equal(bytes, Snapshot(_machine));

@@ -41,20 +41,22 @@ public sealed class NodeStoreTests
                 new NodeId(4),
                 2,
                 Cluster,
-                [new NodeId(1), new NodeId(2)],
+                [new Founder(new NodeId(1), NodeRoles.Controller), new Founder(new NodeId(2), NodeRoles.Data)],
                 [new KnownMember(new NodeId(4), "broker-4", "http://é:1")]);
         }
 
         _device.Crash(SimulatedDeviceCrash.DropUnsynced);
         var record = NodeStore.Peek(_device, Folder)!;
         Assert.Equal(new StoreIdentity(FirstId, new NodeId(4), "broker-4", Cluster, 2), record.Identity);
-        Assert.Equal([new NodeId(1), new NodeId(2)], record.Founders);
+        Assert.Equal(
+            [new Founder(new NodeId(1), NodeRoles.Controller), new Founder(new NodeId(2), NodeRoles.Data)],
+            record.Founders);
         Assert.Equal([new KnownMember(new NodeId(4), "broker-4", "http://é:1")], record.Members);
         Assert.False(record.IsRemoved);
         using (var member = NodeStore.Open(_device, Folder, "broker-4", new NodeId(4), 2, Guid.NewGuid))
         {
             Assert.True(member.IsFounded);
-            member.RememberMembers([new NodeId(1)], []);
+            member.RememberMembers([new Founder(new NodeId(1), NodeRoles.Both)], []);
             member.MarkRemoved();
         }
 
@@ -74,14 +76,47 @@ public sealed class NodeStoreTests
             Sequence: 7,
             [],
             []).Encode();
-        var block = former[..^9];
+        var block = former[..^10];
         CheckedBlock.Seal(block, NodeRecord.Magic, 2);
         var read = NodeRecord.TryDecode(block, "node.id")!;
         Assert.Equal((Cluster, 7L), (read.Identity.ClusterId, read.Sequence));
         Assert.Equal([0, 1], read.Groups);
         Assert.Empty(read.Members);
-        CheckedBlock.Seal(block, NodeRecord.Magic, 4);
+        CheckedBlock.Seal(block, NodeRecord.Magic, 5);
         Assert.Throws<StorageRefusedException>(() => NodeRecord.TryDecode(block, "node.id"));
+    }
+
+    [Fact]
+    public void A_record_of_format_3_is_read_and_its_nodes_have_both_roles()
+    {
+        // The founders 1 and 2 without their roles, no members, not removed, and no roles of its own.
+        var block = new NodeRecord(
+            new StoreIdentity(FirstId, new NodeId(1), "broker-1", Cluster, Shards),
+            new Dictionary<NodeId, Guid>(),
+            [],
+            Sequence: 7,
+            [],
+            []).Encode()[..^10].Concat(Convert.FromHexString("02000000" + "01000000" + "02000000" + "00000000" + "01"))
+            .ToArray();
+        CheckedBlock.Seal(block, NodeRecord.Magic, 3);
+        var read = NodeRecord.TryDecode(block, "node.id")!;
+        Assert.Equal(
+            [new Founder(new NodeId(1), NodeRoles.Both), new Founder(new NodeId(2), NodeRoles.Both)], read.Founders);
+        Assert.Equal((true, NodeRoles.Both), (read.IsRemoved, read.Roles));
+    }
+
+    [Fact]
+    public void A_disk_keeps_the_roles_that_it_began_with_and_a_refusal_says_what_to_do()
+    {
+        Open(NodeRoles.Data).Dispose();
+        _device.Crash(SimulatedDeviceCrash.DropUnsynced);
+        Assert.Equal(NodeRoles.Data, NodeStore.Peek(_device, Folder)!.Roles);
+        var refusal = Assert.Throws<StorageRefusedException>(() => Open(NodeRoles.Both));
+        Assert.Contains(
+            "with the roles 'data', but Broker:Roles is 'controller,data'", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("give it an empty folder", refusal.Message, StringComparison.Ordinal);
+        using var again = Open(NodeRoles.Data);
+        Assert.Equal(FirstId, again.StoreId);
     }
 
     [Fact]
@@ -102,9 +137,12 @@ public sealed class NodeStoreTests
     {
         var store = Open();
         Assert.False(store.IsFounded);
-        store.Found([new GroupId(0), new GroupId(1)], new Dictionary<NodeId, Guid> { [new NodeId(2)] = Cluster });
+        Founder[] founders = [new(new NodeId(1), NodeRoles.Both), new(new NodeId(2), NodeRoles.Data)];
+        store.Found(
+            [new GroupId(0), new GroupId(1)], new Dictionary<NodeId, Guid> { [new NodeId(2)] = Cluster }, founders);
         _device.Crash(SimulatedDeviceCrash.DropUnsynced);
 
+        Assert.Equal(founders, NodeStore.Peek(_device, Folder)!.Founders);
         using var reopened = Open();
         Assert.True(reopened.IsFounded);
         Assert.True(reopened.IsKnownGroup(new GroupId(1)));
@@ -231,5 +269,8 @@ public sealed class NodeStoreTests
         }
     }
 
-    private NodeStore Open() => NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId);
+    private NodeStore Open() => Open(NodeRoles.Both);
+
+    private NodeStore Open(NodeRoles roles) =>
+        NodeStore.Open(_device, Folder, "broker-1", new NodeId(1), Shards, () => FirstId, roles);
 }
