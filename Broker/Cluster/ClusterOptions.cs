@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using Broker.Client;
 using Broker.Domain;
@@ -157,7 +158,7 @@ public sealed record ClusterOptions
             : options.AsFounder(configuration, discovered, self, isFounded) with { Founders = FoundersOf(disk) };
     }
 
-    private static IReadOnlyList<Founder>? FoundersOf(NodeRecord? disk) =>
+    private static ImmutableArray<Founder>? FoundersOf(NodeRecord? disk) =>
         disk is null || disk.Founders.IsEmpty ? null : disk.Founders;
 
     private static NodeRecord? Peek(IStorageDevice device, string folder)

@@ -55,7 +55,7 @@ internal sealed class SettleQueue(
 
         try
         {
-            return _room.Wait(0, CancellationToken.None)
+            return HasRoom()
                 ? Begin(settlement, cancellationToken)
                 : WaitForRoomAsync(settlement, cancellationToken);
         }
@@ -64,6 +64,9 @@ internal sealed class SettleQueue(
             return ValueTask.FromException<bool>(disposed);
         }
     }
+
+    /// <summary>Takes a place if there is one, without waiting for it.</summary>
+    private bool HasRoom() => _room.Wait(0, CancellationToken.None);
 
     /// <summary>Nobody begins any more. Calls that are under way are heard of still.</summary>
     public void Dispose()

@@ -97,7 +97,7 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
 
     private static bool Votes(ClusterMember member, int at) => member.Roles.VoteIn(new GroupId(at));
 
-    private IReadOnlyList<NodeId> LearnersOf(int at)
+    private ImmutableArray<NodeId> LearnersOf(int at)
     {
         if (at > 0 || !members.IsKnown)
         {
