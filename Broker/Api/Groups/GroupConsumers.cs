@@ -4,7 +4,6 @@ using Broker.Client.Consuming;
 using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
-using Broker.Groups;
 using Broker.Protocol.Wire;
 using Grpc.Core;
 using SettleRequest = Broker.Protocol.Wire.SettleRequest;

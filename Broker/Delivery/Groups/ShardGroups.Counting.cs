@@ -1,5 +1,4 @@
 using Broker.Diagnostics;
-using Broker.Domain;
 
 namespace Broker.Delivery;
 
