@@ -98,7 +98,7 @@ public sealed class FetchCallTests
     private sealed class Session : IGroupSession
     {
         private readonly Channel<GroupDelivery> _deliveries = Channel.CreateUnbounded<GroupDelivery>();
-        private readonly SemaphoreSlim _read = new(0);
+        private readonly Channel<bool> _reads = Channel.CreateUnbounded<bool>();
         private readonly TaskCompletionSource _quiet = new();
 
         public Task AllQuiet => _quiet.Task;
@@ -107,22 +107,18 @@ public sealed class FetchCallTests
 
         public void SayQuiet() => _quiet.TrySetResult();
 
-        public void Read() => _read.Release();
+        public void Read() => Assert.True(_reads.Writer.TryWrite(true));
 
         /// <summary>Until the fetch has taken it.</summary>
         public async Task DeliverAsync(string topic)
         {
             await _deliveries.Writer.WriteAsync(new GroupDelivery(default, topic, 0, 0, 0, new byte[1], 1, 1), Test);
-            Assert.True(await _read.WaitAsync(Wait, Test));
+            Assert.True(await _reads.Reader.ReadAsync(Test).AsTask().WaitAsync(Wait, Test));
         }
 
         public IAsyncEnumerable<GroupDelivery> ReadAsync(CancellationToken cancellationToken) =>
             _deliveries.Reader.ReadAllAsync(cancellationToken);
 
-        public ValueTask DisposeAsync()
-        {
-            _read.Dispose();
-            return ValueTask.CompletedTask;
-        }
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 }
