@@ -51,6 +51,10 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
     public void UseIndex(LogIndex first, LogIndex last, ReadOnlyMemory<byte> directory) =>
         topics.UseIndex(first, last, directory);
 
+    public long NextDutyUnixMs => topics.NextDutyUnixMs;
+
+    public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => topics.TryWriteDuty(nowUnixMs, command);
+
     public IStateMachine MakeShadow() => topics.MakeShadow();
 
     public void DropIndexes(LogIndex through) => topics.DropIndexes(through);
