@@ -119,9 +119,9 @@ internal sealed record Scenario
     }
 
     /// <summary>
-    /// In three of four worlds where members change and there are several groups: three voters of each at least, or one
-    /// controller, which nobody may remove. Streams keep their order there: no majority waits for data nodes, which
-    /// only receive the first group's log, and where messages overtake one another they could fall behind for ever.
+    /// In three of four worlds where members change and there are several groups: three voters of each at least.
+    /// Streams keep their order there: no majority waits for data nodes, which only receive the first group's log, and
+    /// where messages overtake one another they could fall behind for ever.
     /// Topics of several partitions, and consumers, would need every group on every node, as groups have topics here
     /// that in the real cluster have none.
     /// </summary>
@@ -139,7 +139,7 @@ internal sealed record Scenario
             [Data, Controller, Both, Controller, Data],
             [Controller, Both, Both, Both],
             [Both, Data, Both, Data, Both],
-            [Controller, Data, Data, Data]);
+            [Data, Both, Both, Both]);
         return this with { Roles = roles, Nodes = roles.Length, HasConsumers = false };
     }
 

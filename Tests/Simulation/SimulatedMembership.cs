@@ -38,7 +38,7 @@ internal sealed class SimulatedMembership(World world, int seed)
     private long _awayUntilUs;
     private int _joinsLeft = world.Scenario.Joiners;
 
-    /// <summary>Beside the other: what joiners are for, and what only worlds with roles ask.</summary>
+    /// <summary>Beside the other: what joiners are for.</summary>
     private readonly Random _roles = new(seed ^ 0x726F6C65);
 
     /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
@@ -208,12 +208,6 @@ internal sealed class SimulatedMembership(World world, int seed)
             Propose(leader, into => MemberCommands.WriteJoined(
                 into, disk, $"broker-{disk:N}", "http://broker:1", roles));
         }
-        else if (world.Scenario.HasRoles && _roles.Next(3) == 0
-            && Controllers(members) is [var last])
-        {
-            // Nobody could vote in the first group then: that must be refused.
-            Propose(leader, into => MemberCommands.WriteChanged(into, last.Id, MemberState.Leaving));
-        }
         else if (members.Nodes.Count > LeastMembers && world.Faults.CanSpareOne
             && (world.Scenario.EvictAfter is null || _random.Next(6) == 0))
         {
@@ -227,9 +221,6 @@ internal sealed class SimulatedMembership(World world, int seed)
             Propose(leader, into => MemberCommands.WriteChanged(into, new NodeId(id), MemberState.Leaving));
         }
     }
-
-    private static ClusterMember[] Controllers(ClusterMembers members) =>
-        [.. members.Nodes.Values.Where(static each => each.Roles.HasFlag(NodeRoles.Controller))];
 
     /// <summary>Each group that it votes in keeps so many voters.</summary>
     private static bool CanLeave(ClusterMembers members, ClusterMember leaving) =>
