@@ -103,6 +103,13 @@ public sealed class ConsumerGroupOrderTests
     {
         await using var brokers = await BrokerProcesses.StartAsync(3);
         await using var client = brokers.Connect();
+
+        // A leader that takes over does not know who holds what: the brokers spread the leaders when they begin.
+        await Eventually.HoldsAsync(
+            async () => (await client.DescribeClusterAsync(Test)).Shards.Where(static shard => shard.Shard > 0)
+                .Select(static shard => shard.Leader).Distinct().Count() == 3,
+            () => "each broker leads a shard of topics",
+            60);
         var options = new ConsumeOptions { Filters = ["a", "b", "c"], Mode = GroupMode.Exclusive };
         await using var first = await client.ConsumeAsync("one", options with { Consumer = "first" }, Test);
         await Eventually.HoldsAsync(
