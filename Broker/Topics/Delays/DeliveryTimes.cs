@@ -1,4 +1,3 @@
-using Broker.Domain;
 using Broker.State;
 
 namespace Broker.Topics;
