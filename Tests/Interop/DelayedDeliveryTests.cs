@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Broker.Client;
 using Broker.Protocol.V1;
@@ -281,7 +282,7 @@ public sealed class DelayedDeliveryTests
             await using var consumer = await client.ConsumeAsync("g", cancellationToken: Test);
             await foreach (var record in consumer.WithCancellation(Test))
             {
-                var number = int.Parse(Encoding.UTF8.GetString(record.Record.Value.Span), null);
+                var number = int.Parse(Encoding.UTF8.GetString(record.Record.Value.Span), CultureInfo.InvariantCulture);
                 Assert.True(NowMs >= due[number], $"{number} came before it was due");
 
                 // What was acknowledged does not come again, whoever leads.

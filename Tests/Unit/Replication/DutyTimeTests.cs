@@ -1,5 +1,4 @@
 using Broker.Tests.Unit.Topics;
-using Broker.Topics;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
