@@ -1,6 +1,5 @@
 using System.Net;
 using Broker.Domain;
-using Broker.Protocol;
 using Broker.Transport;
 using Microsoft.AspNetCore.Http.Extensions;
 using Microsoft.AspNetCore.Http.Features;
