@@ -295,7 +295,6 @@ internal sealed class SimulatedMembership(World world, int seed)
             var replicas = Replicas;
             var members = replicas[0].ClusterMembers;
             var views = LookAtGroups(members, replicas);
-            AskOthers();
             var plan = PlanOf(members, views ?? LookHere(replicas));
             var isDue = false;
             for (var at = 0; at < replicas.Count && views is not null; at++)
@@ -329,6 +328,9 @@ internal sealed class SimulatedMembership(World world, int seed)
             {
                 LeadMetadata(replicas, members, plan, views);
             }
+
+            // For the next look: the answers that are here were for this one.
+            AskOthers();
         }
 
         private void LeadMetadata(

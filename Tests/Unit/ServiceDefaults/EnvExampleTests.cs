@@ -99,6 +99,7 @@ public sealed partial class EnvExampleTests
     /// <summary>A list is set by its elements.</summary>
     private static IEnumerable<string> OptionsOf<T>(string section) => typeof(T)
         .GetProperties(BindingFlags.Public | BindingFlags.Instance)
+        .Where(static property => property.PropertyType != typeof(IMessageSerializer)) // set in code alone
         .Select(property => property.PropertyType == typeof(string) || property.PropertyType.IsValueType
             ? $"{section}__{property.Name}"
             : $"{section}__{property.Name}__0");
