@@ -28,6 +28,7 @@ internal static class CommandLine
         root.Subcommands.Add(TopicVerbs.Create());
         root.Subcommands.Add(GroupVerbs.Create());
         root.Subcommands.Add(DeadLetterVerbs.Create());
+        root.Subcommands.Add(DelayedVerbs.Create());
         root.Subcommands.Add(ClusterVerbs.Create());
         root.Subcommands.Add(BenchVerbs.Create());
         root.Subcommands.Add(TopVerb.Create());

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -78,6 +79,11 @@ internal static class RecordText
             json["ttl_ms"] = (long)ttl.TotalMilliseconds;
         }
 
+        if (record.DeliverAt is { } deliverAt)
+        {
+            json["deliver_at"] = Output.Time(deliverAt);
+        }
+
         if (record.Priority > 0)
         {
             json["priority"] = record.Priority;
@@ -119,10 +125,12 @@ internal static class RecordText
                 "headers" => message with { Headers = HeadersFrom(node) },
                 "ttl_ms" => message with { TimeToLive = TimeSpan.FromMilliseconds(NumberOf(name, node)) },
                 "priority" => message with { Priority = (int)NumberOf(name, node) },
+                "deliver_at" => message with { DeliverAt = TimeOf(name, node) },
                 // Where it was read from: it gets a place of its own.
                 "topic" or "partition" or "offset" or "time" => message,
                 _ => throw new FormatException(
-                    $"it has '{name}'; expected key, value, headers, ttl_ms, priority, key_base64 or value_base64"),
+                    $"it has '{name}'; expected key, value, headers, ttl_ms, deliver_at, priority, key_base64 "
+                    + "or value_base64"),
             };
         }
 
@@ -184,6 +192,14 @@ internal static class RecordText
     private static byte[] TextOf(string name, JsonNode? node) => node?.GetValueKind() == JsonValueKind.String
         ? Strict.GetBytes(node.GetValue<string>())
         : throw new FormatException($"its {name} is no text");
+
+    private static DateTimeOffset TimeOf(string name, JsonNode? node) => DateTimeOffset.TryParse(
+        Strict.GetString(TextOf(name, node)),
+        CultureInfo.InvariantCulture,
+        DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
+        out var time)
+            ? time
+            : throw new FormatException($"its {name} is no time, as 2026-11-27T15:00:00Z");
 
     private static byte[] Base64Of(string name, JsonNode? node)
     {

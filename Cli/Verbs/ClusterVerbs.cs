@@ -25,6 +25,7 @@ internal static class ClusterVerbs
         new("node", static node => node.NodeId),
         new("name", static node => node.Name),
         new("address", static node => node.Address),
+        new("roles", RolesOf),
         new("state", static node => node.State.ToString().ToLowerInvariant()),
         new("connected", static node => node.Connected),
         new("draining", static node => node.Draining),
@@ -68,6 +69,12 @@ internal static class ClusterVerbs
             [Shard, ToNode],
             TransferAsync),
         Verb.Make("rebalance", "Moves each leadership to the node that is to have it.", [], RebalanceAsync));
+
+    private static string[] RolesOf(NodeInfo node)
+    {
+        var roles = new[] { ("controller", node.IsController), ("data", node.HoldsTopics) };
+        return [.. roles.Where(static role => role.Item2).Select(static role => role.Item1)];
+    }
 
     private static Argument<int> MakeToNode()
     {

@@ -62,6 +62,8 @@ internal static class GroupVerbs
 
     private static readonly Option<long?> Count = Values.Number("--count", "Ends after so many records.", 1);
 
+    private static readonly Argument<string> State = MakeState();
+
     private static readonly Option<string?> Then = Verb.Text(
         "--then", "What is done with each: ack (the default), nack (it comes again) or nothing.", "ack|nack|nothing");
 
@@ -84,6 +86,7 @@ internal static class GroupVerbs
         new("node", static consumer => consumer.NodeId),
         new("outstanding", static consumer => consumer.Outstanding),
         new("credit", static consumer => consumer.Credit),
+        new("served", static consumer => consumer.Served),
     ];
 
     private static readonly Column<GroupProgressInfo>[] Progress =
@@ -102,7 +105,7 @@ internal static class GroupVerbs
 
     public static Command Create() => Verb.Family(
         "group",
-        "Consumer groups: create, list, info, update, seek, pause, resume, delete, consume.",
+        "Consumer groups: create, list, info, update, seek, pause, resume, delete, peek, consume.",
         Verb.Make(
             "create",
             Verb.WithExamples(
@@ -137,6 +140,13 @@ internal static class GroupVerbs
             (session, parsed, token) => PauseAsync(session, parsed, paused: false, token)),
         Verb.Make("delete", "Deletes a group and how far it is; its dead letters stay.", [Name, Yes], DeleteAsync),
         Verb.Make(
+            "peek",
+            Verb.WithExamples(
+                "Shows single records of a group by their state, and changes nothing.",
+                "broker group peek billing outstanding --count 20"),
+            [Name, State, Count],
+            PeekAsync),
+        Verb.Make(
             "consume",
             Verb.WithExamples(
                 "Takes part in a group as one consumer, prints what it gets, and settles it, until Ctrl-C or --count.",
@@ -144,6 +154,13 @@ internal static class GroupVerbs
                 "broker group consume billing --then nothing    # comes again when the group's ack wait is over"),
             [Name, Count, Then],
             ConsumeAsync));
+
+    private static Argument<string> MakeState()
+    {
+        var state = Verb.Name("state", "waiting, outstanding or delayed; dead ones shows 'dlq list'.");
+        state.AcceptOnlyFromAmong("waiting", "outstanding", "delayed");
+        return state;
+    }
 
     private static IEnumerable<Option> SettingOptions() =>
         [Mode, Order, AckWait, MaxDeliveries, MaxOutstanding, BackOff, DeadLetters];
@@ -308,6 +325,32 @@ internal static class GroupVerbs
         }
 
         session.Output.Done($"Group '{name}' is deleted.", ("name", name), ("deleted", was));
+    }
+
+    private static async Task PeekAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var state = Enum.Parse<DeliveryState>(parsed.GetRequiredValue(State), ignoreCase: true);
+        var records = new List<PeekedRecord>();
+        var most = parsed.GetValue(Count) ?? 100;
+        await foreach (var record in session.Client.PeekGroupAsync(
+            parsed.GetRequiredValue(Name), state, cancellationToken))
+        {
+            records.Add(record);
+            if (records.Count == most)
+            {
+                break;
+            }
+        }
+
+        session.Output.List(
+            records,
+            new("topic", static record => record.Topic),
+            new("partition", static record => record.Partition),
+            new("offset", static record => record.Offset),
+            new("deliveries", static record => record.Deliveries),
+            new("consumer", static record => record.Consumer),
+            new("lease_end", static record => record.LeaseEnd),
+            new("due", static record => record.Due));
     }
 
     private static async Task ConsumeAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)

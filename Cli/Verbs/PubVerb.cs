@@ -25,8 +25,8 @@ internal static class PubVerb
 
     private static readonly Option<bool> Ndjson = Verb.Flag(
         "--ndjson",
-        "Each line of standard input is a message as JSON: key, value, headers, ttl_ms, priority; key_base64 and "
-        + "value_base64 for what is no text. It is what 'read -o json' prints.");
+        "Each line of standard input is a message as JSON: key, value, headers, ttl_ms, deliver_at, priority; "
+        + "key_base64 and value_base64 for what is no text. It is what 'read -o json' prints.");
 
     private static readonly Option<string?> Key = Verb.Text("--key", "Its key, which decides the partition.");
 
@@ -39,6 +39,9 @@ internal static class PubVerb
 
     private static readonly Option<TimeSpan?> TimeToLive = Values.Duration(
         "--ttl", "For how long consumer groups deliver it.");
+
+    private static readonly Option<TimeSpan?> Delay = Values.Duration(
+        "--delay", "Consumer groups get it so much later; reads get it at once.");
 
     private static readonly Option<long?> Priority = Values.Number("--priority", "From 0 to 9. Default: 0.", 0, 9);
 
@@ -56,7 +59,7 @@ internal static class PubVerb
             "broker pub orders.eu.created --file order.json",
             "tail -F app.log | broker pub logs --lines",
             "broker read orders -o json | broker pub orders.copy --ndjson"),
-        [Topic, Value, File, Lines, Ndjson, Key, Headers, TimeToLive, Priority, Partition, Count],
+        [Topic, Value, File, Lines, Ndjson, Key, Headers, TimeToLive, Delay, Priority, Partition, Count],
         RunAsync);
 
     private static async Task RunAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)
@@ -70,10 +73,10 @@ internal static class PubVerb
             throw new UsageException("A message comes from one place: the argument, --file, --lines or --ndjson.");
         }
 
-        if (ndjson && (parsed.GetResult(Key) ?? parsed.GetResult(Headers) ?? parsed.GetResult(TimeToLive)
-            ?? parsed.GetResult(Priority)) is { Implicit: false })
+        if (ndjson && new Option[] { Key, Headers, TimeToLive, Delay, Priority }.Any(
+            option => parsed.GetResult(option) is { Implicit: false }))
         {
-            throw new UsageException("With --ndjson key, headers, ttl_ms and priority stand in each line.");
+            throw new UsageException("With --ndjson key, headers, ttl_ms, deliver_at and priority stand in each line.");
         }
 
         var publishing = new Publishing(session, topic);
@@ -162,6 +165,7 @@ internal static class PubVerb
         Key = Encoding.UTF8.GetBytes(parsed.GetValue(Key) ?? ""),
         Headers = [.. parsed.GetValue(Headers)!.Select(HeaderOf)],
         TimeToLive = parsed.GetValue(TimeToLive),
+        DeliverAt = parsed.GetValue(Delay) is { } delay ? Session.Clock.GetUtcNow() + delay : null,
         Priority = (int)(parsed.GetValue(Priority) ?? 0),
         Partition = (int?)parsed.GetValue(Partition),
     };
