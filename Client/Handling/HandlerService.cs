@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
-using System.Text;
 using Broker.Client.Tracing;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
