@@ -23,8 +23,8 @@ public sealed record ConsumeOptions
     public string? Consumer { get; init; }
 
     /// <summary>
-    /// Records that the consumer may hold: 1 to 1,000. One does not count any more once its settlement is on its way.
-    /// Default: 256.
+    /// Records that the consumer may hold: 1 to 1,000. One does not count any more once its acknowledgement is on its
+    /// way, or its nack or termination is answered. Default: 256.
     /// </summary>
     public int MaxUnsettledRecords { get; init; } = 256;
 

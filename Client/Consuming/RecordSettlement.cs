@@ -10,7 +10,8 @@ namespace Broker.Client.Consuming;
 /// <param name="Time">Of Nack the delay, of Extend the lease; null: the group's.</param>
 /// <param name="Reason">Of Terminate.</param>
 /// <param name="Record">
-/// Makes room in its consumer's window once the settlement has found room in the queue; null: it has none.
+/// Makes room in its consumer's window: one that is acknowledged once that has found room in the queue, another one
+/// when it is answered. Null: it has none.
 /// </param>
 internal readonly record struct RecordSettlement(
     GroupSettlementKind Kind,

@@ -111,7 +111,11 @@ internal sealed class SettleQueue(
             }
         }
 
-        settlement.Record?.Free();
+        if (settlement.Kind == GroupSettlementKind.Ack)
+        {
+            settlement.Record?.Free();
+        }
+
         if (begins)
         {
             _ = CallAsync();
@@ -290,9 +294,17 @@ internal sealed class SettleQueue(
             return new ValueTask<bool>(this, _done.Version);
         }
 
-        public void End(bool isDone) => _done.SetResult(isDone);
+        public void End(bool isDone)
+        {
+            MakeRoom();
+            _done.SetResult(isDone);
+        }
 
-        public void End(Exception failure) => _done.SetException(failure);
+        public void End(Exception failure)
+        {
+            MakeRoom();
+            _done.SetException(failure);
+        }
 
         public bool GetResult(short token)
         {
@@ -316,5 +328,16 @@ internal sealed class SettleQueue(
         public void OnCompleted(
             Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
             _done.OnCompleted(continuation, state, token, flags);
+
+        /// <summary>
+        /// What comes again may go before others: until the group knows of it, nothing else is to take its place.
+        /// </summary>
+        private void MakeRoom()
+        {
+            if (Settlement.Kind != GroupSettlementKind.Ack)
+            {
+                Settlement.Record?.Free();
+            }
+        }
     }
 }

@@ -170,7 +170,8 @@ public sealed class NodeRolesTests
         await brokers.KillAsync(1);
         brokers.Start(1, ("Broker__Roles", "data"));
         await brokers.SaysAsync(1, "No cluster forms: all its 1 nodes are 'data' nodes, and it needs one controller");
-        Assert.Equal("Unhealthy", await brokers.HealthAsync(1));
+        await Brokers.UntilAsync(
+            async () => await brokers.HealthAsync(1) == "Unhealthy", () => "it is not healthy, and says so");
     }
 
     private static Dictionary<int, string> RolesOfSix() => All.ToDictionary(
