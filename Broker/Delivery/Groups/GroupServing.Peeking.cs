@@ -2,9 +2,21 @@ using Broker.Groups;
 
 namespace Broker.Delivery;
 
-/// <content>What operators see of single records.</content>
+/// <content>What operators see of single records, and of consumers.</content>
 internal sealed partial class GroupServing
 {
+    public ConsumerReport Describe(ShardConsumer consumer)
+    {
+        var (records, credit, _) = _dispatcher.Describe(consumer.Number);
+        return new ConsumerReport(
+            consumer.Name,
+            consumer.Session.Node.Value,
+            consumer.Session.Number,
+            records,
+            credit,
+            _dispatcher.IsServed(consumer.Number));
+    }
+
     /// <summary>See <see cref="IConsumerGroups.PeekAsync"/>: those of this shard.</summary>
     public IReadOnlyList<PeekedPlace> Peek(PeekState state, PlaceOfRecord? after, int most)
     {

@@ -351,18 +351,6 @@ internal sealed partial class GroupServing(
         return ([.. places.Values], dead);
     }
 
-    public ConsumerReport Describe(ShardConsumer consumer)
-    {
-        var (records, credit, _) = _dispatcher.Describe(consumer.Number);
-        return new ConsumerReport(
-            consumer.Name,
-            consumer.Session.Node.Value,
-            consumer.Session.Number,
-            records,
-            credit,
-            _dispatcher.IsServed(consumer.Number));
-    }
-
     /// <summary>The numbers of topics that it follows, and their names here.</summary>
     public IEnumerable<(int Number, string Place)> Places =>
         _places.Where(each => each.Value != _dead.Place).Select(static each => (each.Key, each.Value));
