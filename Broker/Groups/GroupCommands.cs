@@ -26,6 +26,8 @@ namespace Broker.Groups;
 /// </summary>
 internal static class GroupCommands
 {
+    private const int NoTopic = -1;
+
     public static void WriteOpen(IBufferWriter<byte> into, in OpenGroupCommand open)
     {
         var payloadBytes = (4 * sizeof(int)) + sizeof(ushort)
@@ -87,6 +89,13 @@ internal static class GroupCommands
 
         into.Advance(writer.Written);
     }
+
+    /// <summary>
+    /// Nothing, in no topic: every version answers that there is no such topic. What counts is its place in the log:
+    /// when it is answered, all is applied that its leader has proposed before it.
+    /// </summary>
+    public static void WriteBarrier(IBufferWriter<byte> into, int group) =>
+        WriteSettle(into, new SettleCommand(group, NoTopic, 0, [], []));
 
     public static SettleCommand ReadSettle(in Command command)
     {

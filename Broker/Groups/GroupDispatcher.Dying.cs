@@ -15,7 +15,7 @@ internal sealed partial class GroupDispatcher
         for (var left = _dying.Count; left > 0; left--)
         {
             var (lane, offset, notBefore) = _dying.Dequeue();
-            if (lane.IsGone)
+            if (lane.IsGone || !lane.Records.TryGetValue(offset, out var record) || record.State != RecordState.Dying)
             {
                 continue;
             }
@@ -26,7 +26,6 @@ internal sealed partial class GroupDispatcher
                 continue;
             }
 
-            var record = lane.Records[offset];
             dying = new DyingRecord(lane.Topic, lane.Turn, offset, record.Deliveries, record.Reason);
             return true;
         }

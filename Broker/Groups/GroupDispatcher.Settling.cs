@@ -94,9 +94,13 @@ internal sealed partial class GroupDispatcher
     }
 
     /// <summary>What came of a command. Whoever has lost the leadership does not come here, but is made anew.</summary>
-    public void OnSettled(int topic, int turn, RefusalCode code, long nowUnixMs)
+    /// <param name="command">As it was taken: if its topic was left, another one may be under way by now.</param>
+    /// <param name="code">None: it is committed.</param>
+    /// <param name="nowUnixMs">The time.</param>
+    public void OnSettled(in SettleCommand command, RefusalCode code, long nowUnixMs)
     {
-        if (!_lanes.TryGetValue(topic, out var lane) || lane.Turn != turn || lane.UnderWay is not { } batch)
+        if (!_lanes.TryGetValue(command.Topic, out var lane) || lane.UnderWay is not { } batch
+            || !ReferenceEquals(batch.Ranges, command.Ranges))
         {
             return;
         }

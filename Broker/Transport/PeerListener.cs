@@ -95,7 +95,9 @@ internal sealed class PeerListener : IConnectionListener
     public async ValueTask UnbindAsync(CancellationToken cancellationToken = default)
     {
         _socket.Dispose();
-        await _accepting.WaitAsync(cancellationToken);
+
+        // It ends at once, so whoever has no patience left need not give up: the rest of the server is still to stop.
+        await _accepting;
     }
 
     public async ValueTask DisposeAsync()

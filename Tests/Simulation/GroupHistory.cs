@@ -57,13 +57,7 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
     /// <param name="number">The group.</param>
     /// <param name="token">Names them.</param>
     /// <param name="nowMs">The time.</param>
-    /// <param name="doubted">Records of which it does not know whether they are settled.</param>
-    public void CheckGiven(
-        ReplicaNode node,
-        int number,
-        in DeliveryToken token,
-        long nowMs,
-        IReadOnlySet<(int Topic, long Offset)> doubted)
+    public void CheckGiven(ReplicaNode node, int number, in DeliveryToken token, long nowMs)
     {
         var turn = TurnOf(number, token.Topic, token.Turn);
         var progress = node.Groups!.Groups[number].Find(token.Topic);
@@ -81,8 +75,7 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
 
             var counted = progress?.Deliveries.GetValueOrDefault(offset).Count ?? 0;
             World.Check(
-                token.Attempt > counted
-                    && (progress?.Settled.Contains(offset) != true || doubted.Contains((token.Topic, offset))),
+                token.Attempt > counted && progress?.Settled.Contains(offset) != true,
                 $"node {node.Id} gives {token.Topic}/{offset} at attempt {token.Attempt} after {counted}, or settled");
             turn.Given[offset] = (token.Term, token.Lease, token.DeadlineUnixMs);
             turn.Deliveries[offset] = turn.Deliveries.GetValueOrDefault(offset) + 1;

@@ -17,11 +17,8 @@ internal sealed partial class GroupLeader
     /// <summary>Requests under way, by record.</summary>
     private readonly Dictionary<(int Topic, long Offset), int> _publishing = [];
 
-    /// <summary>
-    /// Records of requests of which this leader was told that the outcome is not known: they may be settled still,
-    /// while they are delivered again.
-    /// </summary>
-    private readonly HashSet<(int Topic, long Offset)> _doubted = [];
+    /// <summary>What is to be done when all is applied that was proposed before.</summary>
+    private readonly Queue<Action> _whenPast = [];
 
     /// <summary>Counts how often a topic was followed: what was under way before says nothing.</summary>
     private readonly Dictionary<int, int> _rounds = [];
@@ -29,7 +26,6 @@ internal sealed partial class GroupLeader
     private void ForgetPublishing(int topic)
     {
         _rounds[topic] = _rounds.GetValueOrDefault(topic) + 1;
-        _doubted.RemoveWhere(key => key.Topic == topic);
         foreach (var key in _publishing.Keys.Where(key => key.Topic == topic).ToArray())
         {
             _publishing.Remove(key);
@@ -101,37 +97,70 @@ internal sealed partial class GroupLeader
             _publishing[(token.Topic, offset)] = _publishing.GetValueOrDefault((token.Topic, offset)) + 1;
         }
 
-        _node.Propose(command, number, (result, _) =>
+        _node.Propose(command, number, (result, refusal) =>
         {
             World.Check(
                 result is not { } answer || answer.Code is RefusalCode.None or RefusalCode.LeaseLost
                     or RefusalCode.ProducerFenced or RefusalCode.UnexpectedOffset or RefusalCode.TooManyProducers,
                 $"a result of the group is answered {result}");
-            if (_rounds[token.Topic] == round)
+            if (refusal?.Code == RefusalCode.OutcomeUnknown)
             {
-                End(token);
-                for (var offset = token.Range.First; result is null && offset < token.Range.End; offset++)
-                {
-                    _doubted.Add((token.Topic, offset));
-                }
+                AskPast(() => End(token, round, IsFinished(token)));
+                return;
             }
 
             var isDone = result is { Code: RefusalCode.None };
             if (isDone)
             {
                 History.CheckResult(_node, number);
-                History.CheckAcked(_node, Number, token);
             }
 
-            _dispatcher.EndPublishing(token, isDone, NowMs);
+            End(token, round, isDone);
         });
+    }
+
+    /// <summary>
+    /// It has an outcome that is not known yet, which is known when what is behind it in the log is. Asked in a later
+    /// round: it may be refused at once.
+    /// </summary>
+    private void AskPast(Action then) => _whenPast.Enqueue(then);
+
+    private void FindOutcomes()
+    {
+        while (_whenPast.TryDequeue(out var then))
+        {
+            _node.Propose(
+                StepClient.Encode(into => GroupCommands.WriteBarrier(into, Number)),
+                null,
+                (result, _) => (result is null ? () => AskPast(then) : then)());
+        }
+    }
+
+    private bool IsFinished(in DeliveryToken token)
+    {
+        var progress = _here.Find(token.Topic);
+        return progress?.Turn == token.Turn
+            && progress.Settled.FirstMissing(token.Range.First) >= token.Range.End;
+    }
+
+    private void End(in DeliveryToken token, int round, bool isDone)
+    {
+        if (_rounds[token.Topic] == round)
+        {
+            End(token);
+        }
+
+        if (isDone)
+        {
+            History.CheckAcked(_node, Number, token);
+        }
+
+        _dispatcher.EndPublishing(token, isDone, NowMs);
     }
 
     /// <summary>Those below the floor that a command has settled of which this leader has not heard yet.</summary>
     private int CountPublishing(int topic, long floor) => _publishing.Keys.Count(key =>
-        key.Topic == topic && key.Offset < floor && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Publishing")
-        + _doubted.Count(key => key.Topic == topic && key.Offset < floor && !_publishing.ContainsKey(key)
-            && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Out");
+        key.Topic == topic && key.Offset < floor && _dispatcher.PlaceOf(topic, key.Offset, NowMs) == "Publishing");
 
     private void End(in DeliveryToken token)
     {

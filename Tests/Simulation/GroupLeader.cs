@@ -21,6 +21,9 @@ internal sealed partial class GroupLeader
     private readonly GroupDispatcher _dispatcher;
     private readonly Task<LogIndex> _begin;
     private readonly HashSet<int> _followed = [];
+
+    /// <summary>Topics that filters have left out, while what was proposed before may be under way.</summary>
+    private readonly HashSet<int> _left = [];
     private readonly List<int> _consumers = [];
     private readonly Dictionary<long, (SettleKind Kind, DeliveryToken Token)> _asked = [];
     private GroupFilters _filters;
@@ -57,17 +60,9 @@ internal sealed partial class GroupLeader
 
     public void OnChanged(int number, int topic)
     {
-        if (number >= 0 && number != Number)
+        if (number == Number && _followed.Remove(topic))
         {
-            return;
-        }
-
-        foreach (var followed in topic >= 0 ? [topic] : _followed.ToArray())
-        {
-            if (_followed.Remove(followed))
-            {
-                _dispatcher.Unfollow(followed);
-            }
+            _dispatcher.Unfollow(topic);
         }
     }
 
@@ -93,7 +88,7 @@ internal sealed partial class GroupLeader
         }
 
         PublishResults();
-
+        FindOutcomes();
         Commit();
         foreach (var answer in _dispatcher.TakeAnswers())
         {
@@ -128,9 +123,9 @@ internal sealed partial class GroupLeader
             var (number, next) = (topic.Number, topic.Parts.Memory.NextOffset);
             if (!_filters.Matches(topic.Name))
             {
-                OnChanged(Number, number);
+                Leave(number);
             }
-            else if (_followed.Add(number))
+            else if (!_left.Contains(number) && _followed.Add(number))
             {
                 World.Check(topic.Name != GroupOperator.DeadLetters, $"node {_node.Id} delivers dead letters again");
                 var progress = _here.Find(number);
@@ -147,6 +142,20 @@ internal sealed partial class GroupLeader
         foreach (var gone in _followed.Where(number => _state.Topics.Find(number) is null).ToArray())
         {
             OnChanged(Number, gone);
+        }
+    }
+
+    /// <summary>
+    /// The group's filters leave it out. When they take it in again, it is followed as soon as all is applied that was
+    /// proposed until now.
+    /// </summary>
+    private void Leave(int topic)
+    {
+        if (_followed.Contains(topic))
+        {
+            OnChanged(Number, topic);
+            _left.Add(topic);
+            AskPast(() => _left.Remove(topic));
         }
     }
 
@@ -177,7 +186,7 @@ internal sealed partial class GroupLeader
             (isSettled
                 ? place is "Settled" or "Settling" or "Dying" or "Publishing"
                 : place is not "Settled" and not "None")
-                || offset < topic.Parts.FirstOffset || _doubted.Contains((topic.Number, offset)),
+                || offset < topic.Parts.FirstOffset,
             $"node {_node.Id} has {topic.Name}/{offset} as {place}, and settled is {isSettled}");
     }
 
@@ -229,7 +238,7 @@ internal sealed partial class GroupLeader
                 !settings.IsPaused && token.Attempt <= settings.MaxDeliveries && _consumers.Contains(given.Consumer)
                     && _dispatcher.Out <= settings.MaxOutstanding,
                 $"node {_node.Id} gives {token} to {given.Consumer} with {_dispatcher.Out} out and {settings}");
-            History.CheckGiven(_node, Number, token, NowMs, _doubted);
+            History.CheckGiven(_node, Number, token, NowMs);
             if (settings.Mode == ConsumerGroupMode.KeyOrdered)
             {
                 History.CheckKeyOrder(_node, Number, token);
@@ -350,10 +359,10 @@ internal sealed partial class GroupLeader
     {
         while (_dispatcher.TryTakeCommand(NowMs, Number, out var command))
         {
-            var (topic, turn) = (command.Topic, command.Turn);
+            var taken = command;
             Propose(
-                StepClient.Encode(into => GroupCommands.WriteSettle(into, command)),
-                code => _dispatcher.OnSettled(topic, turn, code, NowMs));
+                StepClient.Encode(into => GroupCommands.WriteSettle(into, taken)),
+                code => _dispatcher.OnSettled(taken, code, NowMs));
         }
 
         while (_dispatcher.TryTakeDying(NowMs, out var dying))

@@ -11,11 +11,10 @@ internal sealed partial class GroupServing
 {
     private void Commit(SettleCommand settle)
     {
-        var (topic, turn) = (settle.Topic, settle.Turn);
         Propose(into => GroupCommands.WriteSettle(into, settle), result =>
         {
-            _dispatcher.OnSettled(topic, turn, result.Code, Now);
-            if (result.Code == RefusalCode.None && _places.GetValueOrDefault(topic) == _dead.Place)
+            _dispatcher.OnSettled(settle, result.Code, Now);
+            if (result.Code == RefusalCode.None && _places.GetValueOrDefault(settle.Topic) == _dead.Place)
             {
                 TrimDeadLetters(result.BaseOffset);
             }

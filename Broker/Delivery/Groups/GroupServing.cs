@@ -31,6 +31,8 @@ internal sealed partial class GroupServing(
     private GroupFilters _filters = new(group.Settings.Filters);
     private IReadOnlyDictionary<int, GroupProgress> _progress = new Dictionary<int, GroupProgress>();
     private volatile bool _isCaughtUp;
+    private int _loads;
+    private bool _isKnown;
     private long _nextSettle;
     private long _deadLettersAskedAt;
 
@@ -67,98 +69,6 @@ internal sealed partial class GroupServing(
         {
             _whenLoaded.Add((then, failed));
         }
-    }
-
-    /// <summary>What the shard remembers of the group, as of an entry behind the leader's first.</summary>
-    public void Load(IReadOnlyDictionary<int, GroupProgress> progress)
-    {
-        _progress = progress;
-        foreach (var number in _dispatcher.Topics.ToArray())
-        {
-            var isHere = shard.Topics.TryGetTopic(_places[number], out var view) && view.Number == number;
-            if (!isHere || !Follows(view.Name))
-            {
-                Unfollow(number);
-            }
-        }
-
-        LookAtAll();
-        if (!IsLoaded)
-        {
-            IsLoaded = true;
-            _whenLoaded.ForEach(static each => each.Then());
-            _whenLoaded.Clear();
-        }
-    }
-
-    /// <summary>Any topic may have changed.</summary>
-    public void LookAtAll()
-    {
-        var here = shard.Topics.ListPlaces().Select(static view => view.Name);
-        foreach (var place in _numbers.Keys.Concat(here).ToArray())
-        {
-            Look(place);
-        }
-    }
-
-    /// <summary>The group's place in one topic is another one: a seek, or the topic is gone.</summary>
-    public void Move(int topic, GroupProgress? progress)
-    {
-        if (!IsLoaded)
-        {
-            return;
-        }
-
-        var known = new Dictionary<int, GroupProgress>(_progress);
-        known.Remove(topic);
-        if (progress is not null)
-        {
-            known[topic] = progress;
-        }
-
-        _progress = known;
-        if (_places.TryGetValue(topic, out var place))
-        {
-            Unfollow(topic);
-            Look(place);
-        }
-    }
-
-    public bool Follows(string place) => place == _dead.Place || _filters.Matches(place);
-
-    /// <summary>A topic of that name may have come, grown, lost its beginning, or gone.</summary>
-    public void Look(string place)
-    {
-        var isHere = shard.Topics.TryGetTopic(place, out var view) && Follows(place);
-        if (_numbers.TryGetValue(place, out var number) && (!isHere || view.Number != number))
-        {
-            Unfollow(number);
-        }
-
-        if (!isHere)
-        {
-            return;
-        }
-
-        if (_places.TryAdd(view.Number, place))
-        {
-            _numbers[place] = view.Number;
-            _dispatcher.Follow(
-                view.Number, _progress.GetValueOrDefault(view.Number), view.NextOffset, Now, place == _dead.Place);
-        }
-
-        _dispatcher.OnAppended(view.Number, view.NextOffset);
-        _dispatcher.OnPurged(view.Number, view.FirstOffset);
-    }
-
-    /// <summary>The group's settings may have changed; true: it may follow other topics now.</summary>
-    public bool Update(ConsumerGroup group)
-    {
-        var isOther = !Group.Settings.Filters.SequenceEqual(group.Settings.Filters);
-        Group = group;
-        _dispatcher.Settings = group.Settings;
-        _filters = isOther ? new GroupFilters(group.Settings.Filters) : _filters;
-        return isOther;
     }
 
     public void Add(ShardConsumer consumer)
@@ -362,15 +272,6 @@ internal sealed partial class GroupServing(
             && view.TryLocate(offset, offset + 1, 1, batches, out _)
             ? batches[0].TimestampUnixMs
             : 0;
-    }
-
-    private void Unfollow(int number)
-    {
-        _dispatcher.Unfollow(number);
-        if (_places.Remove(number, out var place))
-        {
-            _numbers.Remove(place);
-        }
     }
 
     private long Await(Action<int, BrokerException?> done)

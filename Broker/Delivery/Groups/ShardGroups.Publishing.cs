@@ -1,3 +1,4 @@
+using Broker.Consensus;
 using Broker.Domain;
 using Broker.Replication;
 
@@ -6,6 +7,8 @@ namespace Broker.Delivery;
 /// <content>Records that are finished by the command which publishes what was made of them.</content>
 internal sealed partial class ShardGroups
 {
+    private static readonly TimeSpan AskAgainAfter = TimeSpan.FromMilliseconds(500);
+
     /// <summary>
     /// Proposes a command that finishes records and publishes, if all of them are their consumers' still. Whether it
     /// takes effect is decided where it is applied: until then the records come to nobody else.
@@ -76,16 +79,54 @@ internal sealed partial class ShardGroups
     private async Task EndAsync(IReadOnlyList<TokenOrder> finished, Task outcome, Term term)
     {
         await outcome.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        var isDone = outcome.IsCompletedSuccessfully;
+        if (outcome.Exception?.InnerException is BrokerException { Code: RefusalCode.OutcomeUnknown })
+        {
+            isDone = await FindOutcomeAsync(finished, term);
+        }
+
         Post(() =>
         {
             foreach (var order in term == _term && Leads ? finished : [])
             {
                 if (_servings.TryGetValue(order.Group, out var serving))
                 {
-                    serving.EndPublishing(order.Token, outcome.IsCompletedSuccessfully);
+                    serving.EndPublishing(order.Token, isDone);
                     Touch(serving);
                 }
             }
         });
+    }
+
+    /// <summary>
+    /// The command may be in the log, and commit later. Until what is behind it has, its records come to nobody: then
+    /// the shard says whether they are finished. False too if another node leads by then, which looks for itself.
+    /// </summary>
+    private async Task<bool> FindOutcomeAsync(IReadOnlyList<TokenOrder> finished, Term term)
+    {
+        while (shard.Replica.Status is { Role: RaftRole.Leader } status && status.Term == term)
+        {
+            try
+            {
+                await PassAsync(finished[0].Group);
+                var found = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+                shard.Replica.InTurn(() => found.TrySetResult(finished.All(IsFinished)));
+                return await found.Task.WaitAsync(_stopping);
+            }
+            catch (BrokerException)
+            {
+                // It does not commit yet, as the disk hangs or too few nodes are there.
+                await Task.Delay(AskAgainAfter, shard.Time, _stopping);
+            }
+        }
+
+        return false;
+    }
+
+    private bool IsFinished(TokenOrder order)
+    {
+        var progress = shard.Progress.Groups.GetValueOrDefault(order.Group)?.Find(order.Token.Topic);
+        var range = order.Token.Range;
+        return progress?.Turn == order.Token.Turn && progress.Settled.FirstMissing(range.First) >= range.End;
     }
 }

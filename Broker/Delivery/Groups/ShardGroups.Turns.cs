@@ -1,5 +1,6 @@
 using Broker.Consensus;
 using Broker.Domain;
+using Broker.Groups;
 using Broker.Replication;
 using Broker.Topics;
 
@@ -46,6 +47,7 @@ internal sealed partial class ShardGroups
         {
             EndAll(WhoLeads(status));
             _term = term;
+            _served.Clear();
         }
     }
 
@@ -110,7 +112,7 @@ internal sealed partial class ShardGroups
             _followers.Clear();
             _watched[number] = serving;
             shard.News.IsHeard = true;
-            Run(() => LoadAsync(made));
+            Load(made, isFirst: _served.Add(number));
         }
 
         return refusal is null;
@@ -118,19 +120,26 @@ internal sealed partial class ShardGroups
 
     private static BrokerException Gone() => Refusal.NotFound("The group was deleted.");
 
+    private void Load(GroupServing serving, bool isFirst)
+    {
+        serving.BeginLoading();
+        Run(() => LoadAsync(serving, isFirst));
+    }
+
     /// <summary>
-    /// What the shard remembers is asked for when all is applied that any leader before this one has committed: a
-    /// record that one has settled is not delivered again.
+    /// What the shard remembers is asked for when all is applied that any leader before this one has committed, and
+    /// that this one has proposed before: a record that is settled by then is not delivered again.
     /// </summary>
-    private async Task LoadAsync(GroupServing serving)
+    private async Task LoadAsync(GroupServing serving, bool isFirst)
     {
         try
         {
-            await shard.Replica.ReadIndexAsync(_stopping);
+            await (isFirst ? shard.Replica.ReadIndexAsync(_stopping) : PassAsync(serving.Group.Number));
             shard.Replica.InTurn(() =>
             {
                 serving.IsCaughtUp = true;
                 OnChanged(serving.Group.Number, -1);
+                Post(() => Of(serving, serving.EndLoading));
             });
             shard.Replica.LookForDuties();
         }
@@ -139,6 +148,11 @@ internal sealed partial class ShardGroups
             Post(() => Of(serving, () => End(serving, failure as BrokerException ?? Refusal.Stopping())));
         }
     }
+
+    /// <summary>All is applied that was proposed here before.</summary>
+    /// <exception cref="BrokerException">Nobody knows, as whether a command was committed is not known.</exception>
+    private Task PassAsync(int group) =>
+        Propose(into => GroupCommands.WriteBarrier(into, group)).Done.WaitAsync(_stopping);
 
     /// <summary>On the thread that applies: what others may look at later is copied.</summary>
     private void OnChanged(int number, int topic)
@@ -240,7 +254,7 @@ internal sealed partial class ShardGroups
             if (serving.Update(group))
             {
                 _followers.Clear();
-                Run(() => LoadAsync(serving));
+                Load(serving, isFirst: false);
             }
 
             Touch(serving);

@@ -33,6 +33,9 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     private readonly List<string> _places = [];
     private ConsumerGroups _groups = ConsumerGroups.Empty;
     private Term _term;
+
+    /// <summary>Groups that were served in this term: of these, commands of ours may be under way.</summary>
+    private readonly HashSet<int> _served = [];
     private long _servingsMade;
     private int _lastConsumer;
     private int _settling;

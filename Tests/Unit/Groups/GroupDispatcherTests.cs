@@ -81,7 +81,7 @@ public sealed class GroupDispatcherTests
         Assert.Empty(next.TakeAnswers());
         Assert.True(next.TryTakeCommand(_now, 7, out var command));
         Assert.Equal([OffsetRange.One(2)], command.Ranges);
-        next.OnSettled(1, 0, RefusalCode.None, _now);
+        next.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal(0, Assert.Single(next.TakeAnswers()).Lost);
 
         // Who has no token that holds has no right to it.
@@ -102,11 +102,11 @@ public sealed class GroupDispatcherTests
         var third = Ask(SettleKind.Ack, Part(token, 7, 8));
         Assert.False(_group.TryTakeCommand(_now, 7, out _));
         Assert.Empty(_group.TakeAnswers());
-        _group.OnSettled(0, 0, RefusalCode.None, _now);
+        _group.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal([new SettleAnswer(first, 0)], _group.TakeAnswers());
         Assert.True(_group.TryTakeCommand(_now, 7, out command));
         Assert.Equal([new OffsetRange(5, 8)], command.Ranges);
-        _group.OnSettled(0, 0, RefusalCode.None, _now);
+        _group.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal([new SettleAnswer(second, 0), new SettleAnswer(third, 0)], _group.TakeAnswers());
         Assert.Equal(("Settled", "Out"), (_group.PlaceOf(0, 7, _now), _group.PlaceOf(0, 8, _now)));
     }
@@ -115,13 +115,13 @@ public sealed class GroupDispatcherTests
     public void What_the_shard_did_not_take_is_tried_again_and_answered_then()
     {
         var request = Ask(SettleKind.Ack, Give().Token);
-        Assert.True(_group.TryTakeCommand(_now, 1, out _));
-        _group.OnSettled(0, 0, RefusalCode.ResourceExhausted, _now);
+        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        _group.OnSettled(command, RefusalCode.ResourceExhausted, _now);
         Assert.Empty(_group.TakeAnswers());
         Assert.False(_group.TryTakeCommand(_now, 1, out _));
-        Assert.True(_group.TryTakeCommand(_now + 500, 1, out var command));
+        Assert.True(_group.TryTakeCommand(_now + 500, 1, out command));
         Assert.Equal([new OffsetRange(0, 10)], command.Ranges);
-        _group.OnSettled(0, 0, RefusalCode.None, _now);
+        _group.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal([new SettleAnswer(request, 0)], _group.TakeAnswers());
     }
 
@@ -305,17 +305,33 @@ public sealed class GroupDispatcherTests
     {
         var token = Give().Token;
         var under = Ask(SettleKind.Ack, Part(token, 0, 5));
-        Assert.True(_group.TryTakeCommand(_now, 1, out _));
+        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
         var progress = new GroupProgress(0, 0, 0);
         progress.Seek(6);
         _group.Follow(0, progress, 10, _now);
         Assert.Equal([new SettleAnswer(under, 1)], _group.TakeAnswers());
-        _group.OnSettled(0, 0, RefusalCode.FailedPrecondition, _now);
+        _group.OnSettled(command, RefusalCode.FailedPrecondition, _now);
         Assert.Equal(0, _group.Out);
         Ask(SettleKind.Ack, token);
         Assert.Equal(10, Assert.Single(_group.TakeAnswers()).Lost);
         Pass(2_000);
         Assert.Equal(new OffsetRange(6, 10), Give().Token.Range);
+    }
+
+    [Fact]
+    public void A_command_of_before_a_topic_was_left_says_nothing_of_the_one_under_way()
+    {
+        var before = Ask(SettleKind.Ack, Give().Token);
+        Assert.True(_group.TryTakeCommand(_now, 1, out var old));
+        _group.Unfollow(0);
+        Assert.Equal([new SettleAnswer(before, 1)], _group.TakeAnswers());
+        _group.Follow(0, null, 10, _now);
+        var again = Ask(SettleKind.Ack, Give().Token);
+        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        _group.OnSettled(old, RefusalCode.None, _now);
+        Assert.Empty(_group.TakeAnswers());
+        _group.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal([new SettleAnswer(again, 0)], _group.TakeAnswers());
     }
 
     [Fact]
@@ -436,7 +452,7 @@ public sealed class GroupDispatcherTests
     {
         while (_group.TryTakeCommand(_now, 1, out var command))
         {
-            _group.OnSettled(command.Topic, command.Turn, RefusalCode.None, _now);
+            _group.OnSettled(command, RefusalCode.None, _now);
         }
     }
 

@@ -290,7 +290,7 @@ internal sealed class GroupModel
                 Assert.True(result.BaseOffset >= floor);
                 if (!lose)
                 {
-                    _group.OnSettled(command.Topic, command.Turn, result.Code, _now);
+                    _group.OnSettled(command, result.Code, _now);
                 }
             }
         }

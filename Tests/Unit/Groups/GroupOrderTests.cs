@@ -43,7 +43,7 @@ public sealed class GroupOrderTests
         Settle(group, SettleKind.Ack, token);
         Assert.False(group.TryGive(_now, out _));
         Assert.True(group.TryTakeCommand(_now, 7, out var command));
-        group.OnSettled(0, 0, RefusalCode.None, _now);
+        group.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal([OffsetRange.One(0)], command.Ranges);
         Assert.Equal([1], Offsets(Give(group)));
     }

@@ -83,7 +83,7 @@ public sealed class PublishingRecordsTests
         Assert.Equal([new OffsetRange(2, 3)], command.Ranges);
         _group.EndPublishing(_token, isDone: true, _now);
         Assert.Equal("Settling", Place(2));
-        _group.OnSettled(0, 0, RefusalCode.None, _now);
+        _group.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal("Settled", Place(2));
         Assert.Equal([new SettleAnswer(3, 0)], _group.TakeAnswers());
     }
