@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Globalization;
 using Broker.Domain;
 using Broker.Protocol.V1;
 using Broker.Topics;
@@ -13,7 +12,7 @@ internal sealed partial class AdminService
     public override async Task<ListDelayedResponse> ListDelayed(ListDelayedRequest request, ServerCallContext context)
     {
         CheckTopic(request.Topic, toPublish: false);
-        var (from, offset) = ReadDelayedToken(request.PageToken);
+        var (from, offset) = ReadToken(request.PageToken);
         var size = PageSize(request.PageSize, Limits.DefaultDelayedPerPage, Limits.DelayedPerPage);
         var home = node.Shards.GroupOf(request.Topic);
         await CatchUpAsync([home], context);
@@ -38,7 +37,7 @@ internal sealed partial class AdminService
             {
                 if (response.Records.Count == size)
                 {
-                    response.NextPageToken = string.Create(CultureInfo.InvariantCulture, $"{partition}:{row.Offset}");
+                    response.NextPageToken = PageTokens.Of(partition, row.Offset);
                     return response;
                 }
 
@@ -113,19 +112,15 @@ internal sealed partial class AdminService
             : []);
     }
 
-    private static (int Partition, long Offset) ReadDelayedToken(string token)
+    private static (int Partition, long Offset) ReadToken(string token)
     {
-        if (token.Length == 0)
+        try
         {
-            return (0, 0);
+            return PageTokens.Read(token);
         }
-
-        var parts = token.Split(':');
-        return parts.Length == 2
-            && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var partition)
-            && long.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var offset)
-            ? (partition, offset)
-            : throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                "page_token is none that a broker has given; take it as it is from the answer before."));
+        catch (BrokerException refusal)
+        {
+            throw StatusMap.ToRpcException(refusal);
+        }
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Delivery;
@@ -24,7 +23,7 @@ internal sealed class DeadLetterAdmin(
         ListDeadLettersRequest request, CancellationToken cancellationToken)
     {
         GroupConfigs.CheckName(request.Group);
-        var (partition, offset) = ReadToken(request.PageToken);
+        var (partition, offset) = PageTokens.Read(request.PageToken);
         var size = request.PageSize == 0
             ? Limits.DefaultDeadLettersPerPage
             : (int)Math.Min(request.PageSize, Limits.DeadLettersPerPage);
@@ -45,7 +44,7 @@ internal sealed class DeadLetterAdmin(
             {
                 if (response.DeadLetters.Count == size || bytes >= PageBytes)
                 {
-                    response.NextPageToken = $"{partition}:{letter.Position.Offset}";
+                    response.NextPageToken = PageTokens.Of(partition, letter.Position.Offset);
                     return response;
                 }
 
@@ -178,20 +177,4 @@ internal sealed class DeadLetterAdmin(
                 Record = record,
             }
             : null;
-
-    private static (int Partition, long Offset) ReadToken(string token)
-    {
-        if (token.Length == 0)
-        {
-            return (0, 0);
-        }
-
-        var parts = token.Split(':');
-        return parts.Length == 2
-            && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var partition)
-            && long.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var offset)
-            ? (partition, offset)
-            : throw Refusal.InvalidArgument(
-                "page_token is none that a broker has given; take it as it is from the answer before.");
-    }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Broker.Delivery;
 using Broker.Domain;
 using Broker.Groups;
@@ -32,14 +31,11 @@ internal sealed class GroupPeeks(GroupRegistry registry, IConsumerGroups groups,
         var size = request.PageSize == 0
             ? Limits.DefaultPeeksPerPage
             : (int)Math.Min(request.PageSize, Limits.PeeksPerPage);
-        var found = await groups.PeekAsync(group, state, ReadToken(request.PageToken), size + 1, cancellationToken);
+        var after = PageTokens.ReadPlace(request.PageToken);
+        var found = await groups.PeekAsync(group, state, after, size + 1, cancellationToken);
         var response = new PeekGroupResponse();
         response.Records.AddRange(found.Take(size).Select(each => ToWire(each, state)));
-        if (found.Count > size && found[size - 1].Place is var (topic, partition, offset))
-        {
-            response.NextPageToken = string.Create(CultureInfo.InvariantCulture, $"{partition}:{offset}:{topic}");
-        }
-
+        response.NextPageToken = found.Count > size ? PageTokens.Of(found[size - 1].Place) : "";
         return response;
     }
 
@@ -77,20 +73,4 @@ internal sealed class GroupPeeks(GroupRegistry registry, IConsumerGroups groups,
         LeaseEndUnixMs = state == PeekState.Outstanding ? found.UntilUnixMs : 0,
         DueUnixMs = state == PeekState.Delayed ? found.UntilUnixMs : 0,
     };
-
-    private static PlaceOfRecord? ReadToken(string token)
-    {
-        if (token.Length == 0)
-        {
-            return null;
-        }
-
-        var parts = token.Split(':', 3);
-        return parts.Length == 3 && parts[2].Length > 0
-            && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var partition)
-            && long.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var offset)
-            ? new PlaceOfRecord(parts[2], partition, offset)
-            : throw Refusal.InvalidArgument(
-                "page_token is none that a broker has given for this state; take it as it is from the answer before.");
-    }
 }

@@ -1,5 +1,4 @@
 using Broker.ClusterState;
-using Broker.Domain;
 using Broker.Groups;
 
 namespace Broker.Delivery;

@@ -134,7 +134,15 @@ internal sealed partial class ShardGroups
     {
         try
         {
-            await (isFirst ? shard.Replica.ReadIndexAsync(_stopping) : PassAsync(serving.Group.Number));
+            if (isFirst)
+            {
+                await shard.Replica.ReadIndexAsync(_stopping);
+            }
+            else
+            {
+                await PassAsync(serving.Group.Number);
+            }
+
             shard.Replica.InTurn(() =>
             {
                 serving.IsCaughtUp = true;
@@ -151,7 +159,7 @@ internal sealed partial class ShardGroups
 
     /// <summary>All is applied that was proposed here before.</summary>
     /// <exception cref="BrokerException">Nobody knows, as whether a command was committed is not known.</exception>
-    private Task PassAsync(int group) =>
+    private Task<CommandResult> PassAsync(int group) =>
         Propose(into => GroupCommands.WriteBarrier(into, group)).Done.WaitAsync(_stopping);
 
     /// <summary>On the thread that applies: what others may look at later is copied.</summary>
