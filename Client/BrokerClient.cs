@@ -90,8 +90,8 @@ public sealed partial class BrokerClient : IBrokerClient, IBrokerAdmin
         await _end.CancelAsync();
         await _ticking;
         ClosePublishing();
-        _connections.Dispose();
         _watchers.Complete();
+        _connections.Dispose();
         _settling?.Dispose();
         _metrics.Dispose();
         _end.Dispose();

@@ -24,7 +24,7 @@ internal sealed class ConnectionWatchers(TimeProvider time, ILogger logger)
         lock (_lock)
         {
             _known.TryGetValue(address, out var known);
-            if (known.Last is { State: not BrokerConnectionState.Lost })
+            if (_isOver || known.Last is { State: not BrokerConnectionState.Lost })
             {
                 return;
             }
@@ -41,7 +41,7 @@ internal sealed class ConnectionWatchers(TimeProvider time, ILogger logger)
         lock (_lock)
         {
             _known.TryGetValue(address, out var known);
-            if (known.Last is { State: BrokerConnectionState.Lost })
+            if (_isOver || known.Last is { State: BrokerConnectionState.Lost })
             {
                 return;
             }
