@@ -68,8 +68,8 @@ public sealed partial class BrokerClient : IBrokerClient, IBrokerAdmin
     /// <summary>
     /// Ends the client gracefully. Nothing new is taken (ObjectDisposedException). What was begun has
     /// <see cref="BrokerClientOptions.DrainTimeout"/> to be answered: publishes, with their retries, and settlements.
-    /// What is left then fails: Unavailable when it was surely not stored, else OutcomeUnknown. Requests that wait for a
-    /// reply end at once, reads and subscriptions with the connections.
+    /// What is left then fails: Unavailable when it was surely not stored, else OutcomeUnknown. Requests that wait for
+    /// a reply end at once, reads and subscriptions with the connections.
     /// </summary>
     /// <returns>Completes when everything is closed. A second call returns at once.</returns>
     public async ValueTask DisposeAsync()

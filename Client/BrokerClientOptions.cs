@@ -8,8 +8,8 @@ namespace Broker.Client;
 /// Settings of a <see cref="BrokerClient"/>. AddBrokerClient reads them with <see cref="FromConfiguration"/>.
 /// <para>
 /// What a client holds at most: messages that are published, <see cref="MaxBufferedBytes"/>, and the callers' own
-/// copies of <see cref="MaxWaitingPublishes"/> more; for each read and each subscription one page of at most 5 MiB and 2 MiB
-/// behind it; for each consumer <see cref="ConsumeOptions.MaxUnsettledBytes"/>; 16,000 settlements under way; 64
+/// copies of <see cref="MaxWaitingPublishes"/> more; for each read and each subscription one page of at most 5 MiB and
+/// 2 MiB behind it; for each consumer <see cref="ConsumeOptions.MaxUnsettledBytes"/>; 16,000 settlements under way; 64
 /// brokers; 256 events for each enumeration of <see cref="BrokerClient.WatchConnectionsAsync"/>; and the names of up to
 /// 100,000 topics that it publishes to. What comes above a bound waits, or fails with ResourceExhausted.
 /// </para>

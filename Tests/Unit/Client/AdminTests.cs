@@ -76,7 +76,10 @@ public sealed class AdminTests
     public async Task One_node_is_asked_by_its_address_and_once()
     {
         await using var cluster = await FakeCluster.StartAsync(2);
-        await using var client = Connect(cluster);
+        await using var client = Connect(cluster, static options => options with
+        {
+            AnswerTimeout = TimeSpan.FromSeconds(10),
+        });
 
         Assert.Equal(2, (await client.DescribeNodeAsync(cluster.Addresses[1], Test)).ThisNode);
         await cluster.Nodes[1].DisposeAsync();

@@ -18,7 +18,9 @@ public sealed class RegistrationTests
 {
     private static readonly string[] SetInCode =
     [
-        nameof(BrokerClientOptions.Serializer), nameof(BrokerClientOptions.Tls), nameof(BrokerClientOptions.Credentials),
+        nameof(BrokerClientOptions.Serializer),
+        nameof(BrokerClientOptions.Tls),
+        nameof(BrokerClientOptions.Credentials),
     ];
 
     private static CancellationToken Test => TestContext.Current.CancellationToken;
