@@ -287,7 +287,7 @@ public sealed partial class BrokerClient
 
                 onRetry?.Invoke(error);
                 ClientLog.CallFailed(_logger, what, connection.Address, $"{error.StatusCode}: {error.Status.Detail}");
-                connection.Failed(hangs: error.StatusCode == StatusCode.DeadlineExceeded);
+                connection.Failed(error, hangs: error.StatusCode == StatusCode.DeadlineExceeded);
                 if (tries >= _connections.All.Count)
                 {
                     await Task.Delay(RetryDelay.After(elapsed, _options), _time, cancellationToken);

@@ -50,7 +50,7 @@ public sealed partial class BrokerClient
     {
         ArgumentNullException.ThrowIfNull(parts);
         ArgumentNullException.ThrowIfNull(acks);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         var request = new Wire.PublishAtomicRequest();
         request.Acks.AddRange(acks.Select(static record => record.Range));
         foreach (var part in parts)

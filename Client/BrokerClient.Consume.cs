@@ -10,8 +10,11 @@ public sealed partial class BrokerClient
     internal SettleQueue Settling => LazyInitializer.EnsureInitialized(
         ref _settling,
         () => new SettleQueue(
-            request => CallAnyAsync(
-                "Settling records", (c, o) => c.Messages.SettleAsync(request, Patient(o)), CancellationToken.None),
+            request => MeasureAsync(
+                "settle",
+                "settle",
+                CallAnyAsync(
+                    "Settling records", (c, o) => c.Messages.SettleAsync(request, Patient(o)), CancellationToken.None)),
             _options,
             _time));
 
@@ -32,7 +35,7 @@ public sealed partial class BrokerClient
         string group, ConsumeOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(group);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         options ??= new ConsumeOptions();
         if (options is { MaxUnsettledRecords: < 1 or > 1_000 } or { MaxUnsettledBytes: < 1 or > 32 * 1024 * 1024 })
         {
@@ -45,7 +48,7 @@ public sealed partial class BrokerClient
         try
         {
             await read.BeginAsync(cancellationToken);
-            return new GroupConsumer(read, this, _metrics, _logger);
+            return new ReadingGroupConsumer(group, read, this, _metrics, _logger);
         }
         catch
         {
@@ -84,13 +87,13 @@ public sealed partial class BrokerClient
             WaitMs = waitMs,
         };
         request.Filters.AddRange(filters ?? []);
-        var response = await CallAnyAsync(
+        var response = await MeasureAsync("fetch", "receive", CallAnyAsync(
             $"Fetching for group '{group}'",
             (c, o) => c.Messages.FetchAsync(
                 request, o.WithDeadline(o.Deadline!.Value + TimeSpan.FromMilliseconds(waitMs))),
-            cancellationToken);
+            cancellationToken));
         var records = response.Deliveries.SelectMany(delivery => GroupRecord.Of(delivery, this)).ToList();
-        _metrics.Consumed(records.Count);
+        _metrics.Consumed(records.Count, group);
         return records;
     }
 
@@ -105,8 +108,27 @@ public sealed partial class BrokerClient
         IEnumerable<GroupSettlement> settlements, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(settlements);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         return await Task.WhenAll(settlements.Select(
             each => Settling.SettleAsync(each.ToQueue(), cancellationToken).AsTask()));
+    }
+
+    private async Task<TResponse> MeasureAsync<TResponse>(string operation, string type, Task<TResponse> call)
+    {
+        var begun = _time.GetTimestamp();
+        BrokerClientErrorCode? error = null;
+        try
+        {
+            return await call;
+        }
+        catch (BrokerClientException failure)
+        {
+            error = failure.Code;
+            throw;
+        }
+        finally
+        {
+            _metrics.Called(operation, type, _time.GetElapsedTime(begun), error);
+        }
     }
 }

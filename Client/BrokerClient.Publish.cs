@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using Broker.Client.Publishing;
 using Broker.Client.Tracing;
 
@@ -41,7 +42,7 @@ public sealed partial class BrokerClient
     {
         ArgumentNullException.ThrowIfNull(topic);
         ArgumentNullException.ThrowIfNull(message);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         cancellationToken.ThrowIfCancellationRequested();
         return ClientSpans.IsWanted
             ? PublishTracedAsync(topic, message, cancellationToken)
@@ -147,7 +148,7 @@ public sealed partial class BrokerClient
         ArgumentNullException.ThrowIfNull(topic);
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         ArgumentOutOfRangeException.ThrowIfZero(stamp.Id);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         cancellationToken.ThrowIfCancellationRequested();
         if (!TopicName.ValidateForPublish(topic, out var reason))
         {
@@ -222,6 +223,7 @@ public sealed partial class BrokerClient
         try
         {
             var ack = await publish;
+            span?.SetTag("messaging.destination.partition.id", ack.Partition.ToString(CultureInfo.InvariantCulture));
             span?.SetTag("broker.offset", ack.Offset);
             return ack;
         }
@@ -297,16 +299,19 @@ public sealed partial class BrokerClient
 
     private void ClosePublishing()
     {
-        _publishing.Gate.FailOverdue(long.MaxValue, static waiter => ClientErrors.Disposed(waiter.Topic));
+        _publishing.Gate.FailOverdue(long.MaxValue, waiter => Disposed(waiter.Topic)(false));
         foreach (var (topic, publisher) in _publishers)
         {
-            publisher.Close(ClientErrors.Disposed(topic));
+            publisher.Close(Disposed(topic));
         }
 
         foreach (var producer in _stampedProducers.Values)
         {
-            producer.Close(ClientErrors.Disposed(producer.Topic));
+            producer.Close(Disposed(producer.Topic));
         }
+
+        Func<bool, BrokerClientException> Disposed(string topic) =>
+            maybeStored => ClientErrors.Disposed(topic, maybeStored, _options.DrainTimeout);
     }
 
     /// <summary>Whose sequences the stamps of a caller count.</summary>

@@ -26,7 +26,7 @@ public sealed partial class BrokerClient
         [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(topic);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         if (!TopicName.Validate(topic, out var reason))
         {
             throw ClientErrors.Invalid(reason);

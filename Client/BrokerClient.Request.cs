@@ -31,7 +31,7 @@ public sealed partial class BrokerClient
     {
         ArgumentNullException.ThrowIfNull(topic);
         ArgumentNullException.ThrowIfNull(message);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         return timeout >= TimeSpan.FromMilliseconds(1) && timeout <= TimeSpan.FromDays(1)
             ? await Replies.RequestAsync(topic, message, timeout, cancellationToken)
             : throw ClientErrors.Invalid($"A request waits for its reply 1 ms to a day, not {timeout}.");

@@ -22,13 +22,13 @@ public sealed partial class BrokerClient
         IEnumerable<string> filters, SubscribeOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(filters);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(_isClosing, this);
         var read = new FilterRead(
             [.. filters], options ?? new SubscribeOptions(), _connections, _options, _time, _logger);
         try
         {
             await read.OpenAsync(forever: false, cancellationToken);
-            return new TopicSubscription(read, _metrics);
+            return new ReadingSubscription(read, _metrics);
         }
         catch
         {

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text;
 
 namespace Broker.Client;
@@ -36,7 +37,8 @@ public sealed partial class BrokerClient
     /// <typeparam name="T">What it is to be.</typeparam>
     /// <returns>The value.</returns>
     /// <exception cref="FormatException">The record holds no such value.</exception>
-    public T ReadValue<T>(BrokerRecord record)
+    public T ReadValue<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
+        BrokerRecord record)
     {
         ArgumentNullException.ThrowIfNull(record);
         return _options.Serializer.Deserialize<T>(record.Value);

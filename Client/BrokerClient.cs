@@ -11,7 +11,7 @@ namespace Broker.Client;
 /// at the same time. It finds out who leads, goes elsewhere when a broker dies or hangs, and tries again without
 /// storing anything twice. Failures that it cannot mend come as <see cref="BrokerClientException"/>.
 /// </summary>
-public sealed partial class BrokerClient : IAsyncDisposable
+public sealed partial class BrokerClient : IBrokerClient, IBrokerAdmin
 {
     /// <summary>
     /// How often broken promises are looked for. A dead broker is mostly noticed at once, by its broken connection.
@@ -27,7 +27,12 @@ public sealed partial class BrokerClient : IAsyncDisposable
     private readonly CancellationTokenSource _end = new();
     private readonly Task _ticking;
     private readonly ulong _producerId;
+    private readonly ConnectionWatchers _watchers;
+
+    /// <summary>Nothing new is begun. What was begun goes on until <see cref="_disposed"/>.</summary>
+    private volatile bool _isClosing;
     private volatile bool _disposed;
+    private int _disposals;
 
     /// <summary>Makes a client. It connects when it is first used.</summary>
     /// <param name="options">Where the brokers are, and how patient to be.</param>
@@ -41,38 +46,68 @@ public sealed partial class BrokerClient : IAsyncDisposable
         _time = time ?? TimeProvider.System;
         var loggers = loggerFactory ?? NullLoggerFactory.Instance;
         _logger = loggers.CreateLogger($"Broker.Client.{options.ClientName}");
-        _connections = new BrokerConnections(_options, _time, loggers, _logger);
+        _watchers = new ConnectionWatchers(_time, _logger);
+        _connections = new BrokerConnections(_options, _time, loggers, _logger, _watchers);
         _publishing = new PublishContext(_options, _time, _logger, _connections, _metrics);
         _producerId = options.ProducerId != 0 ? options.ProducerId : RandomProducerId();
         _ticking = TickAsync();
     }
 
-    internal IMessageSerializer Serializer => _options.Serializer;
+    /// <summary>How values become messages: <see cref="BrokerClientOptions.Serializer"/>.</summary>
+    public IMessageSerializer Serializer => _options.Serializer;
 
     /// <summary>
-    /// Closes the connections. Publishes that still wait for their answers fail with OutcomeUnknown: await them first.
+    /// How it stands with each broker that was used, and from then on what becomes of it, until the client is disposed.
+    /// Any number of callers; none of them can hold up the client: see <see cref="BrokerConnectionEvent.Missed"/>.
     /// </summary>
-    /// <returns>Completes when everything is closed.</returns>
+    /// <param name="cancellationToken">Ends the enumeration.</param>
+    /// <returns>The events, each once, in their order.</returns>
+    public IAsyncEnumerable<BrokerConnectionEvent> WatchConnectionsAsync(
+        CancellationToken cancellationToken = default) => _watchers.WatchAsync(cancellationToken);
+
+    /// <summary>
+    /// Ends the client gracefully. Nothing new is taken (ObjectDisposedException). What was begun has
+    /// <see cref="BrokerClientOptions.DrainTimeout"/> to be answered: publishes, with their retries, and settlements.
+    /// What is left then fails: Unavailable when it was surely not stored, else OutcomeUnknown. Requests that wait for
+    /// a reply end at once, reads and subscriptions with the connections.
+    /// </summary>
+    /// <returns>Completes when everything is closed. A second call returns at once.</returns>
     public async ValueTask DisposeAsync()
     {
-        if (_disposed)
+        if (Interlocked.Exchange(ref _disposals, 1) != 0)
         {
             return;
         }
 
-        _disposed = true;
+        _isClosing = true;
         if (_replies is { } replies)
         {
             await replies.DisposeAsync();
         }
 
+        await DrainAsync();
+        _disposed = true;
         await _end.CancelAsync();
         await _ticking;
         ClosePublishing();
+        _watchers.Complete();
         _connections.Dispose();
         _settling?.Dispose();
         _metrics.Dispose();
         _end.Dispose();
+    }
+
+    private async Task DrainAsync()
+    {
+        var drained = Task.WhenAll(_publishing.Gate.DrainAsync(), _settling?.DrainAsync() ?? Task.CompletedTask);
+        try
+        {
+            await drained.WaitAsync(_options.DrainTimeout, _time);
+        }
+        catch (TimeoutException)
+        {
+            ClientLog.NotDrained(_logger, _options.DrainTimeout.TotalSeconds);
+        }
     }
 
     /// <summary>

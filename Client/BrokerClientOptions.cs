@@ -1,7 +1,18 @@
+using System.Net.Security;
+using Broker.Client.Connections;
+using Microsoft.Extensions.Configuration;
+
 namespace Broker.Client;
 
 /// <summary>
-/// Settings of a <see cref="BrokerClient"/>. Bound from configuration section Aspire:Broker:Client by AddBrokerClient.
+/// Settings of a <see cref="BrokerClient"/>. AddBrokerClient reads them with <see cref="FromConfiguration"/>.
+/// <para>
+/// What a client holds at most: messages that are published, <see cref="MaxBufferedBytes"/>, and the callers' own
+/// copies of <see cref="MaxWaitingPublishes"/> more; for each read and each subscription one page of at most 5 MiB and
+/// 2 MiB behind it; for each consumer <see cref="ConsumeOptions.MaxUnsettledBytes"/>; 16,000 settlements under way; 64
+/// brokers; 256 events for each enumeration of <see cref="BrokerClient.WatchConnectionsAsync"/>; and the names of up to
+/// 100,000 topics that it publishes to. What comes above a bound waits, or fails with ResourceExhausted.
+/// </para>
 /// </summary>
 public sealed record BrokerClientOptions
 {
@@ -33,6 +44,12 @@ public sealed record BrokerClientOptions
     /// Default 1 s.
     /// </summary>
     public TimeSpan AnswerTimeout { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>
+    /// How long DisposeAsync waits for the answers to what was begun before. At the end of it the rest fails. 0: not at
+    /// all. Default 5 s.
+    /// </summary>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>The least upper bound of the random wait before a retry. Default 10 ms.</summary>
     public TimeSpan RetryDelayMin { get; init; } = TimeSpan.FromMilliseconds(10);
@@ -82,6 +99,52 @@ public sealed record BrokerClientOptions
     /// </summary>
     public IMessageSerializer Serializer { get; init; } = MessageSerializer.Default;
 
+    /// <summary>
+    /// How TLS is spoken with brokers at https addresses: client certificates, who may have issued the brokers'
+    /// certificate, protocol versions; set in code, not by configuration. Each broker is called by the name in its
+    /// address. Null, the default: no client certificate, and what the system trusts.
+    /// </summary>
+    public SslClientAuthenticationOptions? Tls { get; init; }
+
+    /// <summary>
+    /// Asked, with the broker's address, for the value of the header "authorization" of every call and of every stream
+    /// when it opens, for example "Bearer abc"; null: none. It should keep what it has got until that expires. When it
+    /// throws, the call is made again, as if there were no connection. Set in code, not by configuration. It is only
+    /// used over https and on this machine: brokers elsewhere at http addresses are refused. Null, the default: no
+    /// credentials.
+    /// </summary>
+    public Func<Uri, CancellationToken, ValueTask<string?>>? Credentials { get; init; }
+
+    /// <summary>
+    /// Reads the options from sections Aspire:Broker:Client and, above it, Aspire:Broker:Client:{connectionName}. The
+    /// addresses are those of ConnectionStrings:{connectionName}, e.g. "http://a:7001;http://b:7001", or else of these
+    /// sections, or else of service discovery: services:{connectionName}:grpc:0 and services:{connectionName}-1:grpc:0,
+    /// -2 and so on, as Aspire sets them; or none.
+    /// </summary>
+    /// <param name="configuration">The program's configuration.</param>
+    /// <param name="connectionName">
+    /// Name of the connection string, and of the brokers before their number. Default "broker".
+    /// </param>
+    /// <returns>The options.</returns>
+    /// <exception cref="InvalidOperationException">A setting cannot be read; the message names it.</exception>
+    public static BrokerClientOptions FromConfiguration(
+        IConfiguration configuration, string connectionName = "broker")
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        ArgumentException.ThrowIfNullOrEmpty(connectionName);
+        return OptionsReader.Read(configuration, connectionName);
+    }
+
+    /// <summary>The same, for where the addresses come as a connection string.</summary>
+    /// <param name="connectionString">Addresses with semicolons between, e.g. "http://a:7001;http://b:7001".</param>
+    /// <returns>Options that are the same but for their addresses.</returns>
+    /// <exception cref="InvalidOperationException">One of them is no address.</exception>
+    public BrokerClientOptions WithConnectionString(string connectionString)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(connectionString);
+        return this with { Addresses = OptionsReader.ParseAddresses(connectionString, "in code") };
+    }
+
     internal BrokerClientOptions Validated()
     {
         Require(
@@ -93,12 +156,16 @@ public sealed record BrokerClientOptions
                 address is { IsAbsoluteUri: true, Scheme: "http" or "https" },
                 $"{nameof(Addresses)} holds '{address}'; expected an http or https base address, "
                 + "for example http://localhost:7001.");
+            Require(
+                Credentials is null || AuthorizationHandler.IsSafe(address),
+                $"{nameof(Credentials)} would be sent to '{address}' for everyone to read; use an https address.");
         }
 
         Require(PublishTimeout > TimeSpan.Zero, $"{nameof(PublishTimeout)} must be above zero.");
         Require(OperationTimeout > TimeSpan.Zero, $"{nameof(OperationTimeout)} must be above zero.");
         Require(ConnectTimeout > TimeSpan.Zero, $"{nameof(ConnectTimeout)} must be above zero.");
         Require(AnswerTimeout > TimeSpan.Zero, $"{nameof(AnswerTimeout)} must be above zero.");
+        Require(DrainTimeout >= TimeSpan.Zero, $"{nameof(DrainTimeout)} must not be negative.");
         Require(RetryDelayMin > TimeSpan.Zero, $"{nameof(RetryDelayMin)} must be above zero.");
         Require(RetryDelayMax >= RetryDelayMin, $"{nameof(RetryDelayMax)} must not be below {nameof(RetryDelayMin)}.");
         Require(

@@ -8,63 +8,67 @@ namespace Broker.Client;
 /// <summary>Registers <see cref="BrokerClient"/>.</summary>
 public static class BrokerClientServiceCollectionExtensions
 {
-    private const string OptionsSection = "Aspire:Broker:Client";
-
     /// <summary>
-    /// Registers one <see cref="BrokerClient"/> for the process. Its options come from section Aspire:Broker:Client.
-    /// Its addresses come from there too, or else from ConnectionStrings:{connectionName}, e.g.
-    /// "http://a:7001;http://b:7001", or else from service discovery: services:{connectionName}:grpc:0 and
-    /// services:{connectionName}-1:grpc:0, -2 and so on, as Aspire sets them.
+    /// Registers one client for the process: as <see cref="BrokerClient"/>, <see cref="IBrokerClient"/> and
+    /// <see cref="IBrokerAdmin"/>. Its options come from the configuration, see
+    /// <see cref="BrokerClientOptions.FromConfiguration"/>. A second registration is passed over.
     /// </summary>
     /// <param name="services">The service collection.</param>
     /// <param name="connectionName">
     /// Name of the connection string, and of the brokers before their number. Default "broker".
     /// </param>
+    /// <param name="configure">
+    /// Has the last word on the options, in code: <c>(_, options) => options with { ... }</c>. Null: nothing is
+    /// changed.
+    /// </param>
     /// <returns>The service collection.</returns>
-    /// <exception cref="InvalidOperationException">At the first use: no address is configured.</exception>
-    public static IServiceCollection AddBrokerClient(this IServiceCollection services, string connectionName = "broker")
+    /// <exception cref="InvalidOperationException">
+    /// At the first use: no address is configured, or a setting cannot be read.
+    /// </exception>
+    public static IServiceCollection AddBrokerClient(
+        this IServiceCollection services,
+        string connectionName = "broker",
+        Func<IServiceProvider, BrokerClientOptions, BrokerClientOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
         ArgumentException.ThrowIfNullOrEmpty(connectionName);
-        services.TryAddSingleton(provider => new BrokerClient(
-            ReadOptions(provider.GetRequiredService<IConfiguration>(), connectionName),
-            provider.GetService<ILoggerFactory>(),
-            provider.GetService<TimeProvider>()));
+        services.TryAddSingleton(provider => Make(provider, connectionName, configure));
+        services.TryAddSingleton<IBrokerClient>(static provider => provider.GetRequiredService<BrokerClient>());
+        services.TryAddSingleton<IBrokerAdmin>(static provider => provider.GetRequiredService<BrokerClient>());
         return services;
     }
 
-    internal static BrokerClientOptions ReadOptions(IConfiguration configuration, string connectionName)
+    /// <summary>The same for a program that uses several clusters: each client is a keyed service.</summary>
+    /// <param name="services">The service collection.</param>
+    /// <param name="name">The service's key, and the connection's name as in AddBrokerClient.</param>
+    /// <param name="configure">As in AddBrokerClient.</param>
+    /// <returns>The service collection.</returns>
+    /// <exception cref="InvalidOperationException">As AddBrokerClient.</exception>
+    public static IServiceCollection AddKeyedBrokerClient(
+        this IServiceCollection services,
+        string name,
+        Func<IServiceProvider, BrokerClientOptions, BrokerClientOptions>? configure = null)
     {
-        var options = configuration.GetSection(OptionsSection).Get<BrokerClientOptions>() ?? new BrokerClientOptions();
-        if (options.Addresses.Count > 0)
-        {
-            return options;
-        }
-
-        var connectionString = configuration.GetConnectionString(connectionName);
-        Uri[] addresses = string.IsNullOrWhiteSpace(connectionString)
-            ? [.. Discovered(configuration, connectionName)]
-            : [.. Split(connectionString).Select(text => ToUri(text, connectionName))];
-        return addresses.Length > 0
-            ? options with { Addresses = addresses }
-            : throw new InvalidOperationException(
-                "No broker address is configured. "
-                + $"Set ConnectionStrings:{connectionName} (e.g. \"http://localhost:7001\"), "
-                + $"{OptionsSection}:Addresses, or services:{connectionName}-1:grpc:0 as service discovery does.");
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        services.TryAddKeyedSingleton(name, (provider, _) => Make(provider, name, configure));
+        services.TryAddKeyedSingleton<IBrokerClient>(
+            name, static (provider, key) => provider.GetRequiredKeyedService<BrokerClient>(key));
+        services.TryAddKeyedSingleton<IBrokerAdmin>(
+            name, static (provider, key) => provider.GetRequiredKeyedService<BrokerClient>(key));
+        return services;
     }
 
-    private static IEnumerable<Uri> Discovered(IConfiguration configuration, string name) =>
-        DiscoveredService.ReadAll(configuration)
-            .Where(service => service.Name.Equals(name, StringComparison.OrdinalIgnoreCase)
-                || (service.Family.Equals(name + "-", StringComparison.OrdinalIgnoreCase) && service.Number > 0))
-            .SelectMany(service => service.Addresses);
-
-    private static string[] Split(string list) =>
-        list.Split([';', ','], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-
-    private static Uri ToUri(string text, string connectionName) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var address)
-            ? address
-            : throw new InvalidOperationException(
-                $"'{text}' of connection '{connectionName}' is no address; expected e.g. \"http://localhost:7001\".");
+    private static BrokerClient Make(
+        IServiceProvider provider,
+        string connectionName,
+        Func<IServiceProvider, BrokerClientOptions, BrokerClientOptions>? configure)
+    {
+        var options = BrokerClientOptions.FromConfiguration(
+            provider.GetRequiredService<IConfiguration>(), connectionName);
+        options = configure?.Invoke(provider, options) ?? options;
+        return options.Addresses.Count > 0
+            ? new BrokerClient(options, provider.GetService<ILoggerFactory>(), provider.GetService<TimeProvider>())
+            : throw OptionsReader.NoAddress(connectionName);
+    }
 }

@@ -1,4 +1,5 @@
 using Broker.Client.Publishing;
+using Google.Protobuf;
 using Grpc.Core;
 
 namespace Broker.Client;
@@ -45,7 +46,8 @@ internal static class ClientErrors
     public static BrokerClientException TooManyWaiting(string topic, int limit) => new(
         $"A message for topic '{topic}' was not taken: {limit:N0} calls (MaxWaitingPublishes) wait for room already. "
         + "It was not stored. Await earlier publishes before you begin new ones.",
-        BrokerClientErrorCode.ResourceExhausted);
+        BrokerClientErrorCode.ResourceExhausted,
+        retryAfter: RoomMayHaveCome);
 
     public static BrokerClientException TooManyTopics(string topic, int limit) => new(
         $"Topic '{topic}' was not taken: this client publishes to {limit:N0} topics already. Use another client.",
@@ -53,10 +55,15 @@ internal static class ClientErrors
 
     public static BrokerClientException Invalid(string what) => new(what, BrokerClientErrorCode.InvalidArgument);
 
-    public static BrokerClientException Disposed(string topic) => new(
-        $"The client was disposed while messages for topic '{topic}' waited for their answers: "
-        + "they may be stored or not. Await every publish before you dispose the client.",
-        BrokerClientErrorCode.OutcomeUnknown);
+    public static BrokerClientException Disposed(string topic, bool maybeStored, TimeSpan drain) => maybeStored
+        ? new(
+            $"The client was disposed while messages for topic '{topic}' waited for their answers, which did not come "
+            + $"in {Seconds(drain)} (DrainTimeout): they may be stored or not. {SendAgain}",
+            BrokerClientErrorCode.OutcomeUnknown)
+        : new(
+            $"The client was disposed while messages for topic '{topic}' waited to be sent, for {Seconds(drain)} "
+            + "(DrainTimeout) in vain: they were not stored. Publish them with another client.",
+            BrokerClientErrorCode.Unavailable);
 
     public static BrokerClientException CallFailed(
         string what, int tries, Uri address, RpcException last, bool gaveUp)
@@ -69,7 +76,8 @@ internal static class ClientErrors
             + hint,
             CodeOf(last.StatusCode, reason),
             last,
-            reason);
+            reason,
+            RetryAfterOf(last));
     }
 
     /// <summary>A consumer that was served once has a group; if there is none any more, that was deleted.</summary>
@@ -78,7 +86,7 @@ internal static class ClientErrors
     {
         var failure = CallFailed(what, tries, address, last, gaveUp);
         return failure.Code == BrokerClientErrorCode.NotFound && !isFirst
-            ? new(failure.Message, BrokerClientErrorCode.GroupDeleted, last, failure.Reason)
+            ? new(failure.Message, BrokerClientErrorCode.GroupDeleted, last, failure.Reason, failure.RetryAfter)
             : failure;
     }
 
@@ -120,20 +128,26 @@ internal static class ClientErrors
     public static BrokerClientException TooManyRequests(string topic, int limit) => new(
         $"A request to topic '{topic}' was not taken: {limit:N0} requests of this client wait for replies already. "
         + "It was not stored. Await earlier ones before you begin new ones.",
-        BrokerClientErrorCode.ResourceExhausted);
+        BrokerClientErrorCode.ResourceExhausted,
+        retryAfter: RoomMayHaveCome);
 
     /// <summary>The reason in the details of an error; empty: it has none.</summary>
-    public static string ReasonOf(RpcException error)
+    public static string ReasonOf(RpcException error) => DetailOf<Google.Rpc.ErrorInfo>(error)?.Reason ?? "";
+
+    private static TimeSpan? RetryAfterOf(RpcException error) =>
+        DetailOf<Google.Rpc.RetryInfo>(error)?.RetryDelay?.ToTimeSpan();
+
+    private static T? DetailOf<T>(RpcException error)
+        where T : class, IMessage<T>, new()
     {
         try
         {
-            return error.GetRpcStatus()?.GetDetail<Google.Rpc.ErrorInfo>()?.Reason ?? "";
+            return error.GetRpcStatus()?.GetDetail<T>();
         }
-        catch (Exception malformed) when (
-            malformed is Google.Protobuf.InvalidProtocolBufferException or ArgumentException)
+        catch (Exception malformed) when (malformed is InvalidProtocolBufferException or ArgumentException)
         {
             // Whoever answered is no broker of ours; the status says what there is to say.
-            return "";
+            return null;
         }
     }
 
@@ -169,6 +183,9 @@ internal static class ClientErrors
     public const string QuorumLost = "QUORUM_LOST";
 
     public const string LimitReached = "LIMIT_REACHED";
+
+    /// <summary>For what has found a queue of the client full: about an answer's time.</summary>
+    private static readonly TimeSpan RoomMayHaveCome = TimeSpan.FromMilliseconds(100);
 
     private const string SendAgain =
         "To be sure that it is stored once whatever happens, "

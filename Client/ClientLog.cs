@@ -70,6 +70,18 @@ internal static partial class ClientLog
         "Offset {Offset} of topic {Topic} was handled and not settled; group {Group} may deliver it again: {Failure}")]
     public static partial void NotSettled(ILogger logger, string topic, long offset, string group, string failure);
 
+    [LoggerMessage(10016, LogLevel.Information, "Connected to the broker at {Address}")]
+    public static partial void Connected(ILogger logger, Uri address);
+
+    [LoggerMessage(10017, LogLevel.Warning, "The broker at {Address} is lost: {Reason}")]
+    public static partial void Lost(ILogger logger, Uri address, string reason);
+
+    [LoggerMessage(
+        10018,
+        LogLevel.Warning,
+        "The client closes, and something was still unanswered after {Seconds} s (DrainTimeout)")]
+    public static partial void NotDrained(ILogger logger, double seconds);
+
     [LoggerMessage(10009, LogLevel.Debug, "The client is closed")]
     public static partial void Closed(ILogger logger);
 }

@@ -10,14 +10,14 @@ namespace Broker.Client;
 /// </summary>
 public sealed class GroupRecord
 {
-    private readonly BrokerClient _client;
+    private readonly IBrokerClient _client;
     private readonly HeldDelivery? _held;
     private readonly ByteString _token;
     private readonly int _position;
     private int _isFree;
 
     private GroupRecord(
-        BrokerRecord record, int attempt, ByteString token, int position, BrokerClient client, HeldDelivery? held)
+        BrokerRecord record, int attempt, ByteString token, int position, IBrokerClient client, HeldDelivery? held)
     {
         (Record, Attempt, _token, _position) = (record, attempt, token, position);
         (_client, _held) = (client, held);
@@ -33,6 +33,25 @@ public sealed class GroupRecord
     /// Names the delivery for <see cref="BrokerClient.SettleAsync"/>: it can be kept, and used by another client.
     /// </summary>
     public GroupDelivery Delivery => new(_token.Memory, _position);
+
+    /// <summary>
+    /// A record as a group delivers it, for tests of what consumes: settling it is a call of
+    /// <see cref="IBrokerClient.SettleAsync"/>, and so on, of the client that is given.
+    /// </summary>
+    /// <param name="client">What the test puts in the place of the brokers.</param>
+    /// <param name="record">The record.</param>
+    /// <param name="attempt">See <see cref="Attempt"/>; default 1.</param>
+    /// <param name="delivery">See <see cref="Delivery"/>; default: an empty one.</param>
+    /// <returns>The record. It is not held by any consumer.</returns>
+    public static GroupRecord Create(
+        IBrokerClient client, BrokerRecord record, int attempt = 1, GroupDelivery delivery = default)
+    {
+        ArgumentNullException.ThrowIfNull(client);
+        ArgumentNullException.ThrowIfNull(record);
+        ArgumentOutOfRangeException.ThrowIfLessThan(attempt, 1);
+        var token = UnsafeByteOperations.UnsafeWrap(delivery.Token);
+        return new GroupRecord(record, attempt, token, delivery.Position, client, held: null);
+    }
 
     /// <summary>The record is finished and never comes again.</summary>
     /// <param name="cancellationToken">Ends the waiting; it may be finished all the same.</param>
@@ -133,13 +152,24 @@ public sealed class GroupRecord
 
     private ValueTask<bool> SettleAsync(
         GroupSettlementKind kind, TimeSpan? time, string reason, CancellationToken cancellationToken) =>
-        _client.Settling.SettleAsync(
-            new RecordSettlement(kind, _token, _position, time, reason, this), cancellationToken);
+        _client is BrokerClient broker
+            ? broker.Settling.SettleAsync(
+                new RecordSettlement(kind, _token, _position, time, reason, this), cancellationToken)
+            : SettleByClientAsync(GroupSettlement.Of(kind, Delivery, time, reason), cancellationToken);
+
+    private async ValueTask<bool> SettleByClientAsync(
+        GroupSettlement settlement, CancellationToken cancellationToken) =>
+        (await _client.SettleAsync([settlement], cancellationToken))[0];
 
     private async ValueTask<bool> KeepAsync(TimeSpan? lease, CancellationToken cancellationToken)
     {
+        if (_client is not BrokerClient broker)
+        {
+            return await SettleByClientAsync(GroupSettlement.Extend(Delivery, lease), cancellationToken);
+        }
+
         var settlement = new RecordSettlement(GroupSettlementKind.Extend, _token, _position, lease);
-        var isDone = await _client.Settling.SettleAsync(settlement, cancellationToken);
+        var isDone = await broker.Settling.SettleAsync(settlement, cancellationToken);
         if (isDone)
         {
             _held?.Extend(lease);
@@ -208,6 +238,10 @@ public sealed record GroupSettlement
     /// <param name="reason">Why.</param>
     public static GroupSettlement Terminate(GroupDelivery delivery, string reason = "") =>
         new(GroupSettlementKind.Terminate, delivery) { Reason = reason };
+
+    internal static GroupSettlement Of(
+        GroupSettlementKind kind, GroupDelivery delivery, TimeSpan? time, string reason) =>
+        new(kind, delivery) { Time = time, Reason = reason };
 
     internal RecordSettlement ToQueue() =>
         new(Kind, UnsafeByteOperations.UnsafeWrap(Delivery.Token), Delivery.Position, Time, Reason);

@@ -1,5 +1,3 @@
-using Broker.Client;
-using Broker.Protocol;
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Publisher;
@@ -14,7 +12,9 @@ builder.WebHost.ConfigureKestrel(kestrel => kestrel.RequestHeaderEncodingSelecto
 builder.Services.AddGrpc(options => options.MaxReceiveMessageSize = PublisherLimits.GrpcMessageBytes);
 builder.Services.AddGrpcHealthChecks();
 builder.Services.AddGrpcReflection();
-builder.Services.AddBrokerClient("broker");
+
+// What waits for the brokers is kept in the outbox: the service works while they are away.
+builder.AddBrokerClient("broker", settings => settings.DisableHealthChecks = true);
 builder.AddPublisher();
 
 var app = builder.Build();

@@ -1,5 +1,3 @@
-using Broker.Client;
-using Broker.Protocol;
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Subscriber;
@@ -13,7 +11,9 @@ builder.AddGrpcEndpoint("Subscriber:GrpcPort");
 builder.Services.AddGrpc();
 builder.Services.AddGrpcHealthChecks();
 builder.Services.AddGrpcReflection();
-builder.Services.AddBrokerClient("broker");
+
+// The service tells by itself how its reading of the brokers goes (PollHealth).
+builder.AddBrokerClient("broker", settings => settings.DisableHealthChecks = true);
 builder.AddSubscriber();
 
 var app = builder.Build();

@@ -3,7 +3,6 @@ using Broker.Consensus;
 using Broker.Delivery;
 using Broker.Diagnostics;
 using Broker.Domain;
-using Broker.Protocol;
 using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Broker.Storage;

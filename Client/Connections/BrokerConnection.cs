@@ -1,5 +1,6 @@
 using Broker.Protocol;
 using Broker.Protocol.V1;
+using Grpc.Core;
 using Grpc.Net.Client;
 using Microsoft.Extensions.Logging;
 using Wire = Broker.Protocol.Wire;
@@ -22,21 +23,29 @@ internal sealed class BrokerConnection : IDisposable
     private readonly Lock _lock = new();
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly ConnectionWatchers _watchers;
     private readonly GrpcChannel _channel;
-    private readonly SocketsHttpHandler _handler;
+    private readonly HttpMessageHandler _handler;
     private PublishStream? _stream;
     private int _failuresInRow;
     private long _avoidUntil = long.MinValue;
+    private volatile bool _isConnected;
     private bool _disposed;
 
     public BrokerConnection(
-        Uri address, BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
+        Uri address,
+        BrokerClientOptions options,
+        TimeProvider time,
+        ILoggerFactory loggers,
+        ILogger logger,
+        ConnectionWatchers watchers)
     {
         Address = address;
+        _watchers = watchers;
         Options = options;
         _time = time;
         _logger = logger;
-        _handler = new SocketsHttpHandler
+        var sockets = new SocketsHttpHandler
         {
             ConnectCallback = Sockets.ConnectWithin(options.ConnectTimeout),
             KeepAlivePingDelay = PingInterval,
@@ -47,6 +56,14 @@ internal sealed class BrokerConnection : IDisposable
             PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
             UseProxy = false,
         };
+        if (options.Tls is { } tls)
+        {
+            sockets.SslOptions = tls;
+        }
+
+        _handler = options.Credentials is { } credentials
+            ? new AuthorizationHandler(credentials, address, sockets)
+            : sockets;
         _channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions
         {
             HttpHandler = _handler,
@@ -100,6 +117,12 @@ internal sealed class BrokerConnection : IDisposable
     /// <summary>It answered: it is as good as any.</summary>
     public void Worked()
     {
+        if (!_isConnected)
+        {
+            _isConnected = true;
+            _watchers.Connected(Address);
+        }
+
         if (Volatile.Read(ref _failuresInRow) != 0)
         {
             Volatile.Write(ref _failuresInRow, 0);
@@ -111,14 +134,25 @@ internal sealed class BrokerConnection : IDisposable
     /// <param name="hangs">
     /// Whether it keeps connections and does not answer: each try of it costs the whole AnswerTimeout.
     /// </param>
-    public void Failed(bool hangs)
+    /// <param name="lost">What happened to the connection; null: it is there, the broker has answered.</param>
+    public void Failed(bool hangs, string? lost)
     {
+        if (lost is not null)
+        {
+            _isConnected = false;
+            _watchers.Lost(Address, lost);
+        }
+
         var failures = Math.Min(Interlocked.Increment(ref _failuresInRow), 10);
         var first = hangs ? Options.AnswerTimeout * 2 : AvoidBrokenMin;
         var span = TimeSpan.FromTicks(Math.Min(AvoidMax.Ticks, first.Ticks << (failures - 1)));
         Interlocked.Exchange(
             ref _avoidUntil, _time.GetTimestamp() + (long)(span.TotalSeconds * _time.TimestampFrequency));
     }
+
+    /// <summary>The same for a call that failed. Who gives a reason of the contract is a broker that answers.</summary>
+    public void Failed(RpcException error, bool hangs = false) => Failed(
+        hangs, ClientErrors.ReasonOf(error).Length > 0 ? null : $"{error.StatusCode}: {error.Status.Detail}");
 
     public void Dispose()
     {

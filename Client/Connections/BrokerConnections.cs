@@ -20,14 +20,21 @@ internal sealed class BrokerConnections : IDisposable
     private readonly TimeProvider _time;
     private readonly ILoggerFactory _loggers;
     private readonly ILogger _logger;
+    private readonly ConnectionWatchers _watchers;
     private readonly ConcurrentDictionary<string, BrokerConnection> _leaders = new(StringComparer.Ordinal);
     private readonly Dictionary<string, BrokerConnection> _byText = new(StringComparer.Ordinal);
     private volatile BrokerConnection[] _all = [];
     private bool _disposed;
     private int _turn;
 
-    public BrokerConnections(BrokerClientOptions options, TimeProvider time, ILoggerFactory loggers, ILogger logger)
+    public BrokerConnections(
+        BrokerClientOptions options,
+        TimeProvider time,
+        ILoggerFactory loggers,
+        ILogger logger,
+        ConnectionWatchers watchers)
     {
+        _watchers = watchers;
         _options = options;
         _time = time;
         _loggers = loggers;
@@ -117,7 +124,8 @@ internal sealed class BrokerConnections : IDisposable
             if (_disposed
                 || _byText.Count >= MaxConnections * 2
                 || !Uri.TryCreate(address, UriKind.Absolute, out var uri)
-                || uri.Scheme is not ("http" or "https"))
+                || uri.Scheme is not ("http" or "https")
+                || (_options.Credentials is not null && !AuthorizationHandler.IsSafe(uri)))
             {
                 return null;
             }
@@ -130,7 +138,7 @@ internal sealed class BrokerConnections : IDisposable
                     return null;
                 }
 
-                connection = new BrokerConnection(uri, _options, _time, _loggers, _logger);
+                connection = new BrokerConnection(uri, _options, _time, _loggers, _logger, _watchers);
                 _all = [.. _all, connection];
             }
 

@@ -142,7 +142,7 @@ internal sealed class FilterRead(
                     $"Subscribing to '{_subject}'", _failures, _from.Address, error, gaveUp);
             }
 
-            _from.Failed(hangs: false);
+            _from.Failed(error);
         }
 
         if (_failures > connections.All.Count)

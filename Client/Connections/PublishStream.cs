@@ -120,7 +120,11 @@ internal sealed class PublishStream
     }
 
     /// <summary>Ends the stream and tells every batch that waits for an answer.</summary>
-    public void Break(string failure, bool maybeStored, bool hangs)
+    /// <param name="failure">What happened, in words.</param>
+    /// <param name="maybeStored">Whether the broker may have what was written.</param>
+    /// <param name="hangs">Whether it keeps the connection and does not answer.</param>
+    /// <param name="isAnswer">Whether the broker itself has ended it, so that it is there.</param>
+    public void Break(string failure, bool maybeStored, bool hangs, bool isAnswer = false)
     {
         KeyValuePair<ulong, PublishBatch>[] awaited;
         (Wire.StreamedPublish Publish, PublishBatch Batch)[] unwritten;
@@ -138,7 +142,7 @@ internal sealed class PublishStream
             _outbox.Clear();
         }
 
-        Connection.Failed(hangs);
+        Connection.Failed(hangs, isAnswer ? null : failure);
         ClientLog.StreamBroken(_logger, Connection.Address, awaited.Length, failure);
         var unsent = unwritten.Select(static u => u.Publish.Correlation).ToHashSet();
         foreach (var (correlation, batch) in awaited)
@@ -298,7 +302,8 @@ internal sealed class PublishStream
                 ? $"{rpc.StatusCode}: {rpc.Status.Detail}"
                 : $"{error.GetType().Name}: {error.Message}",
             maybeStored: !Sockets.NeverConnected(error),
-            hangs: false);
+            hangs: false,
+            isAnswer: error is RpcException answer && ClientErrors.ReasonOf(answer).Length > 0);
     }
 
     private void OnResponse(Wire.PublishStreamResponse response)

@@ -174,7 +174,7 @@ internal sealed class TopicRead(
                 or StatusCode.Unimplemented:
                 throw Failure(error, from, gaveUp: false);
             default:
-                from.Failed(hangs: false);
+                from.Failed(error);
                 connections.ForgetLeader(_place, from);
                 break;
         }

@@ -264,7 +264,7 @@ internal sealed class GroupRead : IAsyncDisposable
                 throw ClientErrors.ConsumeFailed(_what, _failures, _from.Address, error, gaveUp, isFirst);
             }
 
-            _from.Failed(hangs: false);
+            _from.Failed(error);
         }
 
         if (_failures > _connections.All.Count)

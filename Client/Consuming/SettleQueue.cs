@@ -43,6 +43,7 @@ internal sealed class SettleQueue(
     private bool _isTimed;
     private bool _isDisposed;
     private int _calls;
+    private TaskCompletionSource? _drained;
 
     /// <summary>False: the record was not the consumer's any more. To be awaited once.</summary>
     /// <exception cref="BrokerClientException">Nobody could say in time that it is done, or it cannot be.</exception>
@@ -62,6 +63,17 @@ internal sealed class SettleQueue(
         catch (ObjectDisposedException disposed)
         {
             return ValueTask.FromException<bool>(disposed);
+        }
+    }
+
+    /// <summary>Completes when all that was begun is answered.</summary>
+    public Task DrainAsync()
+    {
+        lock (_lock)
+        {
+            _drained ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            TellIfDrained();
+            return _drained.Task;
         }
     }
 
@@ -190,7 +202,16 @@ internal sealed class SettleQueue(
             }
 
             _calls -= items.Count == 0 ? 1 : 0;
+            TellIfDrained();
             return items.Count > 0;
+        }
+    }
+
+    private void TellIfDrained()
+    {
+        if (_calls == 0 && _waiting.Count == 0)
+        {
+            _drained?.TrySetResult();
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Client.Handling;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -20,7 +21,9 @@ public static class BrokerHandlerServiceCollectionExtensions
     /// <typeparam name="T">What a message is.</typeparam>
     /// <returns>The service collection.</returns>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
-    public static IServiceCollection AddBrokerHandler<THandler, T>(
+    public static IServiceCollection AddBrokerHandler<
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler,
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
         this IServiceCollection services, string group, BrokerHandlerOptions? options = null)
         where THandler : class, IBrokerHandler<T>
     {
@@ -41,7 +44,8 @@ public static class BrokerHandlerServiceCollectionExtensions
     /// <typeparam name="T">What a message is.</typeparam>
     /// <returns>The service collection.</returns>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
-    public static IServiceCollection AddBrokerHandler<T>(
+    public static IServiceCollection AddBrokerHandler<
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
         this IServiceCollection services,
         string group,
         Func<HandledMessage<T>, CancellationToken, Task> handle,
@@ -52,7 +56,8 @@ public static class BrokerHandlerServiceCollectionExtensions
         return services.AddBrokerHandler<T>(group, options, _ => handle);
     }
 
-    private static IServiceCollection AddBrokerHandler<T>(
+    private static IServiceCollection AddBrokerHandler<
+        [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
         this IServiceCollection services,
         string group,
         BrokerHandlerOptions? options,
@@ -70,7 +75,7 @@ public static class BrokerHandlerServiceCollectionExtensions
         // Not AddHostedService, which would take the second handler of a type for the first.
         services.AddSingleton<IHostedService>(provider =>
         {
-            var client = provider.GetRequiredService<BrokerClient>();
+            var client = provider.GetRequiredService<IBrokerClient>();
             return new HandlerService<T>(
                 client,
                 group,

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Client.Tracing;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -8,8 +9,9 @@ namespace Broker.Client.Handling;
 /// One consumer of a group, as long as the program runs: gives each message to the handler, settles it by what came of
 /// it, and keeps its lease meanwhile. When the program ends it takes nothing new, and waits for what is worked on.
 /// </summary>
-internal sealed class HandlerService<T>(
-    BrokerClient client,
+internal sealed class HandlerService<
+    [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
+    IBrokerClient client,
     string group,
     BrokerHandlerOptions options,
     IMessageSerializer serializer,
@@ -139,10 +141,12 @@ internal sealed class HandlerService<T>(
     private async Task<Func<ValueTask<bool>>> HandleAsync(GroupRecord record, CancellationToken lost)
     {
         using var span = ClientSpans.StartProcess(record.Record, group);
+        var startedAt = time.GetTimestamp();
         try
         {
             var message = new HandledMessage<T>(serializer.Deserialize<T>(record.Record.Value), record);
             await handle(message, lost);
+            HandlerMetrics.Processed(group, time.GetElapsedTime(startedAt), failure: null);
             return () => record.AckAsync();
         }
         catch (FormatException unreadable)
@@ -155,7 +159,7 @@ internal sealed class HandlerService<T>(
         }
         catch (Exception failure)
         {
-            span.Fail(failure.GetType().Name);
+            Failed(failure);
             ClientLog.HandlerFailed(
                 logger, record.Record.Topic, record.Record.Offset, group, record.Attempt, failure);
             return () => record.NackAsync(options.RetryDelay);
@@ -163,9 +167,15 @@ internal sealed class HandlerService<T>(
 
         Func<ValueTask<bool>> Dead(Exception why)
         {
-            span.Fail(why.GetType().Name);
+            Failed(why);
             ClientLog.HandlerRejected(logger, record.Record.Topic, record.Record.Offset, group, why.Message);
             return () => record.TerminateAsync(why.Message);
+        }
+
+        void Failed(Exception failure)
+        {
+            span.Fail(failure.GetType().Name);
+            HandlerMetrics.Processed(group, time.GetElapsedTime(startedAt), failure);
         }
     }
 

@@ -1,5 +1,7 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Google.Protobuf;
 
 namespace Broker.Client;
@@ -19,7 +21,8 @@ public interface IMessageSerializer
     /// <typeparam name="T">What it is to be.</typeparam>
     /// <returns>The value; not null.</returns>
     /// <exception cref="FormatException">They stand for no such value; the message says why.</exception>
-    T Deserialize<T>(ReadOnlyMemory<byte> bytes);
+    T Deserialize<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
+        ReadOnlyMemory<byte> bytes);
 }
 
 /// <summary>A value as bytes.</summary>
@@ -29,20 +32,39 @@ public readonly record struct MessageBody(ReadOnlyMemory<byte> Value, string Con
 
 /// <summary>
 /// What the client uses when nothing else is said: bytes as they are, texts as UTF-8, messages of protobuf in their own
-/// form, and everything else as JSON.
+/// form, and everything else as JSON. A program that is trimmed or compiled ahead of time gives it the context that
+/// System.Text.Json has generated for its types.
 /// </summary>
-/// <param name="json">
-/// For JSON: e.g. with the resolver of a source-generated context. Null: System.Text.Json's defaults for the web
-/// (camelCase, names read in any case).
-/// </param>
-public sealed class MessageSerializer(JsonSerializerOptions? json = null) : IMessageSerializer
+public sealed class MessageSerializer : IMessageSerializer
 {
     /// <summary>The name of the header that says what a message's bytes are.</summary>
     public const string ContentTypeHeader = "content-type";
 
     private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
 
-    private readonly JsonSerializerOptions _json = json ?? JsonSerializerOptions.Web;
+    private readonly JsonSerializerOptions _json;
+
+    /// <summary>One for JSON as these options say.</summary>
+    /// <param name="json">
+    /// Null: System.Text.Json's defaults for the web (camelCase, names read in any case). Without a TypeInfoResolver
+    /// types are looked at by reflection, which programs that are trimmed or compiled ahead of time do not have.
+    /// </param>
+    public MessageSerializer(JsonSerializerOptions? json = null) =>
+        _json = json is { TypeInfoResolver: not null } ? json : WithReflection(json);
+
+    /// <summary>One for JSON by generated code, without reflection.</summary>
+    /// <param name="types">
+    /// What knows the types: the Default of a <see cref="System.Text.Json.Serialization.JsonSerializerContext"/>, or
+    /// several that JsonTypeInfoResolver.Combine has made one. Of a context its options count; of anything else,
+    /// System.Text.Json's defaults for the web.
+    /// </param>
+    public MessageSerializer(IJsonTypeInfoResolver types)
+    {
+        ArgumentNullException.ThrowIfNull(types);
+        _json = types is System.Text.Json.Serialization.JsonSerializerContext context
+            ? context.Options
+            : new JsonSerializerOptions(JsonSerializerDefaults.Web) { TypeInfoResolver = types };
+    }
 
     /// <summary>One with the defaults.</summary>
     public static MessageSerializer Default { get; } = new();
@@ -57,12 +79,13 @@ public sealed class MessageSerializer(JsonSerializerOptions? json = null) : IMes
             ReadOnlyMemory<byte> bytes => new(bytes, "application/octet-stream"),
             string text => new(Strict.GetBytes(text), "text/plain; charset=utf-8"),
             IMessage message => new(message.ToByteArray(), "application/x-protobuf"),
-            _ => new(JsonSerializer.SerializeToUtf8Bytes(value, _json), "application/json"),
+            _ => new(JsonSerializer.SerializeToUtf8Bytes(value, TypeInfo<T>()), "application/json"),
         };
     }
 
     /// <inheritdoc/>
-    public T Deserialize<T>(ReadOnlyMemory<byte> bytes)
+    public T Deserialize<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(
+        ReadOnlyMemory<byte> bytes)
     {
         try
         {
@@ -72,7 +95,7 @@ public sealed class MessageSerializer(JsonSerializerOptions? json = null) : IMes
                 var type when type == typeof(ReadOnlyMemory<byte>) => (T)(object)(ReadOnlyMemory<byte>)bytes.ToArray(),
                 var type when type == typeof(string) => (T)(object)Strict.GetString(bytes.Span),
                 var type when typeof(IMessage).IsAssignableFrom(type) => Parse<T>(bytes),
-                _ => JsonSerializer.Deserialize<T>(bytes.Span, _json)
+                _ => JsonSerializer.Deserialize(bytes.Span, TypeInfo<T>())
                     ?? throw new FormatException($"The JSON null is no {typeof(T).Name}."),
             };
         }
@@ -83,7 +106,22 @@ public sealed class MessageSerializer(JsonSerializerOptions? json = null) : IMes
         }
     }
 
-    private static T Parse<T>(ReadOnlyMemory<byte> bytes)
+    private JsonTypeInfo<T> TypeInfo<T>() => (JsonTypeInfo<T>)_json.GetTypeInfo(typeof(T));
+
+    [UnconditionalSuppressMessage(
+        "Trimming", "IL2026", Justification = "Trimmed programs have no reflection, and then it is not used here.")]
+    [UnconditionalSuppressMessage(
+        "AOT", "IL3050", Justification = "Likewise of programs that are compiled ahead of time.")]
+    private static JsonSerializerOptions WithReflection(JsonSerializerOptions? json) => new(
+        json ?? new JsonSerializerOptions(JsonSerializerDefaults.Web))
+    {
+        TypeInfoResolver = JsonSerializer.IsReflectionEnabledByDefault
+            ? new DefaultJsonTypeInfoResolver()
+            : JsonTypeInfoResolver.Combine(),
+    };
+
+    private static T Parse<[DynamicallyAccessedMembers(
+        DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(ReadOnlyMemory<byte> bytes)
     {
         var message = Activator.CreateInstance<T>();
         ((IMessage)message!).MergeFrom(bytes.Span);

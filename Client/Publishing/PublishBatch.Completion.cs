@@ -59,8 +59,7 @@ internal sealed partial class PublishBatch : IValueTaskSource<PublishAck>
 
         if (_error is { } error)
         {
-            // One exception object must not be thrown to many callers: each throw rewrites its stack trace.
-            throw new BrokerClientException(error.Message, error.Code, error.InnerException, error.Reason);
+            throw error.Copy();
         }
 
         var offset = _baseOffset < 0 ? -1 : _baseOffset + token;

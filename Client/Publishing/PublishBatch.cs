@@ -74,6 +74,9 @@ internal sealed partial class PublishBatch
     /// <summary>Whether some try ended without an answer, so that it may be stored.</summary>
     public bool Uncertain { get; set; }
 
+    /// <summary>Who answered last; null: nobody yet.</summary>
+    public Uri? AnsweredBy { get; set; }
+
     /// <summary>Who answered what at the last try.</summary>
     public string LastError { get; set; } = "no broker was tried yet";
 

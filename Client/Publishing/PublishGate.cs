@@ -11,6 +11,18 @@ internal sealed class PublishGate(long limitBytes, int maxWaiting)
 
     // Bytes let in and not released. One message above the limit may pass alone, or it could never be sent.
     private long _usedBytes;
+    private TaskCompletionSource? _drained;
+
+    /// <summary>Completes when nothing waits for its answer, and nobody for room.</summary>
+    public Task DrainAsync()
+    {
+        lock (_lock)
+        {
+            _drained ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            TellIfDrained();
+            return _drained.Task;
+        }
+    }
 
     public bool TryEnter(int bytes)
     {
@@ -61,6 +73,8 @@ internal sealed class PublishGate(long limitBytes, int maxWaiting)
                     }
                 }
             }
+
+            TellIfDrained();
         }
 
         if (woken is not null)
@@ -86,9 +100,18 @@ internal sealed class PublishGate(long limitBytes, int maxWaiting)
                 }
 
                 _waiting.Dequeue();
+                TellIfDrained();
             }
 
             overdue.Fail(error(overdue));
+        }
+    }
+
+    private void TellIfDrained()
+    {
+        if (_drained is not null && _usedBytes == 0 && _waiting.Count == 0)
+        {
+            _drained.TrySetResult();
         }
     }
 

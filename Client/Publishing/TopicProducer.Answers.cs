@@ -25,6 +25,7 @@ internal sealed partial class TopicProducer
         {
             if (Resolve(batch, correlation))
             {
+                batch.AnsweredBy = from.Address;
                 context.Connections.Learn(Place, answer.Response?.Leader ?? answer.Leader);
                 if (answer.Status == (uint)StatusCode.OK && answer.Response is { } response)
                 {

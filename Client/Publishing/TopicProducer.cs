@@ -168,13 +168,15 @@ internal sealed partial class TopicProducer(
         work.Finish(context);
     }
 
-    public void Close(BrokerClientException error)
+    /// <summary>Fails what waits, and whatever comes later.</summary>
+    /// <param name="error">Made for whether it may be stored.</param>
+    public void Close(Func<bool, BrokerClientException> error)
     {
         var work = default(PumpWork);
         lock (_lock)
         {
-            _closedBy = error;
-            FailAll(_ => error, ref work);
+            _closedBy = error(false);
+            FailAll(batch => error(batch.Uncertain), ref work);
             _retryTimer?.Dispose();
         }
 

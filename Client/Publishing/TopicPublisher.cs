@@ -68,7 +68,7 @@ internal sealed class TopicPublisher(PublishContext context, string topic, ulong
         }
     }
 
-    public void Close(BrokerClientException error)
+    public void Close(Func<bool, BrokerClientException> error)
     {
         TopicProducer[] all;
         lock (_lock)

@@ -8,7 +8,7 @@ namespace Publisher.Sending;
 /// A lane has one sequence on its topic, which in a topic of several partitions counts in each by itself: batches would
 /// seem to be out of sequence, and some be stored twice. Such topics are refused, before anything is sent to them.
 /// </summary>
-internal sealed class BrokerPublisher(BrokerClient client) : IBrokerPublisher
+internal sealed class BrokerPublisher(IBrokerClient client, IBrokerAdmin admin) : IBrokerPublisher
 {
     // Topics of one partition, by what was asked before the first batch. As many as there are lanes.
     private readonly ConcurrentDictionary<string, bool> _plain = new(StringComparer.Ordinal);
@@ -47,7 +47,7 @@ internal sealed class BrokerPublisher(BrokerClient client) : IBrokerPublisher
     {
         try
         {
-            var partitions = (await client.DescribeTopicAsync(topic, cancellationToken)).Settings.Partitions;
+            var partitions = (await admin.DescribeTopicAsync(topic, cancellationToken)).Settings.Partitions;
             if (partitions > 1)
             {
                 throw new BrokerRefusedException(

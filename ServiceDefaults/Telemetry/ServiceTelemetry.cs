@@ -76,6 +76,7 @@ internal static class ServiceTelemetry
         if (!isCollected)
         {
             // They would listen to activities that nobody reads.
+            defaults["Aspire:Broker:Client:DisableTracing"] = "true";
             defaults["Aspire:Npgsql:DisableTracing"] = "true";
             defaults["Aspire:StackExchange:Redis:DisableTracing"] = "true";
         }

@@ -7,7 +7,7 @@ using Subscriber.Inbox;
 namespace Subscriber.Following;
 
 /// <summary>The brokers, through the client library.</summary>
-internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
+internal sealed class BrokerLog(IBrokerClient client, IBrokerAdmin admin) : IBrokerLog
 {
     public async IAsyncEnumerable<LogRecord> ReadAsync(
         TopicPlace place, long fromOffset, int limit, [EnumeratorCancellation] CancellationToken cancellationToken)
@@ -45,7 +45,7 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         string filter, string pageToken, CancellationToken cancellationToken) =>
         TranslateAsync(async () =>
         {
-            var page = await client.ListTopicsPageAsync(filter, pageToken, cancellationToken);
+            var page = await admin.ListTopicsPageAsync(filter, pageToken, cancellationToken);
             return new LogTopicPage(
                 page.Topics.SelectMany(PartitionsOf).ToList(),
                 page.NextPageToken);
@@ -55,14 +55,14 @@ internal sealed class BrokerLog(BrokerClient client) : IBrokerLog
         string name, IReadOnlyList<string> filters, CancellationToken cancellationToken) =>
         TranslateAsync(async () =>
         {
-            await client.PutLiveSubscriptionAsync(name, filters, cancellationToken);
+            await admin.PutLiveSubscriptionAsync(name, filters, cancellationToken);
             return true;
         });
 
     public Task DeleteLiveSubscriptionAsync(string name, CancellationToken cancellationToken) =>
         TranslateAsync(async () =>
         {
-            await client.DeleteLiveSubscriptionAsync(name, cancellationToken);
+            await admin.DeleteLiveSubscriptionAsync(name, cancellationToken);
             return true;
         });
 

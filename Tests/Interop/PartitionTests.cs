@@ -312,7 +312,7 @@ public sealed class PartitionTests
     {
         await using var brokers = await BrokerProcesses.StartAsync(1);
         await using var client = brokers.Connect();
-        var publisher = new BrokerPublisher(client);
+        var publisher = new BrokerPublisher(client, client);
         await client.CreateTopicAsync("a", new TopicSettings { Partitions = 3 }, Test);
         await client.CreateTopicAsync("plain", cancellationToken: Test);
         var batch = RecordBatchEncoder.Encode([Message("v")]);

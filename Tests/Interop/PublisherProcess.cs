@@ -1,5 +1,5 @@
 using System.Text;
-using Broker.Protocol;
+using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Dapper;
 using Grpc.Net.Client;

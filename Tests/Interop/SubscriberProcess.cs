@@ -1,4 +1,4 @@
-using Broker.Protocol;
+using Broker.ServiceDefaults;
 using Broker.ServiceDefaults.Http;
 using Dapper;
 using Grpc.Net.Client;

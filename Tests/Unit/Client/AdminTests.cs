@@ -76,7 +76,10 @@ public sealed class AdminTests
     public async Task One_node_is_asked_by_its_address_and_once()
     {
         await using var cluster = await FakeCluster.StartAsync(2);
-        await using var client = Connect(cluster);
+        await using var client = Connect(cluster, static options => options with
+        {
+            AnswerTimeout = TimeSpan.FromSeconds(10),
+        });
 
         Assert.Equal(2, (await client.DescribeNodeAsync(cluster.Addresses[1], Test)).ThisNode);
         await cluster.Nodes[1].DisposeAsync();
@@ -115,17 +118,20 @@ public sealed class AdminTests
     }
 
     [Fact]
-    public void A_connection_string_comes_before_service_discovery_and_the_section_before_both()
+    public void A_connection_string_comes_before_the_section_and_both_before_service_discovery()
     {
         Dictionary<string, string?> settings = new()
         {
             ["services:broker-1:grpc:0"] = "http://localhost:7001",
-            ["ConnectionStrings:broker"] = "http://a:1;http://b:2",
+            ["Aspire:Broker:Client:Addresses:0"] = "http://c:3",
         };
-        Assert.Equal(["http://a:1/", "http://b:2/"], Options(settings).Addresses.Select(a => a.AbsoluteUri));
-
-        settings["Aspire:Broker:Client:Addresses:0"] = "http://c:3";
         Assert.Equal(["http://c:3/"], Options(settings).Addresses.Select(a => a.AbsoluteUri));
+
+        settings["Aspire:Broker:Client:broker:Addresses:0"] = "http://d:4";
+        Assert.Equal(["http://d:4/"], Options(settings).Addresses.Select(a => a.AbsoluteUri));
+
+        settings["ConnectionStrings:broker"] = "http://a:1;http://b:2";
+        Assert.Equal(["http://a:1/", "http://b:2/"], Options(settings).Addresses.Select(a => a.AbsoluteUri));
     }
 
     [Fact]
@@ -141,16 +147,23 @@ public sealed class AdminTests
             .BuildServiceProvider();
 
         Assert.Same(services.GetRequiredService<BrokerClient>(), services.GetRequiredService<BrokerClient>());
+        Assert.Same(services.GetRequiredService<BrokerClient>(), services.GetRequiredService<IBrokerClient>());
+        Assert.Same(services.GetRequiredService<BrokerClient>(), services.GetRequiredService<IBrokerAdmin>());
     }
 
     [Fact]
     public void Without_an_address_the_error_says_what_to_set()
     {
-        var error = Assert.Throws<InvalidOperationException>(() => Options([]));
+        using var services = new ServiceCollection()
+            .AddSingleton<IConfiguration>(new ConfigurationBuilder().Build())
+            .AddBrokerClient()
+            .BuildServiceProvider();
+
+        var error = Assert.Throws<InvalidOperationException>(services.GetRequiredService<IBrokerClient>);
         Assert.Contains("ConnectionStrings:broker", error.Message, StringComparison.Ordinal);
     }
 
     private static BrokerClientOptions Options(Dictionary<string, string?> settings) =>
-        BrokerClientServiceCollectionExtensions.ReadOptions(
+        BrokerClientOptions.FromConfiguration(
             new ConfigurationBuilder().AddInMemoryCollection(settings).Build(), "broker");
 }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using Broker.Api;
 using Broker.Domain;
 using Broker.Protocol.Wire;
@@ -74,13 +75,24 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
     /// <summary>What every read is answered with; null: the records.</summary>
     public BrokerException? RefuseReads { get; set; }
 
-    public static async Task<FakeBroker> StartAsync(FakeCluster cluster, int index)
+    /// <summary>The header "authorization" of each call of PublishStream; empty: it had none.</summary>
+    public ConcurrentQueue<string> Authorizations { get; } = new();
+
+    public static async Task<FakeBroker> StartAsync(
+        FakeCluster cluster, int index, int port = 0, X509Certificate2? certificate = null)
     {
         var broker = new FakeBroker(cluster, index);
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(k =>
-            k.Listen(IPAddress.Loopback, 0, l => l.Protocols = HttpProtocols.Http2));
+            k.Listen(IPAddress.Loopback, port, l =>
+            {
+                l.Protocols = HttpProtocols.Http2;
+                if (certificate is not null)
+                {
+                    l.UseHttps(certificate);
+                }
+            }));
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.Zero);
         builder.Services.AddGrpc(o => o.MaxReceiveMessageSize = 5 * 1024 * 1024);
         builder.Services.AddSingleton(broker);
@@ -99,6 +111,7 @@ internal sealed class FakeBroker(FakeCluster cluster, int index) : Protocol.Wire
         IServerStreamWriter<PublishStreamResponse> responseStream,
         ServerCallContext context)
     {
+        Authorizations.Enqueue(context.RequestHeaders.GetValue("authorization") ?? "");
         var answers = System.Threading.Channels.Channel.CreateUnbounded<PublishResult>();
         var writing = WriteAsync(answers.Reader, responseStream);
         try

@@ -36,7 +36,7 @@ public sealed class DiscoveryTests
         var configuration = Configuration(("services:broker-1:grpc:0", "localhost:7002"));
 
         var toClient = Assert.Throws<InvalidOperationException>(
-            () => BrokerClientServiceCollectionExtensions.ReadOptions(configuration, "broker"));
+            () => BrokerClientOptions.FromConfiguration(configuration, "broker"));
         var toBroker = Assert.Throws<StartupException>(() => ClusterOptions.From(configuration));
         Assert.All([toClient, toBroker], (Exception failure) => Assert.Contains(
             "services__broker-1__grpc__0 is 'localhost:7002'", failure.Message, StringComparison.Ordinal));

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Broker.Aspire.Client;
 using Broker.Client;
 using Broker.Cluster;
 using Broker.Tests.Unit.Tidy;
@@ -38,6 +39,7 @@ public sealed partial class EnvExampleTests
         var read = ReadByName().Concat(OptionsOf<PublisherOptions>("Publisher"))
             .Concat(OptionsOf<SubscriberOptions>("Subscriber"))
             .Concat(OptionsOf<BrokerClientOptions>("Aspire__Broker__Client"))
+            .Concat(OptionsOf<BrokerClientSettings>("Aspire__Broker__Client"))
             .Concat(OfLibraries).Distinct().Order(StringComparer.Ordinal);
 
         Assert.Equal(read, Example.Keys.Order(StringComparer.Ordinal));
@@ -58,7 +60,7 @@ public sealed partial class EnvExampleTests
         AssertSame(new PublisherOptions(), configuration.GetSection("Publisher").Get<PublisherOptions>()!);
         AssertSame(new SubscriberOptions(), configuration.GetSection("Subscriber").Get<SubscriberOptions>()!);
         AssertSame(
-            new BrokerClientOptions(), configuration.GetSection("Aspire:Broker:Client").Get<BrokerClientOptions>()!);
+            new BrokerClientOptions(), BrokerClientOptions.FromConfiguration(configuration) with { Addresses = [] });
         AssertSame(
             ClusterOptions.From(new ConfigurationBuilder().Build()) with { Nodes = [] },
             ClusterOptions.From(configuration) with { Nodes = [] });
@@ -99,7 +101,8 @@ public sealed partial class EnvExampleTests
     /// <summary>A list is set by its elements.</summary>
     private static IEnumerable<string> OptionsOf<T>(string section) => typeof(T)
         .GetProperties(BindingFlags.Public | BindingFlags.Instance)
-        .Where(static property => property.PropertyType != typeof(IMessageSerializer)) // set in code alone
+        .Where(static property => property.Name is not (nameof(BrokerClientOptions.Serializer)
+            or nameof(BrokerClientOptions.Tls) or nameof(BrokerClientOptions.Credentials))) // set in code alone
         .Select(property => property.PropertyType == typeof(string) || property.PropertyType.IsValueType
             ? $"{section}__{property.Name}"
             : $"{section}__{property.Name}__0");

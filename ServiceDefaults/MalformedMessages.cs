@@ -4,7 +4,7 @@ using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http.Features;
 
-namespace Broker.Protocol;
+namespace Broker.ServiceDefaults;
 
 /// <summary>
 /// A message that cannot be read is the caller's fault, and told so: gRPC itself answers UNKNOWN, as for a fault of the

@@ -1,12 +1,12 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
-using Broker.Protocol;
+using Broker.ServiceDefaults;
 using Broker.Tests.Unit.GrpcCalls;
 using Grpc.Core;
 using Xunit;
 
-namespace Broker.Tests.Unit.Protos;
+namespace Broker.Tests.Unit.ServiceDefaults;
 
 /// <summary>What a service holds of messages whose end has not come.</summary>
 public sealed class ReceiveBudgetTests

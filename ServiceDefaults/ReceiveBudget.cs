@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
-namespace Broker.Protocol;
+namespace Broker.ServiceDefaults;
 
 /// <summary>
 /// Bounds what a service holds of messages that have not come to their end. gRPC begins a call's work when all of a
