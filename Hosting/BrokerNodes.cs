@@ -54,7 +54,6 @@ internal static class BrokerNodes
     {
         var builder = node.ApplicationBuilder;
         var publishing = builder.ExecutionContext.IsPublishMode;
-        builder.Services.AddFolderOfThisRun();
         node.WithServiceEndpoints("Broker__GrpcPort")
             .WithHttpEndpoint(
                 name: BrokerResource.PeerEndpointName,

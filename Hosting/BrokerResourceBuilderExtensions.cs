@@ -135,6 +135,9 @@ public static class BrokerResourceBuilderExtensions
         int? port,
         Func<BrokerResource, string, IResourceWithEndpoints> addNode)
     {
+        // The AppHost ends when its brokers have ended, in order, not before.
+        builder.Configuration["DcpPublisher:WaitForResourceCleanup"] ??= "true";
+        builder.Services.AddFolderOfThisRun();
         var cluster = new BrokerResource(name) { FirstPort = port };
         cluster.Add = node => addNode(cluster, node);
         cluster.Remove = node => builder.Resources.Remove(node);

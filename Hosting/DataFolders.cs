@@ -2,7 +2,7 @@ using System.Diagnostics;
 using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Broker.Hosting;
@@ -28,8 +28,14 @@ internal static partial class DataFolders
         cluster.DataFolder ?? Path.Combine(services.GetRequiredService<FolderOfThisRun>().FullName, cluster.Name), node);
 
     /// <summary>For clusters whose data does not outlive the run.</summary>
-    public static void AddFolderOfThisRun(this IServiceCollection services) =>
-        services.TryAddSingleton<FolderOfThisRun>();
+    public static void AddFolderOfThisRun(this IServiceCollection services)
+    {
+        if (services.All(static one => one.ServiceType != typeof(FolderOfThisRun)))
+        {
+            services.AddSingleton<FolderOfThisRun>();
+            services.AddHostedService(static all => all.GetRequiredService<FolderOfThisRun>());
+        }
+    }
 
     /// <summary>
     /// After a kill -9 of the AppHost its brokers live on for some seconds, with their folders locked: a start right
@@ -54,35 +60,47 @@ internal static partial class DataFolders
         }
     }
 
-    /// <summary>Made when it is asked for first, and removed at the application's end.</summary>
-    private sealed partial class FolderOfThisRun(ILogger<FolderOfThisRun> logger) : IAsyncDisposable
+    /// <summary>Made when it is asked for first, and removed when everything has stopped.</summary>
+    private sealed partial class FolderOfThisRun(ILogger<FolderOfThisRun> logger) : IHostedLifecycleService
     {
         private static readonly TimeSpan RemovalPatience = TimeSpan.FromSeconds(5);
-        private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-aspire-");
 
-        public string FullName => _folder.FullName;
+        private readonly Lazy<DirectoryInfo> _folder =
+            new(static () => Directory.CreateTempSubdirectory("broker-aspire-"));
 
-        public async ValueTask DisposeAsync()
+        public string FullName => _folder.Value.FullName;
+
+        public async Task StoppedAsync(CancellationToken cancellationToken)
         {
-            for (var watch = Stopwatch.StartNew(); ;)
+            for (var watch = Stopwatch.StartNew(); _folder.IsValueCreated;)
             {
                 try
                 {
-                    _folder.Delete(recursive: true);
+                    _folder.Value.Delete(recursive: true);
                     return;
                 }
                 catch (IOException) when (watch.Elapsed < RemovalPatience)
                 {
                     // A node that has not ended yet has written meanwhile.
-                    await Task.Delay(TimeSpan.FromMilliseconds(100));
+                    await Task.Delay(TimeSpan.FromMilliseconds(100), cancellationToken);
                 }
                 catch (IOException failure)
                 {
-                    LogLeft(failure, _folder.FullName);
+                    LogLeft(failure, FullName);
                     return;
                 }
             }
         }
+
+        public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
         [LoggerMessage(
             Level = LogLevel.Warning, Message = "{Folder}, which is needed no more, could not be removed.")]
