@@ -67,8 +67,8 @@ public sealed class PackagesTests : IDisposable
 
         var port = ThreeFreePorts();
         await WriteSolutionAsync(version, port);
-        await DotnetAsync(Solution, "build", "hello.cs", "-warnaserror");
-        await DotnetAsync(Solution, "build", "apphost.cs", "-warnaserror", "-o", "built");
+        await DotnetAsync(Solution, "build", "hello.cs", "-p:MSBuildTreatWarningsAsErrors=true");
+        await DotnetAsync(Solution, "build", "apphost.cs", "-p:MSBuildTreatWarningsAsErrors=true", "-o", "built");
         await DotnetAsync(Solution, "tool", "install", "Broker.Cli", "--version", version, "--tool-path", "tool");
 
         var data = Directory.CreateDirectory(Path.Combine(_folder.FullName, "tmp"));
