@@ -22,7 +22,8 @@ internal static class BrokerNodes
         IDistributedApplicationBuilder builder, BrokerResource cluster, string name)
     {
         var program = BrokerProgram.Find(builder);
-        var node = builder.AddResource(new BrokerNodeResource(name, BrokerProgram.Runtime, program.DirectoryName!, cluster))
+        var resource = new BrokerNodeResource(name, BrokerProgram.Runtime, program.DirectoryName!, cluster);
+        var node = builder.AddResource(resource)
             .WithArgs(program.FullName)
             .WithOtlpExporter();
         return Describe(node, cluster).WithEnvironment(context =>

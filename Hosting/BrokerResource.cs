@@ -3,8 +3,9 @@ using System.Globalization;
 namespace Aspire.Hosting.ApplicationModel;
 
 /// <summary>
-/// A cluster of brokers. Its connection string names all of its nodes, e.g. "http://localhost:7001;http://localhost:7002":
-/// a client needs any one that lives. What is given to it as environment or reference, each of its nodes gets.
+/// A cluster of brokers. Its connection string names all of its nodes, e.g.
+/// "http://localhost:7001;http://localhost:7002": a client needs any one that lives. What is given to it as environment
+/// or reference, each of its nodes gets.
 /// </summary>
 /// <param name="name">The cluster's name; its nodes have it too, with a number: "messaging-1".</param>
 public sealed class BrokerResource(string name)
@@ -44,12 +45,13 @@ public sealed class BrokerResource(string name)
         }
     }
 
-    /// <summary>Adds or takes away the last node.</summary>
+    /// <summary>Makes a node of this name.</summary>
     internal Func<string, IResourceWithEndpoints>? Add { get; set; }
 
+    /// <summary>Takes a node out of the model.</summary>
     internal Action<IResourceWithEndpoints>? Remove { get; set; }
 
-    /// <summary>Where the nodes keep their data, each in a folder of its own; null: as long as this run lasts.</summary>
+    /// <summary>Where the nodes keep their data, each in a folder of its own. Null: it ends with the run.</summary>
     internal string? DataFolder { get; set; }
 
     /// <summary>The volumes that they have where the system is published, without the node's number.</summary>

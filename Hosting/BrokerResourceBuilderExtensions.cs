@@ -8,9 +8,9 @@ namespace Aspire.Hosting;
 public static class BrokerResourceBuilderExtensions
 {
     /// <summary>
-    /// Adds a cluster of brokers, of one node unless <see cref="WithReplicas"/> says otherwise. The nodes run as programs
-    /// of this machine, from files that the package carries; no container engine is needed. Where the application is
-    /// published they are containers, each with a volume of its own.
+    /// Adds a cluster of brokers, of one node unless <see cref="WithReplicas"/> says otherwise. The nodes run as
+    /// programs of this machine, from files that the package carries; no container engine is needed. Where the
+    /// application is published they are containers, each with a volume of its own.
     /// <code>
     /// var messaging = builder.AddBroker("messaging").WithReplicas(3).WithDataVolume();
     /// builder.AddProject&lt;Projects.Shop&gt;("shop").WithReference(messaging).WaitFor(messaging);
@@ -76,8 +76,8 @@ public static class BrokerResourceBuilderExtensions
     /// </summary>
     /// <param name="builder">The cluster.</param>
     /// <param name="path">
-    /// The folder, relative to the AppHost's. Each node has one of its own in it, by its name. One run at a time may use
-    /// it.
+    /// The folder, relative to the AppHost's. Each node has one of its own in it, by its name. One run at a time may
+    /// use it.
     /// </param>
     /// <returns>The cluster.</returns>
     public static IResourceBuilder<BrokerResource> WithDataFolder(

@@ -24,8 +24,12 @@ internal static partial class DataFolders
                 "This user has no home folder for volumes. Use WithDataFolder in place of WithDataVolume.");
     }
 
-    public static string Of(string node, BrokerResource cluster, IServiceProvider services) => Path.Combine(
-        cluster.DataFolder ?? Path.Combine(services.GetRequiredService<FolderOfThisRun>().FullName, cluster.Name), node);
+    public static string Of(string node, BrokerResource cluster, IServiceProvider services)
+    {
+        var folder = cluster.DataFolder
+            ?? Path.Combine(services.GetRequiredService<FolderOfThisRun>().FullName, cluster.Name);
+        return Path.Combine(folder, node);
+    }
 
     /// <summary>For clusters whose data does not outlive the run.</summary>
     public static void AddFolderOfThisRun(this IServiceCollection services)

@@ -9,8 +9,9 @@ namespace Aspire.Hosting;
 public static class FaultCommandExtensions
 {
     /// <summary>
-    /// Adds the commands "kill" (-9), and beside Windows "pause" and "resume" (SIGSTOP, SIGCONT), to a resource that runs
-    /// as a process of this machine. The nodes of <see cref="BrokerResourceBuilderExtensions.AddBroker"/> have them.
+    /// Adds the commands "kill" (-9) and, where this is not Windows, "pause" and "resume" (SIGSTOP, SIGCONT) to what
+    /// runs as a process of this machine. The nodes of
+    /// <see cref="BrokerResourceBuilderExtensions.AddBroker"/> have them.
     /// </summary>
     /// <param name="resource">The resource.</param>
     /// <typeparam name="T">Its type.</typeparam>

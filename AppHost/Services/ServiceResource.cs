@@ -2,7 +2,10 @@ using Broker.Hosting;
 
 namespace Broker.AppHost.Services;
 
-/// <summary>What the publisher and the subscriber have in common; with the brokers too (Hosting/ServiceProcess.cs).</summary>
+/// <summary>
+/// What the publisher and the subscriber have in common. What they have with the brokers is in
+/// Hosting/ServiceProcess.cs.
+/// </summary>
 internal static class ServiceResource
 {
     /// <summary>A service with the endpoints `http` and `grpc`.</summary>

@@ -100,9 +100,8 @@ public sealed class FaultCommandTests(BrokerSystem fixture)
         await _system.App.ResourceNotifications.WaitForResourceAsync(
             "broker-3", KnownResourceStates.TerminalStates, Cancel);
         await _system.App.ResourceNotifications.WaitForResourceHealthyAsync("broker", Cancel);
-        Assert.Equal(
-            string.Join(';', RunningSystem.Brokers.Select(name => _system.Endpoint(name, "grpc").ToString().TrimEnd('/'))),
-            await _system.ConnectionStringAsync("broker", Cancel));
+        var addresses = RunningSystem.Brokers.Select(name => $"{_system.Endpoint(name, "grpc")}".TrimEnd('/'));
+        Assert.Equal(string.Join(';', addresses), await _system.ConnectionStringAsync("broker", Cancel));
 
         await ExecuteAsync("broker-2", "kill");
         await _system.App.ResourceNotifications.WaitForResourceAsync(

@@ -48,7 +48,7 @@ public sealed class PackagesTests : IDisposable
     public async Task From_nothing_but_the_packages_a_message_is_published_to_three_brokers_and_handled()
     {
         // New in each run, so that no package of an earlier one is taken for it.
-        var version = $"0.1.0-test.{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}";
+        var version = $"0.1.0-test.{TimeProvider.System.GetUtcNow().ToUnixTimeSeconds()}";
         var configuration = typeof(PackagesTests).Assembly.GetCustomAttribute<AssemblyConfigurationAttribute>()!;
         await DotnetAsync(
             "/",
@@ -87,7 +87,8 @@ public sealed class PackagesTests : IDisposable
         Assert.All(["messaging-1", "messaging-2", "messaging-3"], name => Assert.Contains(name, nodes));
 
         var processes = host.Processes();
-        Assert.Equal(3, processes.Count(one => RunningProcess.CommandLineOf(one.Id).Contains("tools/broker/Broker.dll")));
+        Assert.Equal(3, processes.Count(one => RunningProcess.CommandLineOf(one.Id)
+            .Contains("tools/broker/Broker.dll", StringComparison.Ordinal)));
         await host.SignalAsync("TERM", Cancel);
         Assert.Equal(0, await host.WaitForExitAsync(Cancel));
         await AppHostProcess.UntilAsync(
