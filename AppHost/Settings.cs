@@ -12,7 +12,7 @@ namespace Broker.AppHost;
 /// </summary>
 /// <param name="IsPublishing">The system is written down for somewhere else; nothing is started here.</param>
 /// <param name="HasDashboard">Somebody looks on: the dashboard runs, and addresses are printed.</param>
-/// <param name="DataRoot">Where everything keeps its data, each in a folder of its own.</param>
+/// <param name="DataRoot">Where everything keeps its data here, each in a folder of its own.</param>
 /// <param name="UseContainers">
 /// Redis, Postgres and Prometheus run in containers; always so in what is published.
 /// </param>
@@ -79,7 +79,7 @@ internal sealed record Settings(
 
         if (builder.ExecutionContext.IsPublishMode)
         {
-            return new Settings(IsPublishing: true, HasDashboard: false, DataRoot: "", UseContainers: true, subjects);
+            return new Settings(IsPublishing: true, HasDashboard: false, DataRoot: ".", UseContainers: true, subjects);
         }
 
         // Tests run without the dashboard, and are known by this.

@@ -18,7 +18,7 @@ internal static partial class PublishedPrometheus
         string image,
         string tag,
         string configurationFile,
-        IReadOnlyList<IResourceBuilder<ProjectResource>> services) => builder
+        IReadOnlyList<IResourceBuilder<IResourceWithEndpoints>> services) => builder
         .AddContainer(name, image, tag)
         .WithEntrypoint("/bin/sh")
         .WithArgs(
@@ -33,7 +33,7 @@ internal static partial class PublishedPrometheus
     /// The file names its targets by another file, which here they replace: one group for each service, as there.
     /// </summary>
     private static ReferenceExpression Configuration(
-        string text, IReadOnlyList<IResourceBuilder<ProjectResource>> services)
+        string text, IReadOnlyList<IResourceBuilder<IResourceWithEndpoints>> services)
     {
         var configuration = new DeserializerBuilder().Build().Deserialize<Dictionary<string, object>>(text);
         foreach (var job in ((List<object>)configuration["scrape_configs"]).Cast<Dictionary<object, object>>())

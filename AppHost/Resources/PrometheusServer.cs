@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Broker.AppHost.Publishing;
-using Broker.AppHost.Services;
 
 namespace Broker.AppHost.Resources;
 
@@ -16,7 +15,7 @@ internal static class PrometheusServer
         this IDistributedApplicationBuilder builder,
         string name,
         Settings settings,
-        IReadOnlyList<IResourceBuilder<ProjectResource>> services)
+        IReadOnlyList<IResourceBuilder<IResourceWithEndpoints>> services)
     {
         var sources = Path.Combine(builder.AppHostDirectory, "..", "deploy", "prometheus");
         if (settings.IsPublishing)
@@ -81,7 +80,7 @@ internal static class PrometheusServer
     /// </summary>
     private static async Task WriteTargetsAsync(
         string folder,
-        IReadOnlyList<IResourceBuilder<ProjectResource>> services,
+        IReadOnlyList<IResourceBuilder<IResourceWithEndpoints>> services,
         IResource reader,
         CancellationToken cancellationToken)
     {

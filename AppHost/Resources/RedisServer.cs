@@ -1,4 +1,3 @@
-using Broker.AppHost.Services;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Broker.AppHost.Resources;

@@ -15,7 +15,9 @@ internal static class AddressTable
             return;
         }
 
-        var parts = builder.Resources.Where(one => one.Annotations.OfType<HealthCheckAnnotation>().Any()).ToList();
+        // The cluster is its nodes.
+        var parts = builder.Resources.Where(one =>
+            one is not BrokerResource && one.Annotations.OfType<HealthCheckAnnotation>().Any()).ToList();
         var waiting = parts.Select(one => one.Name).ToHashSet();
         builder.Eventing.Subscribe<ResourceReadyEvent>((ready, _) =>
         {

@@ -11,7 +11,7 @@ internal static class LoadTests
         this IDistributedApplicationBuilder builder,
         IResourceBuilder<ProjectResource> publisher,
         IResourceBuilder<ProjectResource> subscriber,
-        IResourceBuilder<ProjectResource> broker)
+        IResourceBuilder<IResourceWithEndpoints> broker)
     {
         if (builder.ExecutionContext.IsPublishMode || FindK6() is not { } program)
         {
@@ -31,7 +31,7 @@ internal static class LoadTests
         }
     }
 
-    private static ReferenceExpression HostAndPort(IResourceBuilder<ProjectResource> service) =>
+    private static ReferenceExpression HostAndPort(IResourceBuilder<IResourceWithEndpoints> service) =>
         ReferenceExpression.Create($"{service.GetEndpoint("grpc").Property(EndpointProperty.HostAndPort)}");
 
     private static string? FindK6() => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)

@@ -7,7 +7,7 @@ using Xunit;
 
 namespace Broker.Tests.EndToEnd;
 
-/// <summary>AppHost as a user starts it: its own program, its own process.</summary>
+/// <summary>An AppHost, ours or another one, as a user starts it: its own program, its own process.</summary>
 internal sealed class AppHostProcess : IAsyncDisposable
 {
     /// <summary>Longer than a start takes on a machine that is busy with other things.</summary>
@@ -36,7 +36,15 @@ internal sealed class AppHostProcess : IAsyncDisposable
             configuration.Configuration,
             $"net{Environment.Version.ToString(2)}",
             "AppHost");
+        return StartProgram(program, workingDirectory, environment, arguments);
+    }
 
+    public static AppHostProcess StartProgram(
+        string program,
+        string workingDirectory,
+        IReadOnlyDictionary<string, string> environment,
+        params string[] arguments)
+    {
         // What a shell starts in the background ignores SIGINT, and so does what that starts: here it is heard again.
         var start = new ProcessStartInfo("env", ["--default-signal=INT", program, .. arguments])
         {

@@ -1,10 +1,13 @@
+using System.Diagnostics;
 using Aspire.Hosting.ApplicationModel;
+using Broker.Client;
 using Broker.Tests.Demo;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Xunit;
 
 namespace Broker.Tests.EndToEnd;
 
-/// <summary>The buttons on the dashboard that hurt a process.</summary>
+/// <summary>The buttons on the dashboard, and the cluster's own state there.</summary>
 [Collection(BrokerSystemCollection.Name)]
 public sealed class FaultCommandTests(BrokerSystem fixture)
 {
@@ -58,6 +61,69 @@ public sealed class FaultCommandTests(BrokerSystem fixture)
 
         Assert.NotEqual("T", StateOf("broker-2"));
         await ExecuteAsync("broker-2", "probe");
+    }
+
+    [Fact]
+    public async Task A_broker_that_steps_down_gives_the_lead_of_all_its_shards_away()
+    {
+        var node = await IdOfAsync("broker-1");
+        foreach (var shard in (await _system.Client.DescribeClusterAsync(Cancel)).Shards)
+        {
+            await _system.Client.TransferLeadershipAsync(shard.Shard, node, Cancel);
+        }
+
+        await ExecuteAsync("broker-1", "step-down");
+        await UntilAsync("broker-1 leads nothing", cluster => cluster.Shards.All(shard => shard.Leader != node));
+        await _system.Client.PublishAsync("e2e.stepped-down", new() { Value = "x"u8.ToArray() }, Cancel);
+    }
+
+    [Fact]
+    public async Task A_drained_broker_leads_nothing_until_it_is_undrained()
+    {
+        var node = await IdOfAsync("broker-3");
+        await ExecuteAsync("broker-3", "drain");
+        await UntilAsync(
+            "broker-3 drains and leads nothing",
+            cluster => cluster.Shards.All(shard => shard.Leader != node)
+                && cluster.Nodes.Single(one => one.NodeId == node).Draining);
+
+        await ExecuteAsync("broker-3", "undrain");
+        await UntilAsync(
+            "broker-3 drains no more", cluster => !cluster.Nodes.Single(one => one.NodeId == node).Draining);
+    }
+
+    /// <summary>What waits for the cluster may start also while a node is away.</summary>
+    [Fact]
+    public async Task The_cluster_is_healthy_as_long_as_a_majority_of_its_nodes_is()
+    {
+        await ExecuteAsync("broker-3", "kill");
+        await _system.App.ResourceNotifications.WaitForResourceAsync(
+            "broker-3", KnownResourceStates.TerminalStates, Cancel);
+        await _system.App.ResourceNotifications.WaitForResourceHealthyAsync("broker", Cancel);
+        var addresses = RunningSystem.Brokers.Select(name => $"{_system.Endpoint(name, "grpc")}".TrimEnd('/'));
+        Assert.Equal(string.Join(';', addresses), await _system.ConnectionStringAsync("broker", Cancel));
+
+        await ExecuteAsync("broker-2", "kill");
+        await _system.App.ResourceNotifications.WaitForResourceAsync(
+            "broker",
+            one => one.Snapshot.HealthStatus == HealthStatus.Unhealthy,
+            Cancel);
+        await Task.WhenAll(
+            _system.StartResourceAsync("broker-2", Cancel), _system.StartResourceAsync("broker-3", Cancel));
+        await _system.App.ResourceNotifications.WaitForResourceHealthyAsync("broker", Cancel);
+    }
+
+    private async Task<int> IdOfAsync(string broker) =>
+        (await _system.Client.DescribeClusterAsync(Cancel)).Nodes.Single(one => one.Name == broker).NodeId;
+
+    /// <summary>A node may hear a moment later than the others who leads.</summary>
+    private async Task UntilAsync(string what, Func<ClusterInfo, bool> holds)
+    {
+        for (var watch = Stopwatch.StartNew(); !holds(await _system.Client.DescribeClusterAsync(Cancel));)
+        {
+            Assert.True(watch.Elapsed < TimeSpan.FromMinutes(1), $"Within a minute it was not so that {what}.");
+            await Task.Delay(TimeSpan.FromMilliseconds(50), Cancel);
+        }
     }
 
     private async Task ExecuteAsync(string resource, string command)

@@ -39,22 +39,31 @@ public sealed partial class ComposeTests(PublishedSystem published) : IClassFixt
     [Fact]
     public void Every_broker_is_told_of_all_three_and_a_live_feed()
     {
-        foreach (var name in Own)
+        foreach (var name in Own.Take(3))
         {
             var environment = published.Services[name].Environment;
-            Assert.All(
-                Enumerable.Range(1, 3),
-                number => Assert.Equal(
-                    $"http://broker-{number}:8081", environment[$"services__broker-{number}__grpc__0"]));
-            Assert.All(
-                Enumerable.Range(1, 3),
-                number => Assert.Equal(
-                    name.StartsWith("broker", StringComparison.Ordinal) ? $"http://broker-{number}:8082" : null,
-                    environment.GetValueOrDefault($"services__broker-{number}__peer__0")));
-            Assert.True(name == "publisher" || environment["ConnectionStrings__cache"].StartsWith(
-                "cache:6379,password=", StringComparison.Ordinal));
+            Assert.Equal(name, environment["Broker__NodeName"]);
+            Assert.All(Enumerable.Range(1, 3), number =>
+            {
+                Assert.Equal($"http://broker-{number}:8081", environment[$"services__broker-{number}__grpc__0"]);
+                Assert.Equal($"http://broker-{number}:8082", environment[$"services__broker-{number}__peer__0"]);
+            });
         }
+
+        Assert.All(Own.Where(name => name != "publisher"), name => Assert.StartsWith(
+            "cache:6379,password=",
+            published.Services[name].Environment["ConnectionStrings__cache"],
+            StringComparison.Ordinal));
     }
+
+    [Fact]
+    public void Clients_are_told_of_every_broker_and_of_no_port_for_peers() => Assert.All(Own.Skip(3), name =>
+    {
+        var environment = published.Services[name].Environment;
+        Assert.Equal(
+            "http://broker-1:8081;http://broker-2:8081;http://broker-3:8081", environment["ConnectionStrings__broker"]);
+        Assert.DoesNotContain(environment.Values, value => value.Contains(":8082", StringComparison.Ordinal));
+    });
 
     [Fact]
     public void Ports_of_the_host_lead_to_ports_that_are_listened_at_and_are_open_to_the_host_alone()
