@@ -65,7 +65,8 @@ public sealed class DrainTests
         Assert.False(sent.IsTransient);
         foreach (var other in others)
         {
-            await ((Task)other).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)other).ConfigureAwait(
+                ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
             var error = Assert.IsType<BrokerClientException>(other.Exception?.InnerException);
             Assert.Equal((BrokerClientErrorCode.Unavailable, true), (error.Code, error.IsTransient));
             Assert.Contains("they were not stored", error.Message, StringComparison.Ordinal);

@@ -27,7 +27,7 @@ public class MockedClientTests
         var settled = new List<(long Offset, GroupSettlementKind Kind)>();
         var allSettled = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         mock.Calls["get_Serializer"] = _ => MessageSerializer.Default;
-        mock.Calls[nameof(IBrokerClient.ConsumeAsync)] = _ => ValueTask.FromResult<GroupConsumer>(
+        mock.Calls[nameof(IBrokerClient.ConsumeAsync)] = _ => new ValueTask<GroupConsumer>(
             new MockedConsumer(records.Select((record, at) =>
                 GroupRecord.Create(client, record, delivery: new GroupDelivery(default, at)))));
         mock.Calls[nameof(IBrokerClient.SettleAsync)] = arguments =>
@@ -42,7 +42,7 @@ public class MockedClientTests
                 }
             }
 
-            return ValueTask.FromResult<IReadOnlyList<bool>>([true]);
+            return new ValueTask<IReadOnlyList<bool>>([true]);
         };
         await using var services = new ServiceCollection()
             .AddSingleton<ILoggerFactory>(NullLoggerFactory.Instance)
@@ -76,10 +76,10 @@ public class MockedClientTests
         };
         var check = new BrokerHealthCheck(admin, TimeSpan.FromMilliseconds(200));
 
-        Answer(static () => ValueTask.FromResult(Cluster(leader: 1)));
+        Answer(static () => Cluster(leader: 1));
         Assert.Equal(HealthStatus.Healthy, (await check.CheckHealthAsync(context, Test)).Status);
 
-        Answer(static () => ValueTask.FromResult(Cluster(leader: 0)));
+        Answer(static () => Cluster(leader: 0));
         var orphan = await check.CheckHealthAsync(context, Test);
         Assert.Equal(HealthStatus.Degraded, orphan.Status);
         Assert.Contains("1 of 2 shards have no leader", orphan.Description, StringComparison.Ordinal);
@@ -91,12 +91,12 @@ public class MockedClientTests
                 .Description));
 
         mock.Calls[nameof(IBrokerAdmin.DescribeClusterAsync)] = static arguments =>
-            HangAsync((CancellationToken)arguments[0]!);
+            new ValueTask<ClusterInfo>(HangAsync((CancellationToken)arguments[0]!));
         var silent = await check.CheckHealthAsync(context, Test);
         Assert.Equal("No broker answered in 0.2 s.", silent.Description);
 
-        void Answer(Func<ValueTask<ClusterInfo>> answer) =>
-            mock.Calls[nameof(IBrokerAdmin.DescribeClusterAsync)] = _ => answer();
+        void Answer(Func<ClusterInfo> answer) =>
+            mock.Calls[nameof(IBrokerAdmin.DescribeClusterAsync)] = _ => new ValueTask<ClusterInfo>(answer());
     }
 
     [Fact]
@@ -140,7 +140,7 @@ public class MockedClientTests
             new ShardInfo(1, 0, 1, 1, 1, 1, "") { Voters = [2, 3, 4] },
         ]);
 
-    private static async ValueTask<ClusterInfo> HangAsync(CancellationToken cancellationToken)
+    private static async Task<ClusterInfo> HangAsync(CancellationToken cancellationToken)
     {
         await Task.Delay(Timeout.Infinite, cancellationToken);
         return Cluster(1);
