@@ -130,6 +130,14 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
 
     public Task ResumeAsync(int node) => SignalAsync(node, "CONT");
 
+    /// <summary>SIGTERM, as an orchestrator ends a process; returns when it has ended.</summary>
+    public async Task TerminateAsync(int node)
+    {
+        await SignalAsync(node, "TERM");
+        await _processes[node].WaitForExitAsync();
+        await KillAsync(node);
+    }
+
     private async Task SignalAsync(int node, string signal)
     {
         using var kill = Process.Start("kill", [$"-{signal}", $"{_processes[node].Id}"]);

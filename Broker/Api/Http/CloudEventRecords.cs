@@ -218,8 +218,9 @@ internal static class CloudEventRecords
         catch (Exception problem) when (problem is ArgumentException or InvalidOperationException or JsonException
             or FormatException)
         {
+            var why = problem.Message.Split(" (Parameter")[0].TrimEnd('.');
             throw HttpRefusal.Invalid(
-                $"The request is not a CloudEvent as CloudEvents 1.0 has it: {problem.Message} Nothing was stored.");
+                $"The request is not a CloudEvent as CloudEvents 1.0 has it: {why}. Nothing was stored.");
         }
     }
 }

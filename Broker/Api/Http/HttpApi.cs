@@ -62,10 +62,24 @@ internal static class HttpApi
         {
             page.Title = "Broker.Aspire";
             page.OpenApiRoutePattern = DocumentPath;
-
-            // Nothing is asked of the internet: the page's script is in its package, and no font is fetched.
             page.DefaultFonts = false;
-        });
+            page.Telemetry = false;
+        }).Add(KeepToItself);
+    }
+
+    /// <summary>
+    /// The page's script is in its package, and its browser is told to ask nobody else for anything: it works without
+    /// an internet, and tells nobody who reads it.
+    /// </summary>
+    private static void KeepToItself(EndpointBuilder page)
+    {
+        var serve = page.RequestDelegate!;
+        page.RequestDelegate = http =>
+        {
+            http.Response.Headers.ContentSecurityPolicy =
+                "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self'";
+            return serve(http);
+        };
     }
 
     /// <summary>Every refusal has a body that says why.</summary>
@@ -73,6 +87,7 @@ internal static class HttpApi
     {
         try
         {
+            RefuseForeignPages(http.Request);
             await serve(http);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
@@ -97,6 +112,24 @@ internal static class HttpApi
         {
             ApiEvents.HttpBroke(logger, http.Request.Method, http.Request.Path.Value ?? "", failure.Message);
             http.Abort(); // Half an answer must not look like a whole one.
+        }
+    }
+
+    /// <summary>
+    /// A browser sends what a page of any site tells it to, also to this machine: such a page must not publish, or
+    /// purge a topic, behind its reader's back. Who is no browser names no origin.
+    /// </summary>
+    private static void RefuseForeignPages(HttpRequest request)
+    {
+        if (request.Headers.Origin is { Count: > 0 } origin
+            && !(Uri.TryCreate(origin[0], UriKind.Absolute, out var from)
+                && from.Authority.Equals(request.Host.Value, StringComparison.OrdinalIgnoreCase)))
+        {
+            throw new HttpRefusal(
+                StatusCodes.Status403Forbidden,
+                Protocol.Wire.Reason.InvalidRequest,
+                $"A page of '{origin}' asks for this, by its reader's browser. Only pages of this address may; send it "
+                + "from a program, without the header Origin.");
         }
     }
 

@@ -14,6 +14,8 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
     private const string Many = "/v1/topics/{topic}/records";
     private const string One = "/v1/topics/{topic}/records/{offset}";
 
+    private const int FlushBytes = 64 * 1024;
+
     private static readonly TimeSpan ComeBack = TimeSpan.FromSeconds(1);
 
     private static readonly string[] Query =
@@ -263,13 +265,17 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
         }
 
         json.WriteStartArray();
+        var sent = 0L;
         foreach (var (place, record) in page.Records)
         {
             Write(json, record, place with { Topic = request.Topic }, type);
-
-            // It goes as it is made: of an answer there is never more than a record in memory twice.
-            await json.FlushAsync(http.RequestAborted);
-            await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+            if (json.BytesPending + json.BytesCommitted - sent > FlushBytes)
+            {
+                // It goes as it is made, and waits for a caller that is slow.
+                await json.FlushAsync(http.RequestAborted);
+                await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+                sent = json.BytesCommitted;
+            }
         }
 
         json.WriteEndArray();

@@ -168,7 +168,7 @@ internal static class RecordReading
 
         return field.Value.TryGetBytesFromBase64(out var bytes)
             ? UnsafeByteOperations.UnsafeWrap(bytes)
-            : throw HttpRefusal.Invalid($"{where} is not base64.");
+            : throw HttpRefusal.Invalid($"{where} is no base64.");
     }
 
     /// <summary>As a number, or as the text of one, since JavaScript rounds large ones.</summary>

@@ -248,8 +248,14 @@ internal sealed class SubscribeRoutes(BrokerService broker, AdminService admin, 
 
             text.Write("\n\n"u8);
             await _turn.WaitAsync(cancellationToken);
-            await SendAsync(text.WrittenMemory, cancellationToken);
-            _turn.Release();
+            try
+            {
+                await SendAsync(text.WrittenMemory, cancellationToken);
+            }
+            finally
+            {
+                _turn.Release();
+            }
         }
 
         /// <summary>The head goes when the subscription stands: until then a refusal has a status of its own.</summary>
