@@ -234,7 +234,7 @@ internal static class HttpDocument
             Required = true,
             Description = operation.Request?.FindFieldByName(name) is { } field
                 ? ContractWords.Of($"{operation.Request.Name}.{field.Name}")
-                : name == "topic" ? ContractWords.Of("PublishRequest.topic") : "",
+                : ContractWords.Of(name == "topic" ? "PublishRequest.topic" : "PeekedRecord.offset"),
             Schema = new OpenApiSchema
             {
                 Type = operation.Request?.FindFieldByName(name) is { } typed

@@ -206,7 +206,7 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
             request.Offset = end;
         }
 
-        return (end, end);
+        return (request.StartCase == Wire.ReadRequest.StartOneofCase.TimeUnixMs ? 0 : end, end);
     }
 
     private async Task<long> EndAsync(HttpContext http, Wire.ReadRequest request)

@@ -9,11 +9,17 @@ namespace Broker.Api;
 /// <summary>
 /// What one read by HTTP gets: it takes what the contract's Read sends until it has enough records or bytes.
 /// </summary>
+/// <param name="start">The first offset that is wanted.</param>
+/// <param name="end">Where to go on when nothing comes.</param>
+/// <param name="maxRecords">The most records.</param>
+/// <param name="maxBytes">The most bytes, but for the first record.</param>
 internal sealed class RecordPage(long start, long end, int maxRecords, int maxBytes)
     : IServerStreamWriter<Wire.ReadResponse>
 {
     private readonly List<(RecordPlace Place, Record Record)> _records = [];
     private long _bytes;
+    private long _next = start;
+    private bool _isSeen;
 
     public WriteOptions? WriteOptions { get; set; }
 
@@ -27,7 +33,7 @@ internal sealed class RecordPage(long start, long end, int maxRecords, int maxBy
     /// <summary>0: the topic was not seen.</summary>
     public ulong TopicId { get; private set; }
 
-    public long NextOffset { get; private set; } = start;
+    public long NextOffset => _isSeen ? _next : EndOffset;
 
     public long EndOffset { get; private set; } = end;
 
@@ -35,7 +41,7 @@ internal sealed class RecordPage(long start, long end, int maxRecords, int maxBy
 
     public async Task WriteAsync(Wire.ReadResponse message, CancellationToken cancellationToken)
     {
-        (TopicId, EndOffset) = (message.TopicId, message.HighWatermark);
+        (TopicId, EndOffset, _isSeen) = (message.TopicId, message.HighWatermark, true);
         foreach (var batch in message.Batches)
         {
             if (!TryTake(batch, message.TopicId))
@@ -46,11 +52,11 @@ internal sealed class RecordPage(long start, long end, int maxRecords, int maxBy
             }
         }
 
-        NextOffset = Math.Max(NextOffset, message.NextOffset);
+        _next = Math.Max(_next, message.NextOffset);
         if (_records.Count > 0)
         {
             // What is there is answered at once: who wants more goes on at the next offset.
-            IsFull = _records.Count >= maxRecords || _bytes >= maxBytes || NextOffset >= EndOffset;
+            IsFull = _records.Count >= maxRecords || _bytes >= maxBytes || _next >= EndOffset;
             if (IsFull)
             {
                 await Enough();
@@ -65,7 +71,7 @@ internal sealed class RecordPage(long start, long end, int maxRecords, int maxBy
         foreach (var (position, record) in batch.Records.Index())
         {
             var offset = stored.BaseOffset + position;
-            if (offset < NextOffset)
+            if (offset < _next)
             {
                 continue;
             }
@@ -78,7 +84,7 @@ internal sealed class RecordPage(long start, long end, int maxRecords, int maxBy
 
             _bytes += size;
             _records.Add((new RecordPlace("", topicId, 0, offset, stored.TimestampUnixMs), record));
-            NextOffset = offset + 1;
+            _next = offset + 1;
         }
 
         return true;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
@@ -14,7 +15,10 @@ public sealed class HttpBrokers : IAsyncLifetime
 
     private readonly Brokers _brokers = new(founders: 3, shards: 2);
 
-    public HttpClient Http { get; } = new() { Timeout = TimeSpan.FromSeconds(90) };
+    public HttpClient Http { get; } = new(new SocketsHttpHandler
+    {
+        RequestHeaderEncodingSelector = static (_, _) => Encoding.UTF8,
+    }) { Timeout = TimeSpan.FromSeconds(90) };
 
     internal Brokers Brokers => _brokers;
 
@@ -31,13 +35,29 @@ public sealed class HttpBrokers : IAsyncLifetime
     /// <summary>A name that no other test has.</summary>
     public static string NewName(string of) => $"{of}.{Interlocked.Increment(ref _names)}";
 
-    public Uri At(int node, string path) => new(_brokers.HttpOf(node), path);
+    /// <summary>The address as it is written: percent signs, too.</summary>
+    public Uri At(int node, string path) => new(
+        _brokers.HttpOf(node).GetLeftPart(UriPartial.Authority) + path,
+        new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true });
 
-    /// <summary>Sends a request and gives the answer's JSON, which must have the status.</summary>
+    /// <summary>
+    /// Sends a request and gives the answer's JSON, which must have the status. While nobody leads, which is so for a
+    /// moment on a machine that is busy, it comes again: nothing was done.
+    /// </summary>
     public async Task<JsonElement> AskAsync(
         string method, string path, object? body = null, int status = 200, int node = 1, params string[] headers)
     {
-        using var answer = await SendAsync(method, path, body, node, headers);
+        var watch = Stopwatch.StartNew();
+        var answer = await SendAsync(method, path, body, node, headers);
+        while (answer.StatusCode == HttpStatusCode.ServiceUnavailable && status != 503
+            && watch.Elapsed < TimeSpan.FromMinutes(1))
+        {
+            answer.Dispose();
+            await Task.Delay(50, Test);
+            answer = await SendAsync(method, path, body, node, headers);
+        }
+
+        using var last = answer;
         var text = await answer.Content.ReadAsStringAsync(Test);
         Assert.True((int)answer.StatusCode == status, $"{method} {path}: {(int)answer.StatusCode} {text}");
         if (status >= 400)
