@@ -28,8 +28,8 @@ public static class RequestTarget
     }
 
     /// <summary>
-    /// One segment of a path that has so many, by its place from 0. A verb such as ":purge" that must end it is taken off
-    /// before it is decoded: a colon of a name's own may be written %3A.
+    /// One segment of a path that has so many, by its place from 0. A verb such as ":purge" that must end it is taken
+    /// off before it is decoded: a colon of a name's own may be written %3A.
     /// </summary>
     public static string Segment(HttpRequest request, int segments, int place, string verb = "")
     {

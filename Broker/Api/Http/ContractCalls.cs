@@ -2,7 +2,6 @@ using Broker.Domain;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
-using Microsoft.OpenApi;
 using V1 = Broker.Protocol.V1;
 
 namespace Broker.Api;
@@ -11,7 +10,7 @@ namespace Broker.Api;
 /// Calls of the contract at addresses: what stands in the path, the query and the body becomes the request's message,
 /// the same method serves it as by gRPC, and its answer is the body.
 /// </summary>
-internal sealed class ContractCalls(HttpBodies bodies, HttpSchemas schemas)
+internal sealed class ContractCalls(HttpBodies bodies)
 {
     /// <summary>One of these calls.</summary>
     /// <param name="method">GET, POST, PUT, PATCH or DELETE; those with a body take it as JSON.</param>
@@ -44,12 +43,14 @@ internal sealed class ContractCalls(HttpBodies bodies, HttpSchemas schemas)
             Id = id ?? rpc,
             Tag = pattern.Split('/')[2].Split(':')[0],
             Summary = summary,
-            Description = schemas.DescriptionOf(rpc),
+            Description = HttpSchemas.DescriptionOf(rpc),
             Request = request,
             Parameters = [.. inQuery.Select(field => new HttpParameter(
-                field.Name, schemas.DescriptionOf(field.FullName), HttpSchemas.TypeOf(field)))],
-            Bodies = hasBody ? [new(HttpJson.ContentType, document => schemas.BodyOf(document, request, names))] : [],
-            Answers = [new(HttpJson.ContentType, document => schemas.Of(document, answer))],
+                field.Name, HttpSchemas.DescriptionOf(field.FullName), HttpSchemas.TypeOf(field)))],
+            Bodies = hasBody
+                ? [new(HttpJson.ContentType, document => HttpSchemas.BodyOf(document, request, names))]
+                : [],
+            Answers = [new(HttpJson.ContentType, document => HttpSchemas.Of(document, answer))],
             ServeAsync = async http =>
             {
                 var message = hasBody

@@ -1,4 +1,3 @@
-using Broker.Domain;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.AspNetCore.Routing.Template;
 using Microsoft.OpenApi;
@@ -19,7 +18,6 @@ internal static class HttpApi
     public static void AddHttpApi(this IServiceCollection services)
     {
         services.AddSingleton<HttpBodies>();
-        services.AddSingleton<HttpSchemas>();
         services.AddSingleton<ContractCalls>();
         services.AddSingleton<ContractRoutes>();
         services.AddSingleton<PublishRoutes>();

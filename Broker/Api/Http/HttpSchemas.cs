@@ -8,23 +8,24 @@ namespace Broker.Api;
 /// <summary>
 /// The forms of bodies, as OpenAPI describes them: the contract's messages, as <see cref="HttpJson"/> has them.
 /// </summary>
-internal sealed class HttpSchemas
+internal static class HttpSchemas
 {
     public const string ProblemName = "Problem";
 
     private const string RecordName = "Record";
     private const string StoredRecordName = "StoredRecord";
 
-    public string DescriptionOf(string name) => ContractWords.Of(
+    public static string DescriptionOf(string name) => ContractWords.Of(
         name.StartsWith("broker.v1.", StringComparison.Ordinal) ? name["broker.v1.".Length..] : name);
 
     /// <summary>A message.</summary>
-    public IOpenApiSchema Of(OpenApiDocument document, MessageDescriptor message) => message == V1.Record.Descriptor
-        ? Record(document)
-        : Named(document, message.Name, () => Form(document, message, []));
+    public static IOpenApiSchema Of(OpenApiDocument document, MessageDescriptor message) =>
+        message == V1.Record.Descriptor
+            ? Record(document)
+            : Named(document, message.Name, () => Form(document, message, []));
 
     /// <summary>A message without the fields whose values stand in the address.</summary>
-    public IOpenApiSchema BodyOf(
+    public static IOpenApiSchema BodyOf(
         OpenApiDocument document,
         MessageDescriptor message,
         IReadOnlyCollection<(FieldDescriptor? Field, int Place)> inAddress) =>
@@ -42,13 +43,13 @@ internal sealed class HttpSchemas
     };
 
     /// <summary>A record to be stored.</summary>
-    public IOpenApiSchema Record(OpenApiDocument document) => Named(document, RecordName, () => Object(
+    public static IOpenApiSchema Record(OpenApiDocument document) => Named(document, RecordName, () => Object(
         "A record. Key, value and headers' values are text, or, where they are no UTF-8, base64 in the field of the "
         + "name with _base64.",
         RecordFields(document)));
 
     /// <summary>A record with its place.</summary>
-    public IOpenApiSchema StoredRecord(OpenApiDocument document) => Named(document, StoredRecordName, () =>
+    public static IOpenApiSchema StoredRecord(OpenApiDocument document) => Named(document, StoredRecordName, () =>
     {
         var fields = new Dictionary<string, IOpenApiSchema>
         {
@@ -67,7 +68,7 @@ internal sealed class HttpSchemas
     });
 
     /// <summary>What a publish is answered.</summary>
-    public IOpenApiSchema Published(OpenApiDocument document) => Named(document, "Published", () => Object(
+    public static IOpenApiSchema Published(OpenApiDocument document) => Named(document, "Published", () => Object(
         "Where the records are stored: on the disks of a majority of the replicas.",
         new()
         {
@@ -90,7 +91,7 @@ internal sealed class HttpSchemas
         }));
 
     /// <summary>Several records to be stored together.</summary>
-    public IOpenApiSchema Batch(OpenApiDocument document) => Named(document, "RecordsToPublish", () => Object(
+    public static IOpenApiSchema Batch(OpenApiDocument document) => Named(document, "RecordsToPublish", () => Object(
         "Records of one topic, which are stored together.",
         new()
         {
@@ -102,7 +103,7 @@ internal sealed class HttpSchemas
         "records"));
 
     /// <summary>An answer to a read.</summary>
-    public IOpenApiSchema ReadAnswer(OpenApiDocument document) => Named(document, "RecordsRead", () => Object(
+    public static IOpenApiSchema ReadAnswer(OpenApiDocument document) => Named(document, "RecordsRead", () => Object(
         "Records of one partition, in offset order.",
         new()
         {
@@ -115,7 +116,7 @@ internal sealed class HttpSchemas
         }));
 
     /// <summary>A CloudEvent in JSON (CloudEvents 1.0, JSON event format).</summary>
-    public IOpenApiSchema CloudEvent(OpenApiDocument document) => Named(document, "CloudEvent", () => Object(
+    public static IOpenApiSchema CloudEvent(OpenApiDocument document) => Named(document, "CloudEvent", () => Object(
         "A CloudEvent 1.0. Extension attributes stand beside these.",
         new()
         {
@@ -153,7 +154,7 @@ internal sealed class HttpSchemas
             ["lost"] = Text("Of records that are not the consumer's any more: which."),
         }));
 
-    private Dictionary<string, IOpenApiSchema> RecordFields(OpenApiDocument document) => new()
+    private static Dictionary<string, IOpenApiSchema> RecordFields(OpenApiDocument document) => new()
     {
         ["key"] = Text(DescriptionOf("Record.key")),
         ["key_base64"] = Text("Instead of key."),
@@ -175,13 +176,13 @@ internal sealed class HttpSchemas
         ["priority"] = Number(DescriptionOf("Record.priority")),
     };
 
-    private OpenApiSchema Form(
+    private static OpenApiSchema Form(
         OpenApiDocument document, MessageDescriptor message, FieldDescriptor[] without) => Object(
             DescriptionOf(message.Name),
             message.Fields.InDeclarationOrder().Where(field => !without.Contains(field)).ToDictionary(
                 static field => HttpJson.NameOf(field), field => OfField(document, field)));
 
-    private IOpenApiSchema OfField(OpenApiDocument document, FieldDescriptor field)
+    private static IOpenApiSchema OfField(OpenApiDocument document, FieldDescriptor field)
     {
         var words = DescriptionOf(field.FullName);
         if (HttpJson.IsBatch(field))

@@ -13,7 +13,7 @@ namespace Broker.Api;
 /// Publishing by HTTP: one record as the body is, several as JSON, and CloudEvents in each of their modes. All of it
 /// comes to the contract's Publish.
 /// </summary>
-internal sealed class PublishRoutes(BrokerService broker, HttpBodies bodies, HttpSchemas schemas, TimeProvider time)
+internal sealed class PublishRoutes(BrokerService broker, HttpBodies bodies, TimeProvider time)
 {
     private const string One = "/v1/topics/{topic}/records";
     private const string Many = "/v1/topics/{topic}/records:batch";
@@ -40,15 +40,15 @@ internal sealed class PublishRoutes(BrokerService broker, HttpBodies bodies, Htt
                 + "header content-type (but for application/x-www-form-urlencoded, which curl says by itself). With "
                 + "headers ce-* it is a CloudEvent in binary mode; as application/cloudevents+json one in structured "
                 + "mode; as application/cloudevents-batch+json several, which are stored together. Answered when it is "
-                + "on the disks of a majority of the replicas. " + schemas.DescriptionOf("Publish"),
+                + "on the disks of a majority of the replicas. " + HttpSchemas.DescriptionOf("Publish"),
             Parameters = [.. OnceParameters, .. EachParameters, .. AllParameters],
             Bodies =
             [
                 new("application/octet-stream", HttpSchemas.Bytes),
-                new(CloudEventRecords.StructuredType, schemas.CloudEvent),
-                new(CloudEventRecords.BatchType, document => HttpSchemas.List(schemas.CloudEvent(document))),
+                new(CloudEventRecords.StructuredType, HttpSchemas.CloudEvent),
+                new(CloudEventRecords.BatchType, document => HttpSchemas.List(HttpSchemas.CloudEvent(document))),
             ],
-            Answers = [new(HttpJson.ContentType, schemas.Published)],
+            Answers = [new(HttpJson.ContentType, HttpSchemas.Published)],
             ServeAsync = PublishAsync,
         },
         new HttpOperation
@@ -59,10 +59,10 @@ internal sealed class PublishRoutes(BrokerService broker, HttpBodies bodies, Htt
             Tag = "records",
             Summary = "Publish several records together",
             Description = "Records of one topic, which get offsets one after the other. "
-                + schemas.DescriptionOf("Publish"),
+                + HttpSchemas.DescriptionOf("Publish"),
             Parameters = OnceParameters,
-            Bodies = [new(HttpJson.ContentType, schemas.Batch)],
-            Answers = [new(HttpJson.ContentType, schemas.Published)],
+            Bodies = [new(HttpJson.ContentType, HttpSchemas.Batch)],
+            Answers = [new(HttpJson.ContentType, HttpSchemas.Published)],
             ServeAsync = PublishBatchAsync,
         },
     ];

@@ -9,7 +9,7 @@ using Wire = Broker.Protocol.Wire;
 namespace Broker.Api;
 
 /// <summary>Reading by HTTP: a page of a partition's records, or one record as it was published.</summary>
-internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpSchemas schemas) : IDisposable
+internal sealed class ReadRoutes(BrokerService broker, AdminService admin) : IDisposable
 {
     private const string Many = "/v1/topics/{topic}/records";
     private const string One = "/v1/topics/{topic}/records/{offset}";
@@ -34,7 +34,7 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
             Summary = "Read a topic's records",
             Description = "A page of one partition, as JSON, or as CloudEvents with Accept: "
                 + "application/cloudevents-batch+json (a record that was not published as a CloudEvent becomes one); "
-                + "where to go on stands in the header Broker-Next-Offset, too. " + schemas.DescriptionOf("Read"),
+                + "where to go on stands in the header Broker-Next-Offset, too. " + HttpSchemas.DescriptionOf("Read"),
             Parameters =
             [
                 new("from", "An offset; 'beginning' (the default); 'end'; or a time (RFC 3339)."),
@@ -59,8 +59,8 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
             ],
             Answers =
             [
-                new(HttpJson.ContentType, schemas.ReadAnswer),
-                new(CloudEventRecords.BatchType, document => HttpSchemas.List(schemas.CloudEvent(document))),
+                new(HttpJson.ContentType, HttpSchemas.ReadAnswer),
+                new(CloudEventRecords.BatchType, document => HttpSchemas.List(HttpSchemas.CloudEvent(document))),
             ],
             ServeAsync = ReadAsync,
         },
@@ -84,8 +84,8 @@ internal sealed class ReadRoutes(BrokerService broker, AdminService admin, HttpS
             Answers =
             [
                 new("application/octet-stream", HttpSchemas.Bytes),
-                new(CloudEventRecords.StructuredType, schemas.CloudEvent),
-                new(HttpJson.ContentType, schemas.StoredRecord),
+                new(CloudEventRecords.StructuredType, HttpSchemas.CloudEvent),
+                new(HttpJson.ContentType, HttpSchemas.StoredRecord),
             ],
             ServeAsync = ReadOneAsync,
         },

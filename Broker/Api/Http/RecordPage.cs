@@ -1,4 +1,3 @@
-using Broker.Domain;
 using Broker.Protocol.V1;
 using Grpc.Core;
 using Microsoft.Net.Http.Headers;

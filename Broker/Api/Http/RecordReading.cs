@@ -190,12 +190,12 @@ internal static class RecordReading
                 $"{where} is {field.Value.GetRawText()}; expected a whole number up to {most}.");
     }
 
-    private static IEnumerable<JsonProperty> Fields(JsonElement value, string where) =>
+    private static JsonElement.ObjectEnumerator Fields(JsonElement value, string where) =>
         value.ValueKind == JsonValueKind.Object
             ? value.EnumerateObject()
             : throw HttpRefusal.Invalid($"{where} is no JSON object.");
 
-    private static IEnumerable<JsonElement> Items(JsonProperty field, string where)
+    private static JsonElement.ArrayEnumerator Items(JsonProperty field, string where)
     {
         if (field.Value.ValueKind != JsonValueKind.Array)
         {

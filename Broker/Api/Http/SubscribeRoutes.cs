@@ -17,7 +17,7 @@ namespace Broker.Api;
 /// Live records as server-sent events. Each event's id says how far the stream is, so a client that comes back with it
 /// as Last-Event-ID, at any broker, goes on there: what it holds is a SubscribeRequest of the contract.
 /// </summary>
-internal sealed class SubscribeRoutes(BrokerService broker, AdminService admin, HttpSchemas schemas)
+internal sealed class SubscribeRoutes(BrokerService broker, AdminService admin)
 {
     private const string Address = "/v1/subscribe";
     private const string LastId = "Last-Event-ID";
@@ -39,7 +39,7 @@ internal sealed class SubscribeRoutes(BrokerService broker, AdminService admin, 
                 + "filters that match many topics an id remembers those that were seen last (some thirty); of the "
                 + "others all records since the stream's beginning come again, and none is missed. Comments keep a "
                 + "silent stream open. A refusal under way is an event 'problem', which ends the stream. "
-                + schemas.DescriptionOf("Subscribe"),
+                + HttpSchemas.DescriptionOf("Subscribe"),
             Parameters =
             [
                 new("filter", "A topic, or a filter such as orders.>; several with commas between."),
@@ -51,7 +51,7 @@ internal sealed class SubscribeRoutes(BrokerService broker, AdminService admin, 
                     JsonSchemaType.Integer),
                 new(LastId, "The id of the last event that came. Instead of from.", InHeader: true),
             ],
-            Answers = [new("text/event-stream", schemas.StoredRecord)],
+            Answers = [new("text/event-stream", HttpSchemas.StoredRecord)],
             ServeAsync = SubscribeAsync,
         },
     ];

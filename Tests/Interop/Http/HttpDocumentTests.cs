@@ -141,8 +141,8 @@ public sealed partial class HttpDocumentTests : IAsyncLifetime
         }
     }
 
-    private static IEnumerable<JsonElement> ParametersOf(JsonElement operation) =>
-        operation.TryGetProperty("parameters", out var parameters) ? parameters.EnumerateArray() : [];
+    private static JsonElement[] ParametersOf(JsonElement operation) =>
+        operation.TryGetProperty("parameters", out var parameters) ? [.. parameters.EnumerateArray()] : [];
 
     private static void AssertReferencesLead(JsonElement root, JsonElement element)
     {
