@@ -37,7 +37,7 @@ internal sealed partial class AdminService(
                 "atomic-publish", "compaction", "consume-and-publish", "consumer-groups", "dead-letters",
                 "delayed-delivery", "drain",
                 "error-reasons", "eviction", "expected-offset", "force-recovery", "group-modes", "group-orders",
-                "group-peek", "linearizable-reads", "membership", "node-roles", "partitions",
+                "group-peek", "http", "linearizable-reads", "membership", "node-roles", "partitions",
                 "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",
                 "topic-settings", "topic-templates",
             },

@@ -57,6 +57,7 @@ internal static class BrokerHost
             options.MaxSendMessageSize = Limits.GrpcMessageBytes;
         });
         builder.Services.AddGrpcHealthChecks();
+        builder.Services.AddHttpApi();
         AddReflection(builder.Services);
 
         var app = builder.Build();
@@ -87,6 +88,7 @@ internal static class BrokerHost
         app.MapGrpcService<GroupPeerService>().RefuseUnimplemented();
         app.MapGrpcHealthChecksService();
         app.MapGrpcReflectionService();
+        app.MapHttpApi();
         return app;
     }
 

@@ -5,11 +5,27 @@ using Grpc.Core;
 
 namespace Broker.Api;
 
-/// <summary>Refuses a call before gRPC has seen it, or after it was passed on, as gRPC would.</summary>
+/// <summary>
+/// Refuses a call before gRPC has seen it, or after it was passed on, as gRPC would; one by HTTP as HTTP would.
+/// </summary>
 internal static class EarlyRefusal
 {
-    /// <summary>A response of trailers only (gRPC over HTTP/2, "Responses").</summary>
-    public static void Answer(HttpContext http, BrokerException refusal)
+    public static bool IsGrpc(HttpRequest request) =>
+        request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) == true;
+
+    /// <summary>A response of trailers only (gRPC over HTTP/2, "Responses"), or a problem.</summary>
+    public static Task AnswerAsync(HttpContext http, BrokerException refusal)
+    {
+        if (!IsGrpc(http.Request))
+        {
+            return HttpProblem.Of(refusal).WriteAsync(http);
+        }
+
+        Answer(http, refusal);
+        return Task.CompletedTask;
+    }
+
+    private static void Answer(HttpContext http, BrokerException refusal)
     {
         http.Response.ContentType = "application/grpc";
         foreach (var (name, value) in TrailersOf(refusal))

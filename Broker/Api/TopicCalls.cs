@@ -1,7 +1,7 @@
 using System.Net;
 using Broker.Domain;
+using Broker.ServiceDefaults.Http;
 using Broker.Transport;
-using Microsoft.AspNetCore.Http.Extensions;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
@@ -26,10 +26,14 @@ internal sealed class TopicCalls : IDisposable
         "/broker.v1.Admin/ForceRecovery",
     };
 
+    /// <summary>The same by HTTP, with what stands below; see <see cref="HttpApi"/>.</summary>
+    private static readonly PathString[] OwnByHttp = ["/v1/server", "/v1/cluster/shards"];
+
     /// <summary>Of one connection only (RFC 9113, 8.2.2), or set anew.</summary>
     private static readonly HashSet<string> NotPassedOn = new(StringComparer.OrdinalIgnoreCase)
     {
-        "connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding", "upgrade",
+        "connection", "content-length", "date", "expect", "host", "keep-alive", "server", "transfer-encoding",
+        "upgrade",
     };
 
     private readonly DataNodes _nodes;
@@ -53,7 +57,8 @@ internal sealed class TopicCalls : IDisposable
         request.Path.StartsWithSegments("/broker.v1.Broker", StringComparison.Ordinal)
         || (request.Path.StartsWithSegments("/broker.v1.Admin", StringComparison.Ordinal)
             && !Own.Contains(request.Path.Value!)
-            && !request.Headers.ContainsKey(LeaderForwarder.ForwardedHeader));
+            && !request.Headers.ContainsKey(LeaderForwarder.ForwardedHeader))
+        || (request.Path.StartsWithSegments(HttpApi.Root, StringComparison.Ordinal) && !IsOwnByHttp(request.Path));
 
     public async Task PassOnAsync(HttpContext http)
     {
@@ -66,10 +71,14 @@ internal sealed class TopicCalls : IDisposable
             }
         }
 
-        EarlyRefusal.Answer(http, _nodes.WhyNone());
+        await EarlyRefusal.AnswerAsync(http, _nodes.WhyNone());
     }
 
     public void Dispose() => _invoker.Dispose();
+
+    /// <summary>About nodes as above: taking one in, and the cluster's state.</summary>
+    private static bool IsOwnByHttp(PathString path) => path.Value is "/v1/cluster" or "/v1/cluster/nodes"
+        || Array.Exists(OwnByHttp, own => path.StartsWithSegments(own, StringComparison.Ordinal));
 
     /// <summary>As gRPC does for its own calls: a stream may be long, and silent.</summary>
     private static void LetStreamsLast(HttpContext http)
@@ -109,9 +118,9 @@ internal sealed class TopicCalls : IDisposable
             ApiEvents.DataNodeBroke(_logger, to.Name, http.Request.Path.Value ?? "", failure.Message);
             if (!http.Response.HasStarted)
             {
-                EarlyRefusal.Answer(http, Refusal.DataNodeBroke(to.Name));
+                await EarlyRefusal.AnswerAsync(http, Refusal.DataNodeBroke(to.Name));
             }
-            else if (answer.IsBetween)
+            else if (answer.IsBetween && EarlyRefusal.IsGrpc(http.Request))
             {
                 EarlyRefusal.End(http, Refusal.DataNodeBroke(to.Name));
             }
@@ -134,7 +143,11 @@ internal sealed class TopicCalls : IDisposable
 
     private static HttpRequestMessage MakeRequest(HttpRequest from, Uri to, PassedBody body)
     {
-        var request = new HttpRequestMessage(HttpMethod.Post, new Uri(to, from.GetEncodedPathAndQuery()))
+        // As it was sent: what is percent-encoded twice must not be decoded once on the way.
+        var address = new Uri(
+            to.GetLeftPart(UriPartial.Authority) + RequestTarget.PathAndQuery(from),
+            new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true });
+        var request = new HttpRequestMessage(HttpMethod.Parse(from.Method), address)
         {
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,

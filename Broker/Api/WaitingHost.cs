@@ -46,7 +46,9 @@ internal static class WaitingHost
         app.MapDefaultEndpoints();
         app.MapGrpcService<JoiningPeerService>();
         var joining = app.Services.GetRequiredService<Joining>();
-        app.MapFallback(http => Refuse(http, joining.Obstacle));
+
+        // Clients try elsewhere.
+        app.MapFallback(http => EarlyRefusal.AnswerAsync(http, Refusal.NotFormed(joining.Obstacle)));
         await app.StartAsync();
         var isTakenIn = await joining.RunAsync(app.Lifetime.ApplicationStopping);
         await app.StopAsync();
@@ -70,19 +72,6 @@ internal static class WaitingHost
         {
             throw new StartupException(exception.Message, exception);
         }
-    }
-
-    /// <summary>Clients try elsewhere.</summary>
-    private static Task Refuse(HttpContext http, string obstacle)
-    {
-        if (http.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) != true)
-        {
-            http.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
-            return Task.CompletedTask;
-        }
-
-        EarlyRefusal.Answer(http, Refusal.NotFormed(obstacle));
-        return Task.CompletedTask;
     }
 }
 

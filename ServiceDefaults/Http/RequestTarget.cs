@@ -27,6 +27,34 @@ public static class RequestTarget
                 + "and leave '.' and '..' out.");
     }
 
+    /// <summary>
+    /// One segment of a path that has so many, by its place from 0. A verb such as ":purge" that must end it is taken
+    /// off before it is decoded: a colon of a name's own may be written %3A.
+    /// </summary>
+    public static string Segment(HttpRequest request, int segments, int place, string verb = "")
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(verb);
+        var path = Split(request).Path;
+        var parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        if (parts.Length != segments || !parts[place].EndsWith(verb, StringComparison.Ordinal))
+        {
+            throw new BadHttpRequestException(
+                $"The address '{path}' has {parts.Length} parts; expected {segments}. Write a slash in a name as %2F, "
+                + "and leave '.' and '..' out.");
+        }
+
+        return Decode(parts[place][..^verb.Length], "A name in the address");
+    }
+
+    /// <summary>The path and the query as they were sent.</summary>
+    public static string PathAndQuery(HttpRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        var (path, query) = Split(request);
+        return query.Length == 0 ? path : $"{path}?{query}";
+    }
+
     /// <summary>The query, which may have these parameters, each once.</summary>
     public static RequestQuery Query(HttpRequest request, params string[] known)
     {

@@ -32,6 +32,9 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
 
     public Uri GrpcOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Grpc}");
 
+    /// <summary>Where JSON over HTTP is spoken, and health is told.</summary>
+    public Uri HttpOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Http}");
+
     /// <summary>Where the other brokers reach a node.</summary>
     public Uri PeerOf(int node) => new($"http://127.0.0.1:{PortsOf(node).Peer}");
 
@@ -68,7 +71,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
             RedirectStandardOutput = true,
             WorkingDirectory = _home.FullName,
         };
-        start.Environment["ASPNETCORE_URLS"] = $"http://127.0.0.1:{PortsOf(node).Http}";
+        start.Environment["ASPNETCORE_URLS"] = $"{HttpOf(node)}";
         start.Environment["Broker__NodeName"] = $"broker-{node}";
         start.Environment["Broker__DataDirectory"] = FolderOf(node);
         start.Environment["Broker__GrpcPort"] = $"{PortsOf(node).Grpc}";
@@ -126,6 +129,14 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     public Task PauseAsync(int node) => SignalAsync(node, "STOP");
 
     public Task ResumeAsync(int node) => SignalAsync(node, "CONT");
+
+    /// <summary>SIGTERM, as an orchestrator ends a process; returns when it has ended.</summary>
+    public async Task TerminateAsync(int node)
+    {
+        await SignalAsync(node, "TERM");
+        await _processes[node].WaitForExitAsync();
+        await KillAsync(node);
+    }
 
     private async Task SignalAsync(int node, string signal)
     {
@@ -191,7 +202,7 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     {
         try
         {
-            using var answer = await _http.GetAsync(new Uri($"http://127.0.0.1:{PortsOf(node).Http}/health"));
+            using var answer = await _http.GetAsync(new Uri(HttpOf(node), "/health"));
             return await answer.Content.ReadAsStringAsync();
         }
         catch (Exception failure) when (failure is HttpRequestException or OperationCanceledException)

@@ -28,6 +28,21 @@ public sealed class TopicCallsTests
         Assert.False(TopicCalls.IsOne(Request("/health")));
     }
 
+    [Theory]
+    [InlineData("/v1/topics/a/records", true)]
+    [InlineData("/v1/subscribe", true)]
+    [InlineData("/v1/groups/g:fetch", true)]
+    [InlineData("/v1/cluster/nodes/3", true)]
+    [InlineData("/v1/cluster/nodes/3:drain", true)]
+    [InlineData("/v1/cluster/nodes", false)]
+    [InlineData("/v1/cluster", false)]
+    [InlineData("/v1/cluster/shards/1:transfer", false)]
+    [InlineData("/v1/server", false)]
+    [InlineData("/openapi/v1.json", false)]
+    [InlineData("/docs", false)]
+    public void By_HTTP_the_same_calls_are_passed_on(string path, bool isPassedOn) =>
+        Assert.Equal(isPassedOn, TopicCalls.IsOne(Request(path)));
+
     [Fact]
     public void What_another_node_passes_on_to_the_leader_of_the_metadata_stays_here()
     {
