@@ -156,6 +156,12 @@ public static partial class Limits
     public const int VotersAfterEviction = 3;
 
     /// <summary>
+    /// Voters that an operator may have each shard for topics have, at the least: with fewer, one dead node would stop
+    /// it, or one lost disk lose what was acknowledged.
+    /// </summary>
+    public const int LeastShardVoters = 3;
+
+    /// <summary>
     /// The shortest silence after which a node may be evicted: an election and a long pause must not look like one.
     /// </summary>
     public const int EvictAfterMinMs = 5_000;
