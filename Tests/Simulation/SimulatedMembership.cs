@@ -47,6 +47,7 @@ internal sealed class SimulatedMembership(World world, int seed)
 
     /// <summary>Nobody is on the way in or out, as far as any replica has applied, and who is to vote does.</summary>
     public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
+        && !(world.IsCalm && world.Scenario.Places && !_isPlacingOver && _newest.ShardVoters == 0)
         && PlacementPlan.Next(_newest, Shards) is null
         && world.Groups.All(group => group.Nodes.All(
             node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(
@@ -325,16 +326,20 @@ internal sealed class SimulatedMembership(World world, int seed)
     {
         if (world.Scenario.Places && leader.ClusterMembers.IsKnown && _places.Next(6) == 0)
         {
-            var count = _places.Next(6) is var drawn && drawn == 0 ? 0 : drawn < 5 ? 3 : 4;
+            var count = _places.Next(3) is var drawn && drawn == 0 ? 0 : drawn + 2;
             Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
         }
     }
 
+    /// <summary>
+    /// When the faults are over some nodes vote, whoever leads by then, and when somebody has looked all do.
+    /// </summary>
     private void EndPlacing(ReplicaNode leader)
     {
-        if (_isPlacingOver && leader.ClusterMembers.ShardVoters != 0)
+        var count = world.Scenario.Places && !_isPlacingOver ? 3 : 0;
+        if (leader.ClusterMembers.IsKnown && leader.ClusterMembers.ShardVoters != count)
         {
-            Propose(leader, static into => MemberCommands.WriteShardVoters(into, 0));
+            Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
         }
     }
 
