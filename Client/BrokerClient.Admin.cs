@@ -336,6 +336,10 @@ public sealed partial class BrokerClient
                 Voters = [.. g.Voters.Select(static each => (int)each)],
                 Learners = [.. g.Learners.Select(static each => (int)each)],
                 PreferredLeader = (int)g.PreferredLeader,
+                PlacedVoters = [.. g.PlacedVoters.Select(static each => (int)each)],
             }),
-        ]);
+        ])
+    {
+        ShardVoters = (int)response.ShardVoters,
+    };
 }

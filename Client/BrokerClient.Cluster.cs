@@ -86,6 +86,27 @@ public sealed partial class BrokerClient
     }
 
     /// <summary>
+    /// Says how many data nodes vote in each shard for topics; the others receive its log and serve its topics as
+    /// before. The cluster chooses which, evenly, one shard after another: DescribeClusterAsync shows how far it is.
+    /// </summary>
+    /// <param name="count">3 to 32, better an odd number; 0: all data nodes, as in a new cluster.</param>
+    /// <param name="cancellationToken">Ends the waiting; it may be set all the same.</param>
+    /// <returns>Completes when the number is replicated; the shards follow by themselves.</returns>
+    /// <exception cref="BrokerClientException">
+    /// InvalidArgument: 1, 2, or above 32. Unavailable: no leader for OperationTimeout, or the cluster has not formed
+    /// yet.
+    /// </exception>
+    public async ValueTask SetShardVotersAsync(int count, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        var request = new SetShardVotersRequest { Count = (uint)count };
+        await CallAnyAsync(
+            $"Setting the voters of each shard to {count}",
+            (c, o) => c.Admin.SetShardVotersAsync(request, Patient(o)),
+            cancellationToken);
+    }
+
+    /// <summary>
     /// Moves a shard's leadership to another of its voters, where it stays: while that node is away another one leads.
     /// Publishes wait for some milliseconds meanwhile.
     /// </summary>

@@ -6,4 +6,8 @@ namespace Broker.Client;
 /// <param name="Nodes">All nodes that it knows.</param>
 /// <param name="Shards">All shards: 0 holds the metadata, those of topics follow.</param>
 public sealed record ClusterInfo(
-    string ClusterId, int ThisNode, IReadOnlyList<NodeInfo> Nodes, IReadOnlyList<ShardInfo> Shards);
+    string ClusterId, int ThisNode, IReadOnlyList<NodeInfo> Nodes, IReadOnlyList<ShardInfo> Shards)
+{
+    /// <summary>How many data nodes vote in each shard for topics. 0: all.</summary>
+    public int ShardVoters { get; init; }
+}

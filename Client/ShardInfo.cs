@@ -14,9 +14,16 @@ public sealed record ShardInfo(
     /// <summary>Numbers of the nodes whose majority decides, by the answering node's log.</summary>
     public IReadOnlyList<int> Voters { get; init; } = [];
 
-    /// <summary>Numbers of the nodes that receive the log and do not count yet.</summary>
+    /// <summary>
+    /// Numbers of the nodes that receive the log and do not count: not yet, or because others are to vote.
+    /// </summary>
     public IReadOnlyList<int> Learners { get; init; } = [];
 
     /// <summary>The node that it is to be led by. 0: whoever.</summary>
     public int PreferredLeader { get; init; }
+
+    /// <summary>
+    /// Numbers of the nodes that are to vote in it, which the voters follow one at a time. Empty: all data nodes.
+    /// </summary>
+    public IReadOnlyList<int> PlacedVoters { get; init; } = [];
 }

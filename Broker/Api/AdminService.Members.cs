@@ -19,6 +19,7 @@ internal sealed partial class AdminService
         {
             ClusterId = node.ClusterId?.ToString("N") ?? "",
             ThisNode = (uint)options.NodeId.Value,
+            ShardVoters = (uint)members.ShardVoters,
         };
         foreach (var known in node.Directory.Nodes)
         {
@@ -57,6 +58,8 @@ internal sealed partial class AdminService
             };
             shard.Voters.AddRange(status.Condition.Configuration.Voters.Select(static each => (uint)each.Value));
             shard.Learners.AddRange(status.Condition.Configuration.Learners.Select(static each => (uint)each.Value));
+            shard.PlacedVoters.AddRange(
+                members.Placements.GetValueOrDefault(group.Id.Value, []).Select(static each => (uint)each));
             response.Shards.Add(shard);
         }
 
@@ -160,6 +163,29 @@ internal sealed partial class AdminService
             await node.DrainMemberAsync(id, drains: false, context.CancellationToken);
             return new UndrainNodeResponse();
         });
+    }
+
+    public override async Task<SetShardVotersResponse> SetShardVoters(
+        SetShardVotersRequest request, ServerCallContext context)
+    {
+        if (request.Count is > 0 and < Limits.LeastShardVoters or > GroupConfiguration.MaxMembers)
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                $"A shard has {Limits.LeastShardVoters} to {GroupConfiguration.MaxMembers} voters, not "
+                + $"{request.Count}: with fewer, one dead node would stop it. 0: all data nodes vote."));
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteShardVoters(command, (int)request.Count);
+        return await ChangeAsync(
+            GroupId.Metadata,
+            command.WrittenMemory,
+            static (client, message, options) => client.SetShardVotersAsync(message, options),
+            request,
+            static result => result.Code == RefusalCode.None
+                ? new SetShardVotersResponse()
+                : throw Refusal.NotFormed("The cluster has not formed yet, and knows no members."),
+            context);
     }
 
     public override async Task<TransferLeadershipResponse> TransferLeadership(

@@ -38,7 +38,8 @@ internal sealed partial class AdminService(
                 "delayed-delivery", "drain",
                 "error-reasons", "eviction", "expected-offset", "force-recovery", "group-modes", "group-orders",
                 "group-peek", "http", "linearizable-reads", "membership", "node-roles", "partitions",
-                "purge-by-time", "read-from-time", "read-last-per-key", "subscribe", "times-to-live", "topic-ids",
+                "purge-by-time", "read-from-time", "read-last-per-key", "shard-voters", "subscribe", "times-to-live",
+                "topic-ids",
                 "topic-settings", "topic-templates",
             },
             Limits = new ServerLimits

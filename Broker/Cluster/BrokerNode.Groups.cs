@@ -139,7 +139,8 @@ public sealed partial class BrokerNode
             new Random(),
             metrics,
             loggers.CreateLogger("Broker.Replication"),
-            _thinning);
+            _thinning,
+            _catchUp);
         _groups.Add(group);
     }
 

@@ -90,9 +90,9 @@ public sealed partial class BrokerNode
                 throw result.Code == RefusalCode.NotFound
                     ? Refusal.NotFound($"Node {id} is no member of this cluster any more.")
                     : Refusal.FailedPrecondition(
-                        $"'{member.Name}' cannot drain: no other member could lead then, as all others drain, or are "
-                        + "on their way in or out. Nothing was changed; have one of them lead again first "
-                        + "(UndrainNode).");
+                        $"'{member.Name}' cannot drain: no other member could lead some shard then, as all others that "
+                        + "vote there drain, or are on their way in or out. Nothing was changed; have one of them lead "
+                        + "again first (UndrainNode).");
             }
 
             if (drains)

@@ -141,4 +141,7 @@ internal static partial class ClusterEvents
         7022, LogLevel.Error, "Group {Group}: the damaged segment {First} to {Last} cannot be replaced: {Reason}")]
     public static partial void SegmentNotReplaced(
         ILogger logger, int group, LogIndex first, LogIndex last, string reason);
+
+    [LoggerMessage(7090, LogLevel.Information, "Shard {Shard} is to be voted in by {Voters}")]
+    public static partial void ShardPlaced(ILogger logger, int shard, string voters);
 }

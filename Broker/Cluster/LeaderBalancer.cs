@@ -8,7 +8,8 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Spreads leaders: group g belongs to node g modulo the number of members that may vote in it, or to the member that
-/// an operator has named (TransferLeadership), for as long as that is one; those that drain do not count. After a node
+/// an operator has named (TransferLeadership), for as long as that is one; those that drain do not count. Where only
+/// some nodes vote in a shard, each shard takes of its voters the one that has fewest so far. After a node
 /// has come back and stayed, the node that led in its stead hands the group back, so that one crash does not leave all
 /// the work on one node.
 /// </summary>
@@ -40,9 +41,14 @@ internal sealed class LeaderBalancer(
         var members = metadata.Members;
         var placed = members.LeaderOf(group);
         if (members.Find(placed) is { State: MemberState.Member, IsDraining: false } wanted
-            && wanted.Roles.VoteIn(group))
+            && wanted.Roles.VoteIn(group) && members.IsPlacedIn(placed, group))
         {
             return placed;
+        }
+
+        if (members.Placements.ContainsKey(group.Value))
+        {
+            return OfPlaced(members).GetValueOrDefault(group.Value);
         }
 
         return ByTurns(
@@ -51,6 +57,26 @@ internal sealed class LeaderBalancer(
                     && each.Roles.VoteIn(group)).Select(static each => each.Id)]
                 : foundersOf(group),
             group);
+    }
+
+    /// <summary>Of each shard that has named voters, one that may lead; without such a one it is not there.</summary>
+    internal static Dictionary<int, NodeId> OfPlaced(ClusterMembers members)
+    {
+        var leads = new Dictionary<int, int>();
+        var chosen = new Dictionary<int, NodeId>();
+        foreach (var (shard, voters) in members.Placements)
+        {
+            int[] able = [.. voters.Where(voter => members.Nodes.GetValueOrDefault(voter)
+                is { State: MemberState.Member, IsDraining: false })];
+            if (able.Length > 0)
+            {
+                var leader = able.MinBy(voter => leads.GetValueOrDefault(voter));
+                leads[leader] = leads.GetValueOrDefault(leader) + 1;
+                chosen[shard] = new NodeId(leader);
+            }
+        }
+
+        return chosen;
     }
 
     public async Task RunAsync(CancellationToken cancellationToken)

@@ -62,6 +62,16 @@ public sealed record ClusterMembers(
     public ImmutableSortedDictionary<int, NodeRoles> FounderRoles { get; init; } =
         ImmutableSortedDictionary<int, NodeRoles>.Empty;
 
+    /// <summary>How many data nodes are to vote in each shard for topics; 0: all of them.</summary>
+    public int ShardVoters { get; init; }
+
+    /// <summary>
+    /// The numbers of the nodes that are to vote in a shard for topics, by shard; of one that is not here all data
+    /// nodes are. The other data nodes receive its log.
+    /// </summary>
+    public ImmutableSortedDictionary<int, ImmutableSortedSet<int>> Placements { get; init; } =
+        ImmutableSortedDictionary<int, ImmutableSortedSet<int>>.Empty;
+
     /// <summary>The first leader of this version has named the members.</summary>
     public bool IsKnown => LastId > 0;
 
@@ -69,8 +79,9 @@ public sealed record ClusterMembers(
     public ClusterMember? Changing => Nodes.Values.FirstOrDefault(static member => member.IsChanging);
 
     /// <summary>In all groups somebody who votes can lead when this node does not.</summary>
-    public bool CanDrain(NodeId id) => HaveRolesOf(
-        id, static other => other is { State: MemberState.Member, IsDraining: false });
+    public bool CanDrain(NodeId id) => HaveRolesOf(id, CanLead)
+        && Placements.Values.All(voters => !voters.Contains(id.Value)
+            || voters.Any(other => other != id.Value && Nodes.TryGetValue(other, out var member) && CanLead(member)));
 
     /// <summary>Each role that a node has is another member's too.</summary>
     public bool CanSpare(NodeId id) => HaveRolesOf(id, static _ => true);
@@ -85,6 +96,12 @@ public sealed record ClusterMembers(
 
     /// <summary>Where an operator wants a shard led; none: wherever the node's own rule says.</summary>
     public NodeId LeaderOf(GroupId shard) => new(Leaders.GetValueOrDefault(shard.Value));
+
+    /// <summary>Whether a node that has the role for it is to vote in a group.</summary>
+    public bool IsPlacedIn(NodeId id, GroupId group) =>
+        !Placements.TryGetValue(group.Value, out var voters) || voters.Contains(id.Value);
+
+    private static bool CanLead(ClusterMember member) => member is { State: MemberState.Member, IsDraining: false };
 
     private bool HaveRolesOf(NodeId id, Func<ClusterMember, bool> able)
     {

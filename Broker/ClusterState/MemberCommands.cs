@@ -15,6 +15,8 @@ namespace Broker.ClusterState;
 /// member changed:  i32 node id | u8 state
 /// leader placed:   i32 shard | i32 node id (0: wherever)
 /// member drained:  i32 node id | u8 whether (0 or 1)
+/// shard voters set: i32 how many (0: all)
+/// shard placed:    i32 shard | u16 voters | i32 node id, for each, in rising order (none: all data nodes)
 /// </code>
 /// Member 4 is to leave (state 3):
 /// <code>
@@ -97,6 +99,28 @@ public static class MemberCommands
         into.Advance(writer.Written);
     }
 
+    public static void WriteShardVoters(IBufferWriter<byte> into, int count)
+    {
+        var writer = CommandSequence.Begin(into, CommandKind.ShardVotersSet, sizeof(int));
+        writer.PutInt32(count);
+        into.Advance(writer.Written);
+    }
+
+    public static void WriteShardPlaced(
+        IBufferWriter<byte> into, GroupId shard, IReadOnlyCollection<int> voters)
+    {
+        var writer = CommandSequence.Begin(
+            into, CommandKind.ShardPlaced, sizeof(int) + sizeof(ushort) + (voters.Count * sizeof(int)));
+        writer.PutInt32(shard.Value);
+        writer.PutUInt16(checked((ushort)voters.Count));
+        foreach (var voter in voters)
+        {
+            writer.PutInt32(voter);
+        }
+
+        into.Advance(writer.Written);
+    }
+
     internal static IReadOnlyList<ClusterMember> ReadFounded(Command command)
     {
         var reader = new PayloadReader(command.Payload);
@@ -162,6 +186,28 @@ public static class MemberCommands
         var isDraining = reader.TakeByte() == 1;
         reader.CheckEnd();
         return (id, isDraining);
+    }
+
+    internal static int ReadShardVoters(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var count = reader.TakeInt32();
+        reader.CheckEnd();
+        return count;
+    }
+
+    internal static (GroupId Shard, int[] Voters) ReadShardPlaced(Command command)
+    {
+        var reader = new PayloadReader(command.Payload);
+        var shard = new GroupId(reader.TakeInt32());
+        var voters = new int[reader.TakeUInt16()];
+        for (var i = 0; i < voters.Length; i++)
+        {
+            voters[i] = reader.TakeInt32();
+        }
+
+        reader.CheckEnd();
+        return (shard, voters);
     }
 
     private static int TextBytes(string text) => sizeof(ushort) + Encoding.UTF8.GetByteCount(text);

@@ -12,6 +12,8 @@ namespace Broker.ClusterState;
 ///     | u8 whether it drains (not in format 1) | u8 roles (see NodeRoles; not in formats 1 and 2)
 /// varint founders | varint number | u8 roles (not in formats 1 and 2), for each, in rising order
 /// varint placed leaders | varint shard, varint node number, for each, by shard
+/// varint voters of a shard, 0 for all | varint placed shards (from here on not in formats 1 to 3)
+/// for each, by shard: varint shard | varint voters | varint node number, for each, in rising order
 /// </code>
 /// Node 1, named "b" at "c", is all there ever was:
 /// <code>
@@ -23,6 +25,7 @@ public sealed partial class MemberModule
     private const byte WithoutFlags = 1;
     private const byte WithFlags = 2;
     private const byte WithRoles = 3;
+    private const byte WithPlacements = 4;
     private const int LeastMemberBytes = 1 + 2 + 2 + 1;
 
     internal override void Write(ref SnapshotWriter writer)
@@ -53,11 +56,17 @@ public sealed partial class MemberModule
             writer.PutVarint(shard);
             writer.PutVarint(node);
         }
+
+        if (SectionFormat >= WithPlacements)
+        {
+            WritePlacements(ref writer, state);
+        }
     }
 
     internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
     {
-        reader.Check(format is >= WithoutFlags and <= WithRoles, "the members' section has a format that is known");
+        reader.Check(
+            format is >= WithoutFlags and <= WithPlacements, "the members' section has a format that is known");
         var lastId = (int)reader.TakeVarint(int.MaxValue);
         var members = ReadMembers(ref reader, format);
         var founders = ReadFounders(ref reader, format);
@@ -67,12 +76,60 @@ public sealed partial class MemberModule
             FounderRoles = founders.Where(static each => each.Roles != NodeRoles.Both)
                 .ToImmutableSortedDictionary(static each => each.Node.Value, static each => each.Roles),
         };
+        if (format >= WithPlacements)
+        {
+            state = ReadPlacements(ref reader, state);
+        }
+
         reader.Check(
             state.Nodes.Keys.Concat(state.Founders).All(number => number <= lastId),
             "no number is above the highest that was given");
         reader.Check(
             state.Leaders.Values.All(state.Nodes.ContainsKey), "a shard is to be led by a member");
         return () => Show(state);
+    }
+
+    private static void WritePlacements(ref SnapshotWriter writer, ClusterMembers state)
+    {
+        writer.PutVarint(state.ShardVoters);
+        writer.PutVarint(state.Placements.Count);
+        foreach (var (shard, voters) in state.Placements)
+        {
+            writer.PutVarint(shard);
+            writer.PutVarint(voters.Count);
+            foreach (var voter in voters)
+            {
+                writer.PutVarint(voter);
+            }
+        }
+    }
+
+    private static ClusterMembers ReadPlacements(ref SnapshotReader reader, ClusterMembers state)
+    {
+        var count = (int)reader.TakeVarint(GroupConfiguration.MaxMembers);
+        var placements = state.Placements.ToBuilder();
+        var before = 0;
+        for (var left = reader.TakeCount(Limits.Shards, 1 + 1 + 1); left > 0; left--)
+        {
+            var shard = (int)reader.TakeVarint(Limits.Shards);
+            reader.Check(shard > before, "placed shards stand in rising order");
+            before = shard;
+            var voters = ImmutableSortedSet.CreateBuilder<int>();
+            for (var voter = reader.TakeCount(GroupConfiguration.MaxMembers, 1); voter > 0; voter--)
+            {
+                var number = (int)reader.TakeVarint(int.MaxValue);
+                reader.Check(
+                    (voters.Count == 0 || number > voters.Max) && state.Nodes.ContainsKey(number),
+                    "the voters of a shard are members, in rising order");
+                voters.Add(number);
+            }
+
+            reader.Check(voters.Count > 0, "a placed shard has voters");
+            placements.Add(shard, voters.ToImmutable());
+        }
+
+        reader.Check(count > 0 || placements.Count > 0, "shards that all vote in are not told");
+        return state with { ShardVoters = count, Placements = placements.ToImmutable() };
     }
 
     private static ImmutableSortedDictionary<int, ClusterMember> ReadMembers(

@@ -17,7 +17,9 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
 {
     internal override StateSection Section => StateSection.Members;
 
-    internal override byte SectionFormat => WithRoles;
+    /// <summary>Where every data node votes in every shard it is what versions of before read, too.</summary>
+    internal override byte SectionFormat =>
+        Current is { ShardVoters: 0, Placements.IsEmpty: true } ? WithRoles : WithPlacements;
 
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
@@ -29,6 +31,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         CommandKind.MemberDrained,
         CommandKind.MembersFoundedWithRoles,
         CommandKind.MemberJoinedWithRoles,
+        CommandKind.ShardVotersSet,
+        CommandKind.ShardPlaced,
     ];
 
     internal override CommandResult Apply(in ApplyStep step, in Command command)
@@ -43,6 +47,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             CommandKind.MemberMoved => Move(MemberCommands.ReadMoved(command), ref hash),
             CommandKind.MemberChanged => Change(MemberCommands.ReadChanged(command), ref hash),
             CommandKind.LeaderPlaced => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),
+            CommandKind.ShardVotersSet => SetShardVoters(MemberCommands.ReadShardVoters(command), ref hash),
+            CommandKind.ShardPlaced => PlaceShard(MemberCommands.ReadShardPlaced(command), ref hash),
             _ => Drain(MemberCommands.ReadDrained(command), ref hash),
         };
         result.TimestampUnixMs = step.Entry.TimestampUnixMs;
@@ -183,6 +189,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
                 Nodes = Next.Nodes.Remove(member.Id.Value),
                 Leaders = Next.Leaders.RemoveRange(
                     Next.Leaders.Where(each => each.Value == member.Id.Value).Select(static each => each.Key)),
+                Placements = WithoutNode(Next.Placements, member.Id.Value),
             };
         }
         else

@@ -156,6 +156,12 @@ public static partial class Limits
     public const int VotersAfterEviction = 3;
 
     /// <summary>
+    /// Voters that an operator may have each shard for topics have, at the least: with fewer, one dead node would stop
+    /// it, or one lost disk lose what was acknowledged.
+    /// </summary>
+    public const int LeastShardVoters = 3;
+
+    /// <summary>
     /// The shortest silence after which a node may be evicted: an election and a long pause must not look like one.
     /// </summary>
     public const int EvictAfterMinMs = 5_000;
@@ -259,6 +265,21 @@ public static partial class Limits
     /// second, an eighth of what a common disk flushes, so that publishes keep the rest.
     /// </summary>
     public const int TransferBytesPerSecond = 64 * 1024 * 1024;
+
+    /// <summary>
+    /// What a node reads from its disk for learners that catch up, as long as nobody says otherwise: as for the
+    /// transfers above.
+    /// </summary>
+    public const long CatchUpBytesPerSecond = 64 * 1024 * 1024;
+
+    /// <summary>
+    /// With less, one read (what is in flight to a follower, 4 MiB) would hold the next one up for longer than a
+    /// heartbeat, which then asks for more of the same.
+    /// </summary>
+    public const long LeastCatchUpBytesPerSecond = 8 * 1024 * 1024;
+
+    /// <summary>Far beyond any disk: it is meant as no bound, and no sum of it overflows.</summary>
+    public const long MostCatchUpBytesPerSecond = 1L << 40;
 
     /// <summary>
     /// One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.

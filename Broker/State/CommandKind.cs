@@ -107,6 +107,12 @@ public enum CommandKind : byte
     /// <summary><see cref="MemberJoined"/> with the node's roles (metadata group).</summary>
     MemberJoinedWithRoles = 39,
 
+    /// <summary>How many nodes are to vote in a shard for topics (metadata group).</summary>
+    ShardVotersSet = 40,
+
+    /// <summary>Which nodes are to vote in a shard for topics (metadata group).</summary>
+    ShardPlaced = 41,
+
     /// <summary>Makes a consumer group (metadata group).</summary>
     CreateConsumerGroup = 48,
 

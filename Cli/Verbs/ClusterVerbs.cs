@@ -14,6 +14,9 @@ internal static class ClusterVerbs
 
     private static readonly Argument<int> ToNode = MakeToNode();
 
+    private static readonly Argument<int> Voters = Values.NumberArgument(
+        "count", "How many data nodes vote in each shard for topics: 3 or more. 0: all.", 0);
+
     private static readonly Argument<string> NodeName = Verb.Name("name", "What the node is called in its settings.");
 
     private static readonly Argument<string> Address = Verb.Name("address", "Where the other brokers reach it.");
@@ -43,11 +46,12 @@ internal static class ClusterVerbs
         new("last", static shard => shard.LastIndex),
         new("voters", static shard => shard.Voters),
         new("learners", static shard => shard.Learners),
+        new("placed", static shard => shard.PlacedVoters),
     ];
 
     public static Command Create() => Verb.Family(
         "cluster",
-        "Nodes and shards: status, add, remove, drain, undrain, transfer, rebalance.",
+        "Nodes and shards: status, add, remove, drain, undrain, transfer, rebalance, voters.",
         Verb.Make("status", "Shows nodes, shards and their leaders, as the asked broker knows them.", [], StatusAsync),
         Verb.Make(
             "add",
@@ -68,7 +72,14 @@ internal static class ClusterVerbs
             "Moves the leadership of a shard to a node, or to any other one.",
             [Shard, ToNode],
             TransferAsync),
-        Verb.Make("rebalance", "Moves each leadership to the node that is to have it.", [], RebalanceAsync));
+        Verb.Make("rebalance", "Moves each leadership to the node that is to have it.", [], RebalanceAsync),
+        Verb.Make(
+            "voters",
+            Verb.WithExamples(
+                "Says how many data nodes vote in each shard; the others receive its log and serve it as before.",
+                "broker cluster voters 3"),
+            [Voters],
+            SetVotersAsync));
 
     private static string[] RolesOf(NodeInfo node)
     {
@@ -91,6 +102,7 @@ internal static class ClusterVerbs
         [
             new("cluster", static cluster => cluster.ClusterId),
             new("asked_node", static cluster => cluster.ThisNode),
+            new("shard_voters", static cluster => cluster.ShardVoters),
             new("version", _ => server.Version),
         ];
         if (session.Output.Format == OutputFormat.Json)
@@ -145,6 +157,16 @@ internal static class ClusterVerbs
         var node = parsed.GetRequiredValue(Node);
         await session.Client.UndrainNodeAsync(node, cancellationToken);
         session.Output.Done($"Node {node} may lead again.", ("node", node));
+    }
+
+    private static async Task SetVotersAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var count = parsed.GetRequiredValue(Voters);
+        await session.Client.SetShardVotersAsync(count, cancellationToken);
+        session.Output.Done(
+            (count == 0 ? "All data nodes are" : $"{count} data nodes are")
+                + " to vote in each shard; 'cluster status' shows how far the shards are.",
+            ("shard_voters", count));
     }
 
     private static async Task TransferAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)

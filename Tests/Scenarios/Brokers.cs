@@ -153,6 +153,12 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
         () => Task.FromResult(LinesOf(node).Any(line => line.Contains(words, StringComparison.Ordinal))),
         () => $"node {node} says '{words}':\n{string.Join('\n', LinesOf(node))}");
 
+    /// <summary>The same of one of several nodes.</summary>
+    public Task SaysOfAnyAsync(int[] nodes, string words) => UntilAsync(
+        () => Task.FromResult(nodes.SelectMany(LinesOf).Any(line => line.Contains(words, StringComparison.Ordinal))),
+        () => $"one of nodes {string.Join(", ", nodes)} says '{words}':\n"
+            + string.Join('\n', nodes.SelectMany(LinesOf)));
+
     /// <summary>The cluster as a node sees it; null while it does not answer.</summary>
     public async Task<ClusterInfo?> DescribeAsync(int node)
     {
@@ -196,6 +202,22 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
                 : shard.Voters.SequenceEqual(data) && shard.Learners.Count == 0)),
         () => $"nodes {string.Join(", ", nodes)} see the controllers {string.Join(", ", controllers)} and the data "
             + $"nodes {string.Join(", ", data)}:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
+
+    /// <summary>
+    /// Waits until all these nodes agree: they alone are members, each shard for topics has so many voters and those
+    /// that were named for it, all others receive its log, and none votes in two shards more than another one.
+    /// </summary>
+    public Task UntilAllVoteAsync(int[] nodes, int voters) => UntilAsync(
+        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
+            && seen.Nodes.Select(static node => node.NodeId).SequenceEqual(nodes)
+            && seen.Nodes.All(static node => node.State == NodeStatus.Member)
+            && seen.Shards.Skip(1).All(shard => shard.Voters.Count == voters
+                && shard.Voters.SequenceEqual(shard.PlacedVoters)
+                && shard.Voters.Concat(shard.Learners).Order().SequenceEqual(nodes))
+            && nodes.Select(node => seen.Shards.Skip(1).Count(shard => shard.Voters.Contains(node))).ToArray()
+                is var loads && loads.Max() - loads.Min() <= 1),
+        () => $"nodes {string.Join(", ", nodes)} see {voters} voters of each shard:\n"
+            + string.Join('\n', nodes.SelectMany(LinesOf)));
 
     /// <summary>What /health answers; null while nobody answers.</summary>
     public async Task<string?> HealthAsync(int node)

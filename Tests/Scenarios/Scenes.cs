@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Broker.Client;
 
 namespace Broker.Tests.Scenarios;
@@ -19,6 +20,7 @@ internal static class Scenes
             ["rejoin"] = ("a node is away, a removed one comes back", RejoinAsync),
             ["absent-subscriber"] = ("what is published meanwhile waits in the log", AbsentSubscriberAsync),
             ["sharding"] = ("topics spread over shards, and leaders over nodes", ShardingAsync),
+            ["grow-and-shrink"] = ("votes move: from three nodes to five, to the last two", GrowAndShrinkAsync),
             ["dedicated-controllers"] = ("three nodes keep the metadata, three the topics", ControllersAsync),
         };
 
@@ -246,6 +248,89 @@ internal static class Scenes
         }
 
         stage.Expect(topics.Select(static topic => topic.Shard).Distinct().Count() > 1, "topics are in several shards");
+    }
+
+    private static async Task GrowAndShrinkAsync(Stage stage)
+    {
+        int[] five = [1, 2, 3, 4, 5];
+        await stage.FormAsync(3, shards: 3);
+        await using var admin = stage.Brokers.Connect(five);
+        await admin.SetShardVotersAsync(3);
+        await VoteAsync(stage, five[..3], 3);
+
+        stage.Title("Load: somebody publishes all the while");
+        await using var publisher = stage.Brokers.Connect(five);
+        using var stop = new CancellationTokenSource();
+        var load = Task.Run(() => PublishNumbersAsync(publisher, stop.Token));
+
+        stage.Title("From Three to Five");
+        foreach (var node in five[3..])
+        {
+            var watch = Stopwatch.StartNew();
+            stage.Brokers.StartJoining(node, 1, 2, 3);
+            await VoteAsync(stage, five[..node], 3);
+            stage.Say($"broker-{node}", $"is a member with its part of the votes after {watch.ElapsedMilliseconds} ms");
+        }
+
+        stage.Title("The First Three Go");
+        foreach (var node in five[..3])
+        {
+            var watch = Stopwatch.StartNew();
+            await admin.RemoveNodeAsync(node);
+            stage.Say($"broker-{node}", $"has left after {watch.ElapsedMilliseconds} ms");
+        }
+
+        await VoteAsync(stage, [4, 5], 2);
+        await stop.CancelAsync();
+        var (count, longestMs) = await load;
+        stage.Say("Publisher", $"{count} messages were acknowledged; the longest it waited for one was {longestMs} ms");
+
+        stage.Title("All of It Is There");
+        foreach (var node in five[3..])
+        {
+            await using var reader = stage.Brokers.Connect(node);
+            var next = 0;
+            await foreach (var record in reader.ReadAsync(Topic, new ReadOptions { FromOffset = 0, Follow = true }))
+            {
+                if (record.Offset != next || BitConverter.ToInt32(record.Value.Span) != next)
+                {
+                    throw new InvalidOperationException($"Offset {next} has another message at broker-{node}.");
+                }
+
+                if (++next == count)
+                {
+                    break;
+                }
+            }
+
+            stage.Expect(next == count, $"broker-{node} has all {count} messages, each at its offset");
+        }
+    }
+
+    /// <summary>The number of messages, and the longest time for which one was not acknowledged.</summary>
+    private static async Task<(int Count, long LongestMs)> PublishNumbersAsync(
+        BrokerClient publisher, CancellationToken stop)
+    {
+        var (count, longestMs) = (0, 0L);
+        while (!stop.IsCancellationRequested)
+        {
+            var watch = Stopwatch.StartNew();
+            await publisher.PublishAsync(Topic, new BrokerMessage { Value = BitConverter.GetBytes(count) });
+            longestMs = Math.Max(longestMs, watch.ElapsedMilliseconds);
+            count++;
+        }
+
+        return (count, longestMs);
+    }
+
+    /// <summary>Waits until these nodes alone are members, and each shard for topics has its voters.</summary>
+    private static async Task VoteAsync(Stage stage, int[] members, int voters)
+    {
+        await stage.Brokers.UntilAllVoteAsync(members, voters);
+        foreach (var shard in (await stage.Brokers.DescribeAsync(members[^1]))!.Shards.Skip(1))
+        {
+            stage.Say("Cluster", $"shard {shard.Shard} is voted in by broker {string.Join(", ", shard.Voters)}");
+        }
     }
 
     private static async Task ControllersAsync(Stage stage)

@@ -167,7 +167,7 @@ internal sealed partial class Stage(bool isLive) : IAsyncDisposable
     private static partial Regex RoleWords();
 
     /// <summary>Formation, members, balance of leaders.</summary>
-    [GeneratedRegex("^(7003|7004|7007|701[234789])$")]
+    [GeneratedRegex("^(7003|7004|7007|701[234789]|7090)$")]
     private static partial Regex IsTold();
 }
 

@@ -36,6 +36,7 @@ internal enum Figure
     NodeEvicted,
     NodeReturned,
     NodeDrained,
+    ShardPlaced,
     MemberPromoted,
 
     Crash,

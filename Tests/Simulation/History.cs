@@ -70,7 +70,7 @@ internal sealed class History(SimulatedGroup group)
         foreach (var voter in configuration.Voters)
         {
             World.Check(
-                group.World.MachineOf(voter.Value).VotesIn(group.Id),
+                group.World.MachineOf(voter.Value).MayVoteIn(group.Id),
                 $"node {voter} votes in group {group.Id}, which is none of its roles'");
         }
 

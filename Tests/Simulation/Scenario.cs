@@ -99,6 +99,12 @@ internal sealed record Scenario
 
     public bool HasRoles => Roles.Count > 0;
 
+    /// <summary>
+    /// Whether only some nodes vote in a shard, now and then. Drawn beside the others: without it a seed is what it
+    /// was.
+    /// </summary>
+    public bool Places { get; init; }
+
     /// <summary>How long a member may be silent before it is evicted; null: for ever.</summary>
     public TimeSpan? EvictAfter { get; init; }
 
@@ -142,6 +148,19 @@ internal sealed record Scenario
             [Data, Both, Both, Both]);
         return this with { Roles = roles, Nodes = roles.Length, HasConsumers = false };
     }
+
+    /// <summary>
+    /// In two of three worlds where members change and streams keep their order, for the reason that
+    /// <see cref="WithRoles"/> has: those that do not vote only receive the log. The first group is not placed.
+    /// </summary>
+    public Scenario WithPlaces(Random random) => !HasMembership || !HasStreams || random.Next(3) == 0
+        ? this
+        : this with
+        {
+            Places = true,
+            Groups = Math.Max(Groups, random.Next(2, 4)),
+            Nodes = HasRoles ? Nodes : Math.Max(Nodes, random.Next(4, 6)),
+        };
 
     public static Scenario Draw(Random random)
     {

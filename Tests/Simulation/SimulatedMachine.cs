@@ -48,7 +48,11 @@ internal sealed class SimulatedMachine
     public bool IsHurt => Replicas.Exists(static replica => replica.IsHurt);
 
     /// <summary>The first group is what controllers vote in.</summary>
-    public bool VotesIn(GroupId group) => Roles.VoteIn(new GroupId(group.Value - 1));
+    public bool MayVoteIn(GroupId group) => Roles.VoteIn(new GroupId(group.Value - 1));
+
+    /// <summary>The same, where only some of those that may are to vote.</summary>
+    public bool VotesIn(GroupId group) =>
+        MayVoteIn(group) && _world.Membership?.IsPlacedIn(Id, group) != false;
 
     public void Start()
     {

@@ -41,8 +41,14 @@ internal sealed class SimulatedMembership(World world, int seed)
     /// <summary>Beside the other: what joiners are for.</summary>
     private readonly Random _roles = new(seed ^ 0x726F6C65);
 
-    /// <summary>Nobody is on the way in or out, as far as any replica has applied.</summary>
+    /// <summary>Beside the other: how many are to vote in a shard.</summary>
+    private readonly Random _places = new(seed ^ 0x706C6163);
+    private bool _isPlacingOver;
+
+    /// <summary>Nobody is on the way in or out, as far as any replica has applied, and who is to vote does.</summary>
     public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
+        && !(world.IsCalm && world.Scenario.Places && !_isPlacingOver && _newest.ShardVoters == 0)
+        && PlacementPlan.Next(_newest, Shards) is null
         && world.Groups.All(group => group.Nodes.All(
             node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(
                 _newest.Nodes.Values.Where(each => Votes(each, group.Id)).Select(static each => each.Id.Value))));
@@ -56,8 +62,10 @@ internal sealed class SimulatedMembership(World world, int seed)
     private static NodeId[] Founders(World world) =>
         [.. Enumerable.Range(1, world.Scenario.Nodes).Select(static id => new NodeId(id))];
 
-    private static bool Votes(ClusterMember member, GroupId group) =>
-        member.Roles.VoteIn(new GroupId(group.Value - 1));
+    private int Shards => world.Groups.Count - 1;
+
+    private bool Votes(ClusterMember member, GroupId group) =>
+        member.Roles.VoteIn(new GroupId(group.Value - 1)) && IsPlacedIn(member.Id, group);
 
     public void Begin()
     {
@@ -79,6 +87,36 @@ internal sealed class SimulatedMembership(World world, int seed)
     /// <summary>It is no full member, and may not have heard so.</summary>
     public bool IsOut(NodeId node) => _newest.Find(node)?.State != MemberState.Member;
 
+    /// <summary>It is one of those that are to vote in a group, if it may.</summary>
+    public bool IsPlacedIn(NodeId node, GroupId group) => _newest.IsPlacedIn(node, new GroupId(group.Value - 1));
+
+    /// <summary>Everybody votes everywhere.</summary>
+    public bool IsPlacingOver => _newest is { ShardVoters: 0, Placements.IsEmpty: true } && IsSettled;
+
+    /// <summary>All data nodes are to vote in all shards again.</summary>
+    public void EndPlacing() => _isPlacingOver = true;
+
+    /// <summary>
+    /// Each shard has as many voters as there are to be, and no data node votes in two shards more than another one.
+    /// </summary>
+    public void CheckPlaces()
+    {
+        int[] able = [.. _newest.Nodes.Values
+            .Where(static each => each.State == MemberState.Member && each.Roles.HasFlag(NodeRoles.Data))
+            .Select(static each => each.Id.Value)];
+        if (_newest.ShardVoters == 0)
+        {
+            return;
+        }
+
+        World.Check(
+            _newest.Placements.Count == Shards && _newest.Placements.Values.All(
+                voters => voters.Count == Math.Min(able.Length, _newest.ShardVoters) && voters.IsSubsetOf(able)),
+            $"each shard has its voters");
+        int[] loads = [.. able.Select(node => _newest.Placements.Values.Count(voters => voters.Contains(node)))];
+        World.Check(loads.Max() - loads.Min() <= 1, $"the shards' voters are spread evenly");
+    }
+
     /// <summary>The one that drains, if there is one, may lead again.</summary>
     public void EndDrain() => _isDrainOver = true;
 
@@ -99,6 +137,7 @@ internal sealed class SimulatedMembership(World world, int seed)
                 NodeRoles.None, static (all, member) => all | member.Roles) == NodeRoles.Both,
             $"the cluster has a member of each role");
         NoteStates(members);
+        NotePlaces(members);
         foreach (var id in members.Nodes.Keys)
         {
             if (_given.Add(id))
@@ -140,6 +179,24 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
     }
 
+    private void NotePlaces(ClusterMembers members)
+    {
+        if (ReferenceEquals(members.Placements, _newest.Placements))
+        {
+            return;
+        }
+
+        world.Figures.Count(Figure.ShardPlaced);
+        world.Faults.MembersChange();
+        foreach (var (shard, voters) in members.Placements)
+        {
+            World.Check(
+                voters.All(voter => members.Nodes.TryGetValue(voter, out var member)
+                    && member.State != MemberState.Evicted && member.Roles.HasFlag(NodeRoles.Data)),
+                $"who is to vote in shard {shard} is there, and a data node");
+        }
+    }
+
     private void ScheduleLook(Driver driver, SimulatedMachine machine) =>
         world.Scheduler.After(_random.NextInt64(LookMinUs, LookMaxUs), () =>
         {
@@ -162,7 +219,7 @@ internal sealed class SimulatedMembership(World world, int seed)
     /// </summary>
     private void ScheduleWish() => world.Scheduler.After(_random.NextInt64(WishIntervalMaxUs), () =>
     {
-        if (world.IsCalm && _isDrainOver && !IsAnyDraining)
+        if (world.IsCalm && _isDrainOver && !IsAnyDraining && _isPlacingOver && IsPlacingOver)
         {
             return;
         }
@@ -172,11 +229,13 @@ internal sealed class SimulatedMembership(World world, int seed)
             if (world.IsCalm)
             {
                 EndDrain(leader);
+                EndPlacing(leader);
             }
             else
             {
                 Wish(leader);
                 WishDrain(leader);
+                WishPlaces(leader);
             }
         }
 
@@ -262,6 +321,28 @@ internal sealed class SimulatedMembership(World world, int seed)
         }
     }
 
+    /// <summary>An operator changes now and then how many are to vote in a shard.</summary>
+    private void WishPlaces(ReplicaNode leader)
+    {
+        if (world.Scenario.Places && leader.ClusterMembers.IsKnown && _places.Next(6) == 0)
+        {
+            var count = _places.Next(3) is var drawn && drawn == 0 ? 0 : drawn + 2;
+            Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
+        }
+    }
+
+    /// <summary>
+    /// When the faults are over some nodes vote, whoever leads by then, and when somebody has looked all do.
+    /// </summary>
+    private void EndPlacing(ReplicaNode leader)
+    {
+        var count = world.Scenario.Places && !_isPlacingOver ? 3 : 0;
+        if (leader.ClusterMembers.IsKnown && leader.ClusterMembers.ShardVoters != count)
+        {
+            Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
+        }
+    }
+
     private void EndDrain(ReplicaNode leader)
     {
         foreach (var member in leader.ClusterMembers.Nodes.Values.Where(each => each.IsDraining && _isDrainOver))
@@ -324,6 +405,15 @@ internal sealed class SimulatedMembership(World world, int seed)
                 leader.HandOver();
             }
 
+            for (var at = 1; at < replicas.Count; at++)
+            {
+                if (replicas[at].IsLeader
+                    && PlacementPlan.MustHandOver(members, at, machine.Id, replicas[at].Members))
+                {
+                    replicas[at].HandOver();
+                }
+            }
+
             if (replicas[0].IsLeader)
             {
                 LeadMetadata(replicas, members, plan, views);
@@ -354,6 +444,18 @@ internal sealed class SimulatedMembership(World world, int seed)
             else
             {
                 LookForSilence(replicas, members);
+            }
+
+            Place(replicas, members);
+        }
+
+        private void Place(List<ReplicaNode> replicas, ClusterMembers members)
+        {
+            if (members.IsKnown && PlacementPlan.Next(members, world.Groups.Count - 1) is { } move
+                && (move.IsUrgent || (members.Changing is null && ViewsOfAll(replicas) is { } views
+                    && PlacementPlan.IsSettled(members, views))))
+            {
+                Propose(replicas[0], into => MemberCommands.WriteShardPlaced(into, move.Shard, move.Voters));
             }
         }
 

@@ -65,6 +65,7 @@ internal sealed class World
         if (kind == NodeKind.Replica)
         {
             Scenario = Scenario.WithRoles(new Random(seed ^ 0x726F6C65));
+            Scenario = Scenario.WithPlaces(new Random(seed ^ 0x706C6163));
         }
 
         Network = new SimulatedNetwork(this, seed);
@@ -251,9 +252,15 @@ internal sealed class World
         RunCalm();
         if (Membership is { } membership)
         {
+            membership.CheckPlaces();
             Check(membership.IsDrained, "a node that drains leads nothing");
             membership.EndDrain();
             RunUntil(() => !membership.IsAnyDraining, HealWithinUs, "a node drains no more when it is told so");
+            membership.EndPlacing();
+            RunUntil(
+                () => membership.IsPlacingOver && Replicas.All(static replica => replica.IsWhatItShouldBe),
+                HealWithinUs,
+                "all vote in every shard when they are told so");
         }
 
         RunUntil(() => ConsumerGroup?.IsSettled != false, ProgressWithinUs, "the group is there and delivers");

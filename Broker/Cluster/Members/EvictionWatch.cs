@@ -123,7 +123,8 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
                 ? member == changing
                 : member is { State: MemberState.Member, IsDraining: false };
             var silentMs = nowMs - _signs[member.Id].HeardMs;
-            if (isAsked && _signs[member.Id].SinceMs is null && silentMs > longestMs && CanSpare(member, groups))
+            if (isAsked && _signs[member.Id].SinceMs is null && silentMs > longestMs
+                && CanSpare(members, member, groups))
             {
                 (found, longestMs) = (member.Id, silentMs);
             }
@@ -135,10 +136,12 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
     /// <summary>
     /// Every group keeps enough voters for an eviction to gain something, and a majority of them lives.
     /// </summary>
-    private bool CanSpare(ClusterMember member, IReadOnlyList<GroupConfiguration> groups)
+    private bool CanSpare(
+        ClusterMembers members, ClusterMember member, IReadOnlyList<GroupConfiguration> groups)
     {
-        foreach (var group in groups)
+        for (var at = 0; at < groups.Count; at++)
         {
+            var group = groups[at];
             if (!group.IsVoter(member.Id))
             {
                 continue;
@@ -151,7 +154,9 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
                 living += voter != member.Id && IsHeard(voter) ? 1 : 0;
             }
 
-            if (living <= others / 2 || (member.State == MemberState.Member && others < Limits.VotersAfterEviction))
+            if (living <= others / 2
+                || (member.State == MemberState.Member && others < Limits.VotersAfterEviction
+                    && !HasSubstitute(members, at)))
             {
                 return false;
             }
@@ -159,6 +164,14 @@ internal sealed class EvictionWatch(NodeId self, TimeSpan? evictAfter)
 
         return true;
     }
+
+    /// <summary>
+    /// Where only some data nodes vote in a shard, one that does not takes the place of one that goes.
+    /// </summary>
+    private bool HasSubstitute(ClusterMembers members, int at) =>
+        members.Placements.TryGetValue(at, out var voters) && members.Nodes.Values.Any(
+            each => each.State == MemberState.Member && each.Roles.HasFlag(NodeRoles.Data)
+                && !voters.Contains(each.Id.Value) && IsHeard(each.Id));
 
     private bool IsHeard(NodeId node) => _signs.TryGetValue(node, out var sign) && sign.SinceMs is not null;
 }

@@ -10,9 +10,10 @@ namespace Broker.Cluster;
 
 /// <summary>
 /// Brings the groups that this node leads to what the members of the cluster ask for (<see cref="MembershipPlan"/>),
-/// moves leadership away from a node that leaves or drains, and, where this node leads the metadata group, writes down
-/// when a member has come in or has left, has been silent for too long, or is back. The steps themselves are Raft's,
-/// one at a time in each group.
+/// moves leadership away from a node that leaves, drains, or is not to vote in a shard any more, and, where this node
+/// leads the metadata group, writes down when a member has come in or has left, has been silent for too long, or is
+/// back, and which nodes are to vote in which shard (<see cref="PlacementPlan"/>). The steps themselves are Raft's, one
+/// at a time in each group.
 /// </summary>
 internal sealed class MembershipDriver(
     BrokerNode node,
@@ -97,6 +98,7 @@ internal sealed class MembershipDriver(
         }
 
         LeadNothingWhenLeaving(members, statuses);
+        LeadOnlyWherePlaced(members, statuses);
         LeadNothingWhileDraining(members);
         if (leadsMetadata && members.IsKnown)
         {
@@ -105,6 +107,8 @@ internal sealed class MembershipDriver(
             {
                 await SettleAsync(member, plan, views, cancellationToken);
             }
+
+            await PlaceAsync(cancellationToken);
         }
     }
 
@@ -156,6 +160,52 @@ internal sealed class MembershipDriver(
                 // When nobody is fit to lead now, at the next look.
                 _ = node.Groups[at].BeginTransferAsync(NodeId.None);
             }
+        }
+    }
+
+    /// <summary>See <see cref="PlacementPlan.MustHandOver"/>.</summary>
+    private void LeadOnlyWherePlaced(ClusterMembers members, GroupStatus[] statuses)
+    {
+        for (var at = 1; at < statuses.Length; at++)
+        {
+            var configuration = statuses[at].Condition.Configuration;
+            if (statuses[at].Role == RaftRole.Leader
+                && PlacementPlan.MustHandOver(members, at, node.Options.NodeId, configuration))
+            {
+                // Not fit to lead now, or somebody who is not to vote either: at the next look.
+                var heir = node.PreferredLeaderOf(new GroupId(at));
+                _ = node.Groups[at].BeginTransferAsync(
+                    configuration.IsVoter(heir) && node.IsConnected(heir) ? heir : NodeId.None);
+            }
+        }
+    }
+
+    /// <summary>The next move, when those before have come about; see <see cref="PlacementMove.IsUrgent"/>.</summary>
+    private async Task PlaceAsync(CancellationToken cancellationToken)
+    {
+        // What was proposed a moment ago may have been applied meanwhile.
+        var members = node.Metadata.Members;
+        if (PlacementPlan.Next(members, node.Options.DataShards) is not { } move)
+        {
+            return;
+        }
+
+        if (!move.IsUrgent && (members.Changing is not null
+            || await _views.AskAsync(cancellationToken) is not { } views
+            || !PlacementPlan.IsSettled(members, views)))
+        {
+            return;
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteShardPlaced(command, move.Shard, move.Voters);
+        var result = await node.ProposeMetadataAsync(command.WrittenMemory, cancellationToken);
+        if (result.Code == RefusalCode.None)
+        {
+            ClusterEvents.ShardPlaced(
+                logger,
+                move.Shard.Value,
+                move.Voters.IsEmpty ? "all data nodes" : $"nodes {string.Join(", ", move.Voters)}");
         }
     }
 

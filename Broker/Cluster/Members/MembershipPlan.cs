@@ -9,8 +9,9 @@ namespace Broker.Cluster;
 /// What follows from the members of the cluster for its groups: who should vote in each. Controllers vote in the
 /// metadata group, data nodes in the others, and they receive the metadata group's log. A node comes into one group
 /// after another and leaves them so, the metadata group first and last: it then knows what becomes of it all the while,
-/// and one group at a time is busy with it. One that was evicted only receives the log of the metadata group: that is
-/// where it is heard when it is back, and where it hears what became of it.
+/// and one group at a time is busy with it. Where only some data nodes are to vote in a shard the others receive its
+/// log, and one that goes votes until another one was named in its place. One that was evicted only receives the log of
+/// the metadata group: that is where it is heard when it is back, and where it hears what became of it.
 /// </summary>
 /// <param name="members">Who belongs to the cluster.</param>
 /// <param name="groups">
@@ -39,7 +40,7 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
             {
                 MemberState.Joining => HasJoinedBefore(at, member),
                 MemberState.Leaving or MemberState.Evicting =>
-                    groups[at].IsVoter(member.Id) && !HasLeftBefore(at, member.Id),
+                    groups[at].IsVoter(member.Id) && (IsPlaced(at) || !HasLeftBefore(at, member.Id)),
                 MemberState.Evicted => false,
                 _ => true,
             };
@@ -70,15 +71,15 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
     {
         for (var at = 0; at < groups.Count; at++)
         {
-            if (at > 0 && !Votes(member, at))
+            if (!HoldsReplica(member, at))
             {
-                continue; // It never has a replica there.
+                continue;
             }
 
             var isThere = member.State switch
             {
                 MemberState.Joining => IsIn(at, member),
-                MemberState.Evicting when !Votes(member, at) => true, // It goes on receiving the metadata group's log.
+                MemberState.Evicting when at == 0 && !Votes(member, at) => true, // It goes on receiving its log.
                 _ => !groups[at].Contains(member.Id),
             };
             if (!isThere || !isCommitted(at))
@@ -95,11 +96,17 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         };
     }
 
-    private static bool Votes(ClusterMember member, int at) => member.Roles.VoteIn(new GroupId(at));
+    /// <summary>Every node has one of the metadata group, and every data node one of each shard.</summary>
+    private static bool HoldsReplica(ClusterMember member, int at) => at == 0 || member.Roles.VoteIn(new GroupId(at));
+
+    private bool Votes(ClusterMember member, int at) =>
+        member.Roles.VoteIn(new GroupId(at)) && members.IsPlacedIn(member.Id, new GroupId(at));
+
+    private bool IsPlaced(int at) => members.Placements.ContainsKey(at);
 
     private ImmutableArray<NodeId> LearnersOf(int at)
     {
-        if (at > 0 || !members.IsKnown)
+        if (!members.IsKnown || (at > 0 && !IsPlaced(at)))
         {
             return [];
         }
@@ -107,8 +114,7 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         var learners = ImmutableArray.CreateBuilder<NodeId>();
         foreach (var member in members.Nodes.Values)
         {
-            if (member.State == MemberState.Evicted || (!Votes(member, at)
-                && (member.State != MemberState.Leaving || !HasLeftBefore(at, member.Id))))
+            if (at == 0 ? ReceivesMetadata(member) : ReceivesShard(at, member))
             {
                 learners.Add(member.Id);
             }
@@ -117,9 +123,23 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         return learners.ToImmutable();
     }
 
-    /// <summary>It has come into a group as far as it ever does.</summary>
+    private bool ReceivesMetadata(ClusterMember member) => member.State == MemberState.Evicted
+        || (!Votes(member, 0) && (member.State != MemberState.Leaving || !HasLeftBefore(0, member.Id)));
+
+    private bool ReceivesShard(int at, ClusterMember member) =>
+        HoldsReplica(member, at) && !Votes(member, at) && member.State switch
+        {
+            MemberState.Member => true,
+            MemberState.Joining => HasJoinedBefore(at, member),
+            MemberState.Leaving or MemberState.Evicting =>
+                groups[at].IsLearner(member.Id) && !HasLeftBefore(at, member.Id),
+            _ => false,
+        };
+
+    /// <summary>It has come into a group as far as it does for now.</summary>
     private bool IsIn(int at, ClusterMember member) =>
-        Votes(member, at) ? groups[at].IsVoter(member.Id) : at > 0 || groups[at].Contains(member.Id);
+        !HoldsReplica(member, at)
+        || (Votes(member, at) ? groups[at].IsVoter(member.Id) : groups[at].Contains(member.Id));
 
     private bool HasJoinedBefore(int at, ClusterMember member)
     {

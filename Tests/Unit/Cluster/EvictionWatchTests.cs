@@ -125,6 +125,21 @@ public sealed class EvictionWatchTests
         Assert.Equal((new NodeId(4), MemberState.Joining), Run(StepMs));
     }
 
+    [Fact]
+    public void One_of_three_voters_is_evicted_when_somebody_else_can_vote_in_its_place()
+    {
+        _dead.Add(4);
+        _groups = ["1 2 3 4", "2 3 4"];
+        _members = _members with { ShardVoters = 3, Placements = _members.Placements.Add(1, [2, 3, 4]) };
+        Assert.Null(Run(EvictAfterMs));
+        Assert.Equal((new NodeId(4), MemberState.Evicting), Run(StepMs));
+
+        // The only other one cannot vote there.
+        var controller = _members.Nodes[1] with { Roles = NodeRoles.Controller };
+        _members = _members with { Nodes = _members.Nodes.SetItem(1, controller) };
+        Assert.Null(Run(StepMs));
+    }
+
     private static ClusterMembers Members(int count) => ClusterMembers.Empty with
     {
         Nodes = Enumerable.Range(1, count).ToImmutableSortedDictionary(

@@ -120,12 +120,19 @@ public sealed class MetadataSnapshotTests
         var random = new Random(3);
         return
         [
-            .. Enumerable.Range(0, 40).Select(i => _entries.Of(Entries.Metadata(into =>
+            .. Enumerable.Range(0, 80).Select(i => _entries.Of(Entries.Metadata(into =>
             {
                 var store = new Guid(random.Next(3), 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]);
                 var number = new NodeId(random.Next(1, 6));
-                switch (i is 7 or 3 ? -i : random.Next(10))
+                switch (i is 7 or 3 ? -i : i > 40 ? 10 + (i % 3) : random.Next(10))
                 {
+                    case 10:
+                        MemberCommands.WriteShardVoters(into, 3);
+                        break;
+                    case > 10:
+                        int[] voters = [.. Enumerable.Range(1, 9).Where(_ => random.Next(3) == 0)];
+                        MemberCommands.WriteShardPlaced(into, new GroupId(random.Next(1, 3)), voters);
+                        break;
                     case -3:
                         MemberCommands.WriteFounded(
                             into,

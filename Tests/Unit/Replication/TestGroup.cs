@@ -19,8 +19,14 @@ internal sealed class TestGroup
     private readonly HashSet<(NodeId From, NodeId To)> _cut = [];
     private int _published;
 
-    public TestGroup(int count, bool keepsVoters = true)
+    /// <param name="count">Replicas, all of them voters.</param>
+    /// <param name="keepsVoters">A leader brings back who is removed.</param>
+    /// <param name="catchUpBytesPerSecond">
+    /// What is read for learners; 0: no bound. With one few bytes are under way at a time.
+    /// </param>
+    public TestGroup(int count, bool keepsVoters = true, long catchUpBytesPerSecond = 0)
     {
+        CatchUpBytesPerSecond = catchUpBytesPerSecond;
         Voters = [.. Enumerable.Range(1, count).Select(number => new NodeId(number))];
         DesiredMembers = keepsVoters ? new DesiredMembers(Voters, []) : null;
         Replicas = [.. Enumerable.Range(1, count).Select(number => new TestReplica(this, number))];
@@ -29,6 +35,8 @@ internal sealed class TestGroup
             replica.Start();
         }
     }
+
+    public long CatchUpBytesPerSecond { get; }
 
     public ManualTime Time { get; } = new();
 
