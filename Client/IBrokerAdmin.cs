@@ -150,6 +150,9 @@ public interface IBrokerAdmin
     /// <inheritdoc cref="BrokerClient.UndrainNodeAsync(int, CancellationToken)"/>
     ValueTask UndrainNodeAsync(int nodeId, CancellationToken cancellationToken = default);
 
+    /// <inheritdoc cref="BrokerClient.SetShardVotersAsync(int, CancellationToken)"/>
+    ValueTask SetShardVotersAsync(int count, CancellationToken cancellationToken = default);
+
     /// <inheritdoc cref="BrokerClient.TransferLeadershipAsync(int, int, CancellationToken)"/>
     ValueTask<int> TransferLeadershipAsync(int shard, int toNode = 0, CancellationToken cancellationToken = default);
 }

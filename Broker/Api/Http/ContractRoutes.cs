@@ -106,6 +106,9 @@ internal sealed class ContractRoutes(ContractCalls calls, AdminService admin, Br
         calls.Of<UndrainNodeRequest, UndrainNodeResponse>(
             "POST", "/v1/cluster/nodes/{node_id}:undrain", "UndrainNode", "Let a drained node lead again",
             admin.UndrainNode, static _ => { }),
+        calls.Of<SetShardVotersRequest, SetShardVotersResponse>(
+            "POST", "/v1/cluster:set-shard-voters", "SetShardVoters", "Say how many nodes vote in each shard",
+            admin.SetShardVoters),
         calls.Of<TransferLeadershipRequest, TransferLeadershipResponse>(
             "POST", "/v1/cluster/shards/{shard}:transfer", "TransferLeadership", "Move a shard's leadership",
             admin.TransferLeadership),

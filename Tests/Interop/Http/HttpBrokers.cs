@@ -18,7 +18,8 @@ public sealed class HttpBrokers : IAsyncLifetime
     public HttpClient Http { get; } = new(new SocketsHttpHandler
     {
         RequestHeaderEncodingSelector = static (_, _) => Encoding.UTF8,
-    }) { Timeout = TimeSpan.FromSeconds(90) };
+    })
+    { Timeout = TimeSpan.FromSeconds(90) };
 
     internal Brokers Brokers => _brokers;
 
