@@ -139,8 +139,7 @@ public sealed partial class BrokerNode
             new Random(),
             metrics,
             loggers.CreateLogger("Broker.Replication"),
-            _thinning,
-            _catchUp);
+            _thinning);
         _groups.Add(group);
     }
 

@@ -19,7 +19,6 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly LogWriter _writer;
     private readonly BackgroundWork _work;
     private readonly ThinningTurn _thinning = new();
-    private readonly CatchUpThrottle _catchUp;
     private readonly ReplicationLoop _loop;
     private readonly PeerTransport _transport;
     private readonly PeerGate _gate;
@@ -97,7 +96,6 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         Directory.OnChange(_transport.SetPeers);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
-        _catchUp = new CatchUpThrottle(options.CatchUpBytesPerSecond);
         for (var group = 0; group <= (options.HoldsTopics ? options.DataShards : 0); group++)
         {
             OpenGroup(new GroupId(group), applied, device, time, metrics, loggers);

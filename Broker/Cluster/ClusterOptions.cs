@@ -74,14 +74,6 @@ public sealed record ClusterOptions
     public long DiskReserveBytes { get; init; } = 512L * 1024 * 1024;
 
     /// <summary>
-    /// The most that this node reads from its disk for replicas that catch up before they vote, of all its shards
-    /// together: what a node that joins, or one that has lost its disk, may take from those that publish. More than is
-    /// published, else such a replica never comes there. Setting Broker:CatchUpBytesPerSecond, at least 8 MiB; default
-    /// 64 MiB. 0: as much as the disk gives.
-    /// </summary>
-    public long CatchUpBytesPerSecond { get; init; } = Limits.CatchUpBytesPerSecond;
-
-    /// <summary>
     /// How long a member may be silent before it is evicted: it votes nowhere until it is back. What counts is the
     /// setting of the node that leads the metadata group, so give all nodes the same. Setting Broker:EvictAfter, at
     /// least 00:00:05. Null, the default: never.
@@ -137,14 +129,6 @@ public sealed record ClusterOptions
                 $"Broker:DiskReserveBytes is {reserveBytes}; it must be from 0 (no reserve) to {long.MaxValue / 4}.");
         }
 
-        var catchUpBytes = configuration.GetValue("Broker:CatchUpBytesPerSecond", Limits.CatchUpBytesPerSecond);
-        if (catchUpBytes is not 0 and (< Limits.LeastCatchUpBytesPerSecond or > Limits.MostCatchUpBytesPerSecond))
-        {
-            throw new StartupException(
-                $"Broker:CatchUpBytesPerSecond is {catchUpBytes}; it must be 0 (no bound), or from "
-                + $"{Limits.LeastCatchUpBytesPerSecond} (8 MiB) to {Limits.MostCatchUpBytesPerSecond} (1 TiB).");
-        }
-
         var self = discovered.FirstOrDefault(node => node.Name == name);
         var roles = ReadRoles(configuration["Broker:Roles"]) ?? disk?.Roles ?? NodeRoles.Both;
         var evictAfter = ReadEvictAfter(configuration["Broker:EvictAfter"]);
@@ -158,7 +142,6 @@ public sealed record ClusterOptions
             DataShards = shards,
             SegmentBytes = segmentBytes,
             DiskReserveBytes = reserveBytes,
-            CatchUpBytesPerSecond = catchUpBytes,
             EvictAfter = evictAfter,
             ReplacesLostDisk = configuration.GetValue("Broker:ReplaceLostDisk", false),
             JoinAt = joinAt,

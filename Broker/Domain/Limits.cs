@@ -267,21 +267,6 @@ public static partial class Limits
     public const int TransferBytesPerSecond = 64 * 1024 * 1024;
 
     /// <summary>
-    /// What a node reads from its disk for learners that catch up, as long as nobody says otherwise: as for the
-    /// transfers above.
-    /// </summary>
-    public const long CatchUpBytesPerSecond = 64 * 1024 * 1024;
-
-    /// <summary>
-    /// With less, one read (what is in flight to a follower, 4 MiB) would hold the next one up for longer than a
-    /// heartbeat, which then asks for more of the same.
-    /// </summary>
-    public const long LeastCatchUpBytesPerSecond = 8 * 1024 * 1024;
-
-    /// <summary>Far beyond any disk: it is meant as no bound, and no sum of it overflows.</summary>
-    public const long MostCatchUpBytesPerSecond = 1L << 40;
-
-    /// <summary>
     /// One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.
     /// </summary>
     public const int TransferChunkBytes = 1024 * 1024;

@@ -9,11 +9,10 @@ namespace Broker.Replication;
 /// <summary>
 /// What goes to the other replicas. Entries of a follower that is up to date are in memory; a laggard's are read in the
 /// background, so that a cold disk never delays a heartbeat, and so is the snapshot of one that is behind the log.
-/// Those of learners are read at a bounded rate.
 /// </summary>
 internal sealed class PeerLanes(
     IGroupLoop loop, IPeerSender sender, LogEntries entries, SnapshotFiles snapshots, GroupWrites writes,
-    GroupBackground background, CatchUpThrottle throttle, ILogger logger)
+    GroupBackground background, ILogger logger)
 {
     private readonly GroupId _group = loop.Id;
     private readonly List<SendLane> _lanes = [];
@@ -61,34 +60,6 @@ internal sealed class PeerLanes(
         else if (!lane.IsReading)
         {
             StartReading(lane);
-        }
-    }
-
-    /// <summary>When a read for a learner is to go on that waits for its turn; long.MaxValue: none does.</summary>
-    public long DueMs
-    {
-        get
-        {
-            var due = long.MaxValue;
-            foreach (var lane in _lanes)
-            {
-                due = Math.Min(due, lane.ResumesAtMs);
-            }
-
-            return due;
-        }
-    }
-
-    /// <summary>Goes on with the reads whose turn has come.</summary>
-    public void Resume(long nowMs)
-    {
-        foreach (var lane in _lanes)
-        {
-            if (lane.ResumesAtMs <= nowMs)
-            {
-                lane.ResumesAtMs = long.MaxValue;
-                StartReading(lane);
-            }
         }
     }
 
@@ -165,32 +136,18 @@ internal sealed class PeerLanes(
     private void StartReading(SendLane lane)
     {
         lane.IsReading = true;
-        if (loop.Raft.Configuration.IsLearner(lane.To) && throttle.WaitMs(loop.NowMs) is > 0 and var wait)
-        {
-            lane.ResumesAtMs = loop.NowMs + wait;
-            return;
-        }
-
         var messages = lane.TakeAll();
         background.Run(() =>
         {
-            var read = ReadForSending(messages, out var isDamaged, out var readBytes);
-            loop.Resume(() =>
-            {
-                if (loop.Raft.Configuration.IsLearner(lane.To))
-                {
-                    throttle.Take(readBytes, loop.NowMs);
-                }
-
-                FinishReading(lane, messages, read, isDamaged);
-            });
+            var read = ReadForSending(messages, out var isDamaged);
+            loop.Resume(() => FinishReading(lane, messages, read, isDamaged));
         });
     }
 
     /// <summary>The messages with their entries, up to the first that cannot be read. Runs in the background.</summary>
-    private List<PeerMessage> ReadForSending(RaftMessage[] messages, out bool isDamaged, out long readBytes)
+    private List<PeerMessage> ReadForSending(RaftMessage[] messages, out bool isDamaged)
     {
-        (isDamaged, readBytes) = (false, 0);
+        isDamaged = false;
         var wires = new List<PeerMessage>(messages.Length);
         var found = new List<LogEntry>();
         var wireEntries = new List<PeerEntry>();
@@ -203,7 +160,6 @@ internal sealed class PeerLanes(
                 break;
             }
 
-            readBytes += found.Sum(static entry => (long)entry.SizeBytes);
             MakeWireEntries(found, wireEntries);
             wires.Add(PeerMessageMapper.ToWire(_group, message, wireEntries));
         }
@@ -304,9 +260,6 @@ internal sealed class SendLane(NodeId to)
 
     /// <summary>A read is under way; whatever follows must wait behind it.</summary>
     public bool IsReading { get; set; }
-
-    /// <summary>The read waits until then for its turn; long.MaxValue: it does not wait.</summary>
-    public long ResumesAtMs { get; set; } = long.MaxValue;
 
     /// <summary>The last try to read found damage behind this entry; null: it found none.</summary>
     public LogIndex? UnreadableBehind { get; set; }

@@ -65,8 +65,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         Random random,
         BrokerMetrics metrics,
         ILogger logger,
-        ThinningTurn? thinning = null,
-        CatchUpThrottle? catchUp = null)
+        ThinningTurn? thinning = null)
     {
         Id = id;
         Machine = machine;
@@ -83,8 +82,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         _state = new StateKeeper(
             this, initial, log, machine, _entries, _proposals, _traces, _background, thinning ?? new(), logger);
         _entries.LearnLastTimestamp(_state.Applied, machine.LastTimestampUnixMs);
-        _lanes = new PeerLanes(
-            this, sender, _entries, log.Snapshots, _writes, _background, catchUp ?? new(bytesPerSecond: 0), logger);
+        _lanes = new PeerLanes(this, sender, _entries, log.Snapshots, _writes, _background, logger);
         _leadership = new LeadershipWatch(this, _writes, _lanes, logger);
         _reads = new LinearizableReads(this);
         _members = new MembershipChanges(this, logger);
@@ -104,9 +102,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
 
     /// <summary>Milliseconds until then, not above zero when it is now. Only a Pump changes the time.</summary>
     public long DueInMs =>
-        Math.Min(
-            Math.Min(_raft.NextDeadlineMs, Math.Min(_upkeepDueMs, _dutyDueMs)), Math.Min(_writes.DueMs, _lanes.DueMs))
-        - NowMs();
+        Math.Min(Math.Min(_raft.NextDeadlineMs, Math.Min(_upkeepDueMs, _dutyDueMs)), _writes.DueMs) - NowMs();
 
     RaftNode IGroupLoop.Raft => _raft;
 
@@ -162,7 +158,6 @@ public sealed partial class ReplicaGroup : IGroupLoop
             Take(input);
         }
 
-        _lanes.Resume(NowMs());
         ProposeWaiting();
         _reads.Start();
         HandleReady(NoEntries);

@@ -18,7 +18,8 @@ internal sealed partial class GroupLeader
     private readonly Dictionary<(int Topic, long Offset), int> _publishing = [];
 
     /// <summary>What is to be done when all is applied that was proposed before.</summary>
-    private readonly Queue<Action> _whenPast = [];
+    private readonly List<Action> _whenPast = [];
+    private bool _isAskingPast;
 
     /// <summary>Counts how often a topic was followed: what was under way before says nothing.</summary>
     private readonly Dictionary<int, int> _rounds = [];
@@ -121,19 +122,28 @@ internal sealed partial class GroupLeader
 
     /// <summary>
     /// It has an outcome that is not known yet, which is known when what is behind it in the log is. Asked in a later
-    /// round: it may be refused at once.
+    /// round, for all that wait then: it may be refused at once.
     /// </summary>
-    private void AskPast(Action then) => _whenPast.Enqueue(then);
+    private void AskPast(Action then) => _whenPast.Add(then);
 
     private void FindOutcomes()
     {
-        while (_whenPast.TryDequeue(out var then))
+        if (_isAskingPast || _whenPast.Count == 0)
         {
-            _node.Propose(
-                StepClient.Encode(into => GroupCommands.WriteBarrier(into, Number)),
-                null,
-                (result, _) => (result is null ? () => AskPast(then) : then)());
+            return;
         }
+
+        _isAskingPast = true;
+        Action[] asked = [.. _whenPast];
+        _whenPast.Clear();
+        _node.Propose(
+            StepClient.Encode(into => GroupCommands.WriteBarrier(into, Number)),
+            null,
+            (result, _) =>
+            {
+                _isAskingPast = false;
+                Array.ForEach(asked, then => (result is null ? () => AskPast(then) : then)());
+            });
     }
 
     private bool IsFinished(in DeliveryToken token)

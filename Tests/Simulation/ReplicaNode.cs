@@ -16,9 +16,6 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgroundWork
 {
-    /// <summary>Low: what a learner gets from the disk comes in pieces, with pauses.</summary>
-    private const long CatchUpBytesPerSecond = 200_000;
-
     private static readonly BrokerMetrics Metrics = new();
 
     private readonly NodeClock _clock;
@@ -368,8 +365,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             _clock,
             new Random(World.Random.Next()),
             Metrics,
-            NullLogger.Instance,
-            catchUp: new CatchUpThrottle(CatchUpBytesPerSecond));
+            NullLogger.Instance);
         _group.OnInput(_ => SchedulePump());
         _group.DesiredMembers = World.Scenario.HasMembership ? null : new DesiredMembers(Options.Voters, []);
         _status = _group.Status;

@@ -59,7 +59,6 @@ public sealed class DrainTests
         await client.DisposeAsync();
 
         Assert.True(Stopwatch.GetElapsedTime(begun) > TimeSpan.FromSeconds(0.9));
-        Assert.True(first.IsFaulted);
         var sent = await Assert.ThrowsAsync<BrokerClientException>(() => first);
         Assert.Equal(BrokerClientErrorCode.OutcomeUnknown, sent.Code);
         Assert.False(sent.IsTransient);

@@ -19,14 +19,8 @@ internal sealed class TestGroup
     private readonly HashSet<(NodeId From, NodeId To)> _cut = [];
     private int _published;
 
-    /// <param name="count">Replicas, all of them voters.</param>
-    /// <param name="keepsVoters">A leader brings back who is removed.</param>
-    /// <param name="catchUpBytesPerSecond">
-    /// What is read for learners; 0: no bound. With one few bytes are under way at a time.
-    /// </param>
-    public TestGroup(int count, bool keepsVoters = true, long catchUpBytesPerSecond = 0)
+    public TestGroup(int count, bool keepsVoters = true)
     {
-        CatchUpBytesPerSecond = catchUpBytesPerSecond;
         Voters = [.. Enumerable.Range(1, count).Select(number => new NodeId(number))];
         DesiredMembers = keepsVoters ? new DesiredMembers(Voters, []) : null;
         Replicas = [.. Enumerable.Range(1, count).Select(number => new TestReplica(this, number))];
@@ -35,8 +29,6 @@ internal sealed class TestGroup
             replica.Start();
         }
     }
-
-    public long CatchUpBytesPerSecond { get; }
 
     public ManualTime Time { get; } = new();
 

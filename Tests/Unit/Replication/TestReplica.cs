@@ -78,25 +78,9 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         topics.AttachIndexes(_log.Indexes.TryReadBody);
         _machine = new CountingMachine(topics);
         var options = new RaftOptions { Id = Id, Voters = cluster.Voters, PreferredLeader = cluster.Voters[0] };
-        if (cluster.CatchUpBytesPerSecond > 0)
-        {
-            options = options with { MaxAppendBytes = 2_000, MaxInFlightBytes = 4_000 };
-        }
-
         var random = new Random(HashCode.Combine(number, ++_starts));
         _group = new ReplicaGroup(
-            Group1,
-            options,
-            _log,
-            _machine,
-            this,
-            this,
-            this,
-            cluster.Time,
-            random,
-            Metrics,
-            NullLogger.Instance,
-            catchUp: new CatchUpThrottle(cluster.CatchUpBytesPerSecond))
+            Group1, options, _log, _machine, this, this, this, cluster.Time, random, Metrics, NullLogger.Instance)
         {
             DesiredMembers = cluster.DesiredMembers,
         };
