@@ -47,8 +47,9 @@ internal static class WaitingHost
         app.MapGrpcService<JoiningPeerService>();
         var joining = app.Services.GetRequiredService<Joining>();
 
-        // Clients try elsewhere.
-        app.MapFallback(http => EarlyRefusal.AnswerAsync(http, Refusal.NotFormed(joining.Obstacle)));
+        // Clients try elsewhere. Before gRPC's own answer for services that it does not know, at which they would not.
+        app.Map("/{**path}", http => EarlyRefusal.AnswerAsync(http, Refusal.NotFormed(joining.Obstacle)))
+            .WithOrder(1);
         await app.StartAsync();
         var isTakenIn = await joining.RunAsync(app.Lifetime.ApplicationStopping);
         await app.StopAsync();

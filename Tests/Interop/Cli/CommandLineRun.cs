@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
-using Broker.Cli;
 using Xunit;
 
 namespace Broker.Tests.Interop.Cli;
@@ -8,6 +7,15 @@ namespace Broker.Tests.Interop.Cli;
 /// <summary>The command line as a shell runs it: a process of its own, with a home of its own.</summary>
 internal sealed class CommandLineRun(params Uri[] servers) : IDisposable
 {
+    /// <summary>
+    /// In its own folder: beside these tests it would lack what ASP.NET brings here, and the tool does not need.
+    /// </summary>
+    private static readonly string Program = Path.GetFullPath(Path.Combine(
+        AppContext.BaseDirectory,
+        "../../../../../Cli/bin",
+        new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name,
+        "net10.0/Broker.Cli.dll"));
+
     private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-cli-");
 
     public string Home => _home.FullName;
@@ -54,7 +62,7 @@ internal sealed class CommandLineRun(params Uri[] servers) : IDisposable
     /// <summary>One that goes on until it is ended.</summary>
     public Process Start(params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet", [typeof(ExitCode).Assembly.Location, .. arguments])
+        var start = new ProcessStartInfo("dotnet", [Program, .. arguments])
         {
             RedirectStandardError = true,
             RedirectStandardInput = true,
