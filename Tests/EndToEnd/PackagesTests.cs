@@ -60,7 +60,7 @@ public sealed class PackagesTests : IDisposable
             $"-p:PackageVersion={version}",
             $"-p:PackageFolder={Packages}");
         Assert.Superset(
-            new HashSet<string> { "Broker.Aspire.Hosting", "Broker.Cli", "Broker.Client", "Broker.Protos" },
+            new HashSet<string> { "Broker.Aspire.Hosting", "Broker.Cli", "Broker.Client", "Broker.Protocol" },
             Directory.EnumerateFiles(Packages)
                 .Select(file => Path.GetFileName(file).Replace($".{version}.nupkg", "", StringComparison.Ordinal))
                 .ToHashSet());
