@@ -35,7 +35,9 @@ internal static class WaitingHost
             provider.GetRequiredService<Joining>().Obstacle,
             TimeProvider.System,
             provider.GetRequiredService<ILogger<Joining>>()));
-        builder.Services.AddGrpc();
+
+        // gRPC would answer UNIMPLEMENTED for the services of a node, at which clients give up.
+        builder.Services.AddGrpc(static options => options.IgnoreUnknownServices = true);
         using var store = OpenStore(device, options);
         builder.Services.AddSingleton(provider => new Joining(
             options, store, TimeProvider.System, provider.GetRequiredService<ILoggerFactory>()));
@@ -47,9 +49,8 @@ internal static class WaitingHost
         app.MapGrpcService<JoiningPeerService>();
         var joining = app.Services.GetRequiredService<Joining>();
 
-        // Clients try elsewhere. Before gRPC's own answer for services that it does not know, at which they would not.
-        app.Map("/{**path}", http => EarlyRefusal.AnswerAsync(http, Refusal.NotFormed(joining.Obstacle)))
-            .WithOrder(1);
+        // Clients try elsewhere.
+        app.MapFallback(http => EarlyRefusal.AnswerAsync(http, Refusal.NotFormed(joining.Obstacle)));
         await app.StartAsync();
         var isTakenIn = await joining.RunAsync(app.Lifetime.ApplicationStopping);
         await app.StopAsync();

@@ -92,6 +92,18 @@ public sealed class MembershipTests
         brokers.Start(1);
         await brokers.SaysAsync(1, "was removed from its cluster");
         Assert.Equal("Unhealthy", await brokers.HealthAsync(1));
+        await using (var removed = brokers.Connect(1))
+        {
+            // Every call, so that a client that has other addresses tries those: UNIMPLEMENTED would end it.
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(Test);
+            patience.CancelAfter(TimeSpan.FromSeconds(2));
+            var failure = await Assert.ThrowsAnyAsync<Exception>(
+                async () => await removed.RemoveNodeAsync(3, patience.Token));
+            Assert.True(
+                failure is OperationCanceledException
+                    or BrokerClientException { Code: BrokerClientErrorCode.Unavailable },
+                $"{failure}");
+        }
 
         // With an empty folder it comes back as another one.
         await brokers.KillAsync(1);
