@@ -9,9 +9,6 @@ internal enum PublishFailure
     /// <summary>Above a limit. Sending it again cannot succeed.</summary>
     TooLarge,
 
-    /// <summary>It asks for what this version does not have. Nothing was stored.</summary>
-    Unimplemented,
-
     /// <summary>Too much waits. Nothing was stored; send again later.</summary>
     Overloaded,
 

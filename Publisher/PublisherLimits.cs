@@ -15,6 +15,9 @@ internal static class PublisherLimits
     /// <summary>Name plus value of one header: the brokers' own limit.</summary>
     public const int HeaderBytes = 8 * 1024;
 
+    /// <summary>A record's priority: the brokers' own limit.</summary>
+    public const int MostPriority = 9;
+
     /// <summary>An idempotency key: room for a UUID or a digest with a name before it.</summary>
     public const int IdempotencyKeyBytes = 255;
 

@@ -21,13 +21,14 @@ internal static class MessageCheck
         }
 
         record ??= new Record();
-        if (record.TtlMs != 0 || record.DeliverAtUnixMs != 0)
+        if (record.DeliverAtUnixMs < 0 || record.Priority > PublisherLimits.MostPriority)
         {
-            // The outbox keeps key, value and headers: anything else would be lost without a word.
-            var field = record.TtlMs != 0 ? "ttl_ms, a time to live" : "deliver_at_unix_ms, a delayed delivery";
             throw new PublishException(
-                PublishFailure.Unimplemented,
-                $"The message has {field}, which this version does not have yet. Nothing was stored; send it without.");
+                PublishFailure.Invalid,
+                record.DeliverAtUnixMs < 0
+                    ? $"The message has deliver_at_unix_ms {record.DeliverAtUnixMs}; a time is in milliseconds since "
+                        + "1970 and not negative. Leave it out for no delay."
+                    : $"The message has priority {record.Priority}; it is 0 to {PublisherLimits.MostPriority}.");
         }
 
         CheckSize("The message's value", record.Value.Length, PublisherLimits.RecordBytes);
@@ -53,8 +54,16 @@ internal static class MessageCheck
                 "A header", Encoding.UTF8.GetByteCount(header.Name) + header.Value.Length, PublisherLimits.HeaderBytes);
         }
 
-        var bytes = new RecordBytes(record.Key.Memory, record.Value.Memory, EncodeHeaders(record));
-        return new OutboxMessage(topic, bytes, KeyOf(idempotencyKey, topic, bytes));
+        var bytes = new RecordBytes(
+            record.Key.Memory,
+            record.Value.Memory,
+            EncodeHeaders(record),
+            EncodeNumbers(record, record.DeliverAtUnixMs));
+
+        // When it is to be delivered makes no other message of it: who asks for "in a minute"
+        // repeats that a second later.
+        var named = bytes with { Numbers = EncodeNumbers(record, deliverAtUnixMs: 0) };
+        return new OutboxMessage(topic, bytes, KeyOf(idempotencyKey, topic, named));
     }
 
     // Null: the caller has none. Characters that cannot be seen would make two keys of what looks like one.
@@ -95,4 +104,11 @@ internal static class MessageCheck
         headers.Headers.Add(record.Headers.Select(header => new Header { Name = header.Name, Value = header.Value }));
         return headers.ToByteArray();
     }
+
+    private static byte[] EncodeNumbers(Record record, long deliverAtUnixMs) => new Record
+    {
+        TtlMs = record.TtlMs,
+        DeliverAtUnixMs = deliverAtUnixMs,
+        Priority = record.Priority,
+    }.ToByteArray();
 }

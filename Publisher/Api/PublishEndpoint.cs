@@ -11,9 +11,10 @@ namespace Publisher.Api;
 
 /// <summary>
 /// POST /publish/{topic}: the body is the value, header X-Key the key, each X-Header-{name} a header, Idempotency-Key
-/// makes a second one a repetition; query wait=stored answers before the brokers have acknowledged. 200 with the offset
-/// when they have, else 202 with the message's address: GET /outbox/{id} tells its state. Example: curl -d hello -H
-/// 'X-Key: k' localhost:5000/publish/orders.created
+/// makes a second one a repetition. Query: wait=stored answers before the brokers have acknowledged; ttl_ms, deliver_at
+/// or delay_ms, and priority are those of the record. 200 with the offset when the brokers have acknowledged, else 202
+/// with the message's address: GET /outbox/{id} tells its state. Example: curl -d hello -H 'X-Key: k'
+/// localhost:5000/publish/orders.created
 /// </summary>
 internal static class PublishEndpoint
 {
@@ -39,15 +40,19 @@ internal static class PublishEndpoint
     public static Encoding? EncodingOf(string header) => IsOfMessage(header) ? Encoding.Latin1 : null;
 
     private static async Task<IResult> PublishAsync(
-        HttpContext context, PublishIntake intake, IHostApplicationLifetime lifetime)
+        HttpContext context, PublishIntake intake, TimeProvider time, IHostApplicationLifetime lifetime)
     {
         var (request, aborted) = (context.Request, context.RequestAborted);
         var once = OnlyOne(request.Headers[OnceHeader], OnceHeader);
         try
         {
             var topic = RequestTarget.LastSegment(request, segments: 2);
-            var waitForCommit = ReadWait(RequestTarget.Query(request, "wait").Text("wait"));
+            var query = RequestTarget.Query(request, "wait", "ttl_ms", "deliver_at", "delay_ms", "priority");
+            var waitForCommit = ReadWait(query.Text("wait"));
             var record = ReadHeaders(request);
+            record.TtlMs = (ulong)query.Number("ttl_ms", 0, 0, long.MaxValue);
+            record.DeliverAtUnixMs = query.DueUnixMs(time);
+            record.Priority = (uint)query.Number("priority", 0, 0, PublisherLimits.MostPriority);
             record.Value = UnsafeByteOperations.UnsafeWrap(await ReadBodyAsync(request, lifetime, aborted));
             var ticket = await intake.SubmitAsync([MessageCheck.Make(topic, record, once)], waitForCommit, aborted);
             return Answer((await intake.AnswerAsync(ticket, null, aborted))[0]);

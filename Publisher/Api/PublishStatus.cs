@@ -19,7 +19,6 @@ internal static class PublishStatus
     public static StatusCode ToGrpc(PublishFailure failure) => failure switch
     {
         PublishFailure.Invalid or PublishFailure.TooLarge => StatusCode.InvalidArgument,
-        PublishFailure.Unimplemented => StatusCode.Unimplemented,
         PublishFailure.Overloaded => StatusCode.ResourceExhausted,
         PublishFailure.OutcomeUnknown => StatusCode.Aborted,
         PublishFailure.KeyReused => StatusCode.AlreadyExists,
@@ -44,7 +43,6 @@ internal static class PublishStatus
             {
                 PublishFailure.Invalid => StatusCodes.Status400BadRequest,
                 PublishFailure.TooLarge => StatusCodes.Status413PayloadTooLarge,
-                PublishFailure.Unimplemented => StatusCodes.Status501NotImplemented,
                 PublishFailure.Overloaded => StatusCodes.Status429TooManyRequests,
                 PublishFailure.OutcomeUnknown => StatusCodes.Status504GatewayTimeout,
                 PublishFailure.KeyReused => StatusCodes.Status422UnprocessableEntity,

@@ -20,6 +20,11 @@ internal sealed record IdempotencyKey(string Text, byte[] Fingerprint)
         Add(hash, record.Key.Span);
         Add(hash, record.Value.Span);
         Add(hash, record.Headers.Span);
+        if (!record.Numbers.IsEmpty)
+        {
+            Add(hash, record.Numbers.Span); // Rows of versions that had none stay repeatable.
+        }
+
         return new IdempotencyKey(text, hash.GetHashAndReset());
     }
 

@@ -150,7 +150,7 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
                 indexes[at] = i;
                 keys[at] = record.Key.IsEmpty ? null : record.Key;
                 values[at] = record.Value;
-                headers[at] = record.Headers.IsEmpty ? null : record.Headers;
+                headers[at] = record.Rest;
                 (keysOfCallers[at], fingerprints[at]) = (once?.Text, once?.Fingerprint);
             }
         }

@@ -1,11 +1,15 @@
 namespace Publisher.Outbox;
 
 /// <summary>
-/// One record as the outbox keeps it. Headers are encoded as fields 3 of broker.v1.Record, so that a record on the wire
-/// is key, value and these bytes one after another.
+/// One record as the outbox keeps it. Headers are encoded as fields 3 of broker.v1.Record, and times and priority as
+/// its fields 4 to 6, so that a record on the wire is key, value and these bytes one after another. In the table both
+/// stand in the column of headers, and what is read from there has all in <see cref="Headers"/>.
 /// </summary>
 internal readonly record struct RecordBytes(
-    ReadOnlyMemory<byte> Key, ReadOnlyMemory<byte> Value, ReadOnlyMemory<byte> Headers)
+    ReadOnlyMemory<byte> Key,
+    ReadOnlyMemory<byte> Value,
+    ReadOnlyMemory<byte> Headers,
+    ReadOnlyMemory<byte> Numbers = default)
 {
     // Tags of broker.v1: RecordBatch.records = 1, Record.key = 1, Record.value = 2, all length-delimited.
     private const byte RecordsTag = 0x0A;
@@ -15,7 +19,13 @@ internal readonly record struct RecordBytes(
     /// <summary>Bytes of the record as one field of an encoded RecordBatch.</summary>
     public int FieldBytes => 1 + VarintBytes(BodyBytes) + BodyBytes;
 
-    private int BodyBytes => OptionalBytes(Key.Length) + OptionalBytes(Value.Length) + Headers.Length;
+    /// <summary>Both as they stand in the table; null when there are none.</summary>
+    public ReadOnlyMemory<byte>? Rest => Numbers.IsEmpty
+        ? Headers.IsEmpty ? null : Headers
+        : (byte[])[.. Headers.Span, .. Numbers.Span];
+
+    private int BodyBytes =>
+        OptionalBytes(Key.Length) + OptionalBytes(Value.Length) + Headers.Length + Numbers.Length;
 
     /// <summary>
     /// Encodes broker.v1.RecordBatch. Two records, key "k" value "v" and value "w":
@@ -39,6 +49,8 @@ internal readonly record struct RecordBytes(
             WriteField(ref rest, ValueTag, record.Value.Span);
             record.Headers.Span.CopyTo(rest);
             rest = rest[record.Headers.Length..];
+            record.Numbers.Span.CopyTo(rest);
+            rest = rest[record.Numbers.Length..];
         }
 
         return batch;

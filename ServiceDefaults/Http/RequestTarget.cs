@@ -139,6 +139,8 @@ public static class RequestTarget
 /// <summary>The query of one request.</summary>
 public sealed class RequestQuery
 {
+    private const long LongestDelayMs = 36_500L * 24 * 60 * 60 * 1000;
+
     private readonly Dictionary<string, string> _values;
 
     internal RequestQuery(Dictionary<string, string> values) => _values = values;
@@ -159,5 +161,42 @@ public sealed class RequestQuery
             ? number
             : throw new BadHttpRequestException(
                 $"The query parameter {name} is '{text}'; expected a whole number from {least} to {most}.");
+    }
+
+    /// <summary>
+    /// When a message is due: deliver_at, which is RFC 3339 or milliseconds since the Unix epoch, or delay_ms from now.
+    /// In milliseconds since the epoch; 0: neither is there.
+    /// </summary>
+    public long DueUnixMs(TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(time);
+        if (Text("deliver_at") is not { } text)
+        {
+            return Text("delay_ms") is null
+                ? 0
+                : time.GetUtcNow().ToUnixTimeMilliseconds() + Number("delay_ms", 0, 0, LongestDelayMs);
+        }
+
+        if (Text("delay_ms") is not null)
+        {
+            throw new BadHttpRequestException("The query has deliver_at and delay_ms; send one of them.");
+        }
+
+        return TryTime(text, out var milliseconds)
+            || long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out milliseconds)
+            ? milliseconds
+            : throw new BadHttpRequestException(
+                $"The query parameter deliver_at is '{text}'; expected a time such as 2030-12-31T08:00:00Z (a plus "
+                + "sign in an address is %2B), or milliseconds since 1970.");
+    }
+
+    /// <summary>A time of day with its date, RFC 3339, in milliseconds since the Unix epoch.</summary>
+    public static bool TryTime(string text, out long milliseconds)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var isTime = DateTimeOffset.TryParse(
+            text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) && text.Contains('T');
+        milliseconds = time.ToUnixTimeMilliseconds();
+        return isTime && milliseconds >= 0;
     }
 }

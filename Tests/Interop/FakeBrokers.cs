@@ -13,7 +13,7 @@ namespace Broker.Tests.Interop;
 internal sealed class FakeBrokers : IBrokerPublisher
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, List<string>> _topics = [];
+    private readonly Dictionary<string, List<Record>> _topics = [];
     private readonly Dictionary<(string Topic, long Producer), Producer> _producers = [];
     private readonly ConcurrentDictionary<string, int> _sends = new();
 
@@ -34,7 +34,10 @@ internal sealed class FakeBrokers : IBrokerPublisher
 
     public int Sends(string topic) => _sends.GetValueOrDefault(topic);
 
-    public List<string> Values(string topic)
+    public List<string> Values(string topic) =>
+        [.. Records(topic).Select(record => Encoding.UTF8.GetString(record.Value.Span))];
+
+    public List<Record> Records(string topic)
     {
         lock (_lock)
         {
@@ -90,7 +93,7 @@ internal sealed class FakeBrokers : IBrokerPublisher
 
             var log = _topics.TryGetValue(topic, out var found) ? found : _topics[topic] = [];
             var offset = log.Count;
-            log.AddRange(values);
+            log.AddRange(batch.Records);
             producer.Next = sequence + count;
             producer.Remembered[sequence] = offset;
             return new BatchAck(offset, false);

@@ -47,11 +47,51 @@ public sealed class PublishEdgeTests(PostgresServer postgres) : IClassFixture<Po
     [InlineData("/publish/a?wait=stored&wait=stored", "wait comes twice")]
     [InlineData("/publish/a?wiat=stored", "no query parameter 'wiat'")]
     [InlineData("/publish/a..b", "empty token")]
+    [InlineData("/publish/a?deliver_at=soon", "expected a time")]
+    [InlineData("/publish/a?deliver_at=1&delay_ms=1", "one of them")]
+    [InlineData("/publish/a?delay_ms=-1", "whole number from 0")]
+    [InlineData("/publish/a?ttl_ms=1h", "whole number from 0")]
+    [InlineData("/publish/a?priority=10", "from 0 to 9")]
     public async Task A_bad_address_is_refused_with_a_sentence(string address, string sentence)
     {
         await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
         var answer = await publisher.Http.PostAsync(address, new StringContent("x"), Test);
         await AssertProblemAsync(answer, HttpStatusCode.BadRequest, sentence);
+    }
+
+    [Fact]
+    public async Task A_message_brings_its_times_and_its_priority_to_the_brokers()
+    {
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
+        var before = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        foreach (var query in (string[])["ttl_ms=60000&priority=9", "deliver_at=2100-01-01T00:00:00Z", "delay_ms=5000"])
+        {
+            (await publisher.Http.PostAsync($"/publish/a?{query}", new StringContent("x"), Test))
+                .EnsureSuccessStatusCode();
+        }
+
+        var after = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        var records = _brokers.Records("a");
+        Assert.Equal((60_000UL, 9U, 0L), (records[0].TtlMs, records[0].Priority, records[0].DeliverAtUnixMs));
+        Assert.Equal(4_102_444_800_000, records[1].DeliverAtUnixMs);
+        Assert.InRange(records[2].DeliverAtUnixMs, before + 5_000, after + 5_000);
+    }
+
+    [Fact]
+    public async Task A_delay_may_be_asked_for_again_under_the_same_key()
+    {
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
+        for (var i = 0; i < 2; i++)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/publish/a?delay_ms=5000");
+            request.Content = new StringContent("x");
+            request.Headers.Add("Idempotency-Key", "4f9a");
+            var answer = await publisher.Http.SendAsync(request, Test);
+            var json = await answer.Content.ReadFromJsonAsync<JsonElement>(Test);
+            Assert.Equal(0, json.GetProperty("offset").GetInt64());
+        }
+
+        Assert.Single(_brokers.Records("a"));
     }
 
     [Fact]

@@ -35,21 +35,6 @@ internal static class HttpTarget
         ? values.Count == 0 ? null : values[0]
         : throw HttpRefusal.Invalid($"The header {name} comes {values.Count} times; send it once.");
 
-    /// <summary>A time: RFC 3339, or milliseconds since the Unix epoch.</summary>
-    public static long Time(string name, string text)
-    {
-        if (long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var milliseconds))
-        {
-            return milliseconds;
-        }
-
-        return TryTime(text, out milliseconds)
-            ? milliseconds
-            : throw HttpRefusal.Invalid(
-                $"The query parameter {name} is '{text}'; expected a time such as 2030-12-31T08:00:00Z (a plus sign in "
-                + "an address is %2B), or milliseconds since 1970.");
-    }
-
     /// <summary>Where a read begins.</summary>
     public static ReadFrom From(string? text)
     {
@@ -64,19 +49,11 @@ internal static class HttpTarget
             "end" => new ReadFrom(ReadFromKind.End),
             _ when long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var offset) =>
                 new ReadFrom(ReadFromKind.Offset, offset),
-            _ when TryTime(text, out var time) => new ReadFrom(ReadFromKind.Time, time),
+            _ when RequestQuery.TryTime(text, out var time) => new ReadFrom(ReadFromKind.Time, time),
             _ => throw HttpRefusal.Invalid(
                 $"The query parameter from is '{text}'; expected an offset, 'beginning', 'end', or a time such as "
                 + "2030-12-31T08:00:00Z (a plus sign in an address is %2B)."),
         };
-    }
-
-    private static bool TryTime(string text, out long milliseconds)
-    {
-        var isTime = DateTimeOffset.TryParse(
-            text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) && text.Contains('T');
-        milliseconds = time.ToUnixTimeMilliseconds();
-        return isTime && milliseconds >= 0;
     }
 
     /// <summary>A call ends after a while, whoever waits for it: see <see cref="Limits.HttpCallMs"/>.</summary>

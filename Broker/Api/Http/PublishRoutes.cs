@@ -234,20 +234,7 @@ internal sealed class PublishRoutes(BrokerService broker, HttpBodies bodies, Tim
             record.Priority = (uint)query.Number("priority", 0, 0, uint.MaxValue);
         }
 
-        record.DeliverAtUnixMs = DeliverAt(query);
-    }
-
-    private long DeliverAt(ServiceDefaults.Http.RequestQuery query)
-    {
-        if (query.Text("delay_ms") is not null)
-        {
-            return query.Text("deliver_at") is null
-                ? time.GetUtcNow().ToUnixTimeMilliseconds()
-                    + query.Number("delay_ms", 0, 0, (long)TimeSpan.FromDays(36_500).TotalMilliseconds)
-                : throw HttpRefusal.Invalid("The query has deliver_at and delay_ms; send one of them.");
-        }
-
-        return query.Text("deliver_at") is { } text ? HttpTarget.Time("deliver_at", text) : 0;
+        record.DeliverAtUnixMs = query.DueUnixMs(time);
     }
 
     /// <summary>

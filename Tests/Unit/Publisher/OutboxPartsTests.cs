@@ -49,14 +49,46 @@ public sealed class OutboxPartsTests
     }
 
     [Fact]
-    public void A_time_that_this_version_would_lose_is_refused_before_it_is_stored()
+    public void Times_and_a_priority_go_to_the_brokers_and_come_back_from_the_table()
     {
-        foreach (var record in new[] { new Record { TtlMs = 1 }, new Record { DeliverAtUnixMs = 1 } })
+        var record = new Record
+        {
+            Value = ByteString.CopyFromUtf8("v"),
+            Headers = { new Header { Name = "a" } },
+            TtlMs = 1_000,
+            DeliverAtUnixMs = long.MaxValue,
+            Priority = 9,
+        };
+        var batch = new RecordBatch { Records = { record } };
+
+        var made = MessageCheck.Make("orders", record).Record;
+        var fromTable = new RecordBytes(made.Key, made.Value, made.Rest!.Value);
+
+        Assert.Equal(batch.ToByteArray(), RecordBytes.EncodeBatch([made]));
+        Assert.Equal(batch.ToByteArray(), RecordBytes.EncodeBatch([fromTable]));
+        Assert.Equal(batch.CalculateSize(), made.FieldBytes);
+        Assert.Null(MessageCheck.Make("orders", new Record()).Record.Rest);
+    }
+
+    [Fact]
+    public void A_time_or_a_priority_that_the_brokers_would_refuse_is_refused_before_it_is_stored()
+    {
+        foreach (var record in new[] { new Record { Priority = 10 }, new Record { DeliverAtUnixMs = -1 } })
         {
             var refusal = Assert.Throws<PublishException>(() => MessageCheck.Make("orders", record));
-            Assert.Equal(PublishFailure.Unimplemented, refusal.Failure);
-            Assert.Contains("_ms", refusal.Message, StringComparison.Ordinal);
+            Assert.Equal(PublishFailure.Invalid, refusal.Failure);
         }
+    }
+
+    [Fact]
+    public void When_a_message_is_to_be_delivered_makes_no_other_message_of_it_and_how_long_it_lives_does()
+    {
+        static byte[] Of(Record record) => MessageCheck.Make("orders", record, "k").Once!.Fingerprint;
+
+        Assert.Equal(Of(new Record()), Of(new Record { DeliverAtUnixMs = 5 }));
+        Assert.Equal(Of(new Record { TtlMs = 1 }), Of(new Record { TtlMs = 1, DeliverAtUnixMs = 5 }));
+        Assert.NotEqual(Of(new Record()), Of(new Record { TtlMs = 1 }));
+        Assert.NotEqual(Of(new Record { TtlMs = 1 }), Of(new Record { Priority = 1 }));
     }
 
     [Fact]
