@@ -5,7 +5,8 @@ namespace Broker.Tests.Benchmarks;
 
 /// <summary>Collects rounds and tells their medians, in Markdown.</summary>
 /// <param name="heading">Above the names; where it has several columns, so has each name.</param>
-internal sealed class ResultTable(string heading = "measure")
+/// <param name="tellsClient">Also what the client library costs, of which this process has nothing else to do.</param>
+internal sealed class ResultTable(string heading = "measure", bool tellsClient = false)
 {
     private readonly List<(string Name, LoadResult Result, double CpuSeconds, long Missing)> _rows = [];
 
@@ -20,9 +21,9 @@ internal sealed class ResultTable(string heading = "measure")
     {
         var text = new StringBuilder();
         text.AppendLine(
-            $"| {heading} | msgs/s, median (least..most) | MB/s | p50 ms | p99 ms | server CPU s/1M | failed "
-            + "| missing |");
-        text.Insert(text.Length, "|---", heading.Count('|') + 8).AppendLine("|");
+            $"| {heading} | msgs/s, median (least..most) | MB/s | p50 ms | p99 ms | server CPU s/1M "
+            + $"{(tellsClient ? "| client CPU s/1M | client bytes allocated a message " : "")}| failed | missing |");
+        text.Insert(text.Length, "|---", heading.Count('|') + (tellsClient ? 10 : 8)).AppendLine("|");
         foreach (var rows in _rows.GroupBy(row => row.Name))
         {
             var rates = rows.Select(row => row.Result.MessagesPerSecond).Order().ToList();
@@ -31,8 +32,9 @@ internal sealed class ResultTable(string heading = "measure")
                 CultureInfo.InvariantCulture,
                 $"| {rows.Key} | {Median(rates):N0} ({rates[0]:N0}..{rates[^1]:N0}) "
                 + $"| {Median(rows.Select(r => r.Result.MegabytesPerSecond)):N0} | {Quantile(0.5)} | {Quantile(0.99)} "
-                + $"| {Median(rows.Select(CpuPerMillion)):N1} | {rows.Sum(r => r.Result.Errors)} | "
-                + $"{rows.Sum(r => r.Missing)} |"));
+                + $"| {Median(rows.Select(row => CpuPerMillion(row.CpuSeconds, row.Result))):N1} "
+                + $"{(tellsClient ? Client(rows.Select(static row => row.Result)) : "")}"
+                + $"| {rows.Sum(r => r.Result.Errors)} | {rows.Sum(r => r.Missing)} |"));
 
             string Quantile(double quantile) => latencies.Count == 0
                 ? "–"
@@ -43,8 +45,13 @@ internal sealed class ResultTable(string heading = "measure")
         return text.ToString();
     }
 
-    private static double CpuPerMillion((string Name, LoadResult Result, double CpuSeconds, long Missing) row) =>
-        row.Result.Messages == 0 ? 0 : row.CpuSeconds * 1e6 / row.Result.Messages;
+    private static string Client(IEnumerable<LoadResult> results) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"| {Median(results.Select(static result => CpuPerMillion(result.ClientCpuSeconds, result))):N1} "
+        + $"| {Median(results.Select(static result => result.AllocatedBytesPerMessage ?? 0)):N0} ");
+
+    private static double CpuPerMillion(double cpuSeconds, LoadResult result) =>
+        result.Messages == 0 ? 0 : cpuSeconds * 1e6 / result.Messages;
 
     public static double Median(IEnumerable<double> values)
     {

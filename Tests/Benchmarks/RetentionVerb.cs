@@ -7,7 +7,8 @@ namespace Broker.Tests.Benchmarks;
 
 /// <summary>
 /// Publishes far more to a topic with a limit than it keeps, behind an old record of another topic; tells what the
-/// disks hold meanwhile, and what it costs those who publish one message at a time. Beside it the same without a limit.
+/// disks hold meanwhile, what it costs those who publish one message at a time, and how long all brokers take to be
+/// back then. Beside it the same without a limit.
 /// </summary>
 internal static class RetentionVerb
 {
@@ -28,8 +29,8 @@ internal static class RetentionVerb
             var length = TimeSpan.FromSeconds(parsed.GetValue(seconds));
             Console.WriteLine(
                 "| limit MiB | messages/s | published MiB | most on a disk MiB | at the end MiB | files | "
-                + "others' p50 µs | p99 µs | p99.9 µs |");
-            Console.WriteLine("|---|---|---|---|---|---|---|---|---|");
+                + "others' p50 µs | p99 µs | p99.9 µs | all killed, next publish s |");
+            Console.WriteLine("|---|---|---|---|---|---|---|---|---|---|");
             foreach (var limit in new[] { 0, parsed.GetValue(keep) })
             {
                 await BrokerCluster.InTemporaryFolderAsync(
@@ -65,12 +66,17 @@ internal static class RetentionVerb
         // What is behind comes to its end.
         await Task.Delay(TimeSpan.FromSeconds(10), cancellationToken);
         var (endBytes, files) = LargestOf(folder);
+        await cluster.KillAllAsync();
+        var killed = Stopwatch.GetTimestamp();
+        await cluster.StartAsync([.. Enumerable.Range(0, BrokerCluster.Nodes)], cancellationToken);
+        await client.PublishAsync(large, new BrokerMessage(), cancellationToken);
+        var restarted = Stopwatch.GetElapsedTime(killed);
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"| {(limitMib == 0 ? "none" : limitMib)} | {published / length.TotalSeconds:N0} "
             + $"| {Mib(published * (double)SizeBytes):N0} | {Mib(Math.Max(most, endBytes)):N0} | {Mib(endBytes):N0} "
             + $"| {files} | {probe.Microseconds(0.5):N0} | {probe.Microseconds(0.99):N0} "
-            + $"| {probe.Microseconds(0.999):N0} |"));
+            + $"| {probe.Microseconds(0.999):N0} | {restarted.TotalSeconds:N2} |"));
     }
 
     private static async Task<string> FindNeighbourAsync(BrokerClient client, CancellationToken cancellationToken)

@@ -92,7 +92,7 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
     /// <summary>By measure, so that what is to be compared stands together.</summary>
     public string ToMarkdown(IReadOnlyList<AnchorMeasure> measures, IReadOnlyList<AnchorSystem> systems)
     {
-        var table = new ResultTable("measure | brokers");
+        var table = new ResultTable("measure | brokers", tellsClient: true);
         foreach (var measure in measures)
         {
             foreach (var system in systems)
@@ -147,11 +147,11 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
         await using var publisher = await anchor.PublisherAsync(queue, cancellationToken);
         var value = PublishLoad.Payload(sizeBytes);
         var settings = Settings(window, 0);
-        var cpu = anchor.CpuSeconds();
+        var (cpu, allocated) = (anchor.CpuSeconds(), GC.GetTotalAllocatedBytes());
         var result = await PublishLoad.RunAsync(
             "publish", settings, _ => publisher.PublishAsync(value), cancellationToken);
         return new Row(
-            result,
+            result with { AllocatedBytesPerMessage = AllocatedSince(allocated, result.Messages) },
             anchor.CpuSeconds() - cpu,
             anchor.HasGroups ? await MissingAsync(anchor, queue, result.Messages, cancellationToken) : 0);
     }
@@ -183,7 +183,7 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var cpu = anchor.CpuSeconds();
-        var clientCpu = Environment.CpuUsage.TotalTime;
+        var (clientCpu, allocated) = (Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes());
         var begun = Stopwatch.GetTimestamp();
         var running = Enumerable.Range(0, members).Select(number => Task.Run(
             () => anchor.ConsumeAsync(
@@ -208,6 +208,8 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
         }
 
         var (ended, used) = (Stopwatch.GetTimestamp(), anchor.CpuSeconds() - cpu);
+        var clientUsed = Environment.CpuUsage.TotalTime - clientCpu;
+        var allocatedThen = AllocatedSince(allocated, count);
         await stop.CancelAsync();
         await EndAsync(running, stop.Token);
         (ended, used) = anchor.Acks == AckProof.Answered
@@ -224,7 +226,8 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
                 SizeBytes = sizeBytes,
                 Messages = count,
                 Seconds = Stopwatch.GetElapsedTime(begun, ended).TotalSeconds,
-                ClientCpuSeconds = (Environment.CpuUsage.TotalTime - clientCpu).TotalSeconds,
+                ClientCpuSeconds = clientUsed.TotalSeconds,
+                AllocatedBytesPerMessage = allocatedThen,
             },
             used,
             Math.Max(left, stillThere));
@@ -290,6 +293,9 @@ internal sealed class AnchorRun(int sizeBytes, TimeSpan duration, TimeSpan warm,
             cancellationToken);
         return new Row(result, anchor.CpuSeconds() - cpu, 0);
     }
+
+    private static double AllocatedSince(long before, long messages) =>
+        (GC.GetTotalAllocatedBytes() - before) / (double)Math.Max(1, messages);
 
     private LoadSettings Settings(int window, int rate) => new()
     {
