@@ -59,6 +59,15 @@ public static partial class Limits
     public const int ThinnedBytesPerSecond = 64 * 1024 * 1024;
 
     /// <summary>
+    /// The same while a group's log has more than <see cref="ThinnedBacklogBytes"/> to give back: publishes come faster
+    /// than the other pace, and the disk would fill with what nobody wants.
+    /// </summary>
+    public const int ThinnedBytesPerSecondBehind = 256 * 1024 * 1024;
+
+    /// <summary>What a group's log may have to give back before the node hurries: four full-grown segments.</summary>
+    public const long ThinnedBacklogBytes = 4L * 64 * 1024 * 1024;
+
+    /// <summary>
     /// A sealed segment is written anew when one part in so many of it can be given back: a half, so that no byte of
     /// the disk is read for less than another one that is won, and a log takes at most twice what is wanted of it.
     /// </summary>

@@ -7,8 +7,9 @@ namespace Broker.Replication;
 /// <summary>
 /// Gives back the space of what nobody can read any more, wherever it lies in the log: a sealed segment of which enough
 /// is gone is written anew, entry by entry, each with its index, term and time and with what is still wanted of it.
-/// Each replica does it for itself, in the background, as fast as <see cref="Limits.ThinnedBytesPerSecond"/> allows.
-/// Only what the newest snapshot covers is touched: it is committed, and a start applies none of it again.
+/// Each replica does it for itself, in the background, as fast as <see cref="Limits.ThinnedBytesPerSecond"/> allows,
+/// and faster while there is much. Only what the newest snapshot covers is touched: it is committed, and a start
+/// applies none of it again.
 /// <para>Of segments of which nothing is wanted only what tells of their publishes is left, which is little: those that
 /// stand in a row become one, so that their number stays small.</para>
 /// </summary>
@@ -22,6 +23,9 @@ internal sealed class LogThinning(
     /// <summary>What a rewrite must give back: half of what made it worth a try, which is a guess.</summary>
     private const int LeastPart = 2 * Limits.ThinnedPart;
 
+    /// <summary>Other groups of the node wait for the turn, and ask for it once a second.</summary>
+    private const long LetOthersMs = 1_500;
+
     /// <summary>
     /// What is not wanted of a segment, but stays: found when it was tried. By the segment's first entry.
     /// </summary>
@@ -31,14 +35,18 @@ internal sealed class LogThinning(
     private Action? _waiting; // goes on with a look or a rewrite that has used up what it may read in this second
     private long _leftBytes;
     private long _notBeforeMs;
+    private bool _isBehind; // there was much to give back at the last look
 
     /// <summary>What there was when nothing was found: applied, covered by a snapshot, without an index file.</summary>
     private (LogIndex Applied, LogIndex Snapshot, LogIndex NotIndexed) _lookedAt;
 
+    /// <summary>At the last second.</summary>
+    private LogIndex _applied;
+
     /// <summary>Once a second.</summary>
     public void Consider(long now, LogIndex applied)
     {
-        _leftBytes = Limits.ThinnedBytesPerSecond;
+        _leftBytes = _isBehind ? Limits.ThinnedBytesPerSecondBehind : Limits.ThinnedBytesPerSecond;
         if (_waiting is { } goOn)
         {
             _waiting = null;
@@ -47,6 +55,7 @@ internal sealed class LogThinning(
         else if (!_hasTurn && now >= _notBeforeMs && StateAt(applied) != _lookedAt && turn.TryTake())
         {
             _hasTurn = true;
+            _applied = applied;
             Look(StateAt(applied));
         }
     }
@@ -95,11 +104,12 @@ internal sealed class LogThinning(
         background.Run(() =>
         {
             var read = thinning.Learn([.. segments.Select(static each => each.Segment)], log.Read, PieceBytes);
-            var found = read > 0 ? null : Find(thinning, segments, snapshotsAt);
+            var (found, goneBytes) = read > 0 ? default : Find(thinning, segments, snapshotsAt);
             var isMore = read > 0 || (found is null && thinning.TryLearnAgain());
             loop.Resume(() =>
             {
                 _leftBytes -= read;
+                _isBehind = read > 0 ? _isBehind : goneBytes > Limits.ThinnedBacklogBytes;
                 if (isMore)
                 {
                     Learn(thinning, segments, state);
@@ -116,20 +126,29 @@ internal sealed class LogThinning(
         });
     }
 
-    /// <summary>The segment that gives most, or segments that can become one; null: there are none.</summary>
-    private Job? Find(
+    /// <summary>
+    /// The segment that gives most, or segments that can become one; null: there are none. And what all that are worth
+    /// it could give.
+    /// </summary>
+    private (Job? Found, long GoneBytes) Find(
         ILogThinning thinning, List<(SealedSegment Segment, long StaysBytes)> segments, HashSet<LogIndex> snapshotsAt)
     {
         var kept = new Dictionary<LogIndex, long>();
         thinning.AddKeptBytes(kept);
         Job? best = null;
-        var mostBytes = 0L;
+        var (mostBytes, allBytes) = (0L, 0L);
         foreach (var (segment, staysBytes) in segments)
         {
             var keptBytes = Math.Min(kept.GetValueOrDefault(segment.First), segment.SizeBytes);
             var framesBytes = (segment.Last - segment.First + 1) * LogEntry.OverheadBytes;
             var goneBytes = segment.SizeBytes - Math.Max(staysBytes, framesBytes) - keptBytes;
-            if (goneBytes > mostBytes && goneBytes >= segment.SizeBytes / Limits.ThinnedPart)
+            if (goneBytes < segment.SizeBytes / Limits.ThinnedPart)
+            {
+                continue;
+            }
+
+            allBytes += Math.Max(0, goneBytes);
+            if (goneBytes > mostBytes)
             {
                 mostBytes = goneBytes;
                 best = new Job(thinning, segment, keptBytes);
@@ -137,7 +156,8 @@ internal sealed class LogThinning(
         }
 
         var gone = segments.Where(each => kept.GetValueOrDefault(each.Segment.First) == 0);
-        return best ?? FindRow(thinning, [.. gone.Select(static each => each.Segment)], snapshotsAt);
+        best ??= FindRow(thinning, [.. gone.Select(static each => each.Segment)], snapshotsAt);
+        return (best, allBytes);
     }
 
     /// <summary>
@@ -281,7 +301,19 @@ internal sealed class LogThinning(
             loop.ConditionChanged();
         }
 
-        // Other groups of the node may have waited for it.
+        // A look costs something as well, however small the segments are.
+        _leftBytes -= PieceBytes;
+        if (turn.MayKeep() && _leftBytes > 0)
+        {
+            Look(StateAt(_applied));
+            return;
+        }
+
+        if (!turn.MayKeep())
+        {
+            _notBeforeMs = loop.NowMs + LetOthersMs;
+        }
+
         _hasTurn = false;
         turn.End();
     }
