@@ -4,26 +4,22 @@ namespace Broker.Storage;
 
 /// <summary>
 /// Who this disk belongs to, which disks its peers had when it first met them, and which groups it has. One process
-/// at a time holds the folder. A change is written to a new file that replaces the old one when it is durable, so a
-/// crash leaves the one or the other; then to a copy, so that damage of one file is mended from the other. Safe for
-/// many threads.
+/// at a time holds the folder. A change is durable when a call returns. Safe for many threads.
 /// </summary>
 public sealed class NodeStore : IDisposable
 {
-    private const string FileName = "node.id";
-    private const string CopyName = "node.id.copy";
     private const string LockName = "node.lock";
 
     private readonly Lock _gate = new();
-    private readonly IStorageDevice _device;
+    private readonly NodeFiles _files;
     private readonly string _folder;
     private readonly IDisposable _folderLock;
     private NodeRecord _record;
     private Exception? _failure;
 
-    private NodeStore(IStorageDevice device, string folder, IDisposable folderLock, NodeRecord record)
+    private NodeStore(NodeFiles files, string folder, IDisposable folderLock, NodeRecord record)
     {
-        _device = device;
+        _files = files;
         _folder = folder;
         _folderLock = folderLock;
         _record = record;
@@ -75,12 +71,11 @@ public sealed class NodeStore : IDisposable
             $"Another process has {folder} open. Stop it, or give this node its own Broker__DataDirectory.");
         try
         {
-            var first = TryRead(device, folder, FileName);
-            var second = TryRead(device, folder, CopyName);
-            var record = first?.Sequence >= second?.Sequence ? first : second ?? first;
+            var files = new NodeFiles(device, folder);
+            var (record, isInBoth) = files.Read();
+            var found = record;
             if (record is null)
             {
-                ThrowIfDamaged(device, folder);
                 var identity = new StoreIdentity(newId(), nodeId, nodeName, ClusterId: null, dataShards);
                 record = new NodeRecord(identity, new Dictionary<NodeId, Guid>(), [], Sequence: 1, [], [])
                 {
@@ -95,13 +90,12 @@ public sealed class NodeStore : IDisposable
             }
 
             // Refused before anything changes.
-
             CheckOwner(folder, record.Identity, nodeName, nodeId);
             CheckShards(folder, record.Identity, dataShards);
             CheckRoles(folder, record, roles);
-            if (first?.Sequence != record.Sequence || second?.Sequence != record.Sequence)
+            if (record != found || !isInBoth)
             {
-                Save(device, folder, record);
+                files.Write(record);
             }
             else
             {
@@ -109,7 +103,7 @@ public sealed class NodeStore : IDisposable
                 device.SyncFolder(folder);
             }
 
-            return new NodeStore(device, folder, folderLock, record);
+            return new NodeStore(files, folder, folderLock, record);
         }
         catch
         {
@@ -143,18 +137,8 @@ public sealed class NodeStore : IDisposable
 
     /// <summary>What a disk says of itself, without opening it for use; null when it is new.</summary>
     /// <exception cref="StorageCorruptException">Both the record and its copy are damaged.</exception>
-    internal static NodeRecord? Peek(IStorageDevice device, string folder)
-    {
-        var first = TryRead(device, folder, FileName);
-        var second = TryRead(device, folder, CopyName);
-        var record = first?.Sequence >= second?.Sequence ? first : second ?? first;
-        if (record is null)
-        {
-            ThrowIfDamaged(device, folder);
-        }
-
-        return record;
-    }
+    internal static NodeRecord? Peek(IStorageDevice device, string folder) =>
+        new NodeFiles(device, folder).Read().Record;
 
     /// <summary>
     /// A cluster has taken this disk in, durably: under which number, and who belongs. Its groups are new: they have
@@ -295,48 +279,6 @@ public sealed class NodeStore : IDisposable
 
     public void Dispose() => _folderLock.Dispose();
 
-    /// <summary>Null when the file is missing or damaged.</summary>
-    private static NodeRecord? TryRead(IStorageDevice device, string folder, string name)
-    {
-        var path = Path.Combine(folder, name);
-        if (!device.Exists(path))
-        {
-            return null;
-        }
-
-        using var file = device.Open(path, create: false);
-        var block = new byte[Math.Min(file.Length, NodeRecord.MaxBytes + 1)];
-        int count;
-        try
-        {
-            count = file.Read(0, block);
-        }
-        catch (IOException)
-        {
-            // What the disk cannot read is as good as damaged: the other file decides.
-            return null;
-        }
-
-        return count > NodeRecord.MaxBytes ? null : NodeRecord.TryDecode(block.AsSpan(0, count), path);
-    }
-
-    /// <summary>
-    /// Called when neither file can be used: a disk that has any of them is not a new one.
-    /// </summary>
-    private static void ThrowIfDamaged(IStorageDevice device, string folder)
-    {
-        foreach (var path in new[] { Path.Combine(folder, FileName), Path.Combine(folder, CopyName) })
-        {
-            if (device.Exists(path))
-            {
-                throw new StorageCorruptException(
-                    path, 0, "a node record with a matching checksum, here or in its copy; without it nobody knows "
-                    + "whose disk this is. Its peers have what was in this folder: give the node an empty one, and "
-                    + "start it once with Broker__ReplaceLostDisk=true");
-            }
-        }
-    }
-
     private static void CheckOwner(string folder, StoreIdentity identity, string nodeName, NodeId nodeId)
     {
         if (identity.NodeName != nodeName || identity.NodeId != nodeId)
@@ -370,31 +312,6 @@ public sealed class NodeStore : IDisposable
         }
     }
 
-    private static void Save(IStorageDevice device, string folder, NodeRecord record)
-    {
-        Save(device, folder, FileName, record);
-        Save(device, folder, CopyName, record);
-    }
-
-    private static void Save(IStorageDevice device, string folder, string name, NodeRecord record)
-    {
-        var path = Path.Combine(folder, name);
-        var temporary = path + GroupFolder.TemporarySuffix;
-        if (device.Exists(temporary))
-        {
-            device.Delete(temporary);
-        }
-
-        using (var file = device.Open(temporary, create: true))
-        {
-            file.Write(0, record.Encode());
-            file.Sync();
-        }
-
-        device.Rename(temporary, path);
-        device.SyncFolder(folder);
-    }
-
     private void Replace(NodeRecord record)
     {
         if (_failure is not null)
@@ -406,7 +323,7 @@ public sealed class NodeStore : IDisposable
         record = record with { Sequence = _record.Sequence + 1 };
         try
         {
-            Save(_device, _folder, record);
+            _files.Write(record);
         }
         catch (IOException failure)
         {
