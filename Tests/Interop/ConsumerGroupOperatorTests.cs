@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Broker.Protocol.V1;
 using Google.Protobuf;
@@ -5,6 +6,7 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using Xunit;
 using static Broker.Tests.Interop.ForeignCalls;
+using GroupDelivery = Broker.Protocol.V1.Delivery;
 using Record = Broker.Protocol.V1.Record;
 
 namespace Broker.Tests.Interop;
@@ -48,6 +50,149 @@ public sealed class ConsumerGroupOperatorTests
         var least = TimeSpan.FromSeconds(((double)Topics * PerTopic / Rate) - 0.5);
         Assert.InRange(await ended, least, 5 * least);
         Assert.Equal(0, await DeadLettersAsync(admin));
+    }
+
+    [Fact]
+    public async Task Ten_thousand_are_redriven_at_their_rate_each_once_and_each_key_in_order_while_others_come()
+    {
+        const int Topics = 4;
+        const int PerTopic = 2_500;
+        const int Rate = 500;
+        const int Others = 200;
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        var admin = new Admin.AdminClient(brokers.Channels[0]);
+        await PublishAsync(brokers.Channels[0], Topics, PerTopic);
+        await admin.CreateGroupAsync(
+            new CreateGroupRequest
+            {
+                Name = "g",
+                Config = new GroupConfig { Filters = { "t.*" }, Mode = GroupMode.KeyOrdered },
+            },
+            cancellationToken: Test);
+        await using var stream = await GroupStream.OpenAsync(brokers.Channels[1], "g");
+        for (var dead = 0; dead < Topics * PerTopic;)
+        {
+            var delivery = await stream.NextAsync();
+            Assert.True(delivery is not null, $"{dead} came");
+            await stream.SendAsync(new ConsumeRequest
+            {
+                Terminate = new Terminate { Ranges = { GroupStream.RangeOf(delivery.Token) }, Reason = "no good" },
+            });
+            dead += (int)delivery.Count;
+        }
+
+        await Eventually.HoldsAsync(
+            async () => await DeadLettersAsync(admin) == Topics * PerTopic, () => "all are dead letters");
+        var clock = Stopwatch.StartNew();
+        var redriving = RedriveAsync(admin, new RedriveDeadLettersRequest { Group = "g", Rate = Rate });
+        var ended = redriving.ContinueWith(_ => clock.Elapsed, TaskScheduler.Default);
+        await PublishAsync(brokers.Channels[2], 1, Others);
+        var (came, others) = (0, 0);
+        var next = new Dictionary<(string Topic, ByteString Key), long>();
+        while (came < Topics * PerTopic || others < Others)
+        {
+            var delivery = await stream.NextAsync();
+            Assert.True(delivery is not null, $"{came} came again, and {others} others");
+            for (var i = 0; i < delivery.Batch.Records.Count; i++)
+            {
+                // A dead letter that comes again and one that was published since stand in lines of their own.
+                var (offset, key) = (delivery.BaseOffset + i, delivery.Batch.Records[i].Key);
+                if (offset >= PerTopic)
+                {
+                    others++;
+                    continue;
+                }
+
+                var least = next.GetValueOrDefault((delivery.Topic, key));
+                Assert.True(
+                    offset >= least, $"{delivery.Topic} {key.ToStringUtf8()}: {offset} comes behind {least - 1}");
+                next[(delivery.Topic, key)] = offset + 1;
+                came++;
+            }
+
+            Assert.True(came <= Rate * (clock.Elapsed.TotalSeconds + 0.5), $"{came} came in {clock.Elapsed}");
+            await stream.SendAsync(
+                new ConsumeRequest { Ack = new Ack { Ranges = { GroupStream.RangeOf(delivery.Token) } } });
+        }
+
+        // Each came once: none is before the one of its key that came last, and there are so many.
+        Assert.Equal((Topics * PerTopic, Others), (came, others));
+        Assert.Equal(Topics * PerTopic, await redriving);
+        Assert.Null(await stream.NextAsync(0.5));
+        var length = TimeSpan.FromSeconds((double)Topics * PerTopic / Rate);
+        Assert.InRange(await ended, length - TimeSpan.FromSeconds(0.5), 2 * length);
+        Assert.Equal(0, await DeadLettersAsync(admin));
+    }
+
+    [Fact]
+    public async Task After_a_seek_to_a_time_is_answered_members_get_nothing_of_before_and_all_of_after()
+    {
+        const int PerTopic = 3_000;
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        var admin = new Admin.AdminClient(brokers.Channels[0]);
+        await PublishAsync(brokers.Channels[0], topics: 3, PerTopic);
+        await Task.Delay(20, Test);
+        var time = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+        await Task.Delay(20, Test);
+        await admin.CreateGroupAsync(
+            new CreateGroupRequest { Name = "g", Config = new GroupConfig { Filters = { "t.*" } } },
+            cancellationToken: Test);
+        await using var idle = await GroupStream.OpenAsync(brokers.Channels[0], new ConsumeOpen
+        {
+            Group = "g",
+            Credit = new Credit { Records = 10, Bytes = 1_000_000 },
+        });
+        var held = (await idle.NextAsync())!;
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Test);
+        var seen = new ConcurrentQueue<(string Topic, long Offset, long At)>();
+        var members = brokers.Channels.Select(channel => ConsumeAsync(channel, seen, stop.Token)).ToList();
+        await PublishAsync(brokers.Channels[1], topics: 3, PerTopic);
+
+        // They are in the middle of what was there before.
+        await Eventually.HoldsAsync(() => seen.Count > 100, "the members consume");
+        var answer = await admin.SeekGroupAsync(
+            new SeekGroupRequest { Name = "g", TimeUnixMs = time }, cancellationToken: Test);
+        var answered = Stopwatch.GetTimestamp();
+
+        Assert.Equal([PerTopic, PerTopic, PerTopic], answer.Progress.Select(static each => (int)each.AckFloor));
+        Assert.Equal((5U, Reason.LeaseLost), await AckAsync(idle, held));
+        await Eventually.HoldsAsync(
+            async () => (await admin.DescribeGroupAsync(
+                new DescribeGroupRequest { Name = "g" }, cancellationToken: Test)).Group.LagRecords == 0,
+            () => "all is settled");
+        await stop.CancelAsync();
+        await Task.WhenAll(members);
+
+        // What was on its way to a member when the answer was is there in a moment.
+        var late = answered + (Stopwatch.Frequency / 5);
+        Assert.DoesNotContain(seen, each => each.At > late && each.Offset < PerTopic);
+        var after = seen.Where(static each => each.Offset >= PerTopic).Select(static each => (each.Topic, each.Offset));
+        Assert.Equal(3 * PerTopic, after.Distinct().Count());
+    }
+
+    private static async Task<(uint Status, Reason Reason)> AckAsync(GroupStream stream, GroupDelivery delivery)
+    {
+        var settled = await stream.AckAsync(delivery);
+        return (settled.Status, settled.Reason);
+    }
+
+    private static async Task ConsumeAsync(
+        GrpcChannel channel, ConcurrentQueue<(string Topic, long Offset, long At)> seen, CancellationToken stop)
+    {
+        await using var stream = await GroupStream.OpenAsync(channel, "g");
+        while (!stop.IsCancellationRequested)
+        {
+            if (await stream.NextAsync(0.2) is { } delivery)
+            {
+                foreach (var (topic, offset, _) in GroupStream.ValuesOf(delivery))
+                {
+                    seen.Enqueue((topic, offset, Stopwatch.GetTimestamp()));
+                }
+
+                await stream.SendAsync(
+                    new ConsumeRequest { Ack = new Ack { Ranges = { GroupStream.RangeOf(delivery.Token) } } });
+            }
+        }
     }
 
     [Fact]
