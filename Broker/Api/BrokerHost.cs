@@ -10,6 +10,7 @@ using Broker.Transport;
 using Grpc.Health.V1;
 using Grpc.Reflection;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Configuration.Memory;
 using Contract = Broker.Protocol.V1;
 using GrpcServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
@@ -36,12 +37,17 @@ internal static class BrokerHost
         return Environment.ExitCode;
     }
 
-    /// <summary>The whole node, ready to run; the benchmarks put an endpoint of their own beside it.</summary>
-    internal static WebApplication Build(string[] args)
+    /// <summary>
+    /// The whole node, ready to run; the benchmarks put an endpoint of their own beside it, and Broker.Testing gives it
+    /// other surroundings than the machine's.
+    /// </summary>
+    internal static WebApplication Build(string[] args, NodeSurroundings? surroundings = null)
     {
         var builder = ServiceBuilder.Create(args);
+        surroundings?.UseSettings(builder);
         // A publish is traced when its sender wants it: a trace of each would cost more than the publish.
         builder.AddServiceDefaults(beginsTraces: false);
+        surroundings?.UseNothingOfTheProcess(builder);
         builder.Services.AddStopGrace();
 
         // The thread that a socket wakes reads the frames as well, and who flushes sends: one change of threads less
@@ -50,7 +56,7 @@ internal static class BrokerHost
             static options => options.UnsafePreferInlineScheduling = true);
         builder.AddGrpcEndpoint("Broker:GrpcPort");
         builder.AddPeersPort(static provider => provider.GetRequiredService<BrokerNode>().Transport.Accept);
-        AddNode(builder);
+        AddNode(builder, surroundings?.Device ?? new PhysicalDevice(), surroundings?.Time ?? TimeProvider.System);
         builder.Services.AddGrpc(options =>
         {
             options.MaxReceiveMessageSize = Limits.GrpcMessageBytes;
@@ -104,13 +110,13 @@ internal static class BrokerHost
         }
     }
 
-    private static void AddNode(WebApplicationBuilder builder)
+    private static void AddNode(WebApplicationBuilder builder, IStorageDevice device, TimeProvider time)
     {
         var services = builder.Services;
-        services.AddSingleton(TimeProvider.System);
-        services.AddSingleton(ClusterOptions.From(builder.Configuration, new PhysicalDevice()));
+        services.AddSingleton(time);
+        services.AddSingleton(ClusterOptions.From(builder.Configuration, device));
         services.AddSingleton<BrokerMetrics>();
-        services.AddSingleton<IStorageDevice, PhysicalDevice>();
+        services.AddSingleton(device);
         services.AddSingleton(new TailSignal());
         services.AddSingleton<GroupNews>();
         services.AddSingleton(MakeNode);
@@ -211,5 +217,37 @@ internal static class BrokerHost
             provider.GetRequiredService<ILogger<LiveFanOut>>(),
             provider.GetRequiredService<TimeProvider>()));
         builder.Services.AddHostedService(provider => provider.GetRequiredService<LiveFanOut>());
+    }
+}
+
+/// <summary>
+/// What a node has instead of the machine's own: nothing of the process's configuration and log reaches it.
+/// </summary>
+internal sealed record NodeSurroundings(
+    IStorageDevice Device,
+    TimeProvider Time,
+    IReadOnlyDictionary<string, string?> Settings,
+    Action<ILoggingBuilder> ConfigureLogging)
+{
+    public void UseSettings(WebApplicationBuilder builder)
+    {
+        var sources = ((IConfigurationBuilder)builder.Configuration).Sources;
+        sources.Clear();
+        sources.Add(new MemoryConfigurationSource { InitialData = Settings });
+    }
+
+    public void UseNothingOfTheProcess(WebApplicationBuilder builder)
+    {
+        builder.Logging.ClearProviders();
+        ConfigureLogging(builder.Logging);
+        builder.Services.AddSingleton<IHostLifetime, NoSignals>();
+    }
+
+    /// <summary>Ctrl-C and SIGTERM are for the process, which the host would keep alive.</summary>
+    private sealed class NoSignals : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

@@ -20,9 +20,12 @@ internal readonly record struct RecordBytes(
     public int FieldBytes => 1 + VarintBytes(BodyBytes) + BodyBytes;
 
     /// <summary>Both as they stand in the table; null when there are none.</summary>
-    public ReadOnlyMemory<byte>? Rest => Numbers.IsEmpty
-        ? Headers.IsEmpty ? null : Headers
-        : (byte[])[.. Headers.Span, .. Numbers.Span];
+    public ReadOnlyMemory<byte>? Rest => (Headers.IsEmpty, Numbers.IsEmpty) switch
+    {
+        (true, true) => (ReadOnlyMemory<byte>?)null,
+        (false, true) => Headers,
+        _ => (byte[])[.. Headers.Span, .. Numbers.Span],
+    };
 
     private int BodyBytes =>
         OptionalBytes(Key.Length) + OptionalBytes(Value.Length) + Headers.Length + Numbers.Length;

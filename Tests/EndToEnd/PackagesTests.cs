@@ -24,7 +24,7 @@ public sealed class PackagesTests : IDisposable
     private static readonly string Sources =
         Path.Combine(PublishedSystem.Root, "Tests", "EndToEnd", "PackagesSolution");
 
-    private static readonly string[] Programs = ["apphost.cs", "hello.cs"];
+    private static readonly string[] Programs = ["apphost.cs", "hello.cs", "reminders.cs"];
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("broker-packages-");
 
@@ -60,7 +60,11 @@ public sealed class PackagesTests : IDisposable
             $"-p:PackageVersion={version}",
             $"-p:PackageFolder={Packages}");
         Assert.Superset(
-            new HashSet<string> { "Broker.Aspire.Hosting", "Broker.Cli", "Broker.Client", "Broker.Protocol" },
+            new HashSet<string>
+            {
+                "Broker.Aspire.Hosting", "Broker.Cli", "Broker.Client", "Broker.Protocol", "Broker.Server",
+                "Broker.Testing",
+            },
             Directory.EnumerateFiles(Packages)
                 .Select(file => Path.GetFileName(file).Replace($".{version}.nupkg", "", StringComparison.Ordinal))
                 .ToHashSet());
@@ -69,6 +73,10 @@ public sealed class PackagesTests : IDisposable
         await WriteSolutionAsync(version, port);
         await DotnetAsync(Solution, "build", "hello.cs", "-p:MSBuildTreatWarningsAsErrors=true");
         await DotnetAsync(Solution, "build", "apphost.cs", "-p:MSBuildTreatWarningsAsErrors=true", "-o", "built");
+        await DotnetAsync(Solution, "build", "reminders.cs", "-p:MSBuildTreatWarningsAsErrors=true", "-o", "tests");
+        Assert.Equal(
+            (0, "two hours later: call\n"),
+            await RunAsync(Path.Combine(Solution, "tests", "reminders"), Solution, []));
         await DotnetAsync(Solution, "tool", "install", "Broker.Cli", "--version", version, "--tool-path", "tool");
 
         var data = Directory.CreateDirectory(Path.Combine(_folder.FullName, "tmp"));
