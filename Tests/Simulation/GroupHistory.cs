@@ -131,7 +131,9 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
         }
     }
 
-    public void NoteAsked(int number, SettleKind kind, in DeliveryToken token, long nowMs, long lengthMs)
+    /// <summary>A consumer asks a leader, which may be another one than the token's: that one hears nothing.</summary>
+    public void NoteAsked(
+        int number, SettleKind kind, in DeliveryToken token, Term leader, long nowMs, long lengthMs)
     {
         var turn = TurnOf(number, token.Topic, token.Turn);
         for (var offset = token.Range.First; offset < token.Range.End; offset++)
@@ -141,7 +143,8 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
                 turn.MayEnd.Add(offset);
             }
 
-            if (turn.Given.TryGetValue(offset, out var given) && given.Lease == token.Lease && given.Term == token.Term)
+            if (leader.Value == token.Term && turn.Given.TryGetValue(offset, out var given)
+                && given.Lease == token.Lease && given.Term == token.Term)
             {
                 turn.Given[offset] = given with
                 {

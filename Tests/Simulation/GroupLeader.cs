@@ -351,7 +351,7 @@ internal sealed partial class GroupLeader
         var request = new SettleRequest(++_lastRequest, kind, token, delayMs, "no");
         _asked.Add(request.Id, (kind, token));
         var lengthMs = delayMs is > 0 and var delay ? delay : _dispatcher.Settings.AckWaitMs;
-        History.NoteAsked(Number, kind, token, NowMs, lengthMs);
+        History.NoteAsked(Number, kind, token, _term, NowMs, lengthMs);
         _dispatcher.Settle(request, NowMs);
     }
 
