@@ -181,7 +181,7 @@ internal static class GroupVerb
         using var channel = GrpcChannel.ForAddress(cluster.Addresses[0]);
         var admin = new Contract.Admin.AdminClient(channel);
 
-        // Code that is compiled and heaps that have grown are there before: what counts is what idle groups add to them.
+        // Code that is compiled and heaps that have grown are there before: what counts is what idle groups add.
         await using (var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses }))
         {
             await LoadAsync(client, WarmMessages, cancellationToken);
