@@ -84,6 +84,87 @@ public sealed class ConsumerGroupFaultTests(ITestOutputHelper output)
         Assert.Equal(0, found.Group.DeadLetters);
     }
 
+    [Fact]
+    public async Task A_thousand_records_that_are_terminated_while_leaders_are_killed_are_a_thousand_dead_letters()
+    {
+        const int Records = 1_000;
+        await using var brokers = new KilledBrokers();
+        for (var node = 1; node <= KilledBrokers.Count; node++)
+        {
+            brokers.Start(node, Shards);
+        }
+
+        await brokers.BecomesHealthyAsync(1, 2, 3);
+        await using var client = brokers.Connect(1, 2, 3);
+        await client.CreateGroupAsync(
+            "g", new GroupSettings { Filters = ["t.*"], AckWait = TimeSpan.FromSeconds(2) }, cancellationToken: Test);
+        await Task.WhenAll(Enumerable.Range(0, Records).Select(number => client.PublishAsync(
+            $"t.{number % Topics}",
+            new BrokerMessage
+            {
+                Key = BitConverter.GetBytes(number),
+                Value = BitConverter.GetBytes(-number),
+                Headers = [new("number", BitConverter.GetBytes(number))],
+            },
+            Test).AsTask()));
+
+        // Slowly enough that there is something left for each of the leaders.
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(Test);
+        var terminating = Task.Run(
+            async () =>
+            {
+                await using var consumer = await client.ConsumeAsync(
+                    "g", new ConsumeOptions { MaxUnsettledRecords = 20 }, ending.Token);
+                await foreach (var record in consumer.WithCancellation(ending.Token))
+                {
+                    try
+                    {
+                        await record.TerminateAsync("no good", ending.Token);
+                        await Task.Delay(3, ending.Token);
+                    }
+                    catch (BrokerClientException)
+                    {
+                        // Whether it is a dead letter is not known: it comes again if it is none.
+                    }
+                }
+            },
+            Test);
+        foreach (var node in (int[])[2, 3, 1])
+        {
+            await Task.Delay(1_000, Test);
+            await brokers.KillAsync(node);
+            await Task.Delay(1_000, Test);
+            brokers.Start(node, Shards);
+        }
+
+        GroupDetails? found = null;
+        await Eventually.HoldsAsync(
+            async () =>
+            {
+                found = await client.DescribeGroupAsync("g", Test);
+                return found.Progress.Sum(static each => each.AckFloor) == Records;
+            },
+            () => $"all is settled: {found}",
+            60);
+        await ending.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => terminating);
+
+        var letters = await client.ListDeadLettersAsync("g", Test).ToListAsync(Test);
+        Assert.Equal(Records, found!.Group.DeadLetters);
+        Assert.Equal(Records, letters.Count);
+        Assert.Equal(Records, letters.DistinctBy(static each => (each.Record.Topic, each.Record.Offset)).Count());
+        Assert.Equal(Records, letters.DistinctBy(static each => NumberIn(each.Record.Key)).Count());
+        Assert.All(letters, static letter =>
+        {
+            var (record, number) = (letter.Record, NumberIn(letter.Record.Key));
+            Assert.Equal(($"t.{number % Topics}", "no good"), (record.Topic, letter.Reason));
+            Assert.Equal(-number, NumberIn(record.Value));
+            Assert.Equal(number, NumberIn(record.Headers.Single(static header => header.Key == "number").Value));
+        });
+
+        static int NumberIn(ReadOnlyMemory<byte> bytes) => BitConverter.ToInt32(bytes.Span);
+    }
+
     private static async Task<long> PublishAsync(KilledBrokers brokers)
     {
         await using var client = brokers.Connect(1, 2, 3);

@@ -301,6 +301,35 @@ public sealed class ConsumerGroupTests
     }
 
     [Fact]
+    public async Task What_several_filters_match_comes_once_and_a_filter_for_everything_brings_no_dead_letters()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        var channel = brokers.Channels[0];
+        await using var both = await GroupStream.OpenAsync(channel, "both", "t.*.foo", "t.foo.*");
+        await using var all = await GroupStream.OpenAsync(brokers.Channels[1], "all", ">");
+        await PublishAsync(channel, "t.foo.foo", "1");
+        await PublishAsync(channel, "t.x.foo", "2");
+        await PublishAsync(channel, "t.foo.x", "3");
+        await PublishAsync(channel, "t.x.x", "4");
+
+        // The first of them becomes a dead letter, which stands in a topic of its own.
+        var dead = (await both.NextAsync())!;
+        Assert.Equal(0U, (await both.TerminateAsync(dead, "no good")).Status);
+        var rest = await both.TakeAsync(3 - (int)dead.Count);
+        Assert.Equal(
+            ["1", "2", "3"],
+            GroupStream.ValuesOf(dead).Concat(rest).Select(static each => each.Value).Order());
+        Assert.Null(await both.NextAsync(0.5));
+        Assert.Equal(
+            ["t.foo.foo", "t.foo.x", "t.x.foo", "t.x.x"],
+            (await all.TakeAsync(4)).Select(static each => each.Topic).Order());
+        Assert.Null(await all.NextAsync(0.5));
+        var found = await new Admin.AdminClient(channel).DescribeGroupAsync(
+            new DescribeGroupRequest { Name = "both" }, cancellationToken: Test);
+        Assert.Equal(1, found.Group.DeadLetters);
+    }
+
+    [Fact]
     public async Task A_python_program_consumes_by_a_stream_and_by_calls()
     {
         await using var brokers = await BrokerProcesses.StartAsync(3);
