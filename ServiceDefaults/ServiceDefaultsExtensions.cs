@@ -33,11 +33,17 @@ public static class ServiceDefaultsExtensions
     /// <param name="beginsTraces">
     /// Whether a request that brings no trace begins one, within Telemetry:TracesPerSecond.
     /// </param>
-    public static TBuilder AddServiceDefaults<TBuilder>(this TBuilder builder, bool beginsTraces = true)
+    /// <param name="readsEnvFiles">Whether the nearest .env file counts.</param>
+    public static TBuilder AddServiceDefaults<TBuilder>(
+        this TBuilder builder, bool beginsTraces = true, bool readsEnvFiles = true)
         where TBuilder : IHostApplicationBuilder
     {
         StartupFailure.InstallOnce();
-        EnvFiles.AddTo(builder.Configuration, builder.Environment.ContentRootPath);
+        if (readsEnvFiles)
+        {
+            EnvFiles.AddTo(builder.Configuration, builder.Environment.ContentRootPath);
+        }
+
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = LogLevels });
         ListenAddresses.RefuseExposedHttp(builder.Configuration);
         AddLogging(builder);

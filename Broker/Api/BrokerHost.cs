@@ -46,7 +46,7 @@ internal static class BrokerHost
         var builder = ServiceBuilder.Create(args);
         surroundings?.UseSettings(builder);
         // A publish is traced when its sender wants it: a trace of each would cost more than the publish.
-        builder.AddServiceDefaults(beginsTraces: false);
+        builder.AddServiceDefaults(beginsTraces: false, readsEnvFiles: surroundings is null);
         surroundings?.UseNothingOfTheProcess(builder);
         builder.Services.AddStopGrace();
 
