@@ -33,7 +33,7 @@ public sealed class NodeSurroundingsTests : IDisposable
             ["Broker:DataDirectory"] = Path.Combine(_folder.FullName, "data"),
             ["Broker:DataShards"] = "2",
         };
-        var providers = 0;
+        var providers = -1;
 
         await using var app = BrokerHost.Build(
             ["--contentRoot", _folder.FullName],
