@@ -1,9 +1,8 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using Broker.Api;
 using Broker.Client;
 using Broker.ServiceDefaults;
+using Broker.Tests;
 using Microsoft.AspNetCore.Builder;
 
 namespace Broker.Testing;
@@ -202,21 +201,9 @@ public sealed class BrokerTestServer : IAsyncDisposable
         }
     }
 
-    /// <summary>
-    /// All at once, so that they differ. What is not bound yet may be taken by somebody else meanwhile.
-    /// </summary>
     private void TakeFreePorts()
     {
-        var listeners = Enumerable.Range(0, 3).Select(static _ => new TcpListener(IPAddress.Loopback, 0)).ToList();
-        try
-        {
-            listeners.ForEach(static listener => listener.Start());
-            var ports = listeners.ConvertAll(static listener => ((IPEndPoint)listener.LocalEndpoint).Port);
-            (_grpcPort, _peerPort, _httpPort) = (ports[0], ports[1], ports[2]);
-        }
-        finally
-        {
-            listeners.ForEach(static listener => listener.Dispose());
-        }
+        var ports = FreePorts.Take(3);
+        (_grpcPort, _peerPort, _httpPort) = (ports[0], ports[1], ports[2]);
     }
 }

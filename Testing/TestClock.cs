@@ -86,24 +86,23 @@ internal sealed class TestClock(DateTimeOffset start) : TimeProvider
 
         public void Dispose()
         {
-            lock (_clock._lock)
-            {
-                _isDisposed = true;
-                _clock._armed.Remove(this);
-            }
-
+            End();
             _timer.Dispose();
         }
 
         public ValueTask DisposeAsync()
+        {
+            End();
+            return _timer.DisposeAsync();
+        }
+
+        private void End()
         {
             lock (_clock._lock)
             {
                 _isDisposed = true;
                 _clock._armed.Remove(this);
             }
-
-            return _timer.DisposeAsync();
         }
 
         private void SetDue(TimeSpan dueTime)
