@@ -66,6 +66,23 @@ internal sealed class BrokerCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>This build's brokers, each shard led where it stays: see <see cref="WaitForBalanceAsync"/>.</summary>
+    public static async Task<BrokerCluster> StartBalancedAsync(string folder, CancellationToken cancellationToken)
+    {
+        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
+        var cluster = await StartAsync([broker], folder, cancellationToken);
+        try
+        {
+            await cluster.WaitForBalanceAsync(cancellationToken);
+            return cluster;
+        }
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
+    }
+
     /// <summary>Starts nodes; each of them is healthy and each group has a leader when it returns.</summary>
     public async Task StartAsync(int[] nodes, CancellationToken cancellationToken)
     {

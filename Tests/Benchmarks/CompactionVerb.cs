@@ -35,9 +35,7 @@ internal static class CompactionVerb
 
     private static async Task RunAsync(string folder, int records, int keys, CancellationToken cancellationToken)
     {
-        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
         await client.CreateTopicAsync(Topic, new TopicSettings { Compact = true }, cancellationToken);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

@@ -42,9 +42,7 @@ internal static class GroupVerb
 
     private static async Task RunAsync(string folder, int messages, int rounds, CancellationToken cancellationToken)
     {
-        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
         await LoadAsync(client, messages, cancellationToken);
         var table = new ResultTable();

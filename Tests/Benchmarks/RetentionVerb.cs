@@ -45,9 +45,7 @@ internal static class RetentionVerb
     private static async Task RunAsync(
         string folder, int limitMib, TimeSpan length, CancellationToken cancellationToken)
     {
-        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
 
         // Of the same shard: its first record lies before everything else there.

@@ -66,9 +66,7 @@ internal static class TopicsVerb
     private static async Task RunAsync(
         string folder, int count, TimeSpan length, CancellationToken cancellationToken)
     {
-        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
         string[] names = [.. Enumerable.Range(0, count).Select(static number => $"topics.{number:D6}")];
         var begun = Stopwatch.GetTimestamp();

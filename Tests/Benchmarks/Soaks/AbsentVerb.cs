@@ -40,9 +40,7 @@ internal static class AbsentVerb
     private static async Task<int> RunAsync(string folder, int messages, CancellationToken cancellationToken)
     {
         var report = new SoakReport();
-        var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-        await cluster.WaitForBalanceAsync(cancellationToken);
+        await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
         await using var publisher = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
         await publisher.CreateGroupAsync(Group, new GroupSettings { Filters = [Topic] }, null, cancellationToken);
         await PublishAsync(publisher, 0, Before, cancellationToken);

@@ -53,9 +53,7 @@ internal static class MemoryVerb
                 "memory",
                 async folder =>
                 {
-                    var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-                    await using var cluster = await BrokerCluster.StartAsync([broker], folder, cancellationToken);
-                    await cluster.WaitForBalanceAsync(cancellationToken);
+                    await using var cluster = await BrokerCluster.StartBalancedAsync(folder, cancellationToken);
                     await run(cluster);
                 });
         });
