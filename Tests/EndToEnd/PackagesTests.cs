@@ -47,8 +47,9 @@ public sealed class PackagesTests : IDisposable
     [Fact]
     public async Task From_nothing_but_the_packages_a_message_is_published_to_three_brokers_and_handled()
     {
-        // New in each run, so that no package of an earlier one is taken for it.
-        var version = $"0.1.0-test.{TimeProvider.System.GetUtcNow().ToUnixTimeSeconds()}";
+        // New in each run, so that no package of an earlier one is taken for it; and of the kind that a user makes, of
+        // which NuGet asks more than of one before a release.
+        var version = $"0.1.{TimeProvider.System.GetUtcNow().ToUnixTimeSeconds()}";
         var configuration = typeof(PackagesTests).Assembly.GetCustomAttribute<AssemblyConfigurationAttribute>()!;
         await DotnetAsync(
             "/",
