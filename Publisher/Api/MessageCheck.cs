@@ -60,20 +60,20 @@ internal static class MessageCheck
             EncodeHeaders(record),
             EncodeNumbers(record, record.DeliverAtUnixMs));
 
+        if (idempotencyKey is null)
+        {
+            return new OutboxMessage(topic, bytes);
+        }
+
         // When it is to be delivered makes no other message of it: who asks for "in a minute"
         // repeats that a second later.
         var named = bytes with { Numbers = EncodeNumbers(record, deliverAtUnixMs: 0) };
         return new OutboxMessage(topic, bytes, KeyOf(idempotencyKey, topic, named));
     }
 
-    // Null: the caller has none. Characters that cannot be seen would make two keys of what looks like one.
-    private static IdempotencyKey? KeyOf(string? text, string topic, in RecordBytes record)
+    // Characters that cannot be seen would make two keys of what looks like one.
+    private static IdempotencyKey KeyOf(string text, string topic, in RecordBytes record)
     {
-        if (text is null)
-        {
-            return null;
-        }
-
         var fits = text.Length is > 0 and <= PublisherLimits.IdempotencyKeyBytes;
         return fits && text.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
             ? IdempotencyKey.Of(text, topic, record)
@@ -105,10 +105,14 @@ internal static class MessageCheck
         return headers.ToByteArray();
     }
 
-    private static byte[] EncodeNumbers(Record record, long deliverAtUnixMs) => new Record
-    {
-        TtlMs = record.TtlMs,
-        DeliverAtUnixMs = deliverAtUnixMs,
-        Priority = record.Priority,
-    }.ToByteArray();
+    // Most messages have none.
+    private static byte[] EncodeNumbers(Record record, long deliverAtUnixMs) =>
+        record.TtlMs == 0 && deliverAtUnixMs == 0 && record.Priority == 0
+            ? []
+            : new Record
+            {
+                TtlMs = record.TtlMs,
+                DeliverAtUnixMs = deliverAtUnixMs,
+                Priority = record.Priority,
+            }.ToByteArray();
 }
