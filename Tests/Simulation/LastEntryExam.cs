@@ -54,8 +54,6 @@ internal sealed class LastEntryExam(World world)
     /// <param name="isProven">Whether the end of the log has its proof; else there is no more than a doubt.</param>
     private void LoseAllButOne(SimulatedGroup group, bool isProven)
     {
-        var voters = group.Voters();
-        var intact = voters[world.Random.Next(voters.Length)].Machine;
         if (isProven)
         {
             world.ClientsRest = true;
@@ -68,6 +66,10 @@ internal sealed class LastEntryExam(World world)
             world.RunUntil(() => IsEven(group), MomentWithinUs, "all logs are equal for a moment");
         }
 
+        // Only now, since who votes may have changed meanwhile; of a shard not all that hold it need vote.
+        var members = group.Nodes.First(static node => node.IsLeader).Members;
+        var voters = group.Nodes.Where(node => members.IsVoter(node.Id)).ToArray();
+        var intact = voters[world.Random.Next(voters.Length)].Machine;
         intact.Crash();
         foreach (var other in world.Machines.Where(other => other != intact))
         {

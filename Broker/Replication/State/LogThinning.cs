@@ -20,6 +20,12 @@ internal sealed class LogThinning(
     /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
     private const int PieceBytes = Limits.AppendMessageBytes;
 
+    /// <summary>
+    /// What a look counts for, however small the segments are: it goes through all of them, and through what the state
+    /// machine keeps of each.
+    /// </summary>
+    private const int LookBytes = 8 * PieceBytes;
+
     /// <summary>What a rewrite must give back: half of what made it worth a try, which is a guess.</summary>
     private const int LeastPart = 2 * Limits.ThinnedPart;
 
@@ -301,8 +307,7 @@ internal sealed class LogThinning(
             loop.ConditionChanged();
         }
 
-        // A look costs something as well, however small the segments are.
-        _leftBytes -= PieceBytes;
+        _leftBytes -= LookBytes;
         if (turn.MayKeep() && _leftBytes > 0)
         {
             Look(StateAt(_applied));
