@@ -65,7 +65,11 @@ internal static class PublishEndpoint
 
     private static IResult Answer(PublishAnswer answer)
     {
-        var published = new Published(answer.OutboxId, answer.Committed, answer.Offset < 0 ? null : answer.Offset);
+        var published = new Published(
+            answer.OutboxId,
+            answer.Committed,
+            answer.Committed ? answer.Partition : null,
+            answer.Offset < 0 ? null : answer.Offset);
         return answer.Committed
             ? TypedResults.Ok(published)
             : TypedResults.Accepted(
@@ -83,7 +87,9 @@ internal static class PublishEndpoint
         try
         {
             var row = await outbox.GetAsync(number, context.RequestAborted);
-            return TypedResults.Ok(new Message(row.Id, row.Topic, States[row.State], row.Offset, row.Error));
+            int? partition = row.State == 1 ? row.Partition : null;
+            return TypedResults.Ok(
+                new Message(row.Id, row.Topic, States[row.State], partition, row.Offset, row.Error));
         }
         catch (PublishException e)
         {
@@ -166,9 +172,10 @@ internal static class PublishEndpoint
         PublishFailure.TooLarge,
         $"The message's value is larger than the limit of {PublisherLimits.RecordBytes:N0} bytes.");
 
-    /// <summary>The answer. Offset is absent while it is not known.</summary>
-    internal sealed record Published(long Id, bool Committed, long? Offset);
+    /// <summary>The answer. Partition and offset are absent while they are not known.</summary>
+    internal sealed record Published(long Id, bool Committed, int? Partition, long? Offset);
 
     /// <summary>A message's state: pending, committed or refused, then with the brokers' reason.</summary>
-    internal sealed record Message(long Id, string Topic, string State, long? Offset, string? Error);
+    internal sealed record Message(
+        long Id, string Topic, string State, int? Partition, long? Offset, string? Error);
 }

@@ -69,6 +69,7 @@ internal sealed class PublisherService(
                 Topic = row.Topic,
                 State = (MessageState)(row.State + 1),
                 Offset = row.Offset ?? -1,
+                Partition = (uint)row.Partition,
                 Error = row.Error ?? "",
             };
         }
@@ -105,6 +106,7 @@ internal sealed class PublisherService(
         OutboxId = answer.OutboxId,
         Committed = answer.Committed,
         Offset = answer.Offset,
+        Partition = (uint)answer.Partition,
     };
 
     private Task<PublishTicket> SubmitAsync(PublishRequest request, CancellationToken cancellationToken) =>

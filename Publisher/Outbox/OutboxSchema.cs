@@ -9,6 +9,7 @@ internal static class OutboxSchema
     // Any constant does; it only has to differ from the locks of other programs in the same database.
     private const long LockKey = 0x6F7574626F78;
 
+    // A row's partition is -1 until it is divided or committed, see Chunk.
     // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their
     // marking. outbox_once holds rows with an idempotency key only, and makes each the only one of its key.
     private const string Sql = """
@@ -33,6 +34,7 @@ internal static class OutboxSchema
             committed timestamptz);
         ALTER TABLE outbox ADD COLUMN IF NOT EXISTS idempotency_key text;
         ALTER TABLE outbox ADD COLUMN IF NOT EXISTS fingerprint bytea;
+        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS partition int NOT NULL DEFAULT -1;
         CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (producer_id, topic, first_sequence) WHERE state = 0;
         CREATE UNIQUE INDEX IF NOT EXISTS outbox_once ON outbox (idempotency_key) WHERE idempotency_key IS NOT NULL;
         """;

@@ -12,7 +12,7 @@ internal sealed partial class OutboxStore
         var rows = await connection.QueryAsync<KeyedRow>(new CommandDefinition(
             """
             SELECT idempotency_key AS "Key", fingerprint AS "Fingerprint", id AS "Id", state AS "State",
-                broker_offset AS "Offset", error AS "Error"
+                greatest(partition, 0) AS "Partition", broker_offset AS "Offset", error AS "Error"
             FROM outbox WHERE idempotency_key IS NOT NULL AND idempotency_key = ANY(@keys)
             """,
             new { keys },
@@ -26,7 +26,8 @@ internal sealed partial class OutboxStore
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.QueryAsync<MessageRow>(new CommandDefinition(
             """
-            SELECT id AS "Id", topic AS "Topic", state AS "State", broker_offset AS "Offset", error AS "Error"
+            SELECT id AS "Id", topic AS "Topic", state AS "State", greatest(partition, 0) AS "Partition",
+                broker_offset AS "Offset", error AS "Error"
             FROM outbox WHERE id = ANY(@ids)
             """,
             new { ids },
@@ -36,8 +37,10 @@ internal sealed partial class OutboxStore
 
     /// <summary>A row that has an idempotency key.</summary>
     internal sealed record KeyedRow(
-        string Key, byte[] Fingerprint, long Id, short State, long? Offset, string? Error);
+        string Key, byte[] Fingerprint, long Id, short State, int Partition, long? Offset, string? Error);
 
-    /// <summary>A message's topic, its state, its offset, and the brokers' reason when it was refused.</summary>
-    internal sealed record MessageRow(long Id, string Topic, short State, long? Offset, string? Error);
+    /// <summary>
+    /// A message's topic, its state, its partition and offset, and the brokers' reason when it was refused.
+    /// </summary>
+    internal sealed record MessageRow(long Id, string Topic, short State, int Partition, long? Offset, string? Error);
 }

@@ -9,20 +9,24 @@ internal sealed partial class OutboxStore
 {
     // A retried insert can leave its rows twice (see OutboxWriter): DISTINCT ON keeps one of each.
     private const string LoadSql = """
-        SELECT DISTINCT ON (first_sequence, batch_index) first_sequence AS "First", key, value, headers
-        FROM outbox
-        WHERE producer_id = @producerId AND topic = @topic AND first_sequence = ANY(@firsts) AND state = 0
-        ORDER BY first_sequence, batch_index
+        SELECT DISTINCT ON (c.place, o.batch_index) c.place::int AS "Place", o.key, o.value, o.headers
+        FROM unnest(@producers, @partitions, @firsts) WITH ORDINALITY
+            AS c (producer_id, partition, first_sequence, place)
+        JOIN outbox o ON o.producer_id = c.producer_id AND o.topic = @topic AND o.partition = c.partition
+            AND o.first_sequence = c.first_sequence AND o.state = 0
+        ORDER BY c.place, o.batch_index
         """;
 
     private const string PendingChunksSql = """
-        SELECT first_sequence AS "First", max(batch_index) + 1 AS "Count", min(id) AS "FirstId",
+        SELECT partition AS "Partition", first_sequence AS "First", max(batch_index) + 1 AS "Count",
+            array_agg(id ORDER BY batch_index, id) AS "Ids",
             sum(octet_length(value)
                 + coalesce(octet_length(key), 0) + coalesce(octet_length(headers), 0))::bigint AS "SizeBytes"
         FROM outbox
-        WHERE producer_id = @producerId AND topic = @topic AND first_sequence > @after AND state = 0
-        GROUP BY first_sequence
-        ORDER BY first_sequence
+        WHERE producer_id = @producerId AND topic = @topic
+            AND (first_sequence, partition) > (@afterFirst, @afterPartition) AND state = 0
+        GROUP BY first_sequence, partition
+        ORDER BY first_sequence, partition
         LIMIT @limit
         """;
 
@@ -63,55 +67,109 @@ internal sealed partial class OutboxStore
         return topics.AsList();
     }
 
-    /// <summary>A producer's pending chunks on a topic in sequence order, without their contents.</summary>
+    /// <summary>
+    /// A producer's pending chunks on a topic in sequence order, those behind the one given, without their contents.
+    /// </summary>
     public async Task<List<Chunk>> PendingChunksAsync(
-        long producerId, string topic, long after, int limit, CancellationToken cancellationToken)
+        long producerId, string topic, Chunk? after, int limit, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var rows = await connection.QueryAsync<ChunkRow>(new CommandDefinition(
-            PendingChunksSql, new { producerId, topic, after, limit }, cancellationToken: cancellationToken));
+            PendingChunksSql,
+            new
+            {
+                producerId,
+                topic,
+                afterFirst = after?.FirstSequence ?? -1,
+                afterPartition = after?.Partition ?? Chunk.Undivided,
+                limit,
+            },
+            cancellationToken: cancellationToken));
         return rows
-            .Select(
-                row => new Chunk(producerId, topic, row.First, row.Count, (int)row.SizeBytes) { FirstId = row.FirstId })
+            .Select(row => new Chunk(producerId, topic, row.First, row.Count, (int)row.SizeBytes)
+            {
+                Partition = row.Partition,
+                Ids = row.Ids,
+            })
             .ToList();
     }
 
-    /// <summary>Reads contents back. A chunk that is not pending any more stays without.</summary>
+    /// <summary>
+    /// Reads contents of chunks of one topic back. A chunk that is not pending any more, or not under its stamp, stays
+    /// without.
+    /// </summary>
     public async Task LoadAsync(IReadOnlyList<Chunk> chunks, CancellationToken cancellationToken)
     {
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         var parameters = new
         {
-            producerId = chunks[0].ProducerId,
+            producers = chunks.Select(chunk => chunk.ProducerId).ToArray(),
             topic = chunks[0].Topic,
+            partitions = chunks.Select(chunk => chunk.Partition).ToArray(),
             firsts = chunks.Select(chunk => chunk.FirstSequence).ToArray(),
         };
         var rows = await connection.QueryAsync<RecordRow>(
             new CommandDefinition(LoadSql, parameters, cancellationToken: cancellationToken));
-        var records = rows.ToLookup(row => row.First, row => new RecordBytes(row.Key, row.Value, row.Headers));
-        foreach (var chunk in chunks)
+        var records = rows.ToLookup(row => row.Place, row => new RecordBytes(row.Key, row.Value, row.Headers));
+        for (var i = 0; i < chunks.Count; i++)
         {
-            var found = records[chunk.FirstSequence].ToList();
-            if (found.Count == chunk.Count)
+            var found = records[i + 1].ToList();
+            if (found.Count == chunks[i].Count)
             {
-                chunk.Batch = RecordBytes.EncodeBatch(found);
+                chunks[i].Batch = RecordBytes.EncodeBatch(found);
             }
         }
     }
 
-    /// <summary>What became of a chunk that another process finished; null when its row is gone.</summary>
-    public async Task<RowState?> StateOfAsync(long id, CancellationToken cancellationToken)
+    /// <summary>
+    /// Gives the rows of chunks their partitions, and stamps that count in these, in one statement. False, and nothing
+    /// is moved, when a row is not under its chunk's stamp any more, or not pending.
+    /// </summary>
+    public async Task<bool> TryDivideAsync(Division division, CancellationToken cancellationToken)
     {
-        await using var connection = await database.OpenConnectionAsync(cancellationToken);
-        return await connection.QueryFirstOrDefaultAsync<RowState>(new CommandDefinition(
-            """SELECT state AS "State", broker_offset AS "Offset", error AS "Error" FROM outbox WHERE id = @id""",
-            new { id },
-            cancellationToken: cancellationToken));
+        // Locks wait for one another in the order of ids; who waited sees what the other has made of the rows.
+        var moved = await ExecuteAsync(
+            """
+            WITH moves AS (
+                SELECT * FROM unnest(@OldFirsts, @OldIndexes, @Producers, @Partitions, @Firsts, @Indexes)
+                    AS m (old_first, old_index, producer_id, partition, first_sequence, batch_index)),
+            found AS (
+                SELECT o.id, m.* FROM outbox o
+                JOIN moves m ON o.first_sequence = m.old_first AND o.batch_index = m.old_index
+                WHERE o.producer_id = @ProducerId AND o.topic = @Topic AND o.partition = @Partition AND o.state = 0
+                ORDER BY o.id
+                FOR UPDATE OF o),
+            complete AS (
+                SELECT 1 WHERE (SELECT count(DISTINCT (old_first, old_index)) FROM found) = @Rows),
+            born AS (
+                INSERT INTO producers (producer_id) SELECT DISTINCT moves.producer_id FROM moves, complete
+                ON CONFLICT (producer_id) DO UPDATE SET seen = now())
+            UPDATE outbox o
+            SET producer_id = f.producer_id, partition = f.partition, first_sequence = f.first_sequence,
+                batch_index = f.batch_index, sequence = f.first_sequence + f.batch_index
+            FROM found f, complete
+            WHERE o.id = f.id
+            """,
+            new
+            {
+                division.Sources[0].ProducerId,
+                division.Sources[0].Topic,
+                division.Sources[0].Partition,
+                division.OldFirsts,
+                division.OldIndexes,
+                division.Producers,
+                division.Partitions,
+                division.Firsts,
+                division.Indexes,
+                division.Rows,
+            },
+            cancellationToken);
+        return moved > 0;
     }
 
     /// <summary>
-    /// Moves chunks of one producer and topic, in sequence order, under a new id, in one statement. False, and nothing
-    /// is moved, when an older chunk of the producer is still pending.
+    /// Moves chunks of one producer, topic and partition, in sequence order, under a new id, in one statement. False,
+    /// and nothing is moved, when an older chunk of the producer is still pending there.
     /// </summary>
     public async Task<bool> TryRestampAsync(
         IReadOnlyList<Chunk> chunks, long newProducerId, CancellationToken cancellationToken)
@@ -120,16 +178,19 @@ internal sealed partial class OutboxStore
             """
             WITH clear AS (
                 SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM outbox
-                    WHERE producer_id = @producerId AND topic = @topic AND first_sequence < @head AND state = 0)),
+                    WHERE producer_id = @producerId AND topic = @topic AND partition = @partition
+                        AND first_sequence < @head AND state = 0)),
             born AS (INSERT INTO producers (producer_id) SELECT @newProducerId FROM clear)
             UPDATE outbox SET producer_id = @newProducerId
             FROM clear
-            WHERE producer_id = @producerId AND topic = @topic AND first_sequence = ANY(@firsts) AND state = 0
+            WHERE producer_id = @producerId AND topic = @topic AND partition = @partition
+                AND first_sequence = ANY(@firsts) AND state = 0
             """,
             new
             {
                 producerId = chunks[0].ProducerId,
                 topic = chunks[0].Topic,
+                partition = chunks[0].Partition,
                 head = chunks[0].FirstSequence,
                 firsts = chunks.Select(chunk => chunk.FirstSequence).ToArray(),
                 newProducerId,
@@ -169,10 +230,19 @@ internal sealed partial class OutboxStore
             new { since = silentSince.UtcDateTime },
             cancellationToken);
 
-    /// <summary>A row's state, its offset, and the brokers' reason when it was refused.</summary>
-    internal sealed record RowState(short State, long? Offset, string? Error);
+    // Not made by a constructor: to that Dapper gives no array.
+    private sealed record ChunkRow
+    {
+        public int Partition { get; init; }
 
-    private sealed record ChunkRow(long First, int Count, long FirstId, long SizeBytes);
+        public long First { get; init; }
 
-    private sealed record RecordRow(long First, byte[]? Key, byte[] Value, byte[]? Headers);
+        public int Count { get; init; }
+
+        public long[] Ids { get; init; } = [];
+
+        public long SizeBytes { get; init; }
+    }
+
+    private sealed record RecordRow(int Place, byte[]? Key, byte[] Value, byte[]? Headers);
 }

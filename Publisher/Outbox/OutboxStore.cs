@@ -36,10 +36,11 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
 
     private const string MarkSql = """
         UPDATE outbox o
-        SET state = 1, committed = now(),
+        SET state = 1, committed = now(), partition = c.stored_in,
             broker_offset = CASE WHEN c.base_offset >= 0 THEN c.base_offset + o.batch_index END
-        FROM unnest(@Producers, @Topics, @Firsts, @Offsets) AS c (producer_id, topic, first_sequence, base_offset)
-        WHERE o.producer_id = c.producer_id AND o.topic = c.topic
+        FROM unnest(@Producers, @Topics, @Partitions, @Firsts, @StoredIn, @Offsets)
+            AS c (producer_id, topic, partition, first_sequence, stored_in, base_offset)
+        WHERE o.producer_id = c.producer_id AND o.topic = c.topic AND o.partition = c.partition
             AND o.first_sequence = c.first_sequence AND o.state = 0
         """;
 
@@ -98,15 +99,17 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
     /// Marks acknowledged chunks, with their offsets. Returns the number of rows that were pending until now.
     /// </summary>
     public Task<int> MarkAsync(
-        IReadOnlyList<(Chunk Chunk, long BaseOffset)> acks, CancellationToken cancellationToken) =>
+        IReadOnlyList<(Chunk Chunk, BatchAck Ack)> acks, CancellationToken cancellationToken) =>
         ExecuteAsync(
             MarkSql,
             new
             {
                 Producers = acks.Select(ack => ack.Chunk.ProducerId).ToArray(),
                 Topics = acks.Select(ack => ack.Chunk.Topic).ToArray(),
+                Partitions = acks.Select(ack => ack.Chunk.Partition).ToArray(),
                 Firsts = acks.Select(ack => ack.Chunk.FirstSequence).ToArray(),
-                Offsets = acks.Select(ack => ack.BaseOffset).ToArray(),
+                StoredIn = acks.Select(ack => ack.Ack.Partition).ToArray(),
+                Offsets = acks.Select(ack => ack.Ack.BaseOffset).ToArray(),
             },
             cancellationToken);
 
@@ -114,9 +117,10 @@ internal sealed partial class OutboxStore(NpgsqlDataSource database)
     public Task<int> MarkRefusedAsync(Chunk chunk, string error, CancellationToken cancellationToken) => ExecuteAsync(
         """
         UPDATE outbox SET state = 2, error = @error
-        WHERE producer_id = @ProducerId AND topic = @Topic AND first_sequence = @FirstSequence AND state = 0
+        WHERE producer_id = @ProducerId AND topic = @Topic AND partition = @Partition
+            AND first_sequence = @FirstSequence AND state = 0
         """,
-        new { chunk.ProducerId, chunk.Topic, chunk.FirstSequence, error },
+        new { chunk.ProducerId, chunk.Topic, chunk.Partition, chunk.FirstSequence, error },
         cancellationToken);
 
     /// <summary>Pending rows of all producers, counted no further than the limit.</summary>

@@ -2,8 +2,8 @@ using System.Diagnostics;
 
 namespace Publisher.Outbox;
 
-/// <summary>The answer for one message. Offset -1: not known.</summary>
-internal readonly record struct PublishAnswer(long OutboxId, bool Committed, long Offset);
+/// <summary>The answer for one message. Offset -1: not known. Partition: of what is committed.</summary>
+internal readonly record struct PublishAnswer(long OutboxId, bool Committed, long Offset, int Partition = 0);
 
 /// <summary>
 /// One request's messages and the task that its caller awaits. The writer stores them, the lanes of their topics commit
@@ -112,11 +112,11 @@ internal sealed class PublishTicket
     }
 
     /// <summary>A message is on the disks of a majority of the brokers.</summary>
-    public void Committed(int index, long offset)
+    public void Committed(int index, int partition, long offset)
     {
         lock (_lock)
         {
-            _answers[index] = _answers[index] with { Committed = true, Offset = offset };
+            _answers[index] = _answers[index] with { Committed = true, Offset = offset, Partition = partition };
             if (--_uncommitted == 0 && _waitForCommit)
             {
                 Answer();

@@ -9,10 +9,27 @@ namespace Publisher.Sending;
 /// </summary>
 internal sealed class Chunk(long producerId, string topic, long firstSequence, int count, int sizeBytes)
 {
+    /// <summary>No partition was chosen: the topic has one, or nobody knows yet how many it has.</summary>
+    public const int Undivided = -1;
+
     /// <summary>Changes only when a hole in the producer's sequence forces the rows under a new id.</summary>
     public long ProducerId { get; set; } = producerId;
 
     public string Topic { get; } = topic;
+
+    /// <summary>
+    /// The partition of the keys of all its records, in which its sequence counts; or <see cref="Undivided"/>.
+    /// </summary>
+    public int Partition { get; init; } = Undivided;
+
+    /// <summary>
+    /// Of an undivided chunk: it was sent, and the answer did not say that nothing of it is stored. It must not come
+    /// under another stamp.
+    /// </summary>
+    public bool MayBeStored { get; set; }
+
+    /// <summary>The topic does not have its partition any more: it was deleted, and made again with fewer.</summary>
+    public bool IsMisplaced { get; set; }
 
     public long FirstSequence { get; } = firstSequence;
 
@@ -20,8 +37,10 @@ internal sealed class Chunk(long producerId, string topic, long firstSequence, i
 
     public int SizeBytes { get; } = sizeBytes;
 
-    /// <summary>The first row; 0 until the chunk is stored.</summary>
-    public long FirstId { get; set; }
+    /// <summary>
+    /// Its rows, in their order, with copies behind each other (see OutboxWriter); none until it is stored.
+    /// </summary>
+    public IReadOnlyList<long> Ids { get; init; } = [];
 
     /// <summary>The encoded batch; null while it is only in Postgres.</summary>
     public byte[]? Batch { get; set; }
@@ -30,11 +49,32 @@ internal sealed class Chunk(long producerId, string topic, long firstSequence, i
     public (PublishTicket? Ticket, int Index)[]? Waiters { get; set; }
 
     /// <summary>Answers those who wait. Offset -1: the brokers know that it is stored but not where any more.</summary>
-    public void AnswerCommitted(long baseOffset)
+    public void AnswerCommitted(int partition, long baseOffset)
     {
         for (var i = 0; i < (Waiters?.Length ?? 0); i++)
         {
-            Waiters![i].Ticket?.Committed(Waiters[i].Index, baseOffset < 0 ? -1 : baseOffset + i);
+            Waiters![i].Ticket?.Committed(Waiters[i].Index, partition, baseOffset < 0 ? -1 : baseOffset + i);
+        }
+
+        Waiters = null;
+    }
+
+    /// <summary>Answers those who wait with what another process made of the rows.</summary>
+    public void AnswerAs(IReadOnlyDictionary<long, OutboxStore.MessageRow> rows)
+    {
+        for (var i = 0; i < (Waiters?.Length ?? 0); i++)
+        {
+            var (ticket, index) = Waiters![i];
+            if (rows.GetValueOrDefault(Ids[i]) is { State: 2 } refused)
+            {
+                ticket?.Fail(new PublishException(PublishFailure.Invalid, $"The brokers refused it: {refused.Error}"));
+            }
+            else
+            {
+                // Only what is committed is ever deleted.
+                var row = rows.GetValueOrDefault(Ids[i]);
+                ticket?.Committed(index, row?.Partition ?? 0, row?.Offset ?? -1);
+            }
         }
 
         Waiters = null;

@@ -103,14 +103,16 @@ internal sealed class InsertPlan
 
         public Chunk ToChunk(long producerId, IReadOnlyList<long> ids, int at)
         {
+            var own = new long[_owners.Count];
             for (var i = 0; i < _owners.Count; i++)
             {
-                _owners[i].Ticket.SetId(_owners[i].Index, ids[at + i]);
+                own[i] = ids[at + i];
+                _owners[i].Ticket.SetId(_owners[i].Index, own[i]);
             }
 
             return new Chunk(producerId, Topic, FirstSequence, _records.Count, SizeBytes)
             {
-                FirstId = ids[at],
+                Ids = own,
                 Batch = RecordBytes.EncodeBatch(_records),
                 Waiters = MakeWaiters(),
             };

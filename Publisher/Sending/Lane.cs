@@ -1,8 +1,9 @@
 namespace Publisher.Sending;
 
 /// <summary>
-/// The chunks of one producer on one topic, in sequence order. One pump at a time sends them. Waiting is shared with
-/// the writer under the lock; everything else belongs to the pump.
+/// The chunks of one producer on one topic, in sequence order; what is divided among partitions takes its chunk's
+/// place. One pump at a time sends them. Waiting is shared with the writer under the lock; everything else belongs to
+/// the pump.
 /// </summary>
 internal sealed class Lane(long producerId, string topic)
 {
@@ -15,11 +16,14 @@ internal sealed class Lane(long producerId, string topic)
     public string Topic { get; } = topic;
 
     /// <summary>
-    /// Whether the brokers have acknowledged the lane's last head. Until then only one chunk is under way: brokers
-    /// accept any sequence from a producer that they do not know, so a second chunk that arrives first would turn the
-    /// first into a "duplicate" and lose it.
+    /// The producers, each in a partition, of which the brokers have acknowledged a chunk since the last failure. Of
+    /// others only one chunk is under way: brokers accept any sequence from a producer that they do not know, so a
+    /// second chunk that arrives first would turn the first into a "duplicate" and lose it.
     /// </summary>
-    public bool Established { get; set; }
+    public HashSet<(long ProducerId, int Partition)> Established { get; } = [];
+
+    /// <summary>Of what is divided among partitions.</summary>
+    public PartitionStamps Stamps { get; set; } = new();
 
     /// <summary>Adds a chunk. True: no pump runs, the caller starts one.</summary>
     public bool Add(Chunk chunk)
@@ -80,12 +84,35 @@ internal sealed class Lane(long producerId, string topic)
             foreach (var chunk in _waiting)
             {
                 size += chunk.SizeBytes;
-                if (chunk.Batch is not null || size > limitBytes || chunk.ProducerId != first.ProducerId)
+                if (chunk.Batch is not null || size > limitBytes)
                 {
                     break;
                 }
 
                 found.Add(chunk);
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// Takes chunks from the head that are in memory and can be divided together with one that was taken, which is the
+    /// first of the answer.
+    /// </summary>
+    public List<Chunk> TakeToDivide(Chunk first, int limitRows, int limitBytes)
+    {
+        var found = new List<Chunk> { first };
+        var (rows, bytes) = (first.Count, first.SizeBytes);
+        lock (_lock)
+        {
+            while (_waiting.First?.Value is { Batch: not null, MayBeStored: false } next
+                && (next.ProducerId, next.Partition) == (first.ProducerId, first.Partition)
+                && next.IsMisplaced == first.IsMisplaced
+                && (rows += next.Count) <= limitRows && (bytes += next.SizeBytes) <= limitBytes)
+            {
+                _waiting.RemoveFirst();
+                found.Add(next);
             }
         }
 

@@ -91,13 +91,26 @@ internal sealed class LaneSender(
 
     private async Task FillAsync(Lane lane, Queue<Sending> inFlight, CancellationToken cancellationToken)
     {
-        var window = lane.Established ? PublisherLimits.InFlightPerTopic : 1;
-        while (inFlight.Count < window && lane.TryTake(out var chunk))
+        while (inFlight.Count < PublisherLimits.InFlightPerTopic && lane.TryTake(out var chunk))
         {
             var ready = false;
             try
             {
+                var partitions = chunk.Partition == Chunk.Undivided || chunk.IsMisplaced
+                    ? await broker.PartitionsAsync(lane.Topic, again: false, cancellationToken)
+                    : 0;
+                if (!MayFollow(lane, inFlight, chunk, partitions))
+                {
+                    lane.PutBack([chunk]);
+                    return;
+                }
+
                 ready = chunk.Batch is not null || await TryLoadAsync(lane, chunk, cancellationToken);
+                if (ready && (chunk.IsMisplaced || (partitions > 1 && !chunk.MayBeStored)))
+                {
+                    await DivideAsync(lane, chunk, Math.Max(1, partitions), cancellationToken);
+                    continue;
+                }
             }
             catch (Exception) when (!cancellationToken.IsCancellationRequested)
             {
@@ -114,10 +127,24 @@ internal sealed class LaneSender(
             {
                 // A slot is only waited for while it cannot be this lane that holds all of them.
                 await _slots.WaitAsync(cancellationToken);
+                chunk.MayBeStored = chunk.Partition == Chunk.Undivided;
                 inFlight.Enqueue(new Sending(chunk, SendAsync(chunk, cancellationToken), time.GetTimestamp()));
             }
         }
     }
+
+    // Whether a chunk may be under way beside those that are: their partitions differ, or the brokers know the producer
+    // and see a gap. While it is not known that a topic has one partition, what is undivided goes alone.
+    private static bool MayFollow(Lane lane, Queue<Sending> inFlight, Chunk chunk, int partitions) =>
+        inFlight.Count == 0
+        || (chunk.Partition == Chunk.Undivided
+            ? partitions == 1 && inFlight.All(sent => IsEstablishedWith(lane, sent.Chunk, chunk))
+            : inFlight.All(sent => IsEstablishedWith(lane, sent.Chunk, chunk)
+                || (sent.Chunk.Partition != Chunk.Undivided && sent.Chunk.Partition != chunk.Partition)));
+
+    private static bool IsEstablishedWith(Lane lane, Chunk sent, Chunk chunk) =>
+        sent.Partition == chunk.Partition && sent.ProducerId == chunk.ProducerId
+        && lane.Established.Contains((chunk.ProducerId, chunk.Partition));
 
     private async Task<BatchAck> SendAsync(Chunk chunk, CancellationToken cancellationToken)
     {
@@ -125,7 +152,13 @@ internal sealed class LaneSender(
         try
         {
             return await broker.PublishAsync(
-                chunk.Topic, chunk.Batch, chunk.Count, chunk.ProducerId, chunk.FirstSequence, cancellationToken);
+                chunk.Topic,
+                chunk.Partition,
+                chunk.Batch,
+                chunk.Count,
+                chunk.ProducerId,
+                chunk.FirstSequence,
+                cancellationToken);
         }
         finally
         {
@@ -135,11 +168,17 @@ internal sealed class LaneSender(
 
     private async Task CompleteAsync(Lane lane, Sending sent, BatchAck ack, CancellationToken cancellationToken)
     {
-        lane.Established = true;
+        lane.Established.Add((sent.Chunk.ProducerId, sent.Chunk.Partition));
         metrics.Committed(sent.Chunk.Count, time.GetElapsedTime(sent.Started));
-        sent.Chunk.AnswerCommitted(ack.BaseOffset);
+        sent.Chunk.AnswerCommitted(ack.Partition, ack.BaseOffset);
         Drop(sent.Chunk);
-        await marks.AddAsync(sent.Chunk, ack.BaseOffset, cancellationToken);
+        await marks.AddAsync(sent.Chunk, ack, cancellationToken);
+        if (sent.Chunk.Partition == Chunk.Undivided && ack.Partition > 0)
+        {
+            // The topic has several: it was made by this publish, or made again.
+            lane.Established.Clear();
+            await broker.PartitionsAsync(lane.Topic, again: true, cancellationToken);
+        }
     }
 
     // False: the chunk is done, by another process that took this one for dead.
@@ -157,21 +196,64 @@ internal sealed class LaneSender(
             return true;
         }
 
-        var state = await store.StateOfAsync(chunk.FirstId, cancellationToken);
-        switch (state)
+        await TakeFromOtherAsync(chunk, cancellationToken);
+        return false;
+    }
+
+    // Rows that are not under their chunk's stamp any more, or not pending, are in another process' hands.
+    private async Task TakeFromOtherAsync(Chunk chunk, CancellationToken cancellationToken)
+    {
+        var rows = (await store.FindMessagesAsync([.. chunk.Ids], cancellationToken)).ToDictionary(row => row.Id);
+        if (rows.Values.Any(row => row.State == 0))
         {
-            case { State: 0 }:
-                throw new TimeoutException($"The rows of topic '{chunk.Topic}' are under way in another process.");
-            case { State: 2 }:
-                chunk.AnswerRefused(
-                    new PublishException(PublishFailure.Invalid, $"The brokers refused it: {state.Error}"));
-                break;
-            default:
-                chunk.AnswerCommitted(state?.Offset ?? -1);
-                break;
+            throw new TimeoutException($"The rows of topic '{chunk.Topic}' are under way in another process.");
         }
 
-        return false;
+        chunk.AnswerAs(rows);
+    }
+
+    /// <summary>
+    /// Puts parts for the topic's partitions in the place of a chunk, and of those behind it. When it cannot be known
+    /// whether the rows have their new stamps, others are taken from then on, and what may have them is left to the
+    /// relay.
+    /// </summary>
+    private async Task DivideAsync(Lane lane, Chunk head, int partitions, CancellationToken cancellationToken)
+    {
+        var sources = lane.TakeToDivide(head, PublisherLimits.InsertRows, PublisherLimits.InsertBytes);
+        while (true)
+        {
+            var division = new Division(sources, partitions, lane.Stamps);
+            var isDone = false;
+            try
+            {
+                isDone = await store.TryDivideAsync(division, cancellationToken);
+                if (!isDone && sources.Count == 1)
+                {
+                    await TakeFromOtherAsync(head, cancellationToken);
+                    Drop(head);
+                    return;
+                }
+            }
+            catch (Exception) when (!cancellationToken.IsCancellationRequested)
+            {
+                lane.Stamps = new PartitionStamps();
+                lane.PutBack(sources[1..]); // The head is put back by the caller.
+                throw;
+            }
+
+            if (isDone)
+            {
+                lane.Stamps.Take(division.Parts);
+                sources.ForEach(Drop);
+                lane.PutBack(division.Parts);
+                Interlocked.Add(ref _heldBytes, division.Parts.Sum(static part => part.SizeBytes));
+                return;
+            }
+
+            // Another process has some of them: one by one.
+            lane.PutBack(sources[1..]);
+            sources = [head];
+        }
     }
 
     // Everything that was sent is waited for: a chunk must not be sent twice at the same time.
@@ -190,7 +272,7 @@ internal sealed class LaneSender(
     private async Task HandleFailureAsync(
         Lane lane, List<Chunk> rest, Exception error, Backoff backoff, CancellationToken cancellationToken)
     {
-        lane.Established = false;
+        lane.Established.Clear();
         var refusal = error is BrokerRefusedException refused && rest.Count > 0
             ? refused.Refusal
             : BrokerRefusal.Transient;
@@ -199,7 +281,12 @@ internal sealed class LaneSender(
             switch (refusal)
             {
                 case BrokerRefusal.Permanent:
-                    await RefuseAsync(lane, rest[0], error, cancellationToken);
+                    rest[0].MayBeStored = false;
+                    if (!await IsForOthersAsync(rest[0], cancellationToken))
+                    {
+                        await RefuseAsync(lane, rest[0], error, cancellationToken);
+                    }
+
                     break;
                 case BrokerRefusal.OutOfSequence:
                     await RestampAsync(lane, rest[0], cancellationToken);
@@ -217,6 +304,18 @@ internal sealed class LaneSender(
         {
             logger.PostgresAway("marking a refusal", e);
         }
+        catch (BrokerRefusedException e)
+        {
+            logger.BrokersAway(lane.Topic, e);
+        }
+    }
+
+    // The topic has other partitions than were known, or than it had: what was refused is divided anew.
+    private async Task<bool> IsForOthersAsync(Chunk chunk, CancellationToken cancellationToken)
+    {
+        var partitions = await broker.PartitionsAsync(chunk.Topic, again: true, cancellationToken);
+        chunk.IsMisplaced = chunk.Partition >= Math.Max(1, partitions);
+        return chunk.IsMisplaced || (chunk.Partition == Chunk.Undivided && partitions > 1);
     }
 
     private async Task RefuseAsync(Lane lane, Chunk chunk, Exception error, CancellationToken cancellationToken)
@@ -232,13 +331,15 @@ internal sealed class LaneSender(
 
     /// <summary>
     /// The head of a lane is the producer's oldest pending chunk, so one that is out of sequence waits for something
-    /// that will never come (a chunk that was refused). Nothing from it on is in the brokers: all of it goes on under a
-    /// new id, which may begin at any sequence. The mark queue is flushed first, so that "pending" means what it says.
+    /// that will never come (a chunk that was refused). Nothing from it on is in its partition: all of it goes on under
+    /// a new id, which may begin at any sequence. The mark queue is flushed first, so that "pending" means what it says.
     /// </summary>
     private async Task RestampAsync(Lane lane, Chunk head, CancellationToken cancellationToken)
     {
         var (oldId, newId) = (head.ProducerId, SequenceBook.DrawId());
-        var chunks = lane.Waiting().Where(chunk => chunk.ProducerId == oldId).ToList();
+        var chunks = lane.Waiting()
+            .Where(chunk => chunk.ProducerId == oldId && chunk.Partition == head.Partition)
+            .ToList();
         await marks.FlushAsync(cancellationToken);
         if (!await store.TryRestampAsync(chunks, newId, cancellationToken))
         {
@@ -246,6 +347,7 @@ internal sealed class LaneSender(
         }
 
         chunks.ForEach(chunk => chunk.ProducerId = newId);
+        lane.Stamps.Restamp(head.Partition, oldId, newId);
         book.AskToRetire(oldId);
         logger.ProducerRestamped(oldId, head.FirstSequence, lane.Topic, newId);
     }

@@ -15,20 +15,20 @@ internal sealed class MarkQueue(
     private readonly Channel<Mark> _marks = Channel.CreateBounded<Mark>(
         new BoundedChannelOptions(PublisherLimits.WaitingMarks) { SingleReader = true });
 
-    public ValueTask AddAsync(Chunk chunk, long baseOffset, CancellationToken cancellationToken) =>
-        _marks.Writer.WriteAsync(new Mark(chunk, baseOffset, null), cancellationToken);
+    public ValueTask AddAsync(Chunk chunk, BatchAck ack, CancellationToken cancellationToken) =>
+        _marks.Writer.WriteAsync(new Mark(chunk, ack, null), cancellationToken);
 
     /// <summary>Waits until everything added before is marked.</summary>
     public async Task FlushAsync(CancellationToken cancellationToken)
     {
         var barrier = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await _marks.Writer.WriteAsync(new Mark(null, 0, barrier), cancellationToken);
+        await _marks.Writer.WriteAsync(new Mark(null, default, barrier), cancellationToken);
         await barrier.Task.WaitAsync(cancellationToken);
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var acks = new List<(Chunk Chunk, long BaseOffset)>();
+        var acks = new List<(Chunk Chunk, BatchAck Ack)>();
         var barriers = new List<TaskCompletionSource>();
         while (await _marks.Reader.WaitToReadAsync(stoppingToken))
         {
@@ -49,11 +49,11 @@ internal sealed class MarkQueue(
     }
 
     private static void Sort(
-        Mark mark, List<(Chunk Chunk, long BaseOffset)> acks, List<TaskCompletionSource> barriers)
+        Mark mark, List<(Chunk Chunk, BatchAck Ack)> acks, List<TaskCompletionSource> barriers)
     {
         if (mark.Chunk is not null)
         {
-            acks.Add((mark.Chunk, mark.BaseOffset));
+            acks.Add((mark.Chunk, mark.Ack));
         }
         else
         {
@@ -61,7 +61,7 @@ internal sealed class MarkQueue(
         }
     }
 
-    private async Task MarkAsync(List<(Chunk Chunk, long BaseOffset)> acks, CancellationToken stoppingToken)
+    private async Task MarkAsync(List<(Chunk Chunk, BatchAck Ack)> acks, CancellationToken stoppingToken)
     {
         var backoff = new Backoff(TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(1), time);
         while (true)
@@ -83,5 +83,5 @@ internal sealed class MarkQueue(
         }
     }
 
-    private readonly record struct Mark(Chunk? Chunk, long BaseOffset, TaskCompletionSource? Barrier);
+    private readonly record struct Mark(Chunk? Chunk, BatchAck Ack, TaskCompletionSource? Barrier);
 }

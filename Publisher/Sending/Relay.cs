@@ -88,7 +88,7 @@ internal sealed class Relay(
     private async Task<long> RelayTopicAsync(long producerId, string topic, CancellationToken cancellationToken)
     {
         var rows = 0L;
-        var after = -1L;
+        Chunk? after = null;
         var backoff = new Backoff(TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(1), time);
         while (true)
         {
@@ -99,6 +99,8 @@ internal sealed class Relay(
                 return rows;
             }
 
+            // Of undivided chunks of a topic of several partitions only the first can have been sent.
+            chunks[0].MayBeStored = after is null && chunks[0].Partition == Chunk.Undivided;
             var lane = new Lane(producerId, topic);
             chunks.ForEach(chunk => lane.Add(chunk));
             var all = await sender.TrySendAllAsync(lane, backoff, cancellationToken);
@@ -111,7 +113,7 @@ internal sealed class Relay(
                 return rows;
             }
 
-            after = chunks[^1].FirstSequence;
+            after = chunks[^1];
         }
     }
 }

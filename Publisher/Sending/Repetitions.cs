@@ -118,7 +118,7 @@ internal sealed class Repetitions(OutboxStore store, TimeProvider time, ILogger<
         ticket.SetRepeated(index, row.Id);
         if (row.State == 1)
         {
-            ticket.Committed(index, row.Offset ?? -1);
+            ticket.Committed(index, row.Partition, row.Offset ?? -1);
         }
         else if (ticket.WaitForCommit)
         {
@@ -157,7 +157,8 @@ internal sealed class Repetitions(OutboxStore store, TimeProvider time, ILogger<
                 }
                 else
                 {
-                    entry.Ticket.Committed(entry.Index, row?.Offset ?? -1);  // Only what is committed is ever deleted.
+                    // Only what is committed is ever deleted.
+                    entry.Ticket.Committed(entry.Index, row?.Partition ?? 0, row?.Offset ?? -1);
                 }
             }
         }

@@ -5,7 +5,6 @@ using Broker.Tests.Interop.GrpcCalls;
 using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
-using Publisher.Sending;
 using Xunit;
 using static Broker.Tests.Interop.ForeignCalls;
 using ProducerStamp = Broker.Protocol.V1.ProducerStamp;
@@ -305,28 +304,6 @@ public sealed class PartitionTests
                 Assert.Equal((partition, 0L), (ack.Partition, ack.Offset));
             }
         }
-    }
-
-    [Fact]
-    public async Task The_publisher_service_refuses_a_topic_of_several_partitions_and_stores_nothing()
-    {
-        await using var brokers = await BrokerProcesses.StartAsync(1);
-        await using var client = brokers.Connect();
-        var publisher = new BrokerPublisher(client, client);
-        await client.CreateTopicAsync("a", new TopicSettings { Partitions = 3 }, Test);
-        await client.CreateTopicAsync("plain", cancellationToken: Test);
-        var batch = RecordBatchEncoder.Encode([Message("v")]);
-        for (var sequence = 0; sequence < 3; sequence++)
-        {
-            var refusal = await Assert.ThrowsAsync<BrokerRefusedException>(
-                () => publisher.PublishAsync("a", batch, 1, 7, sequence, Test));
-            Assert.Equal(BrokerRefusal.Permanent, refusal.Refusal);
-            Assert.Contains("3 partitions", refusal.Message, StringComparison.Ordinal);
-            Assert.Equal(sequence, (await publisher.PublishAsync("plain", batch, 1, 7, sequence, Test)).BaseOffset);
-            Assert.Equal(sequence, (await publisher.PublishAsync("new", batch, 1, 7, sequence, Test)).BaseOffset);
-        }
-
-        Assert.Equal(0, (await client.DescribeTopicAsync("a", Test)).Topic.NextOffset);
     }
 
     [Fact]

@@ -77,9 +77,13 @@ internal sealed class PublisherProcess : IAsyncDisposable
         return publisher;
     }
 
-    public async Task<PublishAnswer> PublishAsync(string topic, string value, bool committed)
+    public Task<PublishAnswer> PublishAsync(string topic, string value, bool committed) =>
+        PublishAsync(topic, "", value, committed);
+
+    public async Task<PublishAnswer> PublishAsync(string topic, string key, string value, bool committed)
     {
-        var message = new OutboxMessage(topic, new RecordBytes(default, Encoding.UTF8.GetBytes(value), default));
+        var record = new RecordBytes(Encoding.UTF8.GetBytes(key), Encoding.UTF8.GetBytes(value), default);
+        var message = new OutboxMessage(topic, record);
         var ticket = await Intake.SubmitAsync([message], committed, CancellationToken.None);
         return (await Intake.AnswerAsync(ticket, null, CancellationToken.None))[0];
     }

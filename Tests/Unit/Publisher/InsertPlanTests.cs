@@ -66,11 +66,11 @@ public sealed class InsertPlanTests
         var chunks = Plan(ticket).Stored([11, 12, 13]);
         ticket.Stored();
         Assert.False(ticket.Completion.IsCompleted);
-        chunks[0].AnswerCommitted(100);
+        chunks[0].AnswerCommitted(0, 100);
         Assert.False(ticket.Completion.IsCompleted);
-        chunks[1].AnswerCommitted(-1);
+        chunks[1].AnswerCommitted(2, -1);
         var answers = await ticket.Completion;
-        Assert.Equal([new(11, true, 100), new(13, true, -1), new(12, true, 101)], answers);
+        Assert.Equal([new(11, true, 100), new(13, true, -1, 2), new(12, true, 101)], answers);
     }
 
     [Fact]
