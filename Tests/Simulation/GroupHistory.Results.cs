@@ -62,7 +62,7 @@ internal sealed partial class GroupHistory
             foreach (var part in AtomicCommands.Settling(command))
             {
                 var settle = GroupCommands.ReadSettle(part);
-                foreach (var range in settle.Ranges)
+                foreach (var range in _closed.Contains(settle.Group) ? [] : settle.Ranges)
                 {
                     for (var offset = range.First; offset < range.End; offset++)
                     {

@@ -41,6 +41,7 @@ internal static class PlacementPlan
         var nodes = new Loads(members, able);
         var count = Math.Min(members.ShardVoters, able.Length);
         return ReplaceOneThatGoes(members, shards, nodes, count)
+            ?? ReplaceOneThatDrains(members, nodes)
             ?? PlaceOrResize(members, shards, nodes, count)
             ?? Balance(members, nodes);
     }
@@ -100,6 +101,24 @@ internal static class PlacementPlan
         return null;
     }
 
+    /// <summary>
+    /// Where all that vote drain, nobody may lead: one gives its vote to a node that does not drain. It waits for
+    /// nothing, as who leads such a shard without a vote could hand it over to nobody.
+    /// </summary>
+    private static PlacementMove? ReplaceOneThatDrains(ClusterMembers members, Loads nodes)
+    {
+        foreach (var (shard, voters) in members.Placements)
+        {
+            if (voters.All(nodes.Drains) && nodes.LeastLoadedBut(voters, shard) is { } next && !nodes.Drains(next))
+            {
+                return new PlacementMove(
+                    new GroupId(shard), voters.Remove(nodes.MostLoadedOf(voters)).Add(next), IsUrgent: true);
+            }
+        }
+
+        return null;
+    }
+
     private static PlacementMove? PlaceOrResize(ClusterMembers members, int shards, Loads nodes, int count)
     {
         for (var shard = 1; shard <= shards; shard++)
@@ -122,7 +141,7 @@ internal static class PlacementPlan
 
             return new PlacementMove(
                 new GroupId(shard),
-                isNew ? voters : voters.Remove(nodes.MostLoadedOf(voters)),
+                isNew ? voters : voters.Remove(nodes.FirstToGoOf(voters)),
                 IsUrgent: false);
         }
 
@@ -131,14 +150,15 @@ internal static class PlacementPlan
 
     /// <summary>
     /// From a node that votes in two shards more than another one to that: each such move makes the loads more alike,
-    /// so there is an end.
+    /// so there is an end. No vote goes from one that can lead to one that cannot.
     /// </summary>
     private static PlacementMove? Balance(ClusterMembers members, Loads nodes)
     {
         foreach (var (shard, voters) in members.Placements)
         {
             if (nodes.LeastLoadedBut(voters, shard) is { } low
-                && nodes.MostLoadedOf(voters) is var high && nodes[high] > nodes[low] + 1)
+                && nodes.MostLoadedOf(voters) is var high && nodes[high] > nodes[low] + 1
+                && (nodes.Drains(high) || !nodes.Drains(low)))
             {
                 return new PlacementMove(new GroupId(shard), voters.Remove(high).Add(low), IsUrgent: false);
             }
@@ -165,6 +185,8 @@ internal static class PlacementPlan
 
         public bool Contains(int node) => _counts.ContainsKey(node);
 
+        public bool Drains(int node) => _members.Nodes[node].IsDraining;
+
         /// <summary>
         /// One that drains last, as it cannot lead; of equals each shard begins with another one. Null: all are taken.
         /// </summary>
@@ -186,6 +208,10 @@ internal static class PlacementPlan
         public int MostLoadedOf(ImmutableSortedSet<int> voters) =>
             voters.Where(Contains).OrderByDescending(node => (_counts[node], node)).First();
 
-        private (bool Drains, int Count) Rank(int node) => (_members.Nodes[node].IsDraining, _counts[node]);
+        /// <summary>When a shard is to have fewer voters: one that cannot lead before one that can.</summary>
+        public int FirstToGoOf(ImmutableSortedSet<int> voters) =>
+            voters.Where(Contains).OrderByDescending(node => (Drains(node), _counts[node], node)).First();
+
+        private (bool Drains, int Count) Rank(int node) => (Drains(node), _counts[node]);
     }
 }

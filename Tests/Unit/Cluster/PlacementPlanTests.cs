@@ -109,6 +109,38 @@ public sealed class PlacementPlanTests
     }
 
     [Fact]
+    public void Where_all_that_vote_drain_one_gives_its_vote_to_a_node_that_can_lead()
+    {
+        var members = Draining(Members(5) with { ShardVoters = 3 }, 1, 2, 3);
+        members = members with { Placements = members.Placements.Add(1, [1, 2, 3]).Add(2, [1, 3, 4, 5]) };
+        var move = PlacementPlan.Next(members, 2)!;
+        Assert.Equal((1, true), (move.Shard.Value, move.IsUrgent));
+        Assert.Contains(move.Voters, static voter => voter > 3);
+        Assert.Equal(3, move.Voters.Count);
+
+        // The second is to have one less, which is none of those that can lead.
+        Assert.Superset(new HashSet<int> { 4, 5 }, Settle(members, 2).Placements[2].ToHashSet());
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(1, 2, 3)]
+    [InlineData(2, 3, 4, 5)]
+    [InlineData(1, 2, 3, 4, 5)]
+    public void Each_shard_keeps_a_voter_that_can_lead_while_there_is_one(params int[] draining)
+    {
+        for (var voters = 1; voters <= 5; voters++)
+        {
+            var settled = Settle(Members(5) with { ShardVoters = voters });
+            var drained = Settle(Draining(settled, draining));
+            Assert.All(drained.Placements.Values, each => Assert.True(
+                draining.Length == 5 || each.Any(voter => !draining.Contains(voter))));
+            Assert.All(Settle(drained with { ShardVoters = 3 }).Placements.Values, each => Assert.True(
+                each.Count == 3 && (draining.Length == 5 || each.Any(voter => !draining.Contains(voter)))));
+        }
+    }
+
+    [Fact]
     public void A_move_waits_until_the_shards_have_the_voters_that_were_named_before()
     {
         var members = Members(4) with { Placements = Members(1).Placements.Add(2, [1, 2, 4]) };
@@ -199,6 +231,12 @@ public sealed class PlacementPlanTests
         LastId = Math.Max(members.LastId, id),
     };
 
+    private static ClusterMembers Draining(ClusterMembers members, params int[] nodes) => members with
+    {
+        Nodes = nodes.Aggregate(
+            members.Nodes, static (all, node) => all.SetItem(node, all[node] with { IsDraining = true })),
+    };
+
     private static ClusterMembers Place(ClusterMembers members, PlacementMove move) => members with
     {
         Placements = move.Voters.IsEmpty
@@ -207,9 +245,9 @@ public sealed class PlacementPlanTests
     };
 
     /// <summary>All moves, of which there is an end.</summary>
-    private static ClusterMembers Settle(ClusterMembers members)
+    private static ClusterMembers Settle(ClusterMembers members, int shards = Shards)
     {
-        for (var left = 100; PlacementPlan.Next(members, Shards) is { } move; left--)
+        for (var left = 100; PlacementPlan.Next(members, shards) is { } move; left--)
         {
             Assert.NotEqual(0, left);
             members = Place(members, move);
