@@ -16,8 +16,10 @@ internal static class ClientErrors
                 + $"it may be stored or not. {Last(batch)}. {SendAgain}",
                 BrokerClientErrorCode.OutcomeUnknown)
             : new(
-                $"{What(topic, batch)} was not stored in {Seconds(timeout)} and {Tries(batch)}. {Last(batch)}. "
-                + "Check that a majority of the brokers is up and that Addresses names them, then publish again.",
+                $"{What(topic, batch)} was not stored in {Seconds(timeout)} and {Tries(batch)}. {Last(batch)}."
+                + (batch.IsOverloaded
+                    ? "" // The broker says what to do.
+                    : " Check that a majority of the brokers is up and that Addresses names them, then publish again."),
                 BrokerClientErrorCode.Unavailable);
 
     public static BrokerClientException PublishRefused(

@@ -77,6 +77,9 @@ internal sealed partial class PublishBatch
     /// <summary>Who answered last; null: nobody yet.</summary>
     public Uri? AnsweredBy { get; set; }
 
+    /// <summary>Whether the last answer was that the broker has no room, or is too busy: it says what to do.</summary>
+    public bool IsOverloaded { get; set; }
+
     /// <summary>Who answered what at the last try.</summary>
     public string LastError { get; set; } = "no broker was tried yet";
 

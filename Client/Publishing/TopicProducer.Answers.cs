@@ -59,6 +59,7 @@ internal sealed partial class TopicProducer
             {
                 batch.Uncertain |= maybeStored;
                 batch.LastError = failure;
+                batch.IsOverloaded = false;
                 context.Connections.ForgetLeader(Place, from);
                 RetryLater(context.Now, TimeSpan.Zero, atOnce: true);
                 PumpLocked(ref work);
@@ -97,6 +98,7 @@ internal sealed partial class TopicProducer
     {
         var code = (StatusCode)answer.Status;
         batch.LastError = $"{from.Address} answered {code}: {answer.Message}";
+        batch.IsOverloaded = code == StatusCode.ResourceExhausted;
         var now = context.Now;
         switch (code)
         {

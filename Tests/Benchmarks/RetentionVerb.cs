@@ -18,15 +18,18 @@ internal static class RetentionVerb
     public static Command Create()
     {
         var seconds = NumberOption.Seconds(30, "Seconds of load, once without and once with the limit.");
+        var freeSeconds = NumberOption.Make(
+            "--free-secs", 0, 0, 100_000, "Seconds without the limit, which may be more than a disk takes. 0: the same.");
         var keep = NumberOption.Make("--keep-mib", 64, 1, 100_000, "MiB that the topic with the limit keeps.");
         var command = new Command(
             "retention", "Measures disk and latency while a topic with a limit gets much more than it keeps.")
         {
-            seconds, keep,
+            seconds, freeSeconds, keep,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             var length = TimeSpan.FromSeconds(parsed.GetValue(seconds));
+            var freeLength = parsed.GetValue(freeSeconds) is > 0 and var free ? TimeSpan.FromSeconds(free) : length;
             Console.WriteLine(
                 "| limit MiB | messages/s | published MiB | most on a disk MiB | at the end MiB | files | "
                 + "others' p50 µs | p99 µs | p99.9 µs | all killed, next publish s |");
@@ -34,7 +37,8 @@ internal static class RetentionVerb
             foreach (var limit in new[] { 0, parsed.GetValue(keep) })
             {
                 await BrokerCluster.InTemporaryFolderAsync(
-                    "retention", folder => RunAsync(folder, limit, length, cancellationToken));
+                    "retention",
+                    folder => RunAsync(folder, limit, limit == 0 ? freeLength : length, cancellationToken));
             }
 
             return 0;

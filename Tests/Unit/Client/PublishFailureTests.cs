@@ -30,6 +30,20 @@ public sealed class PublishFailureTests
     }
 
     [Fact]
+    public async Task A_publish_that_finds_no_room_says_what_the_broker_says_and_nothing_of_majorities()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        cluster.Nodes[0].Always = Fault.RefuseOverloaded;
+        await using var client = Connect(cluster, o => o with { PublishTimeout = Short });
+
+        var error = await Assert.ThrowsAsync<BrokerClientException>(
+            async () => await client.PublishAsync("t", Message("x"), Test));
+
+        Assert.Contains("answered ResourceExhausted: ", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("majority", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_publish_without_an_answer_says_that_its_outcome_is_unknown()
     {
         await using var cluster = await FakeCluster.StartAsync();
