@@ -53,9 +53,9 @@ internal sealed class SimulatedMembership(World world, int seed)
             node => node.Members.Voters.Select(static voter => voter.Value).SequenceEqual(
                 _newest.Nodes.Values.Where(each => Votes(each, group.Id)).Select(static each => each.Id.Value))));
 
-    /// <summary>Who drains leads nothing.</summary>
-    public bool IsDrained => _newest.Nodes.Values.All(
-        member => !member.IsDraining || !world.MachineOf(member.Id.Value).LeadsAny);
+    /// <summary>Who drains leads nothing, unless all that vote with it drain: others may have left since.</summary>
+    public bool IsDrained => world.Groups.All(group => group.Nodes.All(
+        node => !node.IsLeader || !Drains(node.Id) || node.Members.Voters.All(Drains)));
 
     public bool IsAnyDraining => _newest.Nodes.Values.Any(static member => member.IsDraining);
 
@@ -63,6 +63,8 @@ internal sealed class SimulatedMembership(World world, int seed)
         [.. Enumerable.Range(1, world.Scenario.Nodes).Select(static id => new NodeId(id))];
 
     private int Shards => world.Groups.Count - 1;
+
+    private bool Drains(NodeId node) => _newest.Nodes.TryGetValue(node.Value, out var member) && member.IsDraining;
 
     private bool Votes(ClusterMember member, GroupId group) =>
         member.Roles.VoteIn(new GroupId(group.Value - 1)) && IsPlacedIn(member.Id, group);
