@@ -81,7 +81,8 @@ internal sealed class SimulatedGroup
 
     public void AddNode(SimulatedMachine machine)
     {
-        if (Id.Value > 1 && !machine.VotesIn(Id))
+        // Where only some vote, others receive the log all the same.
+        if (Id.Value > 1 && !machine.MayVoteIn(Id))
         {
             return;
         }
