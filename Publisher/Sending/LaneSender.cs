@@ -332,7 +332,8 @@ internal sealed class LaneSender(
     /// <summary>
     /// The head of a lane is the producer's oldest pending chunk, so one that is out of sequence waits for something
     /// that will never come (a chunk that was refused). Nothing from it on is in its partition: all of it goes on under
-    /// a new id, which may begin at any sequence. The mark queue is flushed first, so that "pending" means what it says.
+    /// a new id, which may begin at any sequence. The mark queue is flushed first, so that "pending" means what it
+    /// says.
     /// </summary>
     private async Task RestampAsync(Lane lane, Chunk head, CancellationToken cancellationToken)
     {

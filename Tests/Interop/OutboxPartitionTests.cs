@@ -162,7 +162,9 @@ public sealed class OutboxPartitionTests(PostgresServer postgres) : IClassFixtur
         await Task.WhenAll(workers);
         await Eventually.HoldsAsync(
             async () => await publisher.CountAsync("state = 0") == 0, () => "nothing is left pending", 60);
-        var all = Enumerable.Range(0, Partitions).SelectMany(partition => _brokers.Values("orders", partition)).ToList();
+        var all = Enumerable.Range(0, Partitions)
+            .SelectMany(partition => _brokers.Values("orders", partition))
+            .ToList();
         Assert.Equal(all.Count, all.Distinct().Count());
         Assert.Equal(await publisher.CountAsync("state = 1"), all.Count);
         Assert.All(acked, ack => Assert.Contains(ack.Key, all));
