@@ -19,7 +19,7 @@ internal static class RetentionVerb
     {
         var seconds = NumberOption.Seconds(30, "Seconds of load, once without and once with the limit.");
         var freeSeconds = NumberOption.Make(
-            "--free-secs", 0, 0, 100_000, "Seconds without the limit, where a disk does not take as much. 0: the same.");
+            "--free-secs", 0, 0, 100_000, "Seconds without the limit, where a disk takes less. 0: the same.");
         var keep = NumberOption.Make("--keep-mib", 64, 1, 100_000, "MiB that the topic with the limit keeps.");
         var command = new Command(
             "retention", "Measures disk and latency while a topic with a limit gets much more than it keeps.")
