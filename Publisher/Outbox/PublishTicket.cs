@@ -124,6 +124,19 @@ internal sealed class PublishTicket
         }
     }
 
+    /// <summary>What became of a message's row elsewhere. Only what is committed is ever deleted.</summary>
+    public void Finish(int index, OutboxStore.MessageRow? row)
+    {
+        if (row is { State: 2 })
+        {
+            Fail(new PublishException(PublishFailure.Invalid, $"The brokers refused it: {row.Error}"));
+        }
+        else
+        {
+            Committed(index, row?.Partition ?? 0, row?.Offset ?? -1);
+        }
+    }
+
     public void Fail(PublishException reason) => _completion.TrySetException(reason);
 
     // A copy: what is committed later must not change an answer that is being written.

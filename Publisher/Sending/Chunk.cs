@@ -64,17 +64,7 @@ internal sealed class Chunk(long producerId, string topic, long firstSequence, i
     {
         for (var i = 0; i < (Waiters?.Length ?? 0); i++)
         {
-            var (ticket, index) = Waiters![i];
-            if (rows.GetValueOrDefault(Ids[i]) is { State: 2 } refused)
-            {
-                ticket?.Fail(new PublishException(PublishFailure.Invalid, $"The brokers refused it: {refused.Error}"));
-            }
-            else
-            {
-                // Only what is committed is ever deleted.
-                var row = rows.GetValueOrDefault(Ids[i]);
-                ticket?.Committed(index, row?.Partition ?? 0, row?.Offset ?? -1);
-            }
+            Waiters![i].Ticket?.Finish(Waiters[i].Index, rows.GetValueOrDefault(Ids[i]));
         }
 
         Waiters = null;

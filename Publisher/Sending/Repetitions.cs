@@ -151,15 +151,7 @@ internal sealed class Repetitions(OutboxStore store, TimeProvider time, ILogger<
                 }
 
                 _watched.TryRemove(entry, out _);
-                if (row is { State: 2 })
-                {
-                    entry.Ticket.Fail(Refused(row.Error));
-                }
-                else
-                {
-                    // Only what is committed is ever deleted.
-                    entry.Ticket.Committed(entry.Index, row?.Partition ?? 0, row?.Offset ?? -1);
-                }
+                entry.Ticket.Finish(entry.Index, row);
             }
         }
     }

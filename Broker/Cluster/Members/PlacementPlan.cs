@@ -210,7 +210,7 @@ internal static class PlacementPlan
 
         /// <summary>When a shard is to have fewer voters: one that cannot lead before one that can.</summary>
         public int FirstToGoOf(ImmutableSortedSet<int> voters) =>
-            voters.Where(Contains).OrderByDescending(node => (Drains(node), _counts[node], node)).First();
+            voters.Where(Contains).OrderByDescending(node => (Rank(node), node)).First();
 
         private (bool Drains, int Count) Rank(int node) => (Drains(node), _counts[node]);
     }
