@@ -55,7 +55,8 @@ public sealed class MainJobTests(BrokerSystem fixture)
         await publishing;
 
         var stored = new Dictionary<long, string>();
-        await foreach (var record in fixture.System.Client.ReadAsync(Topic, cancellationToken: timeout.Token))
+        await foreach (var record in fixture.System.Client.ReadAsync(
+            Topic, new ReadOptions { Linearizable = true }, timeout.Token))
         {
             stored.Add(record.Offset, System.Text.Encoding.UTF8.GetString(record.Value.Span));
         }

@@ -69,7 +69,8 @@ public sealed class PurgeTests(BrokerSystem fixture)
     private static async Task<List<long>> OffsetsAsync(BrokerClient client, CancellationToken cancellationToken)
     {
         var offsets = new List<long>();
-        await foreach (var record in client.ReadAsync(Topic, cancellationToken: cancellationToken))
+        await foreach (var record in client.ReadAsync(
+            Topic, new ReadOptions { Linearizable = true }, cancellationToken))
         {
             offsets.Add(record.Offset);
         }

@@ -23,7 +23,8 @@ public sealed class RestartTests
 
             await using var again = await RunningSystem.StartAsync(data.FullName, timeout.Token);
             var read = new List<string>();
-            await foreach (var record in again.Client.ReadAsync(Topic, cancellationToken: timeout.Token))
+            await foreach (var record in again.Client.ReadAsync(
+                Topic, new ReadOptions { Linearizable = true }, timeout.Token))
             {
                 read.Add(System.Text.Encoding.UTF8.GetString(record.Value.Span));
             }

@@ -222,7 +222,8 @@ public sealed class CompactionTests
             var (all, lasts) = (new Dictionary<string, string>(), new Dictionary<string, string>());
             for (var partition = 0; partition < 2; partition++)
             {
-                Fold(all, await ReadAsync(one, "state", new ReadOptions { Partition = partition }));
+                Fold(all, await ReadAsync(
+                    one, "state", new ReadOptions { Partition = partition, Linearizable = true }));
                 var read = await ReadAsync(one, "state", new ReadOptions { Partition = partition, LastPerKey = true });
                 Assert.Distinct(read.Select(KeyOf));
                 Fold(lasts, read);

@@ -55,7 +55,8 @@ public sealed class DelayedDeliveryTests
         await Eventually.HoldsAsync(
             async () => (await ProgressAsync(admin)) is { AckFloor: 8, LagRecords: 0, Outstanding: 0 },
             () => "all is settled");
-        Assert.Equal(8, await ForeignCalls.CountAsync(brokers.Channels[0], new ReadRequest { Topic = "a" }));
+        Assert.Equal(8, await ForeignCalls.CountAsync(
+            brokers.Channels[0], new ReadRequest { Topic = "a", Linearizable = true }));
         Assert.Equal([(0, due[0]), (1, due[1]), (2, long.MaxValue)], await ListAsync(brokers.Channels[^1]));
         Assert.Equal(["a"], (await admin.ListTopicsAsync(new ListTopicsRequest(), cancellationToken: Test)).Topics
             .Select(static topic => topic.Name));

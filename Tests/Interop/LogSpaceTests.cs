@@ -89,7 +89,7 @@ public sealed class LogSpaceTests
         {
             await using var client = brokers.Connect(node);
             var kept = new List<string>();
-            await foreach (var record in client.ReadAsync("kept", new ReadOptions(), Test))
+            await foreach (var record in client.ReadAsync("kept", new ReadOptions { Linearizable = true }, Test))
             {
                 kept.Add(Encoding.UTF8.GetString(record.Value.Span));
             }
@@ -98,7 +98,8 @@ public sealed class LogSpaceTests
             var large = (await client.DescribeTopicAsync("large", Test)).Topic;
             Assert.Equal(Rounds * LargePerRound, large.NextOffset);
             var offset = large.FirstOffset;
-            await foreach (var record in client.ReadAsync("large", new ReadOptions { FromOffset = offset }, Test))
+            await foreach (var record in client.ReadAsync(
+                "large", new ReadOptions { FromOffset = offset, Linearizable = true }, Test))
             {
                 Assert.Equal((offset++, LargeBytes), (record.Offset, record.Value.Length));
             }

@@ -198,7 +198,7 @@ public sealed class OutboxPartitionTests(PostgresServer postgres) : IClassFixtur
         for (var partition = 0; partition < Partitions; partition++)
         {
             await foreach (var record in client.ReadAsync(
-                "orders", new ReadOptions { Partition = partition }, Test))
+                "orders", new ReadOptions { Partition = partition, Linearizable = true }, Test))
             {
                 var key = Encoding.UTF8.GetString(record.Key.Span);
                 Assert.True(key.Length == 0 || PartitionOf(key) == partition);

@@ -247,7 +247,8 @@ public sealed class PartitionTests
         var read = new List<(int Partition, long Offset, string Key, string Value)>();
         for (var partition = 0; partition < 6; partition++)
         {
-            await foreach (var record in client.ReadAsync("a", new ReadOptions { Partition = partition }, Test))
+            await foreach (var record in client.ReadAsync(
+                "a", new ReadOptions { Partition = partition, Linearizable = true }, Test))
             {
                 read.Add((record.Partition, record.Offset, Text(record.Key), Text(record.Value)));
             }
@@ -367,7 +368,7 @@ public sealed class PartitionTests
     {
         var records = new List<string>();
         using var call = broker.Read(
-            new ReadRequest { Topic = topic, Partition = partition }, cancellationToken: Test);
+            new ReadRequest { Topic = topic, Partition = partition, Linearizable = true }, cancellationToken: Test);
         while (await call.ResponseStream.MoveNext(Test))
         {
             records.AddRange(call.ResponseStream.Current.Batches.SelectMany(stored => stored.Batch.Records).Select(

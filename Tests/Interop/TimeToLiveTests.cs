@@ -46,7 +46,8 @@ public sealed class TimeToLiveTests
             Assert.Equal(51UL, progress.Expired);
         }
 
-        Assert.Equal(103, await ForeignCalls.CountAsync(brokers.Channels[0], new ReadRequest { Topic = "a" }));
+        Assert.Equal(103, await ForeignCalls.CountAsync(
+            brokers.Channels[0], new ReadRequest { Topic = "a", Linearizable = true }));
     }
 
     [Fact]

@@ -95,7 +95,9 @@ public sealed class HttpCloudEventTests(HttpBrokers brokers)
             $"/v1/topics/{topic}/records",
             "{\"specversion\":\"1.0\",\"id\":\"2\",\"source\":\"/t\",\"type\":\"t\"}",
             headers: $"Content-Type: {Structured}");
-        var events = await brokers.AskAsync("GET", $"/v1/topics/{topic}/records", headers: $"Accept: {Batched}");
+        var events = await brokers.AskAsync(
+            "GET", $"/v1/topics/{topic}/records?linearizable=true", headers: $"Accept: {Batched}");
+        Assert.Equal(3, events.GetArrayLength());
         Assert.Equal(picture, events[0].GetProperty("data_base64").GetBytesFromBase64());
         Assert.Equal("image/png", Text(events[0], "datacontenttype"));
         Assert.Equal("Grüße", Text(events[1], "data"));
