@@ -78,6 +78,7 @@ public abstract class ModularStateMachine : IStateMachine
         foreach (var module in _modules)
         {
             module.PassTime(_lastTimestampUnixMs, entry.TimestampUnixMs);
+            module.BeginEntry(entry);
         }
 
         _lastApplied = entry.Index;

@@ -55,6 +55,14 @@ public abstract class StateModule
     }
 
     /// <summary>
+    /// All commands of an entry will be applied now, one by one: what they need may be looked up together. It changes
+    /// nothing.
+    /// </summary>
+    internal virtual void BeginEntry(LogEntry entry)
+    {
+    }
+
+    /// <summary>
     /// Applies a committed command. It is part of the log whatever this does, so a refusal is a result, never an
     /// exception. The machine adds the result to the state hash; what else a command changes is added here.
     /// </summary>

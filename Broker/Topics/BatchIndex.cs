@@ -51,6 +51,17 @@ internal sealed class BatchIndex(long startOffset, long startTimestampUnixMs)
         }
     }
 
+    /// <summary>
+    /// For the one writer: reads what <see cref="Append"/> will read and write, so that it is at hand then; the number
+    /// means nothing.
+    /// </summary>
+    public long Touch()
+    {
+        var (number, place) = (_count >> ChunkBits, _count & (ChunkBatches - 1));
+        var chunk = number < _chunks.Length ? _chunks[number] : null;
+        return NextOffset + (place < chunk?.Length ? chunk[place].Length : 0);
+    }
+
     /// <summary>For the one writer.</summary>
     public void Append(in BatchLocation batch)
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Broker.Domain;
 using Broker.Replication;
 
@@ -21,7 +22,10 @@ internal sealed partial class ProducerTable(int maxProducers)
     /// <summary>Whether so many new ones are not too many.</summary>
     public bool HasRoomFor(int more) => _producers.Count + more <= maxProducers;
 
-    public bool Knows(ulong producerId) => _producers.ContainsKey(producerId);
+    public bool Knows(ulong producerId) => TryFind(producerId, out _);
+
+    /// <summary>Reads what <see cref="Remember"/> will, so that it is at hand then; the number means nothing.</summary>
+    public long Touch() => _newest?.LastTimestampUnixMs ?? 0;
 
     /// <summary>
     /// True: the batch is to be appended, and then remembered by <see cref="Remember"/>. False: it is not, and the
@@ -32,7 +36,7 @@ internal sealed partial class ProducerTable(int maxProducers)
         answer = default;
 
         // A producer that is unknown (new, or long silent) may start anywhere, and so may a newer epoch.
-        if (!_producers.TryGetValue(stamp.ProducerId, out var producer) || stamp.Epoch > producer.Epoch)
+        if (!TryFind(stamp.ProducerId, out var producer) || stamp.Epoch > producer.Epoch)
         {
             return true;
         }
@@ -66,15 +70,21 @@ internal sealed partial class ProducerTable(int maxProducers)
 
     public void Remember(in PublishStamp stamp, int count, long baseOffset, long timestampUnixMs)
     {
-        if (!_producers.TryGetValue(stamp.ProducerId, out var producer))
+        if (!TryFind(stamp.ProducerId, out var producer))
         {
             producer = new ProducerState(stamp.ProducerId);
             _producers.Add(stamp.ProducerId, producer);
             producer.BeginEpoch(stamp.Epoch, stamp.Sequence);
+            LinkNewest(producer);
         }
         else
         {
-            Unlink(producer);
+            if (producer != _newest)
+            {
+                Unlink(producer);
+                LinkNewest(producer);
+            }
+
             if (stamp.Epoch > producer.Epoch)
             {
                 producer.BeginEpoch(stamp.Epoch, stamp.Sequence);
@@ -82,7 +92,13 @@ internal sealed partial class ProducerTable(int maxProducers)
         }
 
         producer.Remember(new RememberedBatch(stamp.Sequence, count, baseOffset, timestampUnixMs));
-        LinkNewest(producer);
+    }
+
+    /// <summary>Most topics have one producer, and of several the one that goes on is mostly the newest.</summary>
+    private bool TryFind(ulong id, [NotNullWhen(true)] out ProducerState? producer)
+    {
+        producer = _newest;
+        return producer?.Id == id || _producers.TryGetValue(id, out producer);
     }
 
     private static CommandResult Repeat(ProducerState producer, ulong sequence, int count)

@@ -213,6 +213,18 @@ public static class TopicCommands
         return new PurgeTopicCommand(topic, beforeOffset);
     }
 
+    /// <summary>The name of a publish's topic, without reading the rest of it.</summary>
+    public static ReadOnlySpan<byte> TopicOf(in Command publish)
+    {
+        var name = publish.Payload[(publish.Kind switch
+        {
+            CommandKind.Publish => 0,
+            CommandKind.PublishAtOffset => sizeof(long),
+            _ => sizeof(int) + sizeof(long),
+        })..];
+        return name.Slice(1, name[0]);
+    }
+
     public static PublishCommand ReadPublish(Command command)
     {
         Invariant.Check(IsPublish(command.Kind), "a publish is read from a publish command");

@@ -16,6 +16,8 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     private readonly IAppliedBatches _applied;
     private readonly TopicBounds _bounds;
     private readonly PublishAdmission _admission;
+    private readonly TopicLookahead _ahead = new();
+    private long _touched;
 
     // Restoring a snapshot puts another table here; readers that hold a topic of the old one find it as it was.
     private TopicTable _topics = new();
@@ -61,10 +63,13 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     private ShardCounts Counts => new(_topics.Count, _producers, Delays.Count);
 
+    internal override void BeginEntry(LogEntry entry) => _touched += _ahead.Look(entry, _topics);
+
     internal override CommandResult Apply(in ApplyStep step, in Command command) => command.Kind switch
     {
         CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition
-            or CommandKind.PublishDelayed => ApplyPublish(step, TopicCommands.ReadPublish(command)),
+            or CommandKind.PublishDelayed => ApplyPublish(
+                step, TopicCommands.ReadPublish(command), command.PayloadPosition),
         CommandKind.PublishAtomic => ApplyAtomic(step, command),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
@@ -125,9 +130,14 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     private TopicView ViewOf(TopicState state) => new(state, Volatile.Read(ref _readIndexBody));
 
-    private CommandResult ApplyPublish(in ApplyStep step, in PublishCommand publish)
+    private CommandResult ApplyPublish(in ApplyStep step, in PublishCommand publish, int position)
     {
-        var isNew = !_topics.TryGet(publish.Topic, out var topic);
+        if (!_ahead.TryTake(position, _topics, out var topic))
+        {
+            _topics.TryGet(publish.Topic, out topic);
+        }
+
+        var isNew = topic is null;
         if (!IsMeant(publish, topic))
         {
             // Whoever sent it knows the topic as it was before: it was made, deleted, or made again since.

@@ -119,6 +119,9 @@ internal sealed class TopicState(string name, ulong nameHash, int number, TopicP
     /// <summary>Null until the first stamped publish; touched by the apply thread alone.</summary>
     public ProducerTable? Producers { get; set; }
 
+    /// <summary>Reads what <see cref="Append"/> will, so that it is at hand then; the number means nothing.</summary>
+    public long Touch() => _parts.Memory.Touch() + (Producers?.Touch() ?? 0);
+
     /// <summary>Adds a batch, visible to readers when this returns; gives its first offset.</summary>
     public long Append(LogEntry entry, int recordCount, int position, int length)
     {

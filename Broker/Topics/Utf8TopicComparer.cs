@@ -19,6 +19,11 @@ internal sealed class Utf8TopicComparer
 
     public bool Equals(ReadOnlySpan<byte> alternate, string other)
     {
+        if (Ascii.Equals(alternate, other))
+        {
+            return true;
+        }
+
         Span<byte> bytes = stackalloc byte[Limits.TopicNameBytes];
         return Encoding.UTF8.TryGetBytes(other, bytes, out var length) && bytes[..length].SequenceEqual(alternate);
     }

@@ -26,6 +26,7 @@ internal sealed class BrokerConnections : IDisposable
     private volatile BrokerConnection[] _all = [];
     private bool _disposed;
     private int _turn;
+    private long _leadersVersion = 1;
 
     public BrokerConnections(
         BrokerClientOptions options,
@@ -53,11 +54,25 @@ internal sealed class BrokerConnections : IDisposable
     /// <summary>
     /// Where to send a request about a topic: to its leader; when that is unknown or ails, to the others in turn.
     /// </summary>
-    public BrokerConnection Choose(string topic) => LeaderOf(topic) ?? Next();
+    public BrokerConnection Choose(string topic) =>
+        _leaders.TryGetValue(topic, out var leader) && !leader.IsAvoided ? leader : Next();
 
-    /// <summary>Who leads the topic; null when that is unknown, or the leader failed just now.</summary>
-    public BrokerConnection? LeaderOf(string topic) =>
-        _leaders.TryGetValue(topic, out var leader) && !leader.IsAvoided ? leader : null;
+    /// <summary>
+    /// Who leads the topic; null when that is unknown, or the leader failed just now. For who asks again and again: it
+    /// is looked up only when some topic's leader has changed since.
+    /// </summary>
+    public BrokerConnection? LeaderOf(string topic, ref KnownLeader known)
+    {
+        // The number is read first: whoever changes the map meanwhile changes the number after it.
+        var version = Volatile.Read(ref _leadersVersion);
+        if (known.Version != version)
+        {
+            _leaders.TryGetValue(topic, out var leader);
+            known = new KnownLeader(leader, version);
+        }
+
+        return known.Leader is { IsAvoided: false } ? known.Leader : null;
+    }
 
     /// <summary>
     /// The next broker in turn that did not fail just now; if all did, the one whose failure is the longest ago.
@@ -81,19 +96,24 @@ internal sealed class BrokerConnections : IDisposable
         return best ?? throw new ObjectDisposedException(nameof(BrokerClient));
     }
 
-    public void Learn(string topic, NodeAddress? leader)
+    /// <param name="topic">The topic.</param>
+    /// <param name="leader">Who leads it; null: that was not told.</param>
+    /// <param name="known">As in <see cref="LeaderOf"/>: mostly nothing is new.</param>
+    public void Learn(string topic, NodeAddress? leader, in KnownLeader known)
     {
-        if (leader is null || leader.Address.Length == 0)
+        if (leader is null || leader.Address.Length == 0
+            || (known.Version == Volatile.Read(ref _leadersVersion)
+                && known.Leader?.Address.OriginalString == leader.Address))
         {
             return;
         }
 
-        if (_leaders.TryGetValue(topic, out var known) && known.Address.OriginalString == leader.Address)
+        if (_leaders.TryGetValue(topic, out var former) && former.Address.OriginalString == leader.Address)
         {
             return;
         }
 
-        if (Find(leader.Address) is { } connection && connection != known)
+        if (Find(leader.Address) is { } connection && connection != former)
         {
             if (_leaders.Count >= MaxTopics)
             {
@@ -101,13 +121,17 @@ internal sealed class BrokerConnections : IDisposable
             }
 
             _leaders[topic] = connection;
+            Interlocked.Increment(ref _leadersVersion);
             ClientLog.LeaderLearned(_logger, topic, connection.Address);
         }
     }
 
     /// <summary>Forgets who leads a topic, if it was that one.</summary>
-    public void ForgetLeader(string topic, BrokerConnection leader) =>
+    public void ForgetLeader(string topic, BrokerConnection leader)
+    {
         _leaders.TryRemove(new KeyValuePair<string, BrokerConnection>(topic, leader));
+        Interlocked.Increment(ref _leadersVersion);
+    }
 
     /// <summary>
     /// The connection to an address, made when it is new; null when the address is no use or there are too many.
@@ -170,3 +194,6 @@ internal sealed class BrokerConnections : IDisposable
         }
     }
 }
+
+/// <summary>Who led a topic (null: unknown) when the leaders had that number. The default is of no time.</summary>
+internal readonly record struct KnownLeader(BrokerConnection? Leader, long Version);

@@ -26,7 +26,7 @@ internal sealed partial class TopicProducer
             if (Resolve(batch, correlation))
             {
                 batch.AnsweredBy = from.Address;
-                context.Connections.Learn(Place, answer.Response?.Leader ?? answer.Leader);
+                context.Connections.Learn(Place, answer.Response?.Leader ?? answer.Leader, _leader);
                 if (answer.Status == (uint)StatusCode.OK && answer.Response is { } response)
                 {
                     Succeed(batch, response, ref work);

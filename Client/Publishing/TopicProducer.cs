@@ -50,6 +50,7 @@ internal sealed partial class TopicProducer(
     private int _inFlight;
     private bool _pipelining;
     private PublishStream? _stream;
+    private KnownLeader _leader;
     private long _lastAnswerAt;
     private bool _retired;
     private BrokerClientException? _closedBy;
@@ -269,7 +270,9 @@ internal sealed partial class TopicProducer(
 
     /// <summary>Whether another broker leads now: it is used as soon as nothing is under way on the old one.</summary>
     private bool MustDrain() =>
-        _inFlight > 0 && context.Connections.LeaderOf(Place) is { } leader && leader != _stream!.Connection;
+        _inFlight > 0
+        && context.Connections.LeaderOf(Place, ref _leader) is { } leader
+        && leader != _stream!.Connection;
 
     private bool TrySend(PublishBatch batch, long now)
     {
@@ -283,7 +286,7 @@ internal sealed partial class TopicProducer(
         _round++;
         for (var choice = 0; choice < ChoicesPerTry; choice++)
         {
-            _stream = context.Connections.Choose(Place).Stream();
+            _stream = (context.Connections.LeaderOf(Place, ref _leader) ?? context.Connections.Next()).Stream();
             if (_stream.TrySend(batch, now, behindOthers))
             {
                 return Sent(true);

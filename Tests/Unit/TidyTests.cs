@@ -49,6 +49,17 @@ public sealed class TidyTests
     public void Event_ids_are_unique() => Assert.Empty(TidyRules.DuplicateEventIds(Sources.Value));
 
     [Fact]
+    public void Every_planted_bug_still_fits() => Assert.Empty(PlantedBugs.ThatDoNotFit());
+
+    [Theory]
+    [InlineData(true, "--- a/A.cs", "+++ b/A.cs", "@@ -7,2 +7,2 @@", " b", "-c", "+x")]
+    [InlineData(true, "--- a/A.cs", "+++ b/A.cs", "@@ -1,1 +1,1 @@", " a", "+x", " b", "@@ -3 +3 @@", "-c")]
+    [InlineData(false, "--- a/A.cs", "+++ b/A.cs", "@@ -1,2 +1,2 @@", " a", "-c", "+x")]
+    [InlineData(false, "--- a/A.cs", "+++ b/A.cs", "@@ -1,1 +1,1 @@", "-a", "+x", "@@ -3 +3 @@", " d")]
+    public void A_planted_bug_fits_where_its_old_lines_are(bool fits, params string[] patch) =>
+        Assert.Equal(fits, PlantedBugs.Misfits(patch, static _ => ["a", "b", "c"]).Count == 0);
+
+    [Fact]
     public void Every_exception_is_still_needed()
     {
         var needed = Sources.Value.Where(file => Allowed.Keys.Any(exception => exception.Path == file.Path))
