@@ -33,11 +33,12 @@ internal sealed class Division
             for (var i = 0; i < records.Count; i++, at++)
             {
                 var partition = records[i].Key.IsEmpty ? keyless : KeyPartition.Of(records[i].Key.Span, partitions);
-                var part = PartFor(records[i], partition, open, stamps);
+                var sizeBytes = records[i].CalculateSize();
+                var part = PartFor(sizeBytes, partition, open, stamps);
                 (OldFirsts[at], OldIndexes[at]) = (source.FirstSequence, i);
                 (Producers[at], Partitions[at]) = (part.ProducerId, partition);
                 (Firsts[at], Indexes[at]) = (part.FirstSequence, part.Batch.Records.Count);
-                part.Add(records[i], source.Ids[i], source.Waiters?[i] ?? default);
+                part.Add(records[i], sizeBytes, source.Ids[i], source.Waiters?[i] ?? default);
             }
         }
 
@@ -65,11 +66,11 @@ internal sealed class Division
 
     public int[] Indexes { get; }
 
-    private Part PartFor(Record record, int partition, Dictionary<int, Part> open, PartitionStamps stamps)
+    private Part PartFor(int sizeBytes, int partition, Dictionary<int, Part> open, PartitionStamps stamps)
     {
         var found = open.TryGetValue(partition, out var part);
         if (!found || part!.Batch.Records.Count == PublisherLimits.ChunkRows
-            || part.SizeBytes + record.CalculateSize() > PublisherLimits.ChunkBytes)
+            || part.SizeBytes + sizeBytes > PublisherLimits.ChunkBytes)
         {
             var (producerId, next) = stamps.Next(partition);
             part = new Part(producerId, partition, found ? part!.FirstSequence + part.Batch.Records.Count : next);
@@ -93,10 +94,10 @@ internal sealed class Division
 
         public int SizeBytes { get; private set; }
 
-        public void Add(Record record, long id, (PublishTicket? Ticket, int Index) waiter)
+        public void Add(Record record, int sizeBytes, long id, (PublishTicket? Ticket, int Index) waiter)
         {
             Batch.Records.Add(record);
-            SizeBytes += record.CalculateSize();
+            SizeBytes += sizeBytes;
             _ids.Add(id);
             _waiters.Add(waiter);
         }
