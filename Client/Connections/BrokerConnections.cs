@@ -129,8 +129,10 @@ internal sealed class BrokerConnections : IDisposable
     /// <summary>Forgets who leads a topic, if it was that one.</summary>
     public void ForgetLeader(string topic, BrokerConnection leader)
     {
-        _leaders.TryRemove(new KeyValuePair<string, BrokerConnection>(topic, leader));
-        Interlocked.Increment(ref _leadersVersion);
+        if (_leaders.TryRemove(new KeyValuePair<string, BrokerConnection>(topic, leader)))
+        {
+            Interlocked.Increment(ref _leadersVersion);
+        }
     }
 
     /// <summary>

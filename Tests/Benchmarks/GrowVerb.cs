@@ -132,7 +132,7 @@ internal static class GrowVerb
 
         public long Acknowledged { get; private set; }
 
-        /// <summary>Ends when it is stopped and its last message was answered; a refusal ends it all.</summary>
+        /// <summary>Ends when it is stopped and its last message was answered; a refusal is told at the end.</summary>
         public async Task RunAsync(int number, CancellationToken stop)
         {
             while (!stop.IsCancellationRequested)
