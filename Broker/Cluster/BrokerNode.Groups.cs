@@ -115,6 +115,7 @@ public sealed partial class BrokerNode
             Voters = FoundersOf(id),
             HeartbeatInterval = HeartbeatInterval,
             ElectionTimeoutMin = ElectionTimeoutMin,
+            CommitNoticeDelay = TimeSpan.FromMilliseconds(Limits.CommitNoticeMs),
             PreferredLeader = LeaderBalancer.ByTurns(FoundersOf(id), id),
         };
         IStateMachine machine = Metadata;

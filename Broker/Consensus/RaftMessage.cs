@@ -11,7 +11,8 @@ namespace Broker.Consensus;
 /// although there may be nothing new.</description></item>
 /// <item><term>AppendEntriesResponse</term><description>Accepted: LogIndex is the match index, flushed; RejectHint is
 /// how far the follower's log agrees with the leader's, flushed or not. Rejected: LogIndex is the rejected previous
-/// index, RejectHint and LogTerm the last entry of the follower that may agree. Lost: see there.</description></item>
+/// index, RejectHint and LogTerm the last entry of the follower that may agree. Lost: see there. Force, accepted:
+/// somebody waits there for what commits next.</description></item>
 /// <item><term>RequestVote, RequestPreVote</term><description>LogIndex, LogTerm: the candidate's last entry. A
 /// pre-vote's Term is the term that the candidate would campaign in. Force, Led: see there. Context of a pre-vote: its
 /// round, given back in the answer.</description></item>

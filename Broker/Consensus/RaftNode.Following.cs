@@ -186,6 +186,7 @@ public sealed partial class RaftNode
             Term = Term,
             LogIndex = MatchIndex,
             RejectHint = _verifiedIndex,
+            Force = AwaitsCommits,
         });
     }
 

@@ -20,14 +20,10 @@ public sealed partial class RaftNode
     /// <summary>The followers as this leader knows them; empty on others. A copy.</summary>
     public IReadOnlyList<FollowerProgress> Followers => _followers.ToProgress(_nowMs);
 
-    private long LeaderDeadlineMs
-    {
-        get
-        {
-            var heartbeat = _followers.Count == 0 && IsOnlyVoter ? long.MaxValue : _heartbeatDeadlineMs;
-            return Math.Min(heartbeat, _transfer.DeadlineMs);
-        }
-    }
+    private long HeartbeatDueMs => _followers.Count == 0 && IsOnlyVoter ? long.MaxValue : _heartbeatDeadlineMs;
+
+    private long LeaderDeadlineMs =>
+        Math.Min(Math.Min(HeartbeatDueMs, _transfer.DeadlineMs), _followers.CommitNoticeDueMs);
 
     /// <summary>What is sent says this much of its sender.</summary>
     private LeaderState AsLeader => new(Term, _commitIndex, _nowMs);
@@ -70,7 +66,9 @@ public sealed partial class RaftNode
             _transfer.End();
         }
 
-        if (_nowMs < LeaderDeadlineMs)
+        // Who is due is looked up with the next Ready, which puts the time off or sends.
+        _replicationDue |= _nowMs >= _followers.CommitNoticeDueMs;
+        if (_nowMs < HeartbeatDueMs)
         {
             return;
         }
@@ -132,10 +130,12 @@ public sealed partial class RaftNode
             return;
         }
 
+        follower.AwaitsCommits = message.Force;
         Acknowledge(follower, message.LogIndex);
-        if (Role == RaftRole.Leader && follower.TryReplicate(message.RejectHint, _log))
+        if (Role == RaftRole.Leader)
         {
-            _replicationDue = true;
+            _replicationDue |= follower.TryReplicate(message.RejectHint, _log)
+                || (follower.AwaitsCommits && follower.SentCommitIndex < _commitIndex);
         }
     }
 

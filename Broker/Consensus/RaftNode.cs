@@ -97,6 +97,12 @@ public sealed partial class RaftNode
     /// </summary>
     public bool IsHampered { get; set; }
 
+    /// <summary>
+    /// Set by the caller while somebody waits here for what commits next. It tells its leader with each entry that it
+    /// acknowledges, and is told of commits at once then. Nothing that must hold depends on it.
+    /// </summary>
+    public bool AwaitsCommits { get; set; }
+
     /// <summary>The earliest time at which <see cref="Tick"/> has something to do.</summary>
     public long NextDeadlineMs => Role == RaftRole.Leader ? LeaderDeadlineMs : _election.DeadlineMs;
 

@@ -5,6 +5,8 @@ internal sealed class RaftTimes(RaftOptions options)
 {
     public long HeartbeatMs { get; } = (long)options.HeartbeatInterval.TotalMilliseconds;
 
+    public long CommitNoticeMs { get; } = (long)options.CommitNoticeDelay.TotalMilliseconds;
+
     public long ElectionMinMs { get; } = (long)options.ElectionTimeoutMin.TotalMilliseconds;
 
     public long ElectionMaxMs { get; } = (long)options.ElectionTimeoutMax.TotalMilliseconds;

@@ -10,6 +10,11 @@ namespace Broker.Delivery;
 internal sealed class ShardDelivery(
     GroupId group, TailSignal signal, LiveFanOut? liveFanOut, ShardNews? news = null) : IAppliedBatches
 {
+    /// <summary>
+    /// Consumer groups and Redis are served where the shard is led, which knows by itself what commits.
+    /// </summary>
+    public bool IsAwaited => signal.HasReaders;
+
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
     {

@@ -26,6 +26,9 @@ public sealed class TailSignal(int maxWaiters = Limits.TailReaders, int maxWatch
     /// <summary>Readers that hold a place.</summary>
     public int Count => Volatile.Read(ref _count);
 
+    /// <summary>Whether anybody follows a topic, by name or by filter.</summary>
+    public bool HasReaders => Count > 0 || Volatile.Read(ref _watches).All.Length > 0;
+
     /// <summary>Takes a place at the tail of a topic, which need not exist yet.</summary>
     /// <exception cref="BrokerException">ResourceExhausted: all places are taken.</exception>
     public TailWaiter Register(string topic)

@@ -196,6 +196,12 @@ public static partial class Limits
     public const int ReadCatchUpMs = 1_000;
 
     /// <summary>
+    /// How long a follower may hear later than the leader that the last entry has committed, where nobody waits for it:
+    /// longer than one message takes that follows another, so that this carries the news, and short for who looks.
+    /// </summary>
+    public const int CommitNoticeMs = 5;
+
+    /// <summary>
     /// How long a linearizable read waits for its leader's word and for the own replica: an election, in which a leader
     /// that hangs is given up, and less than the patience of any caller.
     /// </summary>

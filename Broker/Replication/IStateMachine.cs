@@ -33,6 +33,11 @@ public interface IStateMachine
     bool KeepsIndexes { get; }
 
     /// <summary>
+    /// Somebody waits for what is applied next, so a follower wants to hear at once of what has committed. Any thread.
+    /// </summary>
+    bool IsAwaited => true;
+
+    /// <summary>
     /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller
     /// waits for them, or is empty (then results are not wanted). Called in log order, each index once; after <see
     /// cref="Restore"/> with the entries that follow the snapshot.

@@ -18,6 +18,9 @@ internal sealed class LinearizableReads(IGroupLoop loop)
     private long _lastContext;
     private int _count;
 
+    /// <summary>Somebody waits until this replica has applied more.</summary>
+    public bool IsAwaited => _behind.Count > 0;
+
     private sealed class ReadBatch(long context, TaskCompletionSource<LogIndex>[] readers)
     {
         public long Context => context;

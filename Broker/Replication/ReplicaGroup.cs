@@ -151,6 +151,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         // wait for the next deadline.
         Interlocked.Exchange(ref _scheduled, 0);
         _raft.IsHampered = IsHampered || IsDraining;
+        _raft.AwaitsCommits = Machine.IsAwaited || _reads.IsAwaited;
         _raft.Tick(NowMs());
         HandleReady(NoEntries);
         while (_inputs.TryDequeue(out var input))

@@ -55,6 +55,8 @@ public abstract class ModularStateMachine : IStateMachine
 
     public bool KeepsIndexes => _indexed is not null;
 
+    public virtual bool IsAwaited => true;
+
     public LogIndex FirstNeeded
     {
         get

@@ -5,6 +5,9 @@ namespace Broker.Topics;
 /// <summary>Who wants to hear of what a data shard has applied. Called on the group's loop thread.</summary>
 public interface IAppliedBatches
 {
+    /// <summary>Somebody waits for the next batch. Any thread.</summary>
+    bool IsAwaited { get; }
+
     /// <summary>
     /// Called after readers can see the batch, in log order. Must not block and must not throw. The batch's bytes are
     /// <paramref name="length"/> bytes of the entry's body from <paramref name="position"/>.

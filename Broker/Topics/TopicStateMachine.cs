@@ -12,6 +12,7 @@ public sealed class TopicStateMachine : ModularStateMachine
     private const byte SnapshotKind = (byte)'T';
     private const byte FormerFormat = 1;
 
+    private readonly IAppliedBatches _applied;
     private readonly TopicModule _topics;
     private readonly TopicBounds _bounds;
 
@@ -38,10 +39,16 @@ public sealed class TopicStateMachine : ModularStateMachine
         Func<TopicModule, StateModule[]>? more)
         : base(SnapshotKind, [topics, new DelayModule(topics), .. more?.Invoke(topics) ?? []])
     {
+        _applied = applied;
         _topics = topics;
         _bounds = bounds;
         _more = more;
     }
+
+    /// <summary>
+    /// As who hears of the batches says: a replica that nobody reads from may learn of them a moment later.
+    /// </summary>
+    public override bool IsAwaited => _applied.IsAwaited;
 
     /// <inheritdoc cref="TopicModule.TopicCount"/>
     public int TopicCount => _topics.TopicCount;

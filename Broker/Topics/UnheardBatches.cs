@@ -7,6 +7,8 @@ internal sealed class UnheardBatches : IAppliedBatches
 {
     public static readonly UnheardBatches Instance = new();
 
+    public bool IsAwaited => false;
+
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
     {

@@ -99,7 +99,10 @@ internal sealed class CoreNode(SimulatedGroup group, SimulatedMachine machine) :
 
         var initial = new RaftInitialState { HardState = _disk.HardState, LastIndex = LastIndex, TermRuns = runs };
         var random = new Random(World.Random.Next());
-        _raft = new RaftNode(Options, initial, index => Logged(index).SizeBytes, random, LocalMs);
+        _raft = new RaftNode(Options, initial, index => Logged(index).SizeBytes, random, LocalMs)
+        {
+            AwaitsCommits = IsAwaited,
+        };
         Say($"starts with {_log.Count} entries, {_disk.HardState}");
     }
 

@@ -50,6 +50,8 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
 
     public long LastTimestampUnixMs => _topics.LastTimestampUnixMs;
 
+    public bool IsAwaited => _node.IsAwaited;
+
     public bool KeepsIndexes => _topics.KeepsIndexes;
 
     public LogIndex FirstNeeded => _topics.FirstNeeded;

@@ -68,6 +68,9 @@ internal sealed record Scenario
     /// </summary>
     public required long ProducerExpiryMs { get; init; }
 
+    /// <summary>How long followers to which nobody listens may hear later of the last commit.</summary>
+    public required int CommitNoticeMs { get; init; }
+
     /// <summary>What purges leave as it is.</summary>
     public required KeptTopic Keeps { get; init; }
 
@@ -194,6 +197,7 @@ internal sealed record Scenario
             ClockSkew = Pick(random, 0.0, 0.05, 0.15),
             Groups = Pick(random, 1, 1, 2, 3),
             Keeps = Pick(random, KeptTopic.None, KeptTopic.One, KeptTopic.Old),
+            CommitNoticeMs = Pick(random, 0, 5, 50),
         };
     }
 

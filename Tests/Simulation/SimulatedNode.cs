@@ -43,6 +43,7 @@ internal abstract class SimulatedNode
             MaxUncommittedBytes = world.Scenario.MaxUncommittedBytes,
             HeartbeatInterval = BrokerNode.HeartbeatInterval,
             ElectionTimeoutMin = BrokerNode.ElectionTimeoutMin,
+            CommitNoticeDelay = TimeSpan.FromMilliseconds(world.Scenario.CommitNoticeMs),
             PreferredLeader = FoundersOf(group)[(group.Id.Value - 1) % FoundersOf(group).Count],
         };
     }
@@ -56,6 +57,9 @@ internal abstract class SimulatedNode
     public bool IsWhatItShouldBe => Machine.VotesIn(GroupId) ? Members.IsVoter(Id) : Members.IsLearner(Id);
 
     public NodeId Id => Options.Id;
+
+    /// <summary>Somebody listens at every second node.</summary>
+    public bool IsAwaited => Id.Value % 2 == 0;
 
     public GroupId GroupId => Group.Id;
 

@@ -61,7 +61,40 @@ internal sealed partial class Follower(NodeId id, bool isVoter, LogIndex nextInd
     public long ConfirmedRound { get; set; }
 
     /// <summary>The highest commit index that an AppendEntries has carried.</summary>
-    public LogIndex SentCommitIndex { get; set; }
+    public LogIndex SentCommitIndex { get; private set; }
+
+    /// <summary>It said that somebody waits there for what commits next: it is told at once.</summary>
+    public bool AwaitsCommits { get; set; }
+
+    /// <summary>
+    /// When it is told that the last entry has committed, unless a next one has carried that until then; long.MaxValue
+    /// while there is nothing to tell.
+    /// </summary>
+    public long CommitNoticeDueMs { get; private set; } = long.MaxValue;
+
+    /// <summary>An AppendEntries has left, with or without entries.</summary>
+    public void SentCommit(LogIndex commit)
+    {
+        SentCommitIndex = commit;
+        CommitNoticeDueMs = long.MaxValue;
+    }
+
+    /// <summary>
+    /// The last entry has committed. True: the follower is told now, as somebody waits there, or as this was said long
+    /// enough ago and nothing followed.
+    /// </summary>
+    public bool IsCommitNoticeDue(long nowMs, long delayMs)
+    {
+        if (CommitNoticeDueMs == long.MaxValue)
+        {
+            CommitNoticeDueMs = nowMs + delayMs;
+        }
+
+        return AwaitsCommits || nowMs >= CommitNoticeDueMs;
+    }
+
+    /// <summary>Entries, or whatever else it is sent next, will tell it.</summary>
+    public void ForgetCommitNotice() => CommitNoticeDueMs = long.MaxValue;
 
     public void Sent(LogIndex last, int sizeBytes)
     {

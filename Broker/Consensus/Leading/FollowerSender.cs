@@ -13,6 +13,7 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
     {
         if (!follower.IsReplicating)
         {
+            follower.ForgetCommitNotice();
             if (!follower.ProbeSent && follower.Loss is null)
             {
                 SendProbe(follower, leader);
@@ -26,9 +27,13 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
             SendEntries(follower, leader);
         }
 
-        // While entries flow they carry the commit index; the last one of a burst is told by an empty message, so that
-        // reads on followers need not wait for a heartbeat.
-        if (leader.CommitIndex == log.LastIndex && follower.SentCommitIndex < leader.CommitIndex)
+        // While entries flow they carry the commit index; that of the last one of a burst is told by an empty message,
+        // so that reads on followers need not wait for a heartbeat. Where nobody waits for it, it waits for company.
+        if (leader.CommitIndex != log.LastIndex || follower.SentCommitIndex >= leader.CommitIndex)
+        {
+            follower.ForgetCommitNotice();
+        }
+        else if (follower.IsCommitNoticeDue(leader.NowMs, times.CommitNoticeMs))
         {
             SendAppend(follower, 0, wantsAnswer: false, leader);
         }
@@ -93,7 +98,7 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
     private void SendAppend(Follower follower, int count, bool wantsAnswer, in LeaderState leader)
     {
         var previous = follower.NextIndex.Previous();
-        follower.SentCommitIndex = leader.CommitIndex;
+        follower.SentCommit(leader.CommitIndex);
         outbox.Send(new RaftMessage
         {
             Kind = RaftMessageKind.AppendEntries,

@@ -23,6 +23,21 @@ internal sealed class FollowerTable(NodeId leader, RaftTimes times)
 
     public int Count => _followers.Count;
 
+    /// <summary>When a follower is to be told that the last entry has committed; long.MaxValue: none is.</summary>
+    public long CommitNoticeDueMs
+    {
+        get
+        {
+            var due = long.MaxValue;
+            foreach (var follower in _followers)
+            {
+                due = Math.Min(due, follower.CommitNoticeDueMs);
+            }
+
+            return due;
+        }
+    }
+
     public List<Follower>.Enumerator GetEnumerator() => _followers.GetEnumerator();
 
     public Follower? Find(NodeId node)

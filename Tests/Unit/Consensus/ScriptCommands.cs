@@ -7,8 +7,8 @@ namespace Broker.Tests.Unit.Consensus;
 /// The commands of a scene. A message filter is a way, <c>1-&gt;2</c>, <c>1-&gt;</c> or <c>-&gt;2</c>, a kind, and a
 /// number, <c>#2</c> for the second of those that match; each part may be left out.
 /// <code>
-/// group 3 window=300       three voters; options: append, window, uncommitted (bytes), prefer (a node), spare (nodes
-///                          that are no members yet)
+/// group 3 window=300       three voters; options: append, window, uncommitted (bytes), notice (ms), prefer (a node),
+///                          spare (nodes that are no members yet)
 /// disk 1 term=4 vote=2 log=1,1,4     what node 1 finds on its disk; before start. base=3/1 is a snapshot before the
 ///                          log, fence=5/4 what an end of the log was that got damaged
 /// lose 1                   node 1, which is down, finds its disk empty, and knows that it was not
@@ -22,6 +22,7 @@ namespace Broker.Tests.Unit.Consensus;
 /// cut 1 3 | cut 3 | heal   node 1 and 3, node 3 and all others, lose what they send each other
 /// propose 1 [n]            n proposals (one) before one Ready
 /// hold 1 | persist 1 [n] | flow 1    node 1's writes wait; n of them (all) finish; they finish at once again
+/// await 1 | await 1 no     somebody waits at node 1 for what commits next; nobody does
 /// change 1 AddLearner 4    node 1 is asked for a change of members: AddLearner, Promote or Remove
 /// read 1 7                 node 1 is asked for a read index; 7 names the read
 /// compact 1 5              node 1's log through entry 5 goes; a snapshot is durable there
@@ -145,6 +146,9 @@ internal sealed class ScriptCommands(ScriptWorld world)
             case "persist":
                 Persist(Node(rest), rest.Length > 1 ? ScriptText.Number(rest[1]) : int.MaxValue);
                 return true;
+            case "await":
+                Node(rest).Node.AwaitsCommits = rest.Length == 1;
+                return true;
             case "crash":
                 Node(rest).Crash();
                 return true;
@@ -224,6 +228,7 @@ internal sealed class ScriptCommands(ScriptWorld world)
                 MaxAppendBytes = given.Number("append", defaults.MaxAppendBytes),
                 MaxInFlightBytes = given.Number("window", defaults.MaxInFlightBytes),
                 MaxUncommittedBytes = given.Number("uncommitted", (int)defaults.MaxUncommittedBytes),
+                CommitNoticeDelay = TimeSpan.FromMilliseconds(given.Number("notice", 0)),
                 PreferredLeader = new NodeId(given.Number("prefer", 0)),
             });
         }

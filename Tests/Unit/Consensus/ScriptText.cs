@@ -23,7 +23,8 @@ internal static class ScriptText
             RaftMessageKind.InstallSnapshot =>
                 $"at {message.LogIndex}/{message.LogTerm} commit {message.CommitIndex}",
             RaftMessageKind.RequestSnapshot => $"beyond {message.LogIndex}",
-            RaftMessageKind.AppendEntriesResponse => $"flushed {message.LogIndex} agrees {message.RejectHint}",
+            RaftMessageKind.AppendEntriesResponse =>
+                $"flushed {message.LogIndex} agrees {message.RejectHint}" + (message.Force ? " awaits" : ""),
             RaftMessageKind.RequestVote or RaftMessageKind.RequestPreVote =>
                 $"last {message.LogIndex}/{message.LogTerm}" + (message.Force ? " force" : "") + Context(message),
             RaftMessageKind.RequestVoteResponse or RaftMessageKind.RequestPreVoteResponse =>

@@ -1,3 +1,4 @@
+using Broker.Client;
 using Broker.Delivery;
 using Broker.Domain;
 using Xunit;
@@ -31,6 +32,23 @@ public sealed class TailSignalTests
         _signal.Notify("a");
         await waiter.WaitAsync(Stop).AsTask().WaitAsync(Deadline, Stop);
         Assert.False(waiter.WaitAsync(Stop).AsTask().IsCompleted);
+    }
+
+    [Fact]
+    public void It_knows_whether_anybody_reads()
+    {
+        Assert.False(_signal.HasReaders);
+        using (_signal.Register("a"))
+        {
+            Assert.True(_signal.HasReaders);
+        }
+
+        using (_signal.Watch(new TopicFilterSet([TopicFilter.Parse("a.*")])))
+        {
+            Assert.True(_signal.HasReaders);
+        }
+
+        Assert.False(_signal.HasReaders);
     }
 
     [Fact]

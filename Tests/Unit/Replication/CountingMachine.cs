@@ -23,6 +23,9 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
 
     public long LastTimestampUnixMs => topics.LastTimestampUnixMs;
 
+    /// <summary>As if somebody read at the end of a topic here.</summary>
+    public bool IsAwaited { get; set; }
+
     public bool KeepsIndexes => topics.KeepsIndexes;
 
     public void Apply(LogEntry entry, Span<CommandResult> results)

@@ -1,3 +1,4 @@
+using Broker.Consensus;
 using Broker.Domain;
 using Xunit;
 
@@ -65,6 +66,27 @@ public sealed class ReadIndexTests
     }
 
     [Fact]
+    public async Task A_follower_says_with_its_acknowledgement_whether_somebody_waits_for_what_commits()
+    {
+        var group = new TestGroup(3);
+        group.Publish(1);
+        group.RunUntilEven();
+        var follower = group.Replicas.First(replica => replica != group.Leader);
+        Assert.False(SaysThatItIsAwaited(group, follower));
+        follower.Machine.IsAwaited = true;
+        Assert.True(SaysThatItIsAwaited(group, follower));
+        follower.Machine.IsAwaited = false;
+        Assert.False(SaysThatItIsAwaited(group, follower));
+
+        using var gone = new CancellationTokenSource();
+        var read = follower.Group.WaitForAppliedAsync(follower.Status.LastIndex + 1_000, gone.Token);
+        follower.Step();
+        Assert.True(SaysThatItIsAwaited(group, follower));
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => read);
+    }
+
+    [Fact]
     public async Task A_read_that_is_given_up_makes_room_for_another()
     {
         var group = new TestGroup(3);
@@ -93,5 +115,16 @@ public sealed class ReadIndexTests
         group.Publish(3);
         var read = group[1].Group.ReadIndexAsync(Stop);
         Assert.Equal(group[1].Status.CommitIndex, await group.RunUntilDoneAsync(read));
+    }
+
+    private static bool SaysThatItIsAwaited(TestGroup group, TestReplica follower)
+    {
+        follower.Sent.Clear();
+        group.Publish(1);
+        group.RunUntilEven();
+        var said = follower.Sent.Where(
+            static message => message.Kind == (uint)RaftMessageKind.AppendEntriesResponse && !message.Reject).ToList();
+        Assert.NotEmpty(said);
+        return said.All(static message => message.Force);
     }
 }

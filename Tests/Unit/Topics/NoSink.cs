@@ -6,6 +6,8 @@ namespace Broker.Tests.Unit.Topics;
 /// <summary>For tests in which the state alone is under test.</summary>
 internal sealed class NoSink : IAppliedBatches
 {
+    public bool IsAwaited => false;
+
     public void OnAppended(
         string topic, long baseOffset, int count, long timestampUnixMs, LogEntry entry, int position, int length)
     {

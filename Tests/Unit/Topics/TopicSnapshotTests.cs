@@ -250,6 +250,8 @@ public sealed class TopicSnapshotTests
 
     private sealed class Heard : IAppliedBatches
     {
+        public bool IsAwaited => false;
+
         public int Restored { get; private set; }
 
         public void OnAppended(

@@ -311,6 +311,8 @@ public sealed class TopicStateMachineTests
 
     private sealed class AppliedLog : IAppliedBatches
     {
+        public bool IsAwaited => false;
+
         public List<string> Seen { get; } = [];
 
         public void OnAppended(

@@ -16,17 +16,7 @@ public sealed class FollowerSenderTests
     private readonly Follower _follower = new(new NodeId(2), isVoter: true, new LogIndex(21), nowMs: 0);
     private readonly FollowerSender _sender;
 
-    public FollowerSenderTests()
-    {
-        var options = new RaftOptions
-        {
-            Id = new NodeId(1),
-            Voters = [new NodeId(1), new NodeId(2)],
-            MaxAppendBytes = 300,
-            MaxInFlightBytes = 600,
-        };
-        _sender = new FollowerSender(options, new RaftTimes(options), _log, new EntrySizes(static _ => 100), _outbox);
-    }
+    public FollowerSenderTests() => _sender = SenderWithNotice(ms: 0);
 
     [Fact]
     public void Probe_of_the_logs_end_carries_nothing_and_asks()
@@ -65,6 +55,72 @@ public sealed class FollowerSenderTests
 
         var told = Assert.Single(Take());
         Assert.Equal((0, 0, 20), (told.EntryCount, told.Context, told.CommitIndex.Value));
+    }
+
+    [Fact]
+    public void Commit_of_the_last_entry_waits_for_a_next_one_where_nobody_waits_for_it()
+    {
+        var sender = SenderWithNotice(ms: 5);
+        Replicating(from: 20);
+        var committed = Leader with { CommitIndex = new LogIndex(20) };
+
+        sender.Replicate(_follower, committed);
+        sender.Replicate(_follower, committed with { NowMs = 1_004 });
+        Assert.Equal(1_005, _follower.CommitNoticeDueMs);
+        Assert.Empty(Take());
+
+        sender.Replicate(_follower, committed with { NowMs = 1_005 });
+        Assert.Equal((0, 20), Take().Select(m => (m.EntryCount, m.CommitIndex.Value)).Single());
+        Assert.Equal(long.MaxValue, _follower.CommitNoticeDueMs);
+    }
+
+    [Fact]
+    public void Next_entry_carries_the_commit_of_the_last_one()
+    {
+        var sender = SenderWithNotice(ms: 5);
+        Replicating(from: 20);
+        var committed = Leader with { CommitIndex = new LogIndex(20) };
+        sender.Replicate(_follower, committed);
+        _log.Append(new Term(2));
+
+        sender.Replicate(_follower, committed);
+
+        Assert.Equal((1, 20), Take().Select(m => (m.EntryCount, m.CommitIndex.Value)).Single());
+        Assert.Equal(long.MaxValue, _follower.CommitNoticeDueMs);
+    }
+
+    [Fact]
+    public void Commit_is_told_at_once_where_somebody_waits_for_it()
+    {
+        var sender = SenderWithNotice(ms: 5);
+        Replicating(from: 20);
+        _follower.AwaitsCommits = true;
+
+        sender.Replicate(_follower, Leader with { CommitIndex = new LogIndex(20) });
+
+        Assert.Single(Take());
+    }
+
+    /// <summary>A time that stays in the past would keep the loop awake.</summary>
+    [Fact]
+    public void Commit_is_not_due_while_a_full_window_or_a_probe_keeps_it()
+    {
+        var sender = SenderWithNotice(ms: 5);
+        Replicating(from: 20);
+        sender.Replicate(_follower, Leader with { CommitIndex = new LogIndex(20) });
+        for (var i = 0; i < 10; i++)
+        {
+            _log.Append(new Term(2));
+        }
+
+        _follower.Sent(new LogIndex(26), 600);
+        sender.Replicate(_follower, Leader with { CommitIndex = new LogIndex(21), NowMs = 1_010 });
+        Assert.Equal(long.MaxValue, _follower.CommitNoticeDueMs);
+
+        sender.Replicate(_follower, Leader with { CommitIndex = new LogIndex(30), NowMs = 1_010 });
+        _follower.Pause(LogIndex.None);
+        sender.Replicate(_follower, Leader with { CommitIndex = new LogIndex(30), NowMs = 1_020 });
+        Assert.Equal(long.MaxValue, _follower.CommitNoticeDueMs);
     }
 
     [Fact]
@@ -116,6 +172,19 @@ public sealed class FollowerSenderTests
         _sender.Ask(_follower, Leader);
 
         Assert.Equal([(16, 0, 1L)], Take().Select(m => (m.LogIndex.Value, m.EntryCount, m.Context)));
+    }
+
+    private FollowerSender SenderWithNotice(int ms)
+    {
+        var options = new RaftOptions
+        {
+            Id = new NodeId(1),
+            Voters = [new NodeId(1), new NodeId(2)],
+            MaxAppendBytes = 300,
+            MaxInFlightBytes = 600,
+            CommitNoticeDelay = TimeSpan.FromMilliseconds(ms),
+        };
+        return new FollowerSender(options, new RaftTimes(options), _log, new EntrySizes(static _ => 100), _outbox);
     }
 
     private void Replicating(int from)
