@@ -28,16 +28,11 @@ internal sealed class ClusterFormation(
     {
         var self = node.Options;
         register.Seen(self.NodeId, self.NodeName, store.StoreId, node.Hello.Address, self.Roles);
-        using var timer = new PeriodicTimer(Interval, time);
-        await TakePartAsync(timer, cancellationToken);
-        while (await timer.WaitForNextTickAsync(cancellationToken))
+        await TakePartAsync(cancellationToken);
+        while (true)
         {
+            await Beat.NextAsync(IsFormed ? IntervalWhenFormed : Interval, time, cancellationToken);
             RememberClusterId();
-            if ((IsFormed ? IntervalWhenFormed : Interval) is var interval && interval != timer.Period)
-            {
-                timer.Period = interval;
-            }
-
             if (node.Group(GroupId.Metadata).Status.Role == RaftRole.Leader)
             {
                 await LeadAsync(cancellationToken);
@@ -52,7 +47,7 @@ internal sealed class ClusterFormation(
             member => node.Metadata.Current.FindNode(member.Id) is not null);
 
     /// <summary>Waits until this node may be one of a cluster's, see <see cref="Formation"/>.</summary>
-    private async Task TakePartAsync(PeriodicTimer timer, CancellationToken cancellationToken)
+    private async Task TakePartAsync(CancellationToken cancellationToken)
     {
         while (!store.IsFounded)
         {
@@ -78,7 +73,7 @@ internal sealed class ClusterFormation(
 
                     // The loop that keeps the streams alive begins with the groups.
                     node.Transport.Flush();
-                    await timer.WaitForNextTickAsync(cancellationToken);
+                    await Beat.NextAsync(Interval, time, cancellationToken);
                     break;
             }
         }

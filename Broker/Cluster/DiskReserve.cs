@@ -41,12 +41,11 @@ internal sealed class DiskReserve(
             await Task.Delay(Timeout.InfiniteTimeSpan, time, cancellationToken);
         }
 
-        using var timer = new PeriodicTimer(Interval, time);
-        do
+        while (true)
         {
             Look();
+            await Beat.NextAsync(Interval, time, cancellationToken);
         }
-        while (await timer.WaitForNextTickAsync(cancellationToken));
     }
 
     private void Look()

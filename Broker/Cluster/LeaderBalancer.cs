@@ -81,9 +81,9 @@ internal sealed class LeaderBalancer(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(Interval, time);
-        while (await timer.WaitForNextTickAsync(cancellationToken))
+        while (true)
         {
+            await Beat.NextAsync(Interval, time, cancellationToken);
             foreach (var group in groups)
             {
                 Look(group);

@@ -36,9 +36,9 @@ internal sealed class QuorumWatch(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(Interval, time);
-        while (await timer.WaitForNextTickAsync(cancellationToken))
+        while (true)
         {
+            await Beat.NextAsync(Interval, time, cancellationToken);
             var leaderless = groups.Where(IsLeaderlessForLong).ToList();
             if (leaderless.Count > 0)
             {

@@ -20,7 +20,7 @@ internal sealed class Announcer(BrokerNode node, TimeProvider time, ILogger logg
         var pause = Interval;
         while (!cancellationToken.IsCancellationRequested)
         {
-            await Task.Delay(pause, time, cancellationToken);
+            await Beat.NextAsync(pause, time, cancellationToken);
             var others = node.Directory.Nodes.Where(each => each.Node != node.Options.NodeId).ToList();
             if (node.ClusterId is null || others.Exists(each => node.IsConnected(each.Node)))
             {

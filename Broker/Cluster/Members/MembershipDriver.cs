@@ -33,9 +33,10 @@ internal sealed class MembershipDriver(
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(Interval, time);
-        while (await timer.WaitForNextTickAsync(cancellationToken))
+        while (true)
         {
+            var interval = node.Metadata.Members.Changing is null ? Interval : IntervalWhenChanging;
+            await Beat.NextAsync(interval, time, cancellationToken);
             var members = node.Metadata.Members;
             if (members.IsKnown && !ReferenceEquals(members, _remembered))
             {
@@ -54,12 +55,6 @@ internal sealed class MembershipDriver(
             {
                 // Nobody leads the metadata at the moment, or another one does by now: at the next look.
                 ClusterEvents.MembershipWaits(logger, refusal.Message);
-            }
-
-            var interval = members.Changing is null ? Interval : IntervalWhenChanging;
-            if (timer.Period != interval)
-            {
-                timer.Period = interval;
             }
         }
     }
