@@ -18,7 +18,7 @@ internal sealed partial class GroupProgressModule
     /// </summary>
     private CommandResult PublishAndSettle(in ApplyStep step, in Command command)
     {
-        var judged = topics.JudgeAtomic(step, command);
+        var judged = topics.Atomic.Judge(step, command);
         var settles = new List<SettleCommand>();
         var size = _size;
         foreach (var part in AtomicCommands.Settling(command))
@@ -38,7 +38,7 @@ internal sealed partial class GroupProgressModule
             return judged;
         }
 
-        var result = topics.StoreAtomic(step, command, judged);
+        var result = topics.Atomic.Store(step, command, judged);
         foreach (var settle in settles)
         {
             var settled = Settle(step, settle);

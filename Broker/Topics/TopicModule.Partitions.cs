@@ -1,4 +1,3 @@
-using System.Text;
 using Broker.Replication;
 using Broker.State;
 
@@ -18,6 +17,8 @@ public sealed partial class TopicModule
 
     internal TopicState? Find(int number) => _topics.Find(number);
 
+    internal TopicState? Find(ReadOnlySpan<byte> name) => _topics.TryGet(name, out var topic) ? topic : null;
+
     internal TopicState? Find(string name) => _topics.TryGet(name, out var topic) ? topic : null;
 
     internal bool HasRoomFor(int topics) => _topics.Count + topics <= _bounds.Topics;
@@ -33,93 +34,19 @@ public sealed partial class TopicModule
         return ApplyCreate(step, TopicCommands.ReadTopicSettings(reader), partitions);
     }
 
-    private CommandResult ApplyMakePartitions(in ApplyStep step, MakePartitionsCommand make)
+    /// <summary>A partition of this shard takes over what its topic's settings are now.</summary>
+    internal void TakeSettings(TopicState partition, TopicSettings settings, int version)
     {
-        step.Hash.Add(make.TopicNumber);
-        step.Hash.Add(make.SettingsVersion);
-        make.Settings.AddTo(ref step.Hash);
-        var result = new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
-        foreach (var partition in make.Partitions)
-        {
-            step.Hash.Add(partition);
-            result.Count += TryMakePartition(make, PartitionName.Of(make.Topic, partition)) ? 1 : 0;
-        }
-
-        return result;
+        var before = partition.Settings;
+        (partition.Settings, partition.SettingsVersion) = (settings, version);
+        _retention.Note(partition, before);
+        NoteChange(partition);
     }
 
-    private bool TryMakePartition(MakePartitionsCommand make, string name)
+    /// <summary>Something of a topic's partitions has changed.</summary>
+    internal void NoteChange(TopicState topic)
     {
-        if (_topics.TryGet(name, out var known))
-        {
-            if (known.PartitionOf > make.TopicNumber
-                || (known.PartitionOf == make.TopicNumber && known.SettingsVersion >= make.SettingsVersion))
-            {
-                return false; // The leader that proposed it did not know this.
-            }
-
-            if (known.PartitionOf == make.TopicNumber)
-            {
-                var before = known.Settings;
-                (known.Settings, known.SettingsVersion) = (make.Settings, make.SettingsVersion);
-                _retention.Note(known, before);
-                _partitions.Touch();
-                _applied.OnTopicChanged(name);
-                return true;
-            }
-
-            // Of a topic of that name that was deleted before this one came to be.
-            Remove(known);
-        }
-
-        if (!HasRoomFor(1))
-        {
-            return false;
-        }
-
-        Add(new TopicState(
-            name,
-            StableHash.Compute(Encoding.UTF8.GetBytes(name)),
-            _topics.NextNumber,
-            new TopicParts(0, new BatchIndex(0, 0)),
-            make.Settings)
-        {
-            PartitionOf = make.TopicNumber,
-            SettingsVersion = make.SettingsVersion,
-        });
-        return true;
-    }
-
-    private CommandResult ApplyPlacePartitions(in ApplyStep step, in Command command)
-    {
-        var (topicNumber, placed) = PartitionCommands.ReadPlacePartitions(command);
-        step.Hash.Add(topicNumber);
-        foreach (var (partition, number) in placed)
-        {
-            step.Hash.Add(partition);
-            step.Hash.Add(number);
-        }
-
-        if (_topics.Find(topicNumber) is { } topic && topic.TryPlace(placed))
-        {
-            _partitions.Touch();
-            _applied.OnTopicChanged(topic.Name);
-        }
-
-        return new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
-    }
-
-    private CommandResult ApplyRemovePartitions(in ApplyStep step, int[] numbers)
-    {
-        foreach (var number in numbers)
-        {
-            step.Hash.Add(number);
-            if (_topics.Find(number) is { IsPartition: true } partition)
-            {
-                Remove(partition);
-            }
-        }
-
-        return new CommandResult { TimestampUnixMs = step.Entry.TimestampUnixMs };
+        _partitions.Touch();
+        _applied.OnTopicChanged(topic.Name);
     }
 }

@@ -64,7 +64,7 @@ public sealed partial class TopicModule
         return result;
     }
 
-    private void Add(TopicState topic)
+    internal void Add(TopicState topic)
     {
         var isAdded = _topics.TryAdd(topic);
         Invariant.Check(isAdded, "a new topic is not there yet");
@@ -73,7 +73,7 @@ public sealed partial class TopicModule
         _applied.OnTopicChanged(topic.Name);
     }
 
-    private void Remove(TopicState topic)
+    internal void Remove(TopicState topic)
     {
         _topics.Remove(topic);
         _retention.Remove(topic);

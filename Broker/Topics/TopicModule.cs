@@ -16,6 +16,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
     private readonly IAppliedBatches _applied;
     private readonly TopicBounds _bounds;
     private readonly PublishAdmission _admission;
+    private readonly PartitionMaker _partitionMaker;
     private readonly TopicLookahead _ahead = new();
     private long _touched;
 
@@ -33,7 +34,12 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         _bounds = bounds;
         _admission = new PublishAdmission(bounds);
         _retention = new Retention(_compaction);
+        _partitionMaker = new PartitionMaker(this);
+        Atomic = new AtomicPublish(this, _admission);
     }
+
+    /// <summary>Several publishes that are stored together.</summary>
+    internal AtomicPublish Atomic { get; }
 
     /// <summary>Topics of this shard, as any thread may ask.</summary>
     public int TopicCount => Topics.Count;
@@ -61,7 +67,7 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
 
     private TopicTable Topics => Volatile.Read(ref _topics);
 
-    private ShardCounts Counts => new(_topics.Count, _producers, Delays.Count);
+    internal ShardCounts Counts => new(_topics.Count, _producers, Delays.Count);
 
     internal override void BeginEntry(LogEntry entry) => _touched += _ahead.Look(entry, _topics);
 
@@ -70,15 +76,16 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         CommandKind.Publish or CommandKind.PublishAtOffset or CommandKind.PublishToPartition
             or CommandKind.PublishDelayed => ApplyPublish(
                 step, TopicCommands.ReadPublish(command), command.PayloadPosition),
-        CommandKind.PublishAtomic => ApplyAtomic(step, command),
+        CommandKind.PublishAtomic => Atomic.Apply(step, command),
         CommandKind.PurgeTopic => ApplyPurge(step, TopicCommands.ReadPurgeTopic(command)),
         CommandKind.TrimTopic => ApplyTrim(step, TopicCommands.ReadTrimTopic(command)),
         CommandKind.CompactTopic => ApplyCompact(step, TopicCommands.ReadCompactTopic(command)),
         CommandKind.CreateTopic => ApplyCreate(step, TopicCommands.ReadTopicSettings(command), 1),
         CommandKind.CreatePartitionedTopic => ApplyCreatePartitioned(step, command),
-        CommandKind.MakePartitions => ApplyMakePartitions(step, PartitionCommands.ReadMakePartitions(command)),
-        CommandKind.PlacePartitions => ApplyPlacePartitions(step, command),
-        CommandKind.RemovePartitions => ApplyRemovePartitions(step, PartitionCommands.ReadRemovePartitions(command)),
+        CommandKind.MakePartitions => _partitionMaker.Make(step, PartitionCommands.ReadMakePartitions(command)),
+        CommandKind.PlacePartitions => _partitionMaker.Place(step, command),
+        CommandKind.RemovePartitions => _partitionMaker.Remove(
+            step, PartitionCommands.ReadRemovePartitions(command)),
         CommandKind.UpdateTopic => ApplyUpdate(step, TopicCommands.ReadTopicSettings(command)),
         _ => ApplyDelete(step, TopicCommands.ReadDeleteTopic(command)),
     };
@@ -157,7 +164,14 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         return Store(step, publish, topic, isNew);
     }
 
-    /// <summary>What was admitted is stored.</summary>
+    /// <summary>What was admitted is stored, in a new topic when there is none of that name.</summary>
+    internal CommandResult Store(in ApplyStep step, in PublishCommand publish)
+    {
+        var topic = Find(publish.Topic);
+        return Store(
+            step, publish, topic ?? NewTopic(publish.Topic, TopicSettings.Default), isNew: topic is null);
+    }
+
     private CommandResult Store(in ApplyStep step, in PublishCommand publish, TopicState topic, bool isNew)
     {
         var entry = step.Entry;
@@ -205,11 +219,12 @@ public sealed partial class TopicModule : StateModule, IIndexedModule
         return result;
     }
 
-    private static bool IsMeant(in PublishCommand publish, TopicState? topic) => publish.TopicNumber >= 0
+    /// <summary>Whether the topic of a publish is the one that its sender knew.</summary>
+    internal static bool IsMeant(in PublishCommand publish, TopicState? topic) => publish.TopicNumber >= 0
         ? topic?.Number == publish.TopicNumber
         : topic?.Partitions is null;
 
-    private TopicState NewTopic(ReadOnlySpan<byte> name, TopicSettings settings) => new(
+    internal TopicState NewTopic(ReadOnlySpan<byte> name, TopicSettings settings) => new(
         Utf8TopicComparer.Instance.Create(name),
         StableHash.Compute(name),
         _topics.NextNumber,

@@ -5,12 +5,12 @@ using Broker.State;
 namespace Broker.Topics;
 
 /// <summary>Several publishes that are one command: all of them are stored, or none is.</summary>
-public sealed partial class TopicModule
+internal sealed class AtomicPublish(TopicModule topics, PublishAdmission admission)
 {
-    private CommandResult ApplyAtomic(in ApplyStep step, in Command command)
+    public CommandResult Apply(in ApplyStep step, in Command command)
     {
-        var judged = JudgeAtomic(step, command);
-        return judged.Code == RefusalCode.None ? StoreAtomic(step, command, judged) : judged;
+        var judged = Judge(step, command);
+        return judged.Code == RefusalCode.None ? Store(step, command, judged) : judged;
     }
 
     /// <summary>
@@ -18,7 +18,7 @@ public sealed partial class TopicModule
     /// repetitions of what was stored together; when only some are, somebody has put other parts together, and to
     /// store the rest would not be what was asked for. Nothing is stored yet.
     /// </summary>
-    internal CommandResult JudgeAtomic(in ApplyStep step, in Command command)
+    public CommandResult Judge(in ApplyStep step, in Command command)
     {
         var stage = new AtomicStage();
         var answers = new List<CommandResult>();
@@ -47,11 +47,11 @@ public sealed partial class TopicModule
     }
 
     /// <summary>Stores what was judged just now, unless it is a repetition.</summary>
-    internal CommandResult StoreAtomic(in ApplyStep step, in Command command, CommandResult judged)
+    public CommandResult Store(in ApplyStep step, in Command command, CommandResult judged)
     {
         if (!judged.Duplicate)
         {
-            Store(step, command, judged.Parts!);
+            StoreAll(step, command, judged.Parts!);
         }
 
         return judged with
@@ -64,16 +64,17 @@ public sealed partial class TopicModule
     /// <summary>What a part comes to: a refusal, a repetition, or nothing yet: it is to be stored.</summary>
     private CommandResult Judge(in PublishCommand publish, AtomicStage stage, in ApplyStep step)
     {
-        var isNew = !_topics.TryGet(publish.Topic, out var topic);
-        if (!IsMeant(publish, topic))
+        var topic = topics.Find(publish.Topic);
+        var isNew = topic is null;
+        if (!TopicModule.IsMeant(publish, topic))
         {
             step.Hash.Add(StableHash.Compute(publish.Topic));
             return new CommandResult { Code = RefusalCode.PartitionsChanged };
         }
 
-        topic ??= NewTopic(publish.Topic, TopicSettings.Default);
+        topic ??= topics.NewTopic(publish.Topic, TopicSettings.Default);
         step.Hash.Add(topic.NameHash);
-        if (_admission.Admits(publish, topic, isNew, Counts, step.Entry.TimestampUnixMs, out var answer, stage))
+        if (admission.Admits(publish, topic, isNew, topics.Counts, step.Entry.TimestampUnixMs, out var answer, stage))
         {
             stage.Admit(topic, isNew, publish);
         }
@@ -82,14 +83,13 @@ public sealed partial class TopicModule
         return answer;
     }
 
-    private void Store(in ApplyStep step, in Command command, CommandResult[] answers)
+    private void StoreAll(in ApplyStep step, in Command command, CommandResult[] answers)
     {
         var at = 0;
         foreach (var part in AtomicCommands.Parts(command))
         {
             var publish = TopicCommands.ReadPublish(part);
-            var isNew = !_topics.TryGet(publish.Topic, out var topic);
-            answers[at] = Store(step, publish, topic ?? NewTopic(publish.Topic, TopicSettings.Default), isNew);
+            answers[at] = topics.Store(step, publish);
             step.Hash.Add(answers[at++].BaseOffset);
         }
     }
