@@ -96,7 +96,10 @@ public sealed class AppHostTests : IDisposable
             if (signal != "KILL")
             {
                 Assert.Equal(0, exitCode);
-                Assert.DoesNotContain(processes, one => one.IsAlive && one.Name != "dcp");
+                var left = processes.Where(one => one.IsAlive && one.Name != "dcp").ToList();
+                Assert.True(
+                    left.Count == 0,
+                    $"After {signal} there is still {string.Join(", ", left)}; AppHost printed:\n{host.Output}");
             }
 
             using var grace = new CancellationTokenSource(Grace);
