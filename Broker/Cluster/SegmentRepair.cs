@@ -50,25 +50,21 @@ internal sealed class SegmentRepair(
         var delay = LookInterval;
         while (!cancellationToken.IsCancellationRequested)
         {
-            var left = 0;
             try
             {
                 // Some luck is a reason to come back soon; none at all is a reason to wait longer.
-                (var mended, left) = await MendAllAsync(cancellationToken);
+                var (mended, left) = await MendAllAsync(cancellationToken);
                 delay = left == 0 || mended > 0
                     ? LookInterval
                     : TimeSpan.FromTicks(Math.Min(delay.Ticks * 2, LookIntervalMax.Ticks));
+                await (left == 0
+                    ? Beat.NextAsync(LookInterval, time, cancellationToken)
+                    : Task.Delay((delay / 2) + (random.NextDouble() * delay / 2), time, cancellationToken));
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
                 return;
             }
-
-            var pause = (delay / 2) + (random.NextDouble() * delay / 2);
-            var next = left == 0
-                ? Beat.NextAsync(LookInterval, time, cancellationToken)
-                : Task.Delay(pause, time, cancellationToken);
-            await next.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

@@ -35,7 +35,7 @@ public interface IStateMachine
     /// <summary>
     /// Somebody waits for what is applied next, so a follower wants to hear at once of what has committed. Any thread.
     /// </summary>
-    bool IsAwaited => true;
+    bool IsAwaited { get; }
 
     /// <summary>
     /// Applies one committed entry of kind Commands. <paramref name="results"/> has entry.Count slots when a caller
