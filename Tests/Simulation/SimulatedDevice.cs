@@ -61,8 +61,19 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
     public bool Exists(string path) => Run(() => _live.ContainsKey(path));
 
     public IReadOnlyList<string> List(string folder) => Run(() =>
-        _live.Keys.Where(path => Path.GetDirectoryName(path) == folder)
-            .Select(path => Path.GetFileName(path)).ToList());
+    {
+        var names = new List<string>();
+        foreach (var path in _live.Keys)
+        {
+            if (path.StartsWith(folder, StringComparison.Ordinal)
+                && path.LastIndexOf(Path.DirectorySeparatorChar) == folder.Length)
+            {
+                names.Add(path[(folder.Length + 1)..]);
+            }
+        }
+
+        return names;
+    });
 
     public long Length(string path) => Run(() => Find(path).Length);
 
@@ -202,7 +213,7 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
         var fault = Fault?.Invoke(operation, path) ?? SimulatedDeviceFault.None;
         if (fault == SimulatedDeviceFault.DiskFull
             || (growthBytes > 0 && IsFull(path))
-            || (growthBytes > 0 && _live.Values.Sum(static inode => inode.Length) + growthBytes > CapacityBytes))
+            || (growthBytes > 0 && !Has(growthBytes)))
         {
             throw new DiskFullException($"Simulated: no space for {operation} of {path}.");
         }
@@ -230,6 +241,10 @@ public sealed class SimulatedDevice(int seed) : IStorageDevice
             throw new SimulatedPowerCutException();
         }
     }
+
+    private bool Has(long moreBytes) =>
+        CapacityBytes == long.MaxValue
+        || _live.Values.Sum(static inode => inode.Length) + moreBytes <= CapacityBytes;
 
     private void Change(SimulatedDeviceOperation operation, string path, Action change)
     {
