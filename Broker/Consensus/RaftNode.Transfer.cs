@@ -16,7 +16,9 @@ public sealed partial class RaftNode
     /// <param name="catchesUp">False: the target campaigns at once, with the log that it has, because this leader
     /// cannot give it the rest. That costs entries that have not committed, and nothing else: whoever is elected has
     /// what has committed (Raft thesis 3.6.1); the catching up serves the transfer to succeed.</param>
-    public bool TryTransferLeadership(NodeId target, bool catchesUp = true)
+    /// <param name="evenHampered">The target may be one that says that others should rather lead. It decides then
+    /// whether it can (<see cref="LeadsWhenAsked"/>).</param>
+    public bool TryTransferLeadership(NodeId target, bool catchesUp = true, bool evenHampered = false)
     {
         if (Role != RaftRole.Leader || _transfer.IsUnderWay)
         {
@@ -24,7 +26,8 @@ public sealed partial class RaftNode
         }
 
         var follower = _followers.Find(target);
-        if (follower is not { IsVoter: true, Loss: null, IsHampered: false }
+        if (follower is not { IsVoter: true, Loss: null }
+            || (follower.IsHampered && !evenHampered)
             || !_followers.IsRecentlyActive(follower, _nowMs))
         {
             return false;
@@ -60,7 +63,7 @@ public sealed partial class RaftNode
     private void HandleTimeoutNow(in RaftMessage message)
     {
         // The order counts from the leader of this very term only: a late one finds a new leader, or none.
-        if (Role == RaftRole.Follower && Leader == message.From && CanCampaign && !IsHampered)
+        if (Role == RaftRole.Follower && Leader == message.From && CanCampaign && (!IsHampered || LeadsWhenAsked))
         {
             _isTransferCampaign = true;
             BecomeCandidate();

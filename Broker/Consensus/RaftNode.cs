@@ -98,6 +98,12 @@ public sealed partial class RaftNode
     public bool IsHampered { get; set; }
 
     /// <summary>
+    /// Set by the caller: hampered as it is, this replica takes over when its leader tells it to, who has found nobody
+    /// better. Default false.
+    /// </summary>
+    public bool LeadsWhenAsked { get; set; }
+
+    /// <summary>
     /// Set by the caller while somebody waits here for what commits next. It tells its leader with each entry that it
     /// acknowledges, and is told of commits at once then. Nothing that must hold depends on it.
     /// </summary>

@@ -12,6 +12,9 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
     private long? _hamperedSinceMs;
     private long _handOverNotBeforeMs;
 
+    /// <summary>The last heir asked has what cannot be read here, though it should rather not lead.</summary>
+    private bool _asksUnfit;
+
     /// <summary>What had committed when that last grew, or was all that there is, while it leads.</summary>
     private LogIndex _committedByMe;
 
@@ -34,8 +37,10 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
     /// <summary>
     /// A leader that cannot apply, or cannot help a follower, or has no space for more, holds the whole group up:
-    /// another replica that is well leads better. It is tried again while the trouble lasts. When what even the heir
-    /// lacks cannot be read, it has not committed, and nobody but this leader has it: the group goes on without it.
+    /// another replica that is well leads better. It is tried again while the trouble lasts. When even the heir lacks
+    /// what cannot be read, that has not committed. Another one that has it may not want to lead, as it drains; but who
+    /// has less may not be elected against it, so it is asked first. When nobody else has it, or who has it cannot
+    /// lead, the group goes on without it.
     /// </summary>
     /// <param name="now">The time.</param>
     /// <param name="isApplyBlocked">What is to be applied cannot be read.</param>
@@ -63,24 +68,24 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
             return;
         }
 
-        var heir = NodeId.None;
-        var match = loop.Raft.CommitIndex.Previous();
-        var catchesUp = true;
-        foreach (var follower in followers)
+        var heir = FurthestOf(followers, IsFit);
+        var catchesUp = heir is { } best && !LacksUnreadable(best);
+        if (cannotRead && !catchesUp)
         {
-            if (IsFit(follower) && follower.MatchIndex > match)
+            _asksUnfit = !_asksUnfit;
+            if (_asksUnfit && FurthestOf(followers, HasUnreadable) is { } unfit)
             {
-                (heir, match, catchesUp) = (follower.NodeId, follower.MatchIndex, !LacksUnreadable(follower));
+                (heir, catchesUp) = (unfit, true);
             }
         }
 
-        if (!heir.IsNone && loop.Raft.TryTransferLeadership(heir, catchesUp))
+        if (heir is { } next && loop.Raft.TryTransferLeadership(next.NodeId, catchesUp, evenHampered: !IsFit(next)))
         {
             _hamperedSinceMs = now;
             ReplicationEvents.HandingOver(
                 logger,
                 loop.Id.Value,
-                heir.Value,
+                next.NodeId.Value,
                 cannotRead ? "a part of its log cannot be read" : leavesLead!);
         }
     }
@@ -190,6 +195,26 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
         IsBehind = now - _progressMs >= Limits.BehindAfterMs;
     }
+
+    /// <summary>Of those that have what has committed the one that has most; null: there is none.</summary>
+    private FollowerProgress? FurthestOf(IReadOnlyList<FollowerProgress> followers, Func<FollowerProgress, bool> suits)
+    {
+        FollowerProgress? furthest = null;
+        var match = loop.Raft.CommitIndex.Previous();
+        foreach (var follower in followers)
+        {
+            if (follower.MatchIndex > match && suits(follower))
+            {
+                (furthest, match) = (follower, follower.MatchIndex);
+            }
+        }
+
+        return furthest;
+    }
+
+    /// <summary>It may not be well, or drain; but it lives, and has what this leader cannot read.</summary>
+    private bool HasUnreadable(FollowerProgress follower) =>
+        follower is { RecentlyActive: true, IsLearner: false, IsLost: false } && !lanes.LacksUnreadable(follower);
 
     private bool LacksUnreadable(FollowerProgress follower) => IsFit(follower) && lanes.LacksUnreadable(follower);
 

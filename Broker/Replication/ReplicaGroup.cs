@@ -109,7 +109,9 @@ public sealed partial class ReplicaGroup : IGroupLoop
     long IGroupLoop.NowMs => NowMs();
 
     /// <summary>Another replica would lead better: this one cannot write, or cannot apply what is committed.</summary>
-    private bool IsHampered => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked || IsShortOfSpace;
+    private bool IsHampered => CannotLead || IsShortOfSpace;
+
+    private bool CannotLead => _writes.IsDiskFull || _writes.IsStalled || _state.IsBlocked;
 
     /// <summary>Why another replica should lead, although this one can; null: there is no reason.</summary>
     private string? LeavesLead =>
@@ -151,6 +153,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         // wait for the next deadline.
         Interlocked.Exchange(ref _scheduled, 0);
         _raft.IsHampered = IsHampered || IsDraining;
+        _raft.LeadsWhenAsked = !CannotLead;
         _raft.AwaitsCommits = Machine.IsAwaited || _reads.IsAwaited;
         _raft.Tick(NowMs());
         HandleReady(NoEntries);

@@ -56,6 +56,25 @@ public sealed class TransferTests
         Assert.Equal(ProposeResult.Accepted, leader.Node.TryPropose(1, out _));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_hampered_one_takes_over_when_it_is_asked_and_can(bool can)
+    {
+        var cluster = new Cluster(3);
+        var leader = cluster.Elect(1);
+        cluster[3].Node.IsHampered = true;
+        cluster[3].Node.LeadsWhenAsked = can;
+        cluster.Run(300);
+
+        Assert.False(leader.Node.TryTransferLeadership(Three));
+        Assert.True(leader.Node.TryTransferLeadership(Three, evenHampered: true));
+        leader.Drain();
+        cluster.Pump();
+
+        Assert.Equal(can ? RaftRole.Leader : RaftRole.Follower, cluster[3].Node.Role);
+    }
+
     [Fact]
     public void Transfer_to_a_silent_or_unknown_node_or_from_a_follower_is_refused()
     {

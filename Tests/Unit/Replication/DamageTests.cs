@@ -2,6 +2,7 @@ using Broker.Consensus;
 using Broker.Domain;
 using Broker.Storage;
 using Broker.Tests.Unit.Storage;
+using Broker.Tests.Unit.Topics;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -107,6 +108,34 @@ public sealed class DamageTests
         Assert.Equal(term, leader.Status.Term);
         Assert.Equal(LogPosition.None, fenced.Log.Fence);
         Assert.Equal(batches, await fenced.ReadAllAsync(TestGroup.Topic));
+    }
+
+    [Fact]
+    public void One_that_drains_leads_when_it_alone_has_what_its_leader_cannot_read()
+    {
+        var group = new TestGroup(4);
+        var leader = group.RunUntilLed();
+        group.Publish(5);
+        group.RunUntilEven();
+        var keeper = group.Replicas.First(replica => replica != leader);
+        group.Replicas.Where(replica => replica != leader && replica != keeper).ToList().ForEach(group.Cut);
+        for (var i = 0; i < 60; i++)
+        {
+            leader.Group.Propose(new CommandProposal(Entries.PublishCommand(TestGroup.Topic, new byte[500])));
+            group.Step();
+        }
+
+        group.RunUntil(() => keeper.Status.LastIndex == leader.Status.LastIndex, "two have what the others lack");
+        Assert.True(leader.Status.LastIndex > leader.Status.CommitIndex + 50, "it has not committed");
+        leader.Stop();
+        leader.Device.Flip(leader.PathOf(leader.Files(".log").ToList()[^2]), 4096 + 80, 0x40);
+        leader.Start();
+        keeper.Group.IsDraining = true;
+        group.Heal();
+
+        group.RunUntil(() => keeper.Status.CommitIndex > new LogIndex(60), "the group goes on", seconds: 20);
+        group.RunUntil(() => group.Leader is { } next && next != keeper && next != leader, "one that is well leads");
+        group.Publish(3);
     }
 
     [Fact]
