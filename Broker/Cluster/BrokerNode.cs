@@ -92,7 +92,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         var register = new PeerRegister(time);
         _gate = new PeerGate(options, _store, Metadata, register, Directory);
         _transport = new PeerTransport(
-            options.NodeId, options.Nodes, _gate, metrics, loggers.CreateLogger("Broker.Transport"), time);
+            options.NodeId, options.Nodes, _gate, options.TransferBytesPerSecond, metrics,
+            loggers.CreateLogger("Broker.Transport"), time);
         Directory.OnChange(_transport.SetPeers);
         _writer = new LogWriter(metrics, replicationLogger, onFatal);
         _work = new BackgroundWork(replicationLogger, onFatal);
@@ -263,6 +264,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     void IPeerSender.SendSnapshot(
         NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done) =>
         _transport.SendSnapshot(to, group, message, data, done);
+
+    TimeSpan IPeerSender.ChargeCopy(long bytes) => _transport.ChargeCopy(bytes);
 
     public async ValueTask DisposeAsync()
     {

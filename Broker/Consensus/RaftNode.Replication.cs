@@ -20,10 +20,22 @@ public sealed partial class RaftNode
     /// <summary>The followers as this leader knows them; empty on others. A copy.</summary>
     public IReadOnlyList<FollowerProgress> Followers => _followers.ToProgress(_nowMs);
 
+    /// <summary>
+    /// Sends no entries to a learner for so long, as its copy takes from what the others need. Heartbeats go on; what
+    /// has left goes on, too. Does nothing to a voter, for whose copy commits may wait.
+    /// </summary>
+    public void HoldBack(NodeId learner, long forMs)
+    {
+        if (_followers.Find(learner) is { IsVoter: false } follower)
+        {
+            follower.HoldBack(_nowMs + forMs);
+        }
+    }
+
     private long HeartbeatDueMs => _followers.Count == 0 && IsOnlyVoter ? long.MaxValue : _heartbeatDeadlineMs;
 
     private long LeaderDeadlineMs =>
-        Math.Min(Math.Min(HeartbeatDueMs, _transfer.DeadlineMs), _followers.CommitNoticeDueMs);
+        Math.Min(Math.Min(HeartbeatDueMs, _transfer.DeadlineMs), _followers.NextDueMs);
 
     /// <summary>What is sent says this much of its sender.</summary>
     private LeaderState AsLeader => new(Term, _commitIndex, _nowMs);
@@ -67,7 +79,7 @@ public sealed partial class RaftNode
         }
 
         // Who is due is looked up with the next Ready, which puts the time off or sends.
-        _replicationDue |= _nowMs >= _followers.CommitNoticeDueMs;
+        _replicationDue |= _nowMs >= _followers.NextDueMs;
         if (_nowMs < HeartbeatDueMs)
         {
             return;

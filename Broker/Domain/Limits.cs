@@ -267,10 +267,10 @@ public static partial class Limits
     public const int HeartbeatsPerPeerQueue = 16_384;
 
     /// <summary>
-    /// What a node sends of snapshots and of entries for repair, together: fast enough to give a segment away in a
-    /// second, an eighth of what a common disk flushes, so that publishes keep the rest.
+    /// The least that a node may be told to send of snapshots, repairs and copies in a second: the largest snapshot
+    /// arrives within the five minutes that it has.
     /// </summary>
-    public const int TransferBytesPerSecond = 64 * 1024 * 1024;
+    public const long TransferBytesPerSecondMin = 4 * 1024 * 1024;
 
     /// <summary>
     /// One piece of a transfer: what is lost when it breaks, and the most that a peer may send at once.

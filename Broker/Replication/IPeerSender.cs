@@ -22,4 +22,10 @@ public interface IPeerSender
     /// before.
     /// </summary>
     void SendSnapshot(NodeId to, GroupId group, PeerMessage message, ReadOnlyMemory<byte> data, Action<bool> done);
+
+    /// <summary>
+    /// So many bytes were read from disk for a node that is new. All groups of the node share what may be sent so:
+    /// answers for how long this one sends it no more.
+    /// </summary>
+    TimeSpan ChargeCopy(long bytes);
 }

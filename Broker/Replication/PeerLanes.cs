@@ -176,6 +176,8 @@ internal sealed class PeerLanes(
             sender.Send(lane.To, read[i]);
         }
 
+        HoldBackLearner(lane.To, read);
+
         if (read.Count < messages.Length)
         {
             // What waits behind the hole would be refused by the follower. Raft finds the hole by its next heartbeat.
@@ -193,6 +195,30 @@ internal sealed class PeerLanes(
 
             lane.Dequeue();
         }
+    }
+
+    /// <summary>
+    /// What a new node gets of a long log is all read here, and would take the disk and the network from the others
+    /// for as long as that lasts. Raft sends it no more until what was read has had its time, so that nothing has to
+    /// wait here: what waits in a lane goes all at once later, is refused, and comes again.
+    /// </summary>
+    private void HoldBackLearner(NodeId to, List<PeerMessage> read)
+    {
+        if (!loop.Raft.Configuration.IsLearner(to))
+        {
+            return;
+        }
+
+        var bytes = 0L;
+        foreach (var message in read)
+        {
+            foreach (var entry in message.Entries)
+            {
+                bytes += LogEntry.OverheadBytes + entry.Body.Length;
+            }
+        }
+
+        loop.Raft.HoldBack(to, (long)Math.Ceiling(sender.ChargeCopy(bytes).TotalMilliseconds));
     }
 
     /// <summary>

@@ -38,6 +38,9 @@ public sealed partial class PeerTransport
         });
     }
 
+    /// <summary>So many bytes go to a new node on its stream: for how long no more should.</summary>
+    public TimeSpan ChargeCopy(long bytes) => _throttle.Charge(bytes);
+
     /// <summary>
     /// The committed entries first to last of a group, in order and each with an intact body. lastTerm, the term of the
     /// last one, fixes their content (log matching, Raft thesis 3.5).

@@ -40,12 +40,15 @@ public sealed partial class PeerTransport : IAsyncDisposable
     /// <summary>One a peer. Never changed: other peers make another one.</summary>
     private volatile Dictionary<NodeId, PeerLink> _links = [];
 
+    private readonly TransferThrottle _throttle;
+
     private bool _isStarted;
 
     public PeerTransport(
         NodeId self,
         IReadOnlyList<PeerEndpoint> peers,
         IPeerGate gate,
+        long transferBytesPerSecond,
         BrokerMetrics metrics,
         ILogger logger,
         TimeProvider? time = null)
@@ -56,11 +59,11 @@ public sealed partial class PeerTransport : IAsyncDisposable
         _logger = logger;
         _time = time ?? TimeProvider.System;
         SetPeers(peers);
-        var throttle = new TransferThrottle(Limits.TransferBytesPerSecond, _time);
+        _throttle = new TransferThrottle(transferBytesPerSecond, _time);
         SnapshotInbox = new SnapshotInbox(_time);
         _snapshotReceiver = new SnapshotReceiver(gate, SnapshotInbox, hello => Admit(hello), logger);
-        SnapshotSender = new SnapshotSender(gate, throttle, _time, logger, _stopping.Token);
-        _entryServer = new EntryServer(gate, throttle, hello => Admit(hello), logger);
+        SnapshotSender = new SnapshotSender(gate, _throttle, _time, logger, _stopping.Token);
+        _entryServer = new EntryServer(gate, _throttle, hello => Admit(hello), logger);
         _entryFetcher = new EntryFetcher(gate, _time, logger);
     }
 

@@ -1,8 +1,8 @@
 namespace Broker.Transport;
 
 /// <summary>
-/// Spreads what a node sends of snapshots and segments over time. All transfers share one rate, in the order in which
-/// they ask.
+/// Spreads over time what a node sends of snapshots, of segments for repair, and of its logs to nodes that are new. All
+/// share one rate, in the order in which they ask.
 /// </summary>
 internal sealed class TransferThrottle(long bytesPerSecond, TimeProvider time)
 {
@@ -12,15 +12,21 @@ internal sealed class TransferThrottle(long bytesPerSecond, TimeProvider time)
     /// <summary>Returns when the bytes may go out: at once when nothing went before them.</summary>
     public Task WaitAsync(int bytes, CancellationToken cancellationToken)
     {
-        TimeSpan pause;
+        var (pause, _) = Take(bytes);
+        return pause > TimeSpan.Zero ? Task.Delay(pause, time, cancellationToken) : Task.CompletedTask;
+    }
+
+    /// <summary>The bytes go out now: for how long whoever sent them should send no more.</summary>
+    public TimeSpan Charge(long bytes) => Take(bytes).UntilThrough;
+
+    private (TimeSpan UntilBegin, TimeSpan UntilThrough) Take(long bytes)
+    {
         lock (_gate)
         {
             var now = time.GetTimestamp();
             var begin = Math.Max(now, _freeAt);
             _freeAt = begin + (long)((double)bytes / bytesPerSecond * time.TimestampFrequency);
-            pause = time.GetElapsedTime(now, begin);
+            return (time.GetElapsedTime(now, begin), time.GetElapsedTime(now, _freeAt));
         }
-
-        return pause > TimeSpan.Zero ? Task.Delay(pause, time, cancellationToken) : Task.CompletedTask;
     }
 }

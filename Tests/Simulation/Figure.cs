@@ -16,6 +16,7 @@ internal enum Figure
     RefusedProducers,
     StoredAgain,
     Purge,
+    CopyHeldBack,
     SnapshotRestored,
     SnapshotTransfer,
     SnapshotInstalled,

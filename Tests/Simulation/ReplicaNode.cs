@@ -333,6 +333,8 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             });
     }
 
+    public TimeSpan ChargeCopy(long bytes) => Machine.ChargeCopy(bytes);
+
     public void Run(ReplicaGroup group, Action work) => Machine.Disk.Run(this, work);
 
     public void Expedite(ReplicaGroup group) => Machine.Disk.Expedite(this);

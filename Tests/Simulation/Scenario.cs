@@ -108,6 +108,12 @@ internal sealed record Scenario
     /// </summary>
     public bool Places { get; init; }
 
+    /// <summary>
+    /// What a node sends of its logs to learners in a second. Drawn beside the others: without it a seed is what it
+    /// was.
+    /// </summary>
+    public long TransferBytesPerSecond { get; init; } = 64 * 1024 * 1024;
+
     /// <summary>How long a member may be silent before it is evicted; null: for ever.</summary>
     public TimeSpan? EvictAfter { get; init; }
 
@@ -164,6 +170,14 @@ internal sealed record Scenario
             Groups = Math.Max(Groups, random.Next(2, 4)),
             Nodes = HasRoles ? Nodes : Math.Max(Nodes, random.Next(4, 6)),
         };
+
+    /// <summary>
+    /// In two of three worlds whose streams keep their order copies take their time. Elsewhere most of a copy is
+    /// refused and comes again, and what is refused counts, too.
+    /// </summary>
+    public Scenario WithTransfers(Random random) => !HasStreams
+        ? this
+        : this with { TransferBytesPerSecond = Pick(random, 64 * 1024 * 1024, 1024 * 1024, 64 * 1024) };
 
     public static Scenario Draw(Random random)
     {

@@ -1,4 +1,5 @@
 using Broker.Domain;
+using Broker.Transport;
 
 namespace Broker.Tests.Simulation;
 
@@ -8,7 +9,17 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed class SimulatedMachine
 {
+    /// <summary>
+    /// So many windows of a group may be read and on their way to learners, of which there may be several, each with
+    /// what it was sent again, before the node is held to its rate.
+    /// </summary>
+    private const int CopyWindows = 40;
+
+    /// <summary>One that is larger than the window leaves alone.</summary>
+    private const int LargestEntryBytes = 16 * 1024;
+
     private readonly World _world;
+    private readonly TransferThrottle _transfers;
     private readonly Queue<Action> _whilePaused = new();
 
     public SimulatedMachine(World world, int id, NodeRoles roles)
@@ -18,6 +29,8 @@ internal sealed class SimulatedMachine
         Id = new NodeId(id);
         ClockRate = 1 + (((world.Random.NextDouble() * 2) - 1) * world.Scenario.ClockSkew);
         Disk = new SimulatedDisk(world, this);
+        _transfers = new TransferThrottle(
+            world.Scenario.TransferBytesPerSecond, new NodeClock(world.Scheduler, ClockRate));
     }
 
     public NodeId Id { get; }
@@ -162,6 +175,19 @@ internal sealed class SimulatedMachine
         Disk.Heal();
         replica.LoseLast(isProven);
         return true;
+    }
+
+    /// <summary>A learner's copy is read from this node's disk, of any group: for how long it gets no more.</summary>
+    public TimeSpan ChargeCopy(long bytes)
+    {
+        var debt = _transfers.Charge(0);
+        var window = Math.Max(_world.Scenario.MaxInFlightBytes, _world.Scenario.MaxAppendBytes);
+        var most = CopyWindows * Replicas.Count * (long)Math.Max(window, LargestEntryBytes);
+        World.Check(
+            debt.TotalSeconds * _world.Scenario.TransferBytesPerSecond <= most,
+            $"node {Id} sends learners more than it may: {debt} ahead of its rate");
+        _world.Figures.Count(Figure.CopyHeldBack, debt > TimeSpan.Zero ? 1 : 0);
+        return _transfers.Charge(bytes);
     }
 
     public void TellUnreachable(NodeId peer) => Replicas.ForEach(replica => replica.TellUnreachable(peer));

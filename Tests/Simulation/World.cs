@@ -66,6 +66,7 @@ internal sealed class World
         {
             Scenario = Scenario.WithRoles(new Random(seed ^ 0x726F6C65));
             Scenario = Scenario.WithPlaces(new Random(seed ^ 0x706C6163));
+            Scenario = Scenario.WithTransfers(new Random(seed ^ 0x636F7079));
         }
 
         Network = new SimulatedNetwork(this, seed);

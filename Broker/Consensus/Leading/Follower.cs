@@ -72,6 +72,29 @@ internal sealed partial class Follower(NodeId id, bool isVoter, LogIndex nextInd
     /// </summary>
     public long CommitNoticeDueMs { get; private set; } = long.MaxValue;
 
+    /// <summary>When entries go to it again; long.MaxValue while they flow.</summary>
+    public long HeldUntilMs { get; private set; } = long.MaxValue;
+
+    /// <summary>Nothing but heartbeats goes to it until then, unless it becomes a voter.</summary>
+    public void HoldBack(long untilMs) => HeldUntilMs = untilMs;
+
+    /// <summary>Whether it waits still.</summary>
+    public bool IsHeldBack(long nowMs)
+    {
+        if (HeldUntilMs == long.MaxValue)
+        {
+            return false;
+        }
+
+        if (!IsVoter && nowMs < HeldUntilMs)
+        {
+            return true;
+        }
+
+        HeldUntilMs = long.MaxValue;
+        return false;
+    }
+
     /// <summary>An AppendEntries has left, with or without entries.</summary>
     public void SentCommit(LogIndex commit)
     {

@@ -11,6 +11,12 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
     /// <summary>Sends all that may be sent now: a probe, a snapshot, or entries until the window is full.</summary>
     public void Replicate(Follower follower, in LeaderState leader)
     {
+        if (follower.IsHeldBack(leader.NowMs))
+        {
+            follower.ForgetCommitNotice();
+            return;
+        }
+
         if (!follower.IsReplicating)
         {
             follower.ForgetCommitNotice();

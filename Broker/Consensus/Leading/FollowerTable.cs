@@ -23,15 +23,18 @@ internal sealed class FollowerTable(NodeId leader, RaftTimes times)
 
     public int Count => _followers.Count;
 
-    /// <summary>When a follower is to be told that the last entry has committed; long.MaxValue: none is.</summary>
-    public long CommitNoticeDueMs
+    /// <summary>
+    /// When a follower is to be told that the last entry has committed, or goes on after it was held back;
+    /// long.MaxValue: none is.
+    /// </summary>
+    public long NextDueMs
     {
         get
         {
             var due = long.MaxValue;
             foreach (var follower in _followers)
             {
-                due = Math.Min(due, follower.CommitNoticeDueMs);
+                due = Math.Min(due, Math.Min(follower.CommitNoticeDueMs, follower.HeldUntilMs));
             }
 
             return due;

@@ -1,4 +1,5 @@
 using Broker.Consensus;
+using Broker.Replication;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
@@ -50,6 +51,38 @@ public sealed class LaggardTests
         leader.HoldsBackground = false;
         group.RunUntilEven();
         Assert.DoesNotContain(leader.Sent, message => message.Entries.Count > 0);
+    }
+
+    [Fact]
+    public void A_learner_waits_for_its_share_of_what_a_node_sends_and_nobody_else_does()
+    {
+        var group = new TestGroup(3, keepsVoters: false);
+        group.Publish(5);
+        var learner = group.Replicas.First(replica => replica != group.Leader);
+        List<TestReplica> voters = [.. group.Replicas.Where(replica => replica != learner)];
+        group.Leader!.Group.DesiredMembers =
+            new DesiredMembers([.. voters.Select(replica => replica.Id)], [learner.Id]);
+        group.RunUntil(
+            () => group.Replicas.All(replica => replica.Status.Condition.Configuration.IsLearner(learner.Id)),
+            "all know that one only learns");
+        learner.Stop();
+        group.Publish(20);
+        voters.ForEach(static voter => voter.Restart());
+        var leader = group.RunUntilLed();
+        group.RunUntilEven();
+        voters.ForEach(static voter => voter.CopyPause = TimeSpan.FromSeconds(5));
+        learner.Start();
+        group.RunUntil(() => learner.Status.LastIndex == leader.Status.LastIndex, "it has what was there");
+        Assert.InRange(leader.CopiedBytes, 20 * 500, 30 * 600);
+        var copied = learner.Status.LastIndex;
+
+        group.Publish(3);
+        group.Run(LongerThanAnElection);
+        Assert.Equal(copied, learner.Status.LastIndex);
+        Assert.Equal(leader.Id, learner.Status.Leader);
+
+        group.RunUntil(() => learner.Status.LastIndex == leader.Status.LastIndex, "it goes on", seconds: 5);
+        group.RunUntilEven();
     }
 
     [Fact]

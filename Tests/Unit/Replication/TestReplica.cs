@@ -57,6 +57,12 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
 
     public int SnapshotsSent { get; private set; }
 
+    /// <summary>What was read from disk for learners.</summary>
+    public long CopiedBytes { get; private set; }
+
+    /// <summary>For how long a learner gets no more after each read.</summary>
+    public TimeSpan CopyPause { get; set; }
+
     public ReplicaGroup Group => _group!;
 
     public CountingMachine Machine => _machine!;
@@ -213,6 +219,12 @@ internal sealed class TestReplica(TestGroup cluster, int number) : ILogWriter, I
         {
             done(false);
         }
+    }
+
+    public TimeSpan ChargeCopy(long bytes)
+    {
+        CopiedBytes += bytes;
+        return CopyPause;
     }
 
     private void TryWrite(LogWrite write)

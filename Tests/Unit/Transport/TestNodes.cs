@@ -60,7 +60,7 @@ internal sealed class TestNodes : IAsyncDisposable
         for (var at = 0; at < count; at++)
         {
             nodes._transports.Add(new PeerTransport(
-                new NodeId(at + 1), peers, nodes.Gates[at], Metrics, logger ?? NullLogger.Instance));
+                new NodeId(at + 1), peers, nodes.Gates[at], 64L * 1024 * 1024, Metrics, logger ?? NullLogger.Instance));
         }
 
         return nodes;

@@ -28,6 +28,21 @@ public sealed class TransferThrottleTests
     }
 
     [Fact]
+    public void What_has_left_already_is_made_up_for_and_others_wait_behind_it()
+    {
+        var time = new ManualTime();
+        var throttle = new TransferThrottle(bytesPerSecond: 1_000, time);
+
+        Assert.Equal(TimeSpan.FromMilliseconds(500), throttle.Charge(500));
+        Assert.Equal(TimeSpan.FromMilliseconds(750), throttle.Charge(250));
+        var piece = throttle.WaitAsync(1, Stop);
+        time.Advance(TimeSpan.FromMilliseconds(749));
+        Assert.False(piece.IsCompleted);
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        Assert.True(piece.IsCompleted);
+    }
+
+    [Fact]
     public void Time_in_which_nothing_was_sent_is_not_saved_up()
     {
         var time = new ManualTime();

@@ -124,6 +124,36 @@ public sealed class FollowerSenderTests
     }
 
     [Fact]
+    public void Learner_that_is_held_back_gets_nothing_until_its_time_is_over()
+    {
+        Replicating(from: 10);
+        _follower.IsVoter = false;
+        _follower.HoldBack(untilMs: 1_100);
+
+        _sender.Replicate(_follower, Leader with { NowMs = 1_099 });
+        Assert.Empty(Take());
+        Assert.Equal(1_100, _follower.HeldUntilMs);
+
+        _sender.Replicate(_follower, Leader with { NowMs = 1_100 });
+        Assert.Equal(2, Take().Count);
+        Assert.Equal(long.MaxValue, _follower.HeldUntilMs);
+    }
+
+    [Fact]
+    public void Learner_that_becomes_a_voter_is_held_back_no_more()
+    {
+        Replicating(from: 10);
+        _follower.IsVoter = false;
+        _follower.HoldBack(untilMs: 1_100);
+        _follower.IsVoter = true;
+
+        _sender.Replicate(_follower, Leader);
+
+        Assert.Equal(2, Take().Count);
+        Assert.Equal(long.MaxValue, _follower.HeldUntilMs);
+    }
+
+    [Fact]
     public void Follower_behind_the_base_gets_the_snapshot_and_nothing_else_meanwhile()
     {
         _log.CompactThrough(new LogIndex(15));
