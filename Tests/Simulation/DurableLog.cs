@@ -29,8 +29,17 @@ internal sealed class DurableLog(SimulatedNode node, History history)
 
     public IEnumerable<Entry> Through(LogIndex last) => _entries.Take((int)last.Value);
 
+    /// <summary>
+    /// What had committed when its files were last damaged. A leader that hears of a loss makes it a learner by an
+    /// entry behind that; one that names an older entry speaks of an older loss.
+    /// </summary>
+    public int CommittedAtLoss { get; set; }
+
     public void Note(HardState hardState)
     {
+        World.Check(
+            !HardState.IsLost || hardState.PassiveUntil.Value == 0 || hardState.PassiveUntil.Value > CommittedAtLoss,
+            $"node {node.Id} takes an offer of before its loss: {hardState}, and {CommittedAtLoss} had committed");
         History.CheckHardState(node, HardState, hardState);
         HardState = hardState;
     }

@@ -98,6 +98,7 @@ internal enum Figure
     ReplicaLost,
     SegmentDamaged,
     SegmentMended,
+    SegmentReopened,
     NodeHealed,
     MajorityDamaged,
     LeaderInSpiteOfDamage,

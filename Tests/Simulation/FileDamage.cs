@@ -66,11 +66,17 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         }
 
         device.SyncFolder(folder);
-        var path = $"{folder}/{segment}";
+        say($"loses its snapshots behind {baseIndex}");
+        FlipFirstFrame(segment);
+    }
+
+    /// <summary>Flips a bit in the first frame of a segment.</summary>
+    public void FlipFirstFrame(string segment)
+    {
         var offset = SegmentHeader.SizeBytes + world.Random.Next(FrameHeader.SizeBytes);
-        say($"loses its snapshots behind {baseIndex}, and finds a bit of {segment} flipped at {offset}");
+        say($"finds a bit of {segment} flipped at {offset}");
         world.Figures.Count(Figure.BitFlip);
-        device.Flip(path, offset, (byte)(1 << world.Random.Next(8)));
+        device.Flip($"{folder}/{segment}", offset, (byte)(1 << world.Random.Next(8)));
     }
 
     /// <summary>Takes away what a replica has promised: its vote, the end of its log, or everything.</summary>

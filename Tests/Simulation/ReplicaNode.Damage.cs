@@ -63,6 +63,7 @@ internal sealed partial class ReplicaNode
     public override void Hurt()
     {
         IsHurt = true;
+        _durable.CommittedAtLoss = Group.History.Committed;
         _fileDamage.Strike(_hurtable);
     }
 
@@ -112,6 +113,32 @@ internal sealed partial class ReplicaNode
         _fileDamage.LoseUnapplied(_lastSegment, _baseAtDamage);
     }
 
+    /// <summary>
+    /// Chooses the sealed segment that has the last entry which has committed, and others behind it; false: there is
+    /// none.
+    /// </summary>
+    public bool TryChooseReopened()
+    {
+        var commit = _status?.CommitIndex ?? LogIndex.None;
+        foreach (var segment in IsUp ? _log!.SealedSegments : [])
+        {
+            if (segment.First <= commit && commit < segment.Last)
+            {
+                _lastSegment = GroupFolder.SegmentName(segment.First);
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Damages what a truncation will leave of that one, while the process is down.</summary>
+    public void LoseReopened()
+    {
+        IsHurt = true;
+        _fileDamage.FlipFirstFrame(_lastSegment);
+    }
+
     /// <summary>What an operator's tools would see of it; null while it is down.</summary>
     public ReplicaFacts? Facts => _status is null ? null : ReplicaFacts.Of(Id, _status);
 
@@ -120,6 +147,7 @@ internal sealed partial class ReplicaNode
     public override void LosePromises(bool isEnd)
     {
         IsHurt = true;
+        _durable.CommittedAtLoss = 0;
         World.Network.Forget(Id.Value);
         _fileDamage.LosePromises(_lastSegment, isEnd);
     }
@@ -128,6 +156,7 @@ internal sealed partial class ReplicaNode
     public void NoteSuperseded()
     {
         World.Figures.Count(Figure.ReplicaSuperseded);
+        _durable.CommittedAtLoss = 0;
         IsHurt = true;
     }
 

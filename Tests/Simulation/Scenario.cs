@@ -172,12 +172,12 @@ internal sealed record Scenario
         };
 
     /// <summary>
-    /// In two of three worlds whose streams keep their order copies take their time. Elsewhere most of a copy is
-    /// refused and comes again, and what is refused counts, too.
+    /// In two of three worlds whose streams keep their order copies take their time, yet less than what is published
+    /// meanwhile. Elsewhere most of a copy is refused and comes again, and what is refused counts, too.
     /// </summary>
     public Scenario WithTransfers(Random random) => !HasStreams
         ? this
-        : this with { TransferBytesPerSecond = Pick(random, 64 * 1024 * 1024, 1024 * 1024, 64 * 1024) };
+        : this with { TransferBytesPerSecond = Pick(random, 64 * 1024 * 1024, 4 * 1024 * 1024, 512 * 1024) };
 
     public static Scenario Draw(Random random)
     {

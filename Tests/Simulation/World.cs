@@ -280,6 +280,7 @@ internal sealed class World
         {
             new AdoptionExam(this).Run();
             new MajorityExam(this).Run();
+            new ReopeningExam(this).Run();
         }
 
         ClientsAreDone = true;
