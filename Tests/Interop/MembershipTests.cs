@@ -130,6 +130,41 @@ public sealed class MembershipTests
     }
 
     [Fact]
+    public async Task A_node_that_joins_is_sent_what_there_is_at_the_rate_that_is_set()
+    {
+        const int Messages = 40;
+        await using var brokers = new Brokers(founders: 1)
+        {
+            Settings = [("Broker__TransferBytesPerSecond", "8388608")],
+        };
+        await brokers.FormAsync();
+        await using (var publisher = brokers.Connect(1))
+        {
+            for (var i = 0; i < Messages; i++)
+            {
+                var value = new byte[1_000_000];
+                BitConverter.TryWriteBytes(value, i);
+                await publisher.PublishAsync(Topic, new BrokerMessage { Value = value }, Test);
+            }
+        }
+
+        // What is new is in memory, and counts for nothing: after a start there is only the disk.
+        await brokers.KillAsync(1);
+        brokers.Start(1);
+        await brokers.BecomeHealthyAsync(1);
+        brokers.StartJoining(2, 1);
+        await brokers.SaysAsync(2, "has taken this node in as node 2");
+        var watch = Stopwatch.StartNew();
+        await brokers.HaveMembersAsync([1, 2], [1, 2]);
+
+        // The last 4 MiB leave at once; without a rate all of it takes less than a second.
+        Output.WriteLine($"40 MB took {watch.ElapsedMilliseconds} ms at 8 MiB a second");
+        Assert.InRange(watch.ElapsedMilliseconds, 3_500, 60_000);
+        await using var reader = brokers.Connect(2);
+        await SteadyLoad.AssertReadableAsync(reader, Topic, Messages, Test);
+    }
+
+    [Fact]
     public async Task Operator_adds_and_removes_nodes_and_hears_what_cannot_be()
     {
         await using var brokers = new Brokers(founders: 3);
