@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
+using Broker.Client;
 using Xunit;
 
 namespace Broker.Tests.EndToEnd;
@@ -20,7 +21,7 @@ public sealed class PythonClientTests(BrokerSystem fixture)
             Topic, new() { Value = "0"u8.ToArray() }, timeout.Token);
         Assert.Equal(0, first.Offset);
         var cluster = await fixture.System.Client.DescribeClusterAsync(timeout.Token);
-        var topic = (await fixture.System.Client.ListTopicsAsync(Topic, timeout.Token)).Single();
+        var topic = await ListedAsync(Topic, timeout.Token);
         var leader = cluster.Shards.First(shard => shard.Shard == topic.Shard).Leader;
         var followers = cluster.Nodes.Where(node => node.NodeId != leader).ToList();
 
@@ -37,6 +38,20 @@ public sealed class PythonClientTests(BrokerSystem fixture)
         for (var i = 0; i < Messages; i++)
         {
             Assert.Equal($"[{i + 1}, \"key-{i}\", \"value-{i}\", \"number\"]", read[i].GetRawText());
+        }
+    }
+
+    /// <summary>The topic, once the node that answers has applied that it is there.</summary>
+    private async Task<TopicInfo> ListedAsync(string topic, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            if (await fixture.System.Client.ListTopicsAsync(topic, cancellationToken) is [var listed])
+            {
+                return listed;
+            }
+
+            await Task.Delay(20, cancellationToken);
         }
     }
 
