@@ -96,6 +96,7 @@ internal enum Figure
     DiskWiped,
     ReplicaFenced,
     ReplicaLost,
+    LostTwice,
     SegmentDamaged,
     SegmentMended,
     SegmentReopened,

@@ -105,7 +105,7 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         }
     }
 
-    private void Wipe()
+    public void Wipe()
     {
         say("loses all files");
         world.Figures.Count(Figure.DiskWiped);

@@ -67,6 +67,14 @@ internal sealed partial class ReplicaNode
         _fileDamage.Strike(_hurtable);
     }
 
+    public void LoseAll()
+    {
+        IsHurt = true;
+        _durable.CommittedAtLoss = Group.History.Committed;
+        World.Network.Forget(Id.Value);
+        _fileDamage.Wipe();
+    }
+
     public override bool TryChooseLast()
     {
         if (_write is not null || !Machine.Disk.IsSound || _log!.LastIndex != LastIndex)

@@ -281,6 +281,7 @@ internal sealed class World
             new AdoptionExam(this).Run();
             new MajorityExam(this).Run();
             new ReopeningExam(this).Run();
+            new LostTwiceExam(this).Run();
         }
 
         ClientsAreDone = true;
