@@ -3,7 +3,11 @@ using Npgsql;
 
 namespace Publisher.Outbox;
 
-/// <summary>Creates the outbox's tables. Idempotent; an advisory lock lets many instances start at once.</summary>
+/// <summary>
+/// Creates the outbox's tables. Idempotent; an advisory lock lets many instances start at once. Tables that are as they
+/// should be are not locked: ALTER TABLE asks for the strongest lock also when it has nothing to do, waits for each
+/// relay's transaction, and the relay's next statement would wait behind it.
+/// </summary>
 internal static class OutboxSchema
 {
     // Any constant does; it only has to differ from the locks of other programs in the same database.
@@ -12,7 +16,9 @@ internal static class OutboxSchema
     // A row's partition is -1 until it is divided or committed, see Chunk.
     // outbox_pending holds pending rows only: it stays small, and serves the relay, the reload of chunks and their
     // marking. outbox_once holds rows with an idempotency key only, and makes each the only one of its key.
+    // lock_timeout bounds how long others wait behind this while somebody's transaction is waited for.
     private const string Sql = """
+        SET LOCAL lock_timeout = '2s';
         CREATE TABLE IF NOT EXISTS producers (
             producer_id bigint PRIMARY KEY,
             created timestamptz NOT NULL DEFAULT now(),
@@ -32,11 +38,21 @@ internal static class OutboxSchema
             error text,
             created timestamptz NOT NULL DEFAULT now(),
             committed timestamptz);
-        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS idempotency_key text;
-        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS fingerprint bytea;
-        ALTER TABLE outbox ADD COLUMN IF NOT EXISTS partition int NOT NULL DEFAULT -1;
-        CREATE INDEX IF NOT EXISTS outbox_pending ON outbox (producer_id, topic, first_sequence) WHERE state = 0;
-        CREATE UNIQUE INDEX IF NOT EXISTS outbox_once ON outbox (idempotency_key) WHERE idempotency_key IS NOT NULL;
+        DO $$ BEGIN
+            IF (SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()
+                    AND table_name = 'outbox'
+                    AND column_name IN ('idempotency_key', 'fingerprint', 'partition')) < 3 THEN
+                ALTER TABLE outbox ADD COLUMN IF NOT EXISTS idempotency_key text;
+                ALTER TABLE outbox ADD COLUMN IF NOT EXISTS fingerprint bytea;
+                ALTER TABLE outbox ADD COLUMN IF NOT EXISTS partition int NOT NULL DEFAULT -1;
+            END IF;
+            IF to_regclass('outbox_pending') IS NULL THEN
+                CREATE INDEX outbox_pending ON outbox (producer_id, topic, first_sequence) WHERE state = 0;
+            END IF;
+            IF to_regclass('outbox_once') IS NULL THEN
+                CREATE UNIQUE INDEX outbox_once ON outbox (idempotency_key) WHERE idempotency_key IS NOT NULL;
+            END IF;
+        END $$;
         """;
 
     public static async Task EnsureAsync(NpgsqlDataSource database, CancellationToken cancellationToken)

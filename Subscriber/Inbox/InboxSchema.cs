@@ -14,8 +14,10 @@ internal static class InboxSchema
 
     private const long SchemaLock = 0x696E626F7801;
 
-    // The block at the end brings tables of before there were partitions up to date.
+    // The block at the end brings tables of before there were partitions up to date. Tables that are as they should be
+    // are not locked; lock_timeout bounds how long others wait behind this while somebody's transaction is waited for.
     private const string Sql = """
+        SET LOCAL lock_timeout = '2s';
         CREATE TABLE IF NOT EXISTS inbox (
             inbox_id bigserial NOT NULL,
             topic text NOT NULL,
@@ -28,7 +30,6 @@ internal static class InboxSchema
             received timestamptz NOT NULL DEFAULT now(),
             source smallint NOT NULL,
             PRIMARY KEY (topic, partition, "offset"));
-        CREATE UNIQUE INDEX IF NOT EXISTS inbox_by_id ON inbox (inbox_id);
         CREATE TABLE IF NOT EXISTS positions (
             topic text NOT NULL,
             partition int NOT NULL DEFAULT 0,
@@ -44,6 +45,9 @@ internal static class InboxSchema
                 ALTER TABLE positions ADD COLUMN partition int NOT NULL DEFAULT 0;
                 ALTER TABLE positions DROP CONSTRAINT positions_pkey;
                 ALTER TABLE positions ADD PRIMARY KEY (topic, partition);
+            END IF;
+            IF to_regclass('inbox_by_id') IS NULL THEN
+                CREATE UNIQUE INDEX inbox_by_id ON inbox (inbox_id);
             END IF;
         END $$;
         """;

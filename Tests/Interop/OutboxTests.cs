@@ -244,6 +244,55 @@ public sealed class OutboxTests(PostgresServer postgres) : IClassFixture<Postgre
         await Eventually.HoldsAsync(() => publisher.Part<LaneSender>().HeldBytes == 0, "memory is given back");
     }
 
+    // A publisher that started asked for the table's strongest lock, waited for the relay's transaction, and the relay
+    // waited behind it: a restart with messages of before stood still until a command timed out.
+    [Fact]
+    public async Task A_publisher_starts_beside_a_transaction_that_has_read_the_outbox()
+    {
+        await using (await PublisherProcess.StartAsync(postgres, _brokers))
+        {
+            // The tables are there.
+        }
+
+        await using var database = postgres.Connect();
+        await using var connection = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await using var transaction = await connection.BeginTransactionAsync(TestContext.Current.CancellationToken);
+        await connection.ExecuteScalarAsync<long>("SELECT count(*) FROM outbox", transaction: transaction);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers);
+        var answer = await publisher.PublishAsync("orders", "a", committed: true)
+            .WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Assert.True(answer.Committed);
+    }
+
+    [Fact]
+    public async Task An_older_outbox_is_brought_up_to_date_and_nobody_waits_long_behind_that()
+    {
+        await using (await PublisherProcess.StartAsync(postgres, _brokers))
+        {
+            // The tables are there.
+        }
+
+        await using var database = postgres.Connect();
+        await using var reader = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        await reader.ExecuteAsync(
+            "ALTER TABLE outbox DROP COLUMN idempotency_key, DROP COLUMN fingerprint, DROP COLUMN partition");
+        await using var transaction = await reader.BeginTransactionAsync(TestContext.Current.CancellationToken);
+        await reader.ExecuteScalarAsync<long>("SELECT count(*) FROM outbox", transaction: transaction);
+        var starting = PublisherProcess.StartAsync(postgres, _brokers);
+        await Eventually.HoldsAsync(
+            async () => await reader.ExecuteScalarAsync<bool>(
+                "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'outbox'::regclass AND NOT granted)",
+                transaction: transaction),
+            () => "the new columns are waited for");
+        await using var other = await database.OpenConnectionAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(0, await other.ExecuteScalarAsync<long>("SELECT count(*) FROM outbox", commandTimeout: 6));
+        await transaction.CommitAsync(TestContext.Current.CancellationToken);
+        await using var publisher = await starting;
+        Assert.True((await publisher.PublishAsync("orders", "a", committed: true)).Committed);
+        await Eventually.HoldsAsync(
+            async () => await publisher.CountAsync("partition = 0 AND idempotency_key IS NULL") == 1, () => "marked");
+    }
+
     private static async Task PublishUntilAsync(
         PublisherProcess publisher,
         int worker,
