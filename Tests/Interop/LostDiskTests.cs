@@ -89,7 +89,11 @@ public sealed class LostDiskTests : IAsyncDisposable
         Directory.Move(_brokers.FolderOf(3), $"{old}-new");
         Directory.Move(old, _brokers.FolderOf(3));
         _brokers.Start(3, OperatorsWord);
-        await _brokers.SaysAsync(2, "that another one has replaced");
+
+        // It may have heard this before a peer that dials it has something to refuse.
+        await _brokers.SaysAsync(3, "is no part of cluster");
+        await Eventually.HoldsAsync(
+            async () => await _brokers.HealthAsync(3) == "Unhealthy", () => "node 3 is unhealthy", 60);
         await AssertReadsAsync(1, 2 * Messages);
     }
 

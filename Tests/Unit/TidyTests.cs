@@ -51,6 +51,9 @@ public sealed class TidyTests
     [Fact]
     public void Every_planted_bug_still_fits() => Assert.Empty(PlantedBugs.ThatDoNotFit());
 
+    [Fact]
+    public void Every_planted_bug_is_told_of() => Assert.Empty(PlantedBugs.ThatAreNotTold());
+
     [Theory]
     [InlineData(true, "--- a/A.cs", "+++ b/A.cs", "@@ -7,2 +7,2 @@", " b", "-c", "+x")]
     [InlineData(true, "--- a/A.cs", "+++ b/A.cs", "@@ -1,1 +1,1 @@", " a", "+x", " b", "@@ -3 +3 @@", "-c")]
