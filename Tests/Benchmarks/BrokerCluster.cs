@@ -13,15 +13,17 @@ internal sealed class BrokerCluster : IAsyncDisposable
 
     private readonly string[] _command;
     private readonly string _folder;
+    private readonly (string Key, string Value)[] _settings;
     private readonly NodeProcesses _processes;
     private readonly int[] _httpPorts;
     private readonly int[] _grpcPorts;
     private readonly int[] _peerPorts;
 
-    private BrokerCluster(string[] command, string folder)
+    private BrokerCluster(string[] command, string folder, (string Key, string Value)[] settings)
     {
         _command = command;
         _folder = folder;
+        _settings = settings;
         _processes = new NodeProcesses(folder, Nodes);
         var ports = FreePorts.Take(3 * Nodes);
         _httpPorts = ports[..Nodes];
@@ -50,10 +52,14 @@ internal sealed class BrokerCluster : IAsyncDisposable
     /// <param name="command">What dotnet runs: a broker's DLL, and arguments.</param>
     /// <param name="folder">Where the nodes keep data and logs.</param>
     /// <param name="cancellationToken">Gives up waiting for the nodes.</param>
+    /// <param name="settings">Environment variables of each broker, beside what it needs to run here.</param>
     public static async Task<BrokerCluster> StartAsync(
-        string[] command, string folder, CancellationToken cancellationToken)
+        string[] command,
+        string folder,
+        CancellationToken cancellationToken,
+        params (string Key, string Value)[] settings)
     {
-        var cluster = new BrokerCluster(command, folder);
+        var cluster = new BrokerCluster(command, folder, settings);
         try
         {
             await cluster.StartAsync([.. Enumerable.Range(0, Nodes)], cancellationToken);
@@ -67,10 +73,11 @@ internal sealed class BrokerCluster : IAsyncDisposable
     }
 
     /// <summary>This build's brokers, each shard led where it stays: see <see cref="WaitForBalanceAsync"/>.</summary>
-    public static async Task<BrokerCluster> StartBalancedAsync(string folder, CancellationToken cancellationToken)
+    public static async Task<BrokerCluster> StartBalancedAsync(
+        string folder, CancellationToken cancellationToken, params (string Key, string Value)[] settings)
     {
         var broker = Path.Combine(AppContext.BaseDirectory, "Broker.dll");
-        var cluster = await StartAsync([broker], folder, cancellationToken);
+        var cluster = await StartAsync([broker], folder, cancellationToken, settings);
         try
         {
             await cluster.WaitForBalanceAsync(cancellationToken);
@@ -125,6 +132,11 @@ internal sealed class BrokerCluster : IAsyncDisposable
         {
             environment[$"services__broker-{peer + 1}__grpc__0"] = $"http://127.0.0.1:{_grpcPorts[peer]}";
             environment[$"services__broker-{peer + 1}__peer__0"] = $"http://127.0.0.1:{_peerPorts[peer]}";
+        }
+
+        foreach (var (key, value) in _settings)
+        {
+            environment[key] = value;
         }
 
         _processes.Start(node, name, _command, environment);

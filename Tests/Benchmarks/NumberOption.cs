@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
 
@@ -26,21 +27,36 @@ internal static class NumberOption
         {
             Description = description,
             DefaultValueFactory = _ => value,
-            CustomParser = result =>
-            {
-                // "NaN" is a number, and neither below nor above any other.
-                var text = result.Tokens[0].Value;
-                var isNumber = T.TryParse(text, CultureInfo.InvariantCulture, out var given);
-                if (!isNumber || !(given >= least && given <= most))
-                {
-                    result.AddError(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"{name} is '{text}'; it must be a number from {least} to {most}."));
-                }
-
-                return given;
-            },
+            CustomParser = result => Parse(name, result, result.Tokens[0], least, most),
         };
+    }
+
+    /// <summary>Several numbers, each within the bounds; see <see cref="Make"/>.</summary>
+    public static Option<T[]> Many<T>(string name, T[] values, T least, T most, string description)
+        where T : struct, INumber<T>
+    {
+        return new Option<T[]>(name)
+        {
+            Description = description,
+            AllowMultipleArgumentsPerToken = true,
+            DefaultValueFactory = _ => values,
+            CustomParser = result => [.. result.Tokens.Select(token => Parse(name, result, token, least, most))],
+        };
+    }
+
+    private static T Parse<T>(string name, ArgumentResult result, Token token, T least, T most)
+        where T : struct, INumber<T>
+    {
+        // "NaN" is a number, and neither below nor above any other.
+        var isNumber = T.TryParse(token.Value, CultureInfo.InvariantCulture, out var given);
+        if (!isNumber || !(given >= least && given <= most))
+        {
+            result.AddError(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{name} is '{token.Value}'; it must be a number from {least} to {most}."));
+        }
+
+        return given;
     }
 }
 

@@ -11,6 +11,7 @@ root.Subcommands.Add(RestartVerb.Create());
 root.Subcommands.Add(RetentionVerb.Create());
 root.Subcommands.Add(CompactionVerb.Create());
 root.Subcommands.Add(TopicsVerb.Create());
+root.Subcommands.Add(ScaleVerb.Create());
 root.Subcommands.Add(GrowVerb.Create());
 root.Subcommands.Add(GroupVerb.Create());
 root.Subcommands.Add(AbsentVerb.Create());

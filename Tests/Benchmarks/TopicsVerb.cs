@@ -18,24 +18,12 @@ internal static class TopicsVerb
 
     public static Command Create()
     {
-        var counts = new Option<int[]>("--counts")
-        {
-            Description = $"Topics, one cluster for each count; from {FewTopics} to {Limits.Topics:N0}.",
-            AllowMultipleArgumentsPerToken = true,
-            DefaultValueFactory = _ => [100, 1_000, 10_000, Limits.Topics],
-        };
-        counts.Validators.Add(result =>
-        {
-            foreach (var count in result.GetValueOrDefault<int[]>() ?? [])
-            {
-                if (count is < FewTopics or > Limits.Topics)
-                {
-                    result.AddError(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"--counts has {count}; it must be a number from {FewTopics} to {Limits.Topics}."));
-                }
-            }
-        });
+        var counts = NumberOption.Many(
+            "--counts",
+            [100, 1_000, 10_000, Limits.Topics],
+            FewTopics,
+            Limits.Topics,
+            "Topics, one cluster for each count.");
         var rounds = NumberOption.Rounds(1, "Rounds, each with every count; every line is told.");
         var seconds = NumberOption.Seconds(5, "Seconds of each load.");
         var turns = NumberOption.Make(
