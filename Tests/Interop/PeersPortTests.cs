@@ -19,7 +19,15 @@ public sealed class PeersPortTests : IAsyncLifetime
 
     private static CancellationToken Test => TestContext.Current.CancellationToken;
 
-    public async ValueTask InitializeAsync() => await _brokers.FormAsync();
+    // Until a node knows the id of its cluster, it knows its peers by their disks alone.
+    public async ValueTask InitializeAsync()
+    {
+        await _brokers.FormAsync();
+        await Eventually.HoldsAsync(
+            async () => (await Task.WhenAll(Enumerable.Range(1, 3).Select(HelloOfAsync)))
+                .All(static hello => hello.ClusterId.Length > 0),
+            () => "all nodes know their cluster");
+    }
 
     public ValueTask DisposeAsync() => _brokers.DisposeAsync();
 
