@@ -149,7 +149,7 @@ internal static class ScaleVerb
 
         foreach (var axis in points.GroupBy(static point => point.Axis))
         {
-            Plot(text, axis, "1,024 unanswered, msgs/s", static each => each.Rate);
+            Plot(text, axis, "1,024 unanswered, 1,000 msgs/s", static each => each.Rate / 1e3);
             Plot(text, axis, "one at a time, p50 µs", static each => each.P50 * 1e3);
             Plot(text, axis, "memory of a node, MB", static each => each.Megabytes);
         }
@@ -166,6 +166,7 @@ internal static class ScaleVerb
                 $$"""
 
                 ```mermaid
+                %%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#1f6feb"} } } }%%
                 xychart-beta
                     title "{{title}}"
                     x-axis "{{axis.Key}}" [{{string.Join(", ", axis.Select(Name))}}]
