@@ -112,6 +112,9 @@ internal sealed class BrokerCluster : IAsyncDisposable
     /// <summary>Megabytes of memory that a node holds now.</summary>
     public double ResidentMegabytes(int node) => _processes.ResidentMegabytes(node);
 
+    /// <summary>The same, of the three nodes on the average.</summary>
+    public double MeanMegabytes() => Enumerable.Range(0, Nodes).Average(ResidentMegabytes);
+
     public Task KillAsync(int node) => _processes.KillAsync(node);
 
     public Task KillAllAsync() => _processes.KillAsync([.. Enumerable.Range(0, Nodes)]);

@@ -6,6 +6,8 @@ namespace Broker.Tests.Benchmarks;
 /// <summary>Publishes as fast as a window allows; with a window of 1, one at a time.</summary>
 internal static class PublishLoad
 {
+    private const int MakeAtATime = 256;
+
     public static readonly TimeSpan WarmUpDuration = TimeSpan.FromMilliseconds(300);
 
     public static Task<LoadResult> OneAtATimeAsync(
@@ -129,6 +131,15 @@ internal static class PublishLoad
             }
         }
     }
+
+    /// <summary>Makes topics, many at a time.</summary>
+    public static Task MakeTopicsAsync(
+        BrokerClient client, IReadOnlyList<string> topics, CancellationToken cancellationToken) =>
+        AllAsync(topics.Count, MakeAtATime, async number =>
+        {
+            await client.CreateTopicAsync(topics[(int)number], cancellationToken: cancellationToken);
+            return true;
+        });
 
     public static byte[] Payload(int sizeBytes)
     {

@@ -15,7 +15,6 @@ internal static class ScaleVerb
 {
     private const int DefaultTopics = 100;
     private const int DefaultShards = 3;
-    private const int MakeAtATime = 256;
     private const int FillUnanswered = 16_384;
     private const int LoadUnanswered = 1_024;
 
@@ -100,7 +99,7 @@ internal static class ScaleVerb
             single.Latencies!.Microseconds(0.5) / 1e3,
             single.Latencies.Microseconds(0.99) / 1e3,
             singleCpu,
-            Enumerable.Range(0, BrokerCluster.Nodes).Average(cluster.ResidentMegabytes));
+            cluster.MeanMegabytes());
 
         async Task<(LoadResult Result, double CpuPerMillion)> MeasureAsync(
             Func<LoadSettings, BrokerClient, CancellationToken, Task<LoadResult>> load)
@@ -117,11 +116,7 @@ internal static class ScaleVerb
     private static async Task FillAsync(LoadSettings settings, long messages, CancellationToken cancellationToken)
     {
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = settings.Addresses });
-        await PublishLoad.AllAsync(settings.Topics.Count, MakeAtATime, async number =>
-        {
-            await client.CreateTopicAsync(settings.Topics[(int)number], cancellationToken: cancellationToken);
-            return true;
-        });
+        await PublishLoad.MakeTopicsAsync(client, settings.Topics, cancellationToken);
         var message = new BrokerMessage { Value = PublishLoad.Payload(settings.SizeBytes) };
         await PublishLoad.AllAsync(messages, FillUnanswered, number => client.PublishAsync(
             settings.Topics[(int)(number % settings.Topics.Count)], message, cancellationToken));

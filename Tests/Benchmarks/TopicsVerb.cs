@@ -14,7 +14,6 @@ namespace Broker.Tests.Benchmarks;
 internal static class TopicsVerb
 {
     private const int FewTopics = 100;
-    private const int MakeAtATime = 256;
 
     public static Command Create()
     {
@@ -64,13 +63,9 @@ internal static class TopicsVerb
         await using var client = new BrokerClient(new BrokerClientOptions { Addresses = cluster.Addresses });
         string[] names = [.. Enumerable.Range(0, count).Select(static number => $"topics.{number:D6}")];
         var begun = Stopwatch.GetTimestamp();
-        await PublishLoad.AllAsync(count, MakeAtATime, async number =>
-        {
-            await client.CreateTopicAsync(names[number], cancellationToken: cancellationToken);
-            return true;
-        });
+        await PublishLoad.MakeTopicsAsync(client, names, cancellationToken);
         var made = count / Stopwatch.GetElapsedTime(begun).TotalSeconds;
-        var held = Megabytes(cluster);
+        var held = cluster.MeanMegabytes();
         // The first loads of a cluster are those of code that is being compiled.
         await LoadAsync(cluster, names[..FewTopics], length, cancellationToken);
         await LoadAsync(cluster, names, length, cancellationToken);
@@ -84,7 +79,7 @@ internal static class TopicsVerb
         var some = ResultTable.Median(loads.Select(static each => each.Some));
         var all = ResultTable.Median(loads.Select(static each => each.All));
         var ratio = ResultTable.Median(loads.Select(static each => each.All / each.Some));
-        var loaded = Megabytes(cluster);
+        var loaded = cluster.MeanMegabytes();
         var (listed, slowest) = await ListAsync(client, count, cancellationToken);
         var disk = RetentionVerb.LargestOf(folder).Bytes / (double)(1 << 20);
 
@@ -103,7 +98,7 @@ internal static class TopicsVerb
             CultureInfo.InvariantCulture,
             $"| {count:N0} | {made:N0} | {held:N0} | {some:N0} | {all:N0} | {ratio:N2} | {loaded:N0} | {disk:N0} "
             + $"| {listed.TotalSeconds:N2} | {slowest.TotalMilliseconds:N0} | {healthy.TotalSeconds:N2} "
-            + $"| {published.TotalSeconds:N2} | {Megabytes(cluster):N0} |"));
+            + $"| {published.TotalSeconds:N2} | {cluster.MeanMegabytes():N0} |"));
     }
 
     /// <summary>
@@ -150,7 +145,4 @@ internal static class TopicsVerb
             ? (Stopwatch.GetElapsedTime(begun), slowest)
             : throw new InvalidOperationException($"{count} topics were made, and {listed} listed.");
     }
-
-    private static double Megabytes(BrokerCluster cluster) =>
-        Enumerable.Range(0, BrokerCluster.Nodes).Average(cluster.ResidentMegabytes);
 }

@@ -183,7 +183,7 @@ internal sealed class KilledBrokers : IAsyncDisposable
     /// <summary>Waits until a node says something to its operator, since its last start.</summary>
     public Task SaysAsync(int node, string words) => Eventually.HoldsAsync(
         () => Task.FromResult(LinesOf(node).Any(line => line.Contains(words, StringComparison.Ordinal))),
-        () => $"node {node} says '{words}': {string.Join("\n", Enumerable.Range(1, 3).SelectMany(LinesOf))}",
+        () => $"node {node} says '{words}': {string.Join("\n", _lines.SelectMany(static lines => lines))}",
         60);
 
     /// <summary>What /health answers; null while nobody answers.</summary>
