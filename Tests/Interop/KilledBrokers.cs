@@ -4,6 +4,7 @@ using System.Globalization;
 using Broker.Client;
 using Broker.Domain;
 using Broker.Protocol.V1;
+using Broker.Transport;
 using Grpc.Net.Client;
 using Xunit;
 using Record = Broker.Protocol.V1.Record;
@@ -22,6 +23,9 @@ internal sealed class KilledBrokers : IAsyncDisposable
     public const int TopicLeader = 2;
 
     public const int Count = 3;
+
+    /// <summary>How long who speaks as a peer waits for a node.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
     private readonly DirectoryInfo _home = Directory.CreateTempSubdirectory("broker-killed-");
     private readonly Process?[] _processes = new Process?[Count];
@@ -209,6 +213,29 @@ internal sealed class KilledBrokers : IAsyncDisposable
         await KillAllAsync();
         _http.Dispose();
         _home.Delete(recursive: true);
+    }
+
+    /// <summary>A connection to a node's port for peers.</summary>
+    public PeerConnection Dial(int node) => new(
+        PeerSocket.Connect(PeerOf(node), Patience, Test), TimeProvider.System);
+
+    /// <summary>What a node says of itself to its peers.</summary>
+    public async Task<PeerHello> HelloOfAsync(int node)
+    {
+        using var channel = GrpcChannel.ForAddress(PeerOf(node));
+        return (await new Peer.PeerClient(channel).InviteAsync(
+            new InviteRequest { Name = "nobody" }, cancellationToken: Test)).Hello;
+    }
+
+    /// <summary>What a node answers to a hello that it does not take.</summary>
+    public PeerRefusal Refused(int node, PeerHello hello)
+    {
+        using var connection = Dial(node);
+        connection.Write(PeerFrame.Preamble, Patience);
+        connection.Write(PeerFrameKind.Hello, hello, Patience);
+        Assert.True(connection.TryRead(Patience, null, out var kind, out var payload));
+        Assert.Equal(PeerFrameKind.Refusal, kind);
+        return PeerRefusal.Parser.ParseFrom(payload);
     }
 
     private void Signal(int node, string signal)

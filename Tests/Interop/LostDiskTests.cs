@@ -64,6 +64,7 @@ public sealed class LostDiskTests : IAsyncDisposable
     {
         await _brokers.FormAsync();
         await PublishAsync(0);
+        var hello = await _brokers.HelloOfAsync(3);
         await _brokers.KillAsync(3);
         var old = $"{_brokers.FolderOf(3)}-old";
         Directory.Move(_brokers.FolderOf(3), old);
@@ -92,6 +93,8 @@ public sealed class LostDiskTests : IAsyncDisposable
 
         // It may have heard this before a peer that dials it has something to refuse.
         await _brokers.SaysAsync(3, "is no part of cluster");
+        Assert.Contains("that another one has replaced", _brokers.Refused(2, hello).Reason, StringComparison.Ordinal);
+        await _brokers.SaysAsync(2, "that another one has replaced");
         await Eventually.HoldsAsync(
             async () => await _brokers.HealthAsync(3) == "Unhealthy", () => "node 3 is unhealthy", 60);
         await AssertReadsAsync(1, 2 * Messages);

@@ -12,8 +12,6 @@ public sealed class PeersPortTests : IAsyncLifetime
 {
     private const string Topic = "peers-port";
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
-
     private readonly KilledBrokers _brokers = new();
     private int _published;
 
@@ -24,7 +22,7 @@ public sealed class PeersPortTests : IAsyncLifetime
     {
         await _brokers.FormAsync();
         await Eventually.HoldsAsync(
-            async () => (await Task.WhenAll(Enumerable.Range(1, 3).Select(HelloOfAsync)))
+            async () => (await Task.WhenAll(Enumerable.Range(1, 3).Select(_brokers.HelloOfAsync)))
                 .All(static hello => hello.ClusterId.Length > 0),
             () => "all nodes know their cluster");
     }
@@ -41,8 +39,8 @@ public sealed class PeersPortTests : IAsyncLifetime
         ];
         for (var round = 0; round < 40; round++)
         {
-            using var connection = Dial(KilledBrokers.TopicLeader);
-            connection.Write(Encoding.Latin1.GetBytes(garbage[round % garbage.Length]), Patience);
+            using var connection = _brokers.Dial(KilledBrokers.TopicLeader);
+            connection.Write(Encoding.Latin1.GetBytes(garbage[round % garbage.Length]), KilledBrokers.Patience);
         }
 
         await _brokers.SaysAsync(KilledBrokers.TopicLeader, "is no peer, or broke off");
@@ -52,7 +50,7 @@ public sealed class PeersPortTests : IAsyncLifetime
     [Fact]
     public async Task More_connections_than_the_door_has_room_for_keep_no_peer_out_for_long()
     {
-        var idle = Enumerable.Range(0, 200).Select(_ => Dial(2)).ToList();
+        var idle = Enumerable.Range(0, 200).Select(_ => _brokers.Dial(2)).ToList();
         await _brokers.KillAsync(1);
         _brokers.Start(1);
         await _brokers.BecomesHealthyAsync(1, 2, 3);
@@ -63,25 +61,26 @@ public sealed class PeersPortTests : IAsyncLifetime
     [Fact]
     public async Task Another_clusters_node_and_another_release_are_told_why_they_are_refused()
     {
-        var hello = await HelloOfAsync(1);
+        var hello = await _brokers.HelloOfAsync(1);
         var other = hello.Clone();
         other.ClusterId = $"{Guid.NewGuid():N}";
-        var refusal = Refused(2, other);
+        var refusal = _brokers.Refused(2, other);
         Assert.True(refusal.DoesNotBelong);
         Assert.Contains("belongs to cluster", refusal.Reason, StringComparison.Ordinal);
         await _brokers.SaysAsync(2, $"belongs to cluster {other.ClusterId}");
 
         var older = hello.Clone();
         older.ProtocolVersion = 3;
-        Assert.Contains("speaks version 3", Refused(2, older).Reason, StringComparison.Ordinal);
+        Assert.Contains("speaks version 3", _brokers.Refused(2, older).Reason, StringComparison.Ordinal);
 
         var unknown = hello.Clone();
         (unknown.NodeId, unknown.Name) = (9, "broker-9");
-        Assert.Contains("is not one of this cluster's nodes", Refused(2, unknown).Reason, StringComparison.Ordinal);
+        Assert.Contains(
+            "is not one of this cluster's nodes", _brokers.Refused(2, unknown).Reason, StringComparison.Ordinal);
 
         var disk = hello.Clone();
         disk.StoreId = $"{Guid.NewGuid():N}";
-        Assert.Contains("another disk", Refused(2, disk).Reason, StringComparison.Ordinal);
+        Assert.Contains("another disk", _brokers.Refused(2, disk).Reason, StringComparison.Ordinal);
         await AssertWorksAsync();
     }
 
@@ -90,22 +89,22 @@ public sealed class PeersPortTests : IAsyncLifetime
     [InlineData(true)]
     public async Task A_peer_that_dies_within_a_frame_or_garbles_one_is_one_that_comes_back(bool garbles)
     {
-        var hello = await HelloOfAsync(1);
+        var hello = await _brokers.HelloOfAsync(1);
         for (var round = 0; round < 3; round++)
         {
             // As node 1, whose own connection ends when this one comes.
-            using (var connection = Dial(2))
+            using (var connection = _brokers.Dial(2))
             {
-                connection.Write(PeerFrame.Preamble, Patience);
-                connection.Write(PeerFrameKind.Hello, hello, Patience);
-                Assert.True(connection.TryRead(Patience, null, out var kind, out _));
+                connection.Write(PeerFrame.Preamble, KilledBrokers.Patience);
+                connection.Write(PeerFrameKind.Hello, hello, KilledBrokers.Patience);
+                Assert.True(connection.TryRead(KilledBrokers.Patience, null, out var kind, out _));
                 Assert.Equal(PeerFrameKind.Hello, kind);
                 var frame = new byte[1];
                 var message = new PeerMessage { Group = 1, Kind = 1, From = 1, To = 2, Term = 1_000_000 };
                 var length = PeerFrame.Write(
                     PeerFrameKind.Envelope, new PeerEnvelope { Messages = { message } }, ref frame);
                 frame[length - 1] ^= (byte)(garbles ? 1 : 0);
-                connection.Write(frame.AsSpan(0, garbles ? length : length - 1), Patience);
+                connection.Write(frame.AsSpan(0, garbles ? length : length - 1), KilledBrokers.Patience);
             }
 
             await AssertWorksAsync();
@@ -132,27 +131,6 @@ public sealed class PeersPortTests : IAsyncLifetime
         Assert.Equal(
             Enumerable.Range(1, 3).Select(node => $"{_brokers.GrpcOf(node)}".TrimEnd('/')),
             nodes.Select(static node => node.Address));
-    }
-
-    private PeerConnection Dial(int node) => new(
-        PeerSocket.Connect(_brokers.PeerOf(node), Patience, Test), TimeProvider.System);
-
-    /// <summary>What a node says of itself.</summary>
-    private async Task<PeerHello> HelloOfAsync(int node)
-    {
-        using var channel = GrpcChannel.ForAddress(_brokers.PeerOf(node));
-        return (await new Peer.PeerClient(channel).InviteAsync(
-            new InviteRequest { Name = "nobody" }, cancellationToken: Test)).Hello;
-    }
-
-    private PeerRefusal Refused(int node, PeerHello hello)
-    {
-        using var connection = Dial(node);
-        connection.Write(PeerFrame.Preamble, Patience);
-        connection.Write(PeerFrameKind.Hello, hello, Patience);
-        Assert.True(connection.TryRead(Patience, null, out var kind, out var payload));
-        Assert.Equal(PeerFrameKind.Refusal, kind);
-        return PeerRefusal.Parser.ParseFrom(payload);
     }
 
     private async Task AssertWorksAsync()
