@@ -57,7 +57,13 @@ internal sealed class AdoptionExam(World world)
     {
         world.RunUntil(() => LastEntryExam.IsEven(group), WithinUs, "all logs are equal for a moment");
         victim.Machine.Crash();
-        victim.LoseUnapplied();
+        if (!victim.TryLoseUnapplied())
+        {
+            // Meanwhile the segment has become a part of another one, or was dropped.
+            victim.Machine.Start();
+            return;
+        }
+
         var others = group.Nodes.OfType<ReplicaNode>().Where(node => node != victim).ToArray();
         for (var waitedUs = 0L; waitedUs < WithinUs && others.Any(other => other.BaseIndex < last); waitedUs += FillUs)
         {

@@ -54,9 +54,15 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
 
     /// <summary>
     /// Flips a bit of a sealed segment, and takes away the snapshots behind the log's base, which would do without it.
+    /// False: there is no such segment.
     /// </summary>
-    public void LoseUnapplied(string segment, LogIndex baseIndex)
+    public bool TryLoseUnapplied(string segment, LogIndex baseIndex)
     {
+        if (!device.Exists($"{folder}/{segment}"))
+        {
+            return false;
+        }
+
         foreach (var name in device.List(folder))
         {
             if (GroupFolder.TryParseSnapshot(name, out var index) && index > baseIndex)
@@ -68,6 +74,7 @@ internal sealed class FileDamage(World world, SimulatedDevice device, string fol
         device.SyncFolder(folder);
         say($"loses its snapshots behind {baseIndex}");
         FlipFirstFrame(segment);
+        return true;
     }
 
     /// <summary>Flips a bit in the first frame of a segment.</summary>

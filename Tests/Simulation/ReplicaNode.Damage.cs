@@ -114,11 +114,14 @@ internal sealed partial class ReplicaNode
         return true;
     }
 
-    /// <summary>Damages that one while the process is down, and whatever could be restored behind it.</summary>
-    public void LoseUnapplied()
+    /// <summary>
+    /// Damages that one while the process is down, and whatever could be restored behind it; false: it is not there.
+    /// </summary>
+    public bool TryLoseUnapplied()
     {
-        IsHurt = true;
-        _fileDamage.LoseUnapplied(_lastSegment, _baseAtDamage);
+        var isLost = _fileDamage.TryLoseUnapplied(_lastSegment, _baseAtDamage);
+        IsHurt |= isLost;
+        return isLost;
     }
 
     /// <summary>

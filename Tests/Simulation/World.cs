@@ -14,6 +14,12 @@ internal sealed class World
     /// <summary>Damage is found by the slowest reader, mended, and a lost replica becomes a member anew.</summary>
     public const long HealWithinUs = 30_000_000;
 
+    /// <summary>
+    /// The same where messages overtake one another: a follower that has lost its log may get it back entry by entry, as
+    /// each late refusal has all that is on its way sent again.
+    /// </summary>
+    private const long HealWithoutOrderWithinUs = 4 * HealWithinUs;
+
     /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
@@ -248,7 +254,7 @@ internal sealed class World
         RunUntil(
             () => Membership is not { IsSettled: false } and not { IsDrained: false }
                 && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe),
-            HealWithinUs,
+            HealUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
         if (Membership is { } membership)
@@ -301,6 +307,8 @@ internal sealed class World
         }
     }
 
+    private long HealUs => Scenario.HasStreams ? HealWithinUs : HealWithoutOrderWithinUs;
+
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
     /// <summary>
@@ -309,7 +317,7 @@ internal sealed class World
     private bool AllApply(SimulatedGroup group, LogIndex index) => group.Nodes.All(
         node => node.AppliedIndex >= index || !node.Members.IsVoter(node.Id) || Membership?.IsOut(node.Id) == true);
 
-    /// <summary>Every group acknowledges something that was published from now on, and all apply it.</summary>
+    /// <summary>Every group acknowledges something that was published from now on, and then all apply it.</summary>
     public void RunUntilProgress() =>
         RunUntilProgress(ProgressWithinUs, "progress within ten election timeouts after the last fault");
 
@@ -328,10 +336,10 @@ internal sealed class World
             };
         }
 
+        RunUntil(() => Groups.All(group => indexes.ContainsKey(group)), withinUs, what);
+
         RunUntil(
-            () => Groups.All(group => indexes.TryGetValue(group, out var index) && AllApply(group, index)),
-            withinUs,
-            what);
+            () => Groups.All(group => AllApply(group, indexes[group])), Scenario.HasStreams ? withinUs : HealUs, what);
     }
 
     /// <summary>
