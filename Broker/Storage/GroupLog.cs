@@ -91,6 +91,9 @@ public sealed class GroupLog : IScrubbed, IDisposable
     /// <summary>The last entry of <see cref="SealedSegments"/>; none when there are none. From any thread.</summary>
     public LogIndex SealedThrough => _segments.SealedThrough;
 
+    /// <summary>How many of <see cref="SealedSegments"/> are hollow. From any thread.</summary>
+    public int HollowSegments => _segments.HollowCount;
+
     /// <summary>See <see cref="StorageOptions.SegmentBytes"/>.</summary>
     public long SegmentBytes => _options.SegmentBytes;
 
@@ -248,6 +251,21 @@ public sealed class GroupLog : IScrubbed, IDisposable
     {
         ThrowIfUnusable();
         return _replacement.Begin(first, last);
+    }
+
+    /// <summary>
+    /// Begins to write a sealed segment anew without what its entries say, which other replicas keep: index, term, kind
+    /// and time of each stay, and reading one fails as in a damaged segment. <see cref="ReplaceSegment"/> brings the
+    /// entries back. Of a snapshot at or behind its last entry the caller is sure: a start could not apply them again.
+    /// From any thread; one at a time.
+    /// </summary>
+    /// <param name="first">Its first entry.</param>
+    /// <exception cref="DiskFullException">There is no space for the new file.</exception>
+    /// <exception cref="StorageException">There is no such segment (any more), or the disk failed.</exception>
+    public SegmentRewrite HollowSegment(LogIndex first)
+    {
+        ThrowIfUnusable();
+        return _replacement.BeginHollow(first);
     }
 
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()

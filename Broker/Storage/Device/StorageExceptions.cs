@@ -16,7 +16,7 @@ public sealed class DiskFullException(string message, Exception? inner = null) :
 /// A file holds other bytes than those that were made durable. A log goes on without them: it marks the segment, which
 /// is then replaced from a peer (<see cref="GroupLog.ReplaceSegment"/>). Of a node's own record there is no other copy.
 /// </summary>
-public sealed class StorageCorruptException(string path, long offset, string expected, Exception? cause = null)
+public class StorageCorruptException(string path, long offset, string expected, Exception? cause = null)
     : IOException($"{path} is damaged at byte {offset:N0}: expected {expected}.", cause)
 {
     /// <summary>The damaged or missing file.</summary>
@@ -28,6 +28,13 @@ public sealed class StorageCorruptException(string path, long offset, string exp
     /// <summary>What should have been there.</summary>
     public string Expected { get; } = expected;
 }
+
+/// <summary>
+/// Entries are wanted of a segment whose bodies were given up here (<see cref="GroupLog.HollowSegment"/>): other
+/// replicas have them. To who reads it is as a segment that waits for its repair.
+/// </summary>
+public sealed class HollowSegmentException(string path)
+    : StorageCorruptException(path, 0, "entries; it is hollow, and other replicas keep what it had");
 
 /// <summary>
 /// The files are sound, but not for this process to use: another node's disk, another format version, or a folder that

@@ -68,7 +68,7 @@ internal sealed partial class LogRecovery
         try
         {
             var count = file.Read(SegmentHeader.SizeBytes, bytes);
-            return FrameHeader.TryDecode(bytes.AsSpan(0, count), FrameHeader.SeedOf(header.Nonce), out var first, out _)
+            return FrameHeader.TryDecode(bytes.AsSpan(0, count), header.Seed, out var first, out _)
                 ? header with { PreviousCrc32C = _chain.CrcNamedBy(first) }
                 : header;
         }

@@ -68,7 +68,7 @@ internal sealed class TailCheck
 
     private void Search(IStorageFile file, in SegmentHeader header, long from, LogIndex expected, VoteRecord vote)
     {
-        var seed = FrameHeader.SeedOf(header.Nonce);
+        var seed = header.Seed;
         var window = new FileWindow(file, header.CapacityBytes);
         for (var offset = from; offset < header.CapacityBytes; offset += PieceBytes)
         {

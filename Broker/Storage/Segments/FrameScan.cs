@@ -27,7 +27,7 @@ internal sealed class FrameScan
         try
         {
             var window = new FileWindow(file, header.CapacityBytes);
-            var seed = FrameHeader.SeedOf(header.Nonce);
+            var seed = header.Seed;
             while (scan.TryTake(window, seed, vote))
             {
                 // The loop's work is its condition.

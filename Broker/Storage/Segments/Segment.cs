@@ -17,7 +17,7 @@ internal sealed class Segment
     {
         Path = path;
         Header = header;
-        Seed = FrameHeader.SeedOf(header.Nonce);
+        Seed = header.Seed;
         Positions = positions;
         DirtyToOffset = WrittenToOffset = positions.EndOffset;
     }
@@ -27,7 +27,7 @@ internal sealed class Segment
     {
         Path = path;
         Header = known.Header;
-        Seed = FrameHeader.SeedOf(known.Header.Nonce);
+        Seed = known.Header.Seed;
         SuccessorCrc32C = known.SuccessorCrc32C;
         IsSealed = true;
         _sealedCount = known.Count;
@@ -58,6 +58,9 @@ internal sealed class Segment
 
     /// <summary>Of a sealed segment: what its successor names as the CRC of the frame before it.</summary>
     public uint SuccessorCrc32C { get; private set; }
+
+    /// <summary>Its entries' bodies were given up, see <see cref="GroupLog.HollowSegment"/>.</summary>
+    public bool IsHollow => Header.IsHollow;
 
     /// <summary>Something in the file is not what was written; it waits to be replaced.</summary>
     public bool IsDamaged { get; set; }
@@ -135,4 +138,6 @@ internal sealed record SealedMetadata(
 /// <param name="SizeBytes">What its entries take in the file.</param>
 /// <param name="IsDamaged">Something in it is not what was written: it waits for <see
 /// cref="GroupLog.ReplaceSegment"/>.</param>
-public readonly record struct SealedSegment(LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged);
+/// <param name="IsHollow">What its entries say is not kept here, see <see cref="GroupLog.HollowSegment"/>.</param>
+public readonly record struct SealedSegment(
+    LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged, bool IsHollow = false);

@@ -21,6 +21,9 @@ namespace Broker.Storage;
 /// </code>
 /// A file gets its final name only after this block and its whole length are durable, so a bad block is damage, never a
 /// torn write.
+/// <para>A hollow segment begins with "BRKRSEGH" instead: its frames have index, term, kind and time, and those of
+/// commands no bodies; see <see cref="Seed"/>. A version that does not know it takes the block for a damaged one, and
+/// mends the segment.</para>
 /// </summary>
 internal readonly record struct SegmentHeader(
     GroupId Group,
@@ -32,12 +35,21 @@ internal readonly record struct SegmentHeader(
     long CapacityBytes,
     LogIndex ReplacedLast = default,
     uint SuccessorCrc32C = 0,
-    LogIndex MergedLast = default)
+    LogIndex MergedLast = default,
+    bool IsHollow = false)
 {
     public const int SizeBytes = 4096;
     public const uint FormatVersion = 2;
 
     public static ReadOnlySpan<byte> Magic => "BRKRSEG1"u8;
+
+    private static ReadOnlySpan<byte> HollowMagic => "BRKRSEGH"u8;
+
+    /// <summary>
+    /// Seeds the CRC of every frame header. Where only a hollow segment's header is lost, its frames must not be taken
+    /// for those of entries that say nothing.
+    /// </summary>
+    public uint Seed => FrameHeader.SeedOf(IsHollow ? ~Nonce : Nonce);
 
     /// <summary>What the vote file is told when this segment begins, or is appended to again.</summary>
     public ActiveSegment AsActive() => new(First, Nonce, CapacityBytes);
@@ -55,14 +67,20 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteInt64LittleEndian(block[64..], CapacityBytes);
         BinaryPrimitives.WriteInt64LittleEndian(block[72..], ReplacedLast.Value);
         BinaryPrimitives.WriteInt64LittleEndian(block[80..], MergedLast.Value);
-        CheckedBlock.Seal(block, Magic, FormatVersion);
+        CheckedBlock.Seal(block, IsHollow ? HollowMagic : Magic, FormatVersion);
     }
 
     /// <summary>False when the block is damaged.</summary>
     public static bool TryDecode(ReadOnlySpan<byte> block, string path, out SegmentHeader header)
     {
         header = default;
-        if (block.Length < SizeBytes || !CheckedBlock.IsIntact(block[..SizeBytes], Magic))
+        if (block.Length < SizeBytes)
+        {
+            return false;
+        }
+
+        var isHollow = CheckedBlock.IsIntact(block[..SizeBytes], HollowMagic);
+        if (!isHollow && !CheckedBlock.IsIntact(block[..SizeBytes], Magic))
         {
             return false;
         }
@@ -78,7 +96,8 @@ internal readonly record struct SegmentHeader(
             BinaryPrimitives.ReadInt64LittleEndian(block[64..]),
             new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[72..])),
             BinaryPrimitives.ReadUInt32LittleEndian(block[60..]),
-            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[80..])));
+            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[80..])),
+            isHollow);
         return true;
     }
 }

@@ -58,7 +58,7 @@ internal sealed partial class SegmentSet
             var count = _segments.IndexOf(kept) + 1;
             var removed = _segments.GetRange(count, _segments.Count - count);
             _segments.RemoveRange(count, removed.Count);
-            _sealed = Describe(_segments);
+            Describe();
             removed.ForEach(Remove);
             return removed;
         }
@@ -85,7 +85,7 @@ internal sealed partial class SegmentSet
         {
             _cuts++;
             segment.Unseal((int)Math.Min(segment.Count, from - segment.First));
-            _sealed = Describe(_segments);
+            Describe();
         }
     }
 
@@ -97,7 +97,7 @@ internal sealed partial class SegmentSet
             Volatile.Write(ref _first, last.Value + 1);
             var removed = _segments.TakeWhile(segment => segment.IsSealed && segment.Last <= last).ToList();
             _segments.RemoveRange(0, removed.Count);
-            _sealed = Describe(_segments);
+            Describe();
             removed.ForEach(Remove);
             Terms.DropThrough(last, Last);
             return removed;
@@ -114,7 +114,7 @@ internal sealed partial class SegmentSet
             Volatile.Write(ref _first, first.Value);
             var removed = _segments.ToList();
             _segments.Clear();
-            _sealed = [];
+            Describe();
             removed.ForEach(Remove);
             Terms.Clear();
             return removed;
@@ -141,7 +141,7 @@ internal sealed partial class SegmentSet
             _cuts++;
             _segments.RemoveRange(at, old.Count);
             _segments.Insert(at, replacement);
-            _sealed = Describe(_segments);
+            Describe();
             old.ForEach(Remove);
             TrimCaches();
             return true;

@@ -14,6 +14,7 @@ internal sealed partial class SegmentSet(
     private readonly Lock _gate = new();
     private readonly List<Segment> _segments = [.. segments];
     private volatile SealedSegment[] _sealed = Describe(segments);
+    private volatile int _hollowCount = segments.Count(static segment => segment.IsHollow);
     private FramePositions? _spare;
     private long _first = first.Value;
     private long _last = first.Value - 1;
@@ -56,7 +57,7 @@ internal sealed partial class SegmentSet(
             }
 
             _segments.Add(segment);
-            _sealed = Describe(_segments);
+            Describe();
             TrimCaches();
         }
     }
@@ -117,6 +118,9 @@ internal sealed partial class SegmentSet(
     /// <summary>The sealed segments. Never waits for the lock, under which files are opened.</summary>
     public IReadOnlyList<SealedSegment> Sealed() => _sealed;
 
+    /// <summary>How many of them are hollow. Never waits.</summary>
+    public int HollowCount => _hollowCount;
+
     /// <summary>What the log must know of a sealed segment to go on without it.</summary>
     public SealedMetadata MetadataOf(Segment segment) => segment.Describe(Terms.Between(segment.First, segment.Last));
 
@@ -137,6 +141,7 @@ internal sealed partial class SegmentSet(
     /// Finds a run of readable entries in one segment; at least one if <paramref name="maxBytes"/> does not matter for
     /// the first. When a segment's positions are not in memory it names the segment instead: load them and ask again.
     /// </summary>
+    /// <exception cref="HollowSegmentException">The first entry is in a hollow segment.</exception>
     public bool TryPin(
         LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run, out Segment? unloaded)
     {
@@ -152,6 +157,11 @@ internal sealed partial class SegmentSet(
             }
 
             var segment = _segments[Find(from)];
+            if (segment.IsHollow)
+            {
+                throw new HollowSegmentException(segment.Path);
+            }
+
             segment.LastUse = ++_uses;
             if (segment.Positions is not { } positions)
             {
@@ -242,8 +252,15 @@ internal sealed partial class SegmentSet(
     private static SealedSegment[] Describe(IEnumerable<Segment> segments) =>
     [
         .. segments.Where(static segment => segment.IsSealed).Select(static segment =>
-            new SealedSegment(segment.First, segment.Last, segment.TailOffset, segment.IsDamaged)),
+            new SealedSegment(
+                segment.First, segment.Last, segment.TailOffset, segment.IsDamaged, segment.IsHollow)),
     ];
+
+    private void Describe()
+    {
+        _sealed = Describe(_segments);
+        _hollowCount = _segments.Count(static segment => segment.IsHollow);
+    }
 
     /// <summary>True when this is news.</summary>
     private bool TryMarkDamaged(Segment segment)
@@ -252,7 +269,7 @@ internal sealed partial class SegmentSet(
         {
             var isNews = !segment.IsDamaged && !segment.IsRemoved;
             segment.IsDamaged = true;
-            _sealed = Describe(_segments);
+            Describe();
             return isNews;
         }
     }

@@ -61,6 +61,11 @@ internal sealed class LogScrub(
             return ScrubPiece.Damaged(headerBytes);
         }
 
+        if (segment.IsHollow)
+        {
+            return new ScrubPiece(ScrubPiece.End, headerBytes, IsIntact: true);
+        }
+
         var entries = new List<LogEntry>();
         try
         {

@@ -24,7 +24,7 @@ internal sealed class SegmentReplacement(
         lock (_gate)
         {
             List<Segment> old = [Find(first)];
-            using var rewrite = Begin(old, RepairSuffix, old[0].Header.CapacityBytes);
+            using var rewrite = Begin(old, RepairSuffix, old[0].Header.CapacityBytes, isHollow: false);
             foreach (var entry in entries)
             {
                 rewrite.Add(entry);
@@ -36,12 +36,16 @@ internal sealed class SegmentReplacement(
 
     /// <inheritdoc cref="GroupLog.RewriteSegments"/>
     public SegmentRewrite Begin(LogIndex first, LogIndex last) =>
-        Begin(segments.FindSealed(first, last), RewriteSuffix, capacityBytes: 0);
+        Begin(segments.FindSealed(first, last), RewriteSuffix, capacityBytes: 0, isHollow: false);
+
+    /// <inheritdoc cref="GroupLog.HollowSegment"/>
+    public SegmentRewrite BeginHollow(LogIndex first) =>
+        Begin([Find(first)], RewriteSuffix, capacityBytes: 0, isHollow: true);
 
     private Segment Find(LogIndex first) => segments.FindSealed(first)
         ?? throw new StorageException($"Group {folder.Group} has no sealed segment that begins at {first}.");
 
-    private SegmentRewrite Begin(List<Segment> old, string suffix, long capacityBytes)
+    private SegmentRewrite Begin(List<Segment> old, string suffix, long capacityBytes, bool isHollow)
     {
         if (old.Count == 0)
         {
@@ -56,6 +60,7 @@ internal sealed class SegmentReplacement(
             SuccessorCrc32C = old[^1].SuccessorCrc32C,
             CapacityBytes = capacityBytes,
             MergedLast = old.Count > 1 ? old[^1].Last : LogIndex.None,
+            IsHollow = isHollow,
         };
 
         // What was taken out of a segment here, a peer may have whole.

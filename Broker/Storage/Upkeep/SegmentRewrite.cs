@@ -52,7 +52,7 @@ public sealed class SegmentRewrite : IDisposable
         _temporary = _path + suffix;
         _largestBytes = largestBytes;
         _terms = segments.Terms.Between(old[0].First, old[^1].Last);
-        _seed = FrameHeader.SeedOf(header.Nonce);
+        _seed = header.Seed;
         _crc = header.PreviousCrc32C;
         _batch.Begin(_frames.EndOffset);
         Attempt(Open);
