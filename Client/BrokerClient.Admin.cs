@@ -337,9 +337,11 @@ public sealed partial class BrokerClient
                 Learners = [.. g.Learners.Select(static each => (int)each)],
                 PreferredLeader = (int)g.PreferredLeader,
                 PlacedVoters = [.. g.PlacedVoters.Select(static each => (int)each)],
+                SegmentsElsewhere = (int)g.SegmentsElsewhere,
             }),
         ])
     {
         ShardVoters = (int)response.ShardVoters,
+        OnlyVotersKeepRecords = response.OnlyVotersKeepRecords,
     };
 }

@@ -96,12 +96,37 @@ public sealed partial class BrokerClient
     /// InvalidArgument: 1, 2, or above 32. Unavailable: no leader for OperationTimeout, or the cluster has not formed
     /// yet.
     /// </exception>
-    public async ValueTask SetShardVotersAsync(int count, CancellationToken cancellationToken = default)
+    public ValueTask SetShardVotersAsync(int count, CancellationToken cancellationToken = default) =>
+        SetVotersAsync(count, onlyVotersKeepRecords: false, cancellationToken);
+
+    /// <summary>
+    /// As <see cref="SetShardVotersAsync"/>, and only the nodes that vote in a shard keep its records, so each record
+    /// has so many copies. The others keep the shard's state and answer all calls; what they do not keep they read from
+    /// a voter. Before a node comes to vote in a shard it fetches what it lacks.
+    /// </summary>
+    /// <param name="count">
+    /// 3 to 32, better an odd number. SetShardVotersAsync has all data nodes keep all again.
+    /// </param>
+    /// <param name="cancellationToken">Ends the waiting; it may be set all the same.</param>
+    /// <returns>Completes when the number is replicated; the shards follow by themselves.</returns>
+    /// <exception cref="BrokerClientException">
+    /// InvalidArgument: below 3, or above 32. Unavailable: no leader for OperationTimeout, or the cluster has not
+    /// formed yet.
+    /// </exception>
+    public ValueTask SetShardReplicasAsync(int count, CancellationToken cancellationToken = default) =>
+        SetVotersAsync(count, onlyVotersKeepRecords: true, cancellationToken);
+
+    private async ValueTask SetVotersAsync(
+        int count, bool onlyVotersKeepRecords, CancellationToken cancellationToken)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
-        var request = new SetShardVotersRequest { Count = (uint)count };
+        var request = new SetShardVotersRequest
+        {
+            Count = (uint)count,
+            OnlyVotersKeepRecords = onlyVotersKeepRecords,
+        };
         await CallAnyAsync(
-            $"Setting the voters of each shard to {count}",
+            $"Setting the {(onlyVotersKeepRecords ? "replicas" : "voters")} of each shard to {count}",
             (c, o) => c.Admin.SetShardVotersAsync(request, Patient(o)),
             cancellationToken);
     }

@@ -10,4 +10,7 @@ public sealed record ClusterInfo(
 {
     /// <summary>How many data nodes vote in each shard for topics. 0: all.</summary>
     public int ShardVoters { get; init; }
+
+    /// <summary>Only those keep a shard's records; the others keep its state.</summary>
+    public bool OnlyVotersKeepRecords { get; init; }
 }

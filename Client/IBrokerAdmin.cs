@@ -153,6 +153,9 @@ public interface IBrokerAdmin
     /// <inheritdoc cref="BrokerClient.SetShardVotersAsync(int, CancellationToken)"/>
     ValueTask SetShardVotersAsync(int count, CancellationToken cancellationToken = default);
 
+    /// <inheritdoc cref="BrokerClient.SetShardReplicasAsync(int, CancellationToken)"/>
+    ValueTask SetShardReplicasAsync(int count, CancellationToken cancellationToken = default);
+
     /// <inheritdoc cref="BrokerClient.TransferLeadershipAsync(int, int, CancellationToken)"/>
     ValueTask<int> TransferLeadershipAsync(int shard, int toNode = 0, CancellationToken cancellationToken = default);
 }

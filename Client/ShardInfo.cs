@@ -26,4 +26,7 @@ public sealed record ShardInfo(
     /// Numbers of the nodes that are to vote in it, which the voters follow one at a time. Empty: all data nodes.
     /// </summary>
     public IReadOnlyList<int> PlacedVoters { get; init; } = [];
+
+    /// <summary>Segments of the log whose records the answering node does not keep, or has not fetched yet.</summary>
+    public int SegmentsElsewhere { get; init; }
 }

@@ -20,6 +20,7 @@ internal sealed partial class AdminService
             ClusterId = node.ClusterId?.ToString("N") ?? "",
             ThisNode = (uint)options.NodeId.Value,
             ShardVoters = (uint)members.ShardVoters,
+            OnlyVotersKeepRecords = members.VotersKeepRecordsAlone,
         };
         foreach (var known in node.Directory.Nodes)
         {
@@ -55,6 +56,7 @@ internal sealed partial class AdminService
                 LastIndex = (ulong)status.LastIndex.Value,
                 Role = status.Role.ToString(),
                 PreferredLeader = (uint)node.PreferredLeaderOf(group.Id).Value,
+                SegmentsElsewhere = (uint)status.Condition.HollowSegments,
             };
             shard.Voters.AddRange(status.Condition.Configuration.Voters.Select(static each => (uint)each.Value));
             shard.Learners.AddRange(status.Condition.Configuration.Learners.Select(static each => (uint)each.Value));
@@ -175,8 +177,15 @@ internal sealed partial class AdminService
                 + $"{request.Count}: with fewer, one dead node would stop it. 0: all data nodes vote."));
         }
 
+        if (request is { Count: 0, OnlyVotersKeepRecords: true })
+        {
+            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
+                "only_voters_keep_records is set, and count is 0: where all data nodes vote, all keep the records. Say "
+                + "how many are to vote in each shard."));
+        }
+
         var command = new ArrayBufferWriter<byte>();
-        MemberCommands.WriteShardVoters(command, (int)request.Count);
+        MemberCommands.WriteShardVoters(command, (int)request.Count, request.OnlyVotersKeepRecords);
         return await ChangeAsync(
             GroupId.Metadata,
             command.WrittenMemory,

@@ -134,6 +134,7 @@ internal static class BrokerHost
         services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Router);
         services.AddSingleton(provider => provider.GetRequiredService<ConsumerGroupHost>().Service);
         services.AddSingleton<ReadCatchUp>();
+        services.AddSingleton<ReadElsewhere>();
         services.AddSingleton<TopicReaders>();
         services.AddSingleton<LeaderDirectory>();
         services.AddSingleton<LeaderForwarder>();

@@ -90,7 +90,7 @@ internal sealed partial class BrokerService(
         ReadRequest request, IServerStreamWriter<ReadResponse> responseStream, ServerCallContext context) =>
         ServeAsync(context, async ended =>
         {
-            await foreach (var page in readers.ReadAsync(request, ended))
+            await foreach (var page in readers.ReadAsync(request, IsForwarded(context), ended))
             {
                 await WriteAsync(request.Topic, page, responseStream, ended);
             }

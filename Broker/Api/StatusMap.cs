@@ -40,7 +40,7 @@ internal static class StatusMap
         RefusalCode.OutcomeUnknown => StatusCode.Aborted,
         RefusalCode.OutOfSequence or RefusalCode.ProducerFenced or RefusalCode.FailedPrecondition
             or RefusalCode.UnexpectedOffset or RefusalCode.QuorumLost or RefusalCode.DifferentShards
-            or RefusalCode.PartlyStored or RefusalCode.GroupDiffers
+            or RefusalCode.PartlyStored or RefusalCode.GroupDiffers or RefusalCode.ReadElsewhere
             or RefusalCode.GroupExists => StatusCode.FailedPrecondition,
         RefusalCode.DataLost => StatusCode.DataLoss,
         RefusalCode.Unimplemented => StatusCode.Unimplemented,
@@ -68,7 +68,7 @@ internal static class StatusMap
         RefusalCode.OutOfSequence => Reason.OutOfSequence,
         RefusalCode.ProducerFenced => Reason.ProducerFenced,
         RefusalCode.UnexpectedOffset => Reason.UnexpectedOffset,
-        RefusalCode.FailedPrecondition => Reason.NotPossibleNow,
+        RefusalCode.FailedPrecondition or RefusalCode.ReadElsewhere => Reason.NotPossibleNow,
         RefusalCode.QuorumLost => Reason.QuorumLost,
         RefusalCode.DataLost => Reason.DataLost,
         RefusalCode.Unimplemented => Reason.NotInThisVersion,

@@ -8,8 +8,10 @@ using Broker.Topics;
 
 namespace Broker.Api;
 
-/// <summary>Brings a read request to the reader of its topic's shard.</summary>
-internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp catchUp)
+/// <summary>
+/// Brings a read request to the reader of its topic's shard, and to another node where that cannot give the records.
+/// </summary>
+internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp catchUp, ReadElsewhere elsewhere)
 {
     private static readonly SemaphoreSlim KeyReads = new(Limits.KeyReadsAtOnce);
 
@@ -37,15 +39,18 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             await catchUp.TryReachEndAsync(_readers.Keys, cancellationToken);
         }
 
-        var reader = new FilterReader(_readers, node.Shards, tail);
+        var reader = new FilterReader(_readers, node.Shards, tail, elsewhere);
         await foreach (var page in reader.ReadAsync(filters, start, cancellationToken))
         {
             yield return page;
         }
     }
 
+    /// <param name="request">What is to be read.</param>
+    /// <param name="isForOther">Another node asks, as it has not got it: what is not here either is refused.</param>
+    /// <param name="cancellationToken">Ends the read.</param>
     public async IAsyncEnumerable<ReadPage> ReadAsync(
-        ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
+        ReadRequest request, bool isForOther, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         if (!TopicName.Validate(request.Topic, out var reason))
         {
@@ -79,11 +84,9 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             : await ReachStartAsync(request, place, isLastPerKey, cancellationToken);
 
         long records = 0;
-        var reader = _readers[place.Group];
-        await foreach (var page in isLastPerKey
-            ? reader.ReadLastPerKeyAsync(
-                place.Name, request.Follow, cancellationToken, place.Number, place.Topic)
-            : reader.ReadAsync(place.Name, start, request.Follow, cancellationToken, place.Number, place.Topic))
+        var pages = ReadHere(request, place, start, isLastPerKey, cancellationToken);
+        await foreach (var page in isForOther ? pages
+            : ReadAnywhereAsync(pages, request, place, start, isLastPerKey, cancellationToken))
         {
             yield return page;
 
@@ -106,6 +109,93 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
             throw cannotTell;
         }
     }
+
+    private IAsyncEnumerable<ReadPage> ReadHere(
+        ReadRequest request, ReadPlace place, long start, bool isLastPerKey, CancellationToken cancellationToken)
+    {
+        var reader = _readers[place.Group];
+        return isLastPerKey
+            ? reader.ReadLastPerKeyAsync(place.Name, request.Follow, cancellationToken, place.Number, place.Topic)
+            : reader.ReadAsync(place.Name, start, request.Follow, cancellationToken, place.Number, place.Topic);
+    }
+
+    /// <summary>What this node has not got comes from another one; then it goes on here.</summary>
+    private async IAsyncEnumerable<ReadPage> ReadAnywhereAsync(
+        IAsyncEnumerable<ReadPage> here,
+        ReadRequest request,
+        ReadPlace place,
+        long start,
+        bool isLastPerKey,
+        [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        for (var (began, isAtEnd) = (start, false); !isAtEnd;)
+        {
+            BrokerException? refusal = null;
+            await using (var pages = here.GetAsyncEnumerator(cancellationToken))
+            {
+                while (refusal is null)
+                {
+                    try
+                    {
+                        if (!await pages.MoveNextAsync())
+                        {
+                            yield break;
+                        }
+                    }
+                    catch (BrokerException elsewhere) when (elsewhere.Code == RefusalCode.ReadElsewhere)
+                    {
+                        refusal = elsewhere;
+                        break;
+                    }
+
+                    start = pages.Current.NextOffset;
+                    yield return pages.Current;
+                }
+            }
+
+            var before = start;
+            if (!isLastPerKey || start == began)
+            {
+                var asked = ForOther(request, place, start, isLastPerKey);
+                await foreach (var page in elsewhere.ReadAsync(place.Group, asked, cancellationToken))
+                {
+                    start = page.NextOffset;
+                    yield return page;
+                }
+            }
+
+            if (start == before)
+            {
+                throw refusal!;
+            }
+
+            // Of the last of each key the other one has given all, and has followed where it was to.
+            isAtEnd = isLastPerKey || (!request.Follow && start >= EndOf(place));
+            here = ReadHere(request, place, start, isLastPerKey: false, cancellationToken);
+        }
+    }
+
+    private ReadRequest ForOther(ReadRequest request, ReadPlace place, long start, bool isLastPerKey)
+    {
+        var topics = node.TopicsOf(place.Group);
+        var id = !place.Topic.IsNone || !topics.TryGetTopic(place.Name, out var topic)
+            ? place.Topic
+            : new TopicId(place.Group, topic.Number);
+        var asked = new ReadRequest { Topic = request.Topic, Partition = request.Partition, TopicId = id.Value };
+        if (isLastPerKey)
+        {
+            (asked.Position, asked.Follow) = (StartPosition.LastPerKey, request.Follow);
+        }
+        else
+        {
+            asked.Offset = start;
+        }
+
+        return asked;
+    }
+
+    private long EndOf(ReadPlace place) =>
+        node.TopicsOf(place.Group).TryGetTopic(place.Name, out var topic) ? topic.NextOffset : 0;
 
     /// <summary>The first offset that is wanted, when this node has it, or as much as the leader.</summary>
     private async Task<long> ReachStartAsync(

@@ -184,7 +184,7 @@ public sealed partial class BrokerNode
 
     private SegmentRepair MakeRepair(TimeProvider time) => new(
         [.. _logs.Zip(_groups).Select(pair =>
-            new GroupRepair(pair.Second.Id, pair.First, new GroupEntries(pair.First, pair.Second)))],
+            new GroupRepair(pair.Second, pair.First, new GroupEntries(pair.First, pair.Second)))],
         () => [.. Directory.Nodes.Select(static node => node.Node).Where(node => node != Options.NodeId)],
         _transport.FetchEntriesAsync,
         time,

@@ -33,6 +33,9 @@ internal sealed class GroupEntries(GroupLog log, ReplicaGroup group) : IEntrySou
         return term;
     }
 
+    public bool HasGivenUp(LogIndex first, LogIndex last) => log.SealedSegments.Any(
+        segment => segment.IsHollow && segment.First <= last && segment.Last >= first);
+
     public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
     {
         try
@@ -43,6 +46,10 @@ internal sealed class GroupEntries(GroupLog log, ReplicaGroup group) : IEntrySou
         {
             // Dropped between the look and the read.
             return 0;
+        }
+        catch (HollowSegmentException)
+        {
+            return 0; // Given up between the look and the read.
         }
     }
 }

@@ -1,20 +1,29 @@
 using Broker.Domain;
+using Broker.Replication;
 using Broker.Storage;
 
 namespace Broker.Cluster;
 
 /// <summary>A group's log as <see cref="SegmentRepair"/> sees it.</summary>
-internal sealed class GroupRepair(GroupId group, GroupLog log, GroupEntries entries) : IRepairable
+internal sealed class GroupRepair(ReplicaGroup replica, GroupLog log, GroupEntries entries) : IRepairable
 {
-    public GroupId Group => group;
+    public GroupId Group => replica.Id;
 
     public IReadOnlyList<DamagedSegment> DamagedSegments =>
     [
-        .. log.SealedSegments.Where(static segment => segment.IsDamaged).Select(segment => new DamagedSegment(
+        .. log.SealedSegments.Where(IsWanted).Select(segment => new DamagedSegment(
             segment.First,
             new LogPosition(segment.Last, entries.TermAt(segment.Last)),
             Math.Max(segment.SizeBytes, log.SegmentBytes + Limits.EntryBytes))),
     ];
+
+    /// <summary>
+    /// What is hollow comes back where it is to be kept, and where the state cannot be brought on, or an index file
+    /// cannot be made anew, without it.
+    /// </summary>
+    private bool IsWanted(SealedSegment segment) => segment.IsDamaged
+        || (segment.IsHollow && (!replica.MayBeHollow || replica.Status.Condition.DamagedIndexes > 0
+            || segment.Last > replica.Status.AppliedIndex));
 
     public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> replacement) =>
         log.ReplaceSegment(first, replacement);

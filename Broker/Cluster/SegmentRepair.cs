@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Broker.Domain;
 using Broker.Storage;
+using Broker.Transport;
 using Grpc.Core;
 
 namespace Broker.Cluster;
@@ -96,7 +97,7 @@ internal sealed class SegmentRepair(
     {
         var order = peers();
         random.Shuffle(order);
-        var damagedToo = 0;
+        var (damagedToo, elsewhere) = (0, 0);
         foreach (var peer in order)
         {
             try
@@ -111,6 +112,7 @@ internal sealed class SegmentRepair(
             catch (RpcException refusal) when (!cancellationToken.IsCancellationRequested)
             {
                 damagedToo += refusal.StatusCode == StatusCode.DataLoss ? 1 : 0;
+                elsewhere += refusal.StatusCode == PeerTransfer.KeptElsewhere ? 1 : 0;
                 ClusterEvents.SegmentNotFetched(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value, refusal.Status.Detail);
             }
@@ -122,7 +124,7 @@ internal sealed class SegmentRepair(
             }
         }
 
-        if (order.Length > 0 && damagedToo == order.Length && !_lost.ContainsKey((log.Group, segment.First)))
+        if (damagedToo > 0 && damagedToo + elsewhere == order.Length && !_lost.ContainsKey((log.Group, segment.First)))
         {
             // It is asked for again all the same: an operator may give one replica its file back.
             _lost = _lost.Add((log.Group, segment.First), segment.Last.Index);

@@ -66,6 +66,12 @@ public sealed record ClusterMembers(
     public int ShardVoters { get; init; }
 
     /// <summary>
+    /// Only those that vote in a shard keep its records: the others keep its state, and give up what they received.
+    /// False: all data nodes keep all.
+    /// </summary>
+    public bool VotersKeepRecordsAlone { get; init; }
+
+    /// <summary>
     /// The numbers of the nodes that are to vote in a shard for topics, by shard; of one that is not here all data
     /// nodes are. The other data nodes receive its log.
     /// </summary>
@@ -100,6 +106,9 @@ public sealed record ClusterMembers(
     /// <summary>Whether a node that has the role for it is to vote in a group.</summary>
     public bool IsPlacedIn(NodeId id, GroupId group) =>
         !Placements.TryGetValue(group.Value, out var voters) || voters.Contains(id.Value);
+
+    /// <summary>Whether a data node is to keep the records of a shard.</summary>
+    public bool KeepsRecords(NodeId id, GroupId shard) => !VotersKeepRecordsAlone || IsPlacedIn(id, shard);
 
     private static bool CanLead(ClusterMember member) => member is { State: MemberState.Member, IsDraining: false };
 

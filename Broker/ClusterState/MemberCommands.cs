@@ -99,9 +99,10 @@ public static class MemberCommands
         into.Advance(writer.Written);
     }
 
-    public static void WriteShardVoters(IBufferWriter<byte> into, int count)
+    public static void WriteShardVoters(IBufferWriter<byte> into, int count, bool keepRecordsAlone = false)
     {
-        var writer = CommandSequence.Begin(into, CommandKind.ShardVotersSet, sizeof(int));
+        var writer = CommandSequence.Begin(
+            into, keepRecordsAlone ? CommandKind.ShardReplicasSet : CommandKind.ShardVotersSet, sizeof(int));
         writer.PutInt32(count);
         into.Advance(writer.Written);
     }
@@ -188,12 +189,12 @@ public static class MemberCommands
         return (id, isDraining);
     }
 
-    internal static int ReadShardVoters(Command command)
+    internal static (int Count, bool KeepRecordsAlone) ReadShardVoters(Command command)
     {
         var reader = new PayloadReader(command.Payload);
         var count = reader.TakeInt32();
         reader.CheckEnd();
-        return count;
+        return (count, command.Kind == CommandKind.ShardReplicasSet);
     }
 
     internal static (GroupId Shard, int[] Voters) ReadShardPlaced(Command command)

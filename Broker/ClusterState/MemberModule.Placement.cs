@@ -12,10 +12,18 @@ namespace Broker.ClusterState;
 /// </content>
 public sealed partial class MemberModule
 {
-    private CommandResult SetShardVoters(int count, ref StateHasher hash)
+    private CommandResult SetShardVoters((int Count, bool KeepRecordsAlone) voters, ref StateHasher hash)
     {
+        var (count, keepRecordsAlone) = voters;
         hash.Add(count);
-        if (count != 0 && count is < Limits.LeastShardVoters or > GroupConfiguration.MaxMembers)
+        if (keepRecordsAlone)
+        {
+            hash.Add(1UL);
+        }
+
+        // Where all vote there is nobody who only receives a log.
+        if ((count == 0 && keepRecordsAlone)
+            || (count != 0 && count is < Limits.LeastShardVoters or > GroupConfiguration.MaxMembers))
         {
             return Refused(RefusalCode.InvalidArgument);
         }
@@ -25,8 +33,8 @@ public sealed partial class MemberModule
             return Refused(RefusalCode.FailedPrecondition);
         }
 
-        var isSo = Next.ShardVoters == count;
-        Next = isSo ? Next : Next with { ShardVoters = count };
+        var isSo = Next.ShardVoters == count && Next.VotersKeepRecordsAlone == keepRecordsAlone;
+        Next = isSo ? Next : Next with { ShardVoters = count, VotersKeepRecordsAlone = keepRecordsAlone };
         return new CommandResult { Duplicate = isSo };
     }
 

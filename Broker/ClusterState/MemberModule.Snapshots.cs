@@ -12,7 +12,8 @@ namespace Broker.ClusterState;
 ///     | u8 whether it drains (not in format 1) | u8 roles (see NodeRoles; not in formats 1 and 2)
 /// varint founders | varint number | u8 roles (not in formats 1 and 2), for each, in rising order
 /// varint placed leaders | varint shard, varint node number, for each, by shard
-/// varint voters of a shard, 0 for all | varint placed shards (from here on not in formats 1 to 3)
+/// varint voters of a shard, 0 for all | varint placed shards (from here on not in formats 1 to 3; format 5 says that
+///     these alone keep the shard's records)
 /// for each, by shard: varint shard | varint voters | varint node number, for each, in rising order
 /// </code>
 /// Node 1, named "b" at "c", is all there ever was:
@@ -26,6 +27,7 @@ public sealed partial class MemberModule
     private const byte WithFlags = 2;
     private const byte WithRoles = 3;
     private const byte WithPlacements = 4;
+    private const byte WithRecords = 5;
     private const int LeastMemberBytes = 1 + 2 + 2 + 1;
 
     internal override void Write(ref SnapshotWriter writer)
@@ -66,7 +68,7 @@ public sealed partial class MemberModule
     internal override Action Read(ref SnapshotReader reader, byte format, in SnapshotMoment moment)
     {
         reader.Check(
-            format is >= WithoutFlags and <= WithPlacements, "the members' section has a format that is known");
+            format is >= WithoutFlags and <= WithRecords, "the members' section has a format that is known");
         var lastId = (int)reader.TakeVarint(int.MaxValue);
         var members = ReadMembers(ref reader, format);
         var founders = ReadFounders(ref reader, format);
@@ -78,7 +80,7 @@ public sealed partial class MemberModule
         };
         if (format >= WithPlacements)
         {
-            state = ReadPlacements(ref reader, state);
+            state = ReadPlacements(ref reader, state) with { VotersKeepRecordsAlone = format == WithRecords };
         }
 
         reader.Check(

@@ -19,7 +19,9 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
 
     /// <summary>Where every data node votes in every shard it is what versions of before read, too.</summary>
     internal override byte SectionFormat =>
-        Current is { ShardVoters: 0, Placements.IsEmpty: true } ? WithRoles : WithPlacements;
+        Current is { ShardVoters: 0, Placements.IsEmpty: true } ? WithRoles
+        : Current.VotersKeepRecordsAlone ? WithRecords
+        : WithPlacements;
 
     internal override ReadOnlySpan<CommandKind> Commands =>
     [
@@ -33,6 +35,7 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
         CommandKind.MemberJoinedWithRoles,
         CommandKind.ShardVotersSet,
         CommandKind.ShardPlaced,
+        CommandKind.ShardReplicasSet,
     ];
 
     internal override CommandResult Apply(in ApplyStep step, in Command command)
@@ -47,7 +50,8 @@ public sealed partial class MemberModule(ClusterModule cluster, Action<ClusterMe
             CommandKind.MemberMoved => Move(MemberCommands.ReadMoved(command), ref hash),
             CommandKind.MemberChanged => Change(MemberCommands.ReadChanged(command), ref hash),
             CommandKind.LeaderPlaced => PlaceLeader(MemberCommands.ReadLeaderPlaced(command), ref hash),
-            CommandKind.ShardVotersSet => SetShardVoters(MemberCommands.ReadShardVoters(command), ref hash),
+            CommandKind.ShardVotersSet or CommandKind.ShardReplicasSet =>
+                SetShardVoters(MemberCommands.ReadShardVoters(command), ref hash),
             CommandKind.ShardPlaced => PlaceShard(MemberCommands.ReadShardPlaced(command), ref hash),
             _ => Drain(MemberCommands.ReadDrained(command), ref hash),
         };

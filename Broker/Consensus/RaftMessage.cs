@@ -20,9 +20,10 @@ namespace Broker.Consensus;
 /// request's Term, a refused one tells the voter's own.</description></item>
 /// <item><term>Heartbeat</term><description>CommitIndex: the leader's, clamped to what this follower has
 /// acknowledged. Context: to a voter, the round of reads that its answer confirms, 0 for none; with LearnerSince, the
-/// loss or the fence that this ends.</description></item>
+/// loss or the fence that this ends. Hollow: see there.</description></item>
 /// <item><term>HeartbeatResponse</term><description>LogIndex: the match index, as in AppendEntriesResponse. Context:
 /// the heartbeat's, or the number of the fence that the sender tells of. Force: the sender is hampered, and no heir.
+/// Hollow: see there.
 /// Reject without Lost: the answer to a leader of an older term, of which only Term counts.</description></item>
 /// <item><term>InstallSnapshot</term><description>LogIndex, LogTerm: the snapshot's position, the leader's base.
 /// CommitIndex: the leader's. Configurations: that of the snapshot.</description></item>
@@ -78,6 +79,12 @@ public readonly record struct RaftMessage
     public bool Lost { get; init; }
 
     /// <summary>
+    /// Of a HeartbeatResponse: the sender is hollow (<see cref="HollowWord"/>), by this number. Of a Heartbeat: the
+    /// leader has heard that number. 0: it is not.
+    /// </summary>
+    public long Hollow { get; init; }
+
+    /// <summary>
     /// Of a Heartbeat: the receiver, which reported the loss that Context numbers, has been made a learner anew by the
     /// configuration at this index, which has committed; or the last entry of the leader when it heard of the
     /// receiver's fence, which Context numbers. 0 otherwise.
@@ -113,5 +120,6 @@ public readonly record struct RaftMessage
         + (Context != 0 ? $" context {Context}" : string.Empty)
         + (Lost ? " lost" : string.Empty)
         + (Led ? " led" : string.Empty)
+        + (Hollow != 0 ? $" hollow {Hollow}" : string.Empty)
         + (LearnerSince.Value != 0 ? $" learner since {LearnerSince}" : string.Empty);
 }

@@ -8,6 +8,7 @@ namespace Broker.Consensus;
 public sealed partial class RaftNode
 {
     private readonly ReplicaDamage _damage;
+    private readonly HollowWord _hollow;
 
     /// <summary>Its log has lost an end that it may have acknowledged, and has not caught up with it.</summary>
     public bool IsFenced => _damage.IsFenced;

@@ -204,6 +204,7 @@ public sealed partial class RaftNode
             return;
         }
 
+        _hollow.Hear(message);
         var context = _damage.TakeFenceAnswer(message);
         _leaderCommitIndex = LogIndex.Max(_leaderCommitIndex, message.CommitIndex);
         CommitAsFollower();
@@ -212,6 +213,7 @@ public sealed partial class RaftNode
             LogIndex = MatchIndex,
             Context = context,
             Force = IsHampered,
+            Hollow = _hollow.Number,
         });
     }
 

@@ -15,6 +15,9 @@ public sealed partial class RaftNode
     /// <summary>Who takes part now.</summary>
     public GroupConfiguration Configuration => _configurations.Latest;
 
+    /// <summary>No earlier leader can undo the members that hold, nor any change of them be under way.</summary>
+    private bool AreMembersSure => HasCommittedInTerm && Configuration.Index <= _commitIndex;
+
     private bool IsOnlyVoter => Configuration.Voters.Length == 1 && Configuration.Voters[0] == Id;
 
     private bool CanAppendConfiguration => _configurations.CanAppend(FlushedIndex);

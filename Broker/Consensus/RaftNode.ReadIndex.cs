@@ -45,7 +45,7 @@ public sealed partial class RaftNode
         {
             if (follower.IsVoter)
             {
-                _sender.SendHeartbeat(follower, _reads.Begun, AsLeader);
+                _sender.SendHeartbeat(follower, _reads.Begun, AreMembersSure, AsLeader);
             }
         }
 

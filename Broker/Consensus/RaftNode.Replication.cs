@@ -102,7 +102,7 @@ public sealed partial class RaftNode
                 follower.GiveUpSnapshot(_log.BaseIndex);
             }
 
-            _sender.SendHeartbeat(follower, follower.IsVoter ? _reads.UnderWay : 0, AsLeader);
+            _sender.SendHeartbeat(follower, follower.IsVoter ? _reads.UnderWay : 0, AreMembersSure, AsLeader);
         }
     }
 
@@ -183,6 +183,7 @@ public sealed partial class RaftNode
         }
 
         follower.IsHampered = message.Force;
+        follower.Hollow = message.Hollow;
         var isLossOver = follower.TryEndLoss(message.Context, _log.LastIndex);
         _replicationDue |= isLossOver;
         if (follower.Loss is not null)

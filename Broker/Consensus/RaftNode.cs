@@ -62,6 +62,7 @@ public sealed partial class RaftNode
         Invariant.Check(_commitIndex <= initial.LastIndex, "what is known to be committed is in the log");
         _nowMs = nowMs;
         _configurations = new LogConfigurations(initial, options.Voters);
+        _hollow = new HollowWord(random);
         _damage = new ReplicaDamage(initial, random, nowMs + _times.DoubtMs);
         _ledTerm = initial.HasLedLastTerm ? _log.LastTerm : new Term(-1);
         _election.Start(IsOnlyVoter, IsPreferredToBegin, nowMs);
@@ -96,6 +97,22 @@ public sealed partial class RaftNode
     /// then does not hand over to it, and lets others go first in an election. Nothing that must hold depends on it.
     /// </summary>
     public bool IsHampered { get; set; }
+
+    /// <summary>
+    /// Set by the caller, of a learner that does not keep all that the log's entries say, or would like to give it up.
+    /// It tells its leader, who does not make it a voter: so many voters, so many disks have each entry whole.
+    /// </summary>
+    public bool IsHollow
+    {
+        get => _hollow.Number != 0;
+        set => _hollow.Set(value);
+    }
+
+    /// <summary>
+    /// It may give up what committed entries say: as long as it is hollow, nobody makes it a voter.
+    /// </summary>
+    public bool MayGiveUpEntries => _hollow.IsKnownIn(Term) && Configuration.IsLearner(Id)
+        && Configuration.Index <= _commitIndex;
 
     /// <summary>
     /// Set by the caller: hampered as it is, this replica takes over when its leader tells it to, who has found nobody

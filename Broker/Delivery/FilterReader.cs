@@ -13,8 +13,12 @@ namespace Broker.Delivery;
 /// <param name="readers">The readers of all data shards.</param>
 /// <param name="shards">Which of them has a topic.</param>
 /// <param name="signal">Who tells of news, by the names that topics and partitions have in their shards.</param>
+/// <param name="elsewhere">Gives what this node's replica cannot; null: nobody does.</param>
 public sealed class FilterReader(
-    IReadOnlyDictionary<GroupId, TopicReader> readers, ShardMap shards, TailSignal signal)
+    IReadOnlyDictionary<GroupId, TopicReader> readers,
+    ShardMap shards,
+    TailSignal signal,
+    IReadElsewhere? elsewhere = null)
 {
     /// <summary>
     /// What is new, in offset order for each partition of a topic; between them there is no order. The first item has
@@ -49,7 +53,8 @@ public sealed class FilterReader(
                 var home = shards.GroupOf(topic);
                 var reader = readers[shards.GroupOf(home, partition)];
                 var cursor = cursors.GetValueOrDefault(name, TopicCursor.Beginning);
-                if (reader.ReadNext(name, cursor, out var page) is not { } next)
+                var (isThere, next, page) = await ReadNextAsync(reader, home, name, cursor, cancellationToken);
+                if (!isThere)
                 {
                     cursors.Remove(name);
                     continue;
@@ -69,6 +74,23 @@ public sealed class FilterReader(
             }
 
             await watch.WaitAsync(cancellationToken);
+        }
+    }
+
+    private async ValueTask<(bool IsThere, TopicCursor Next, ReadPage? Page)> ReadNextAsync(
+        TopicReader reader, GroupId home, string name, TopicCursor cursor, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return reader.ReadNext(name, cursor, out var page) is { } next ? (true, next, page) : default;
+        }
+        catch (BrokerException refusal) when (refusal.Code == RefusalCode.ReadElsewhere && elsewhere is not null)
+        {
+            var (number, offset) = reader.PositionOf(name, cursor);
+            var page = await elsewhere.ReadPageAsync(
+                reader.Group, new TopicId(home, number), name, offset, cancellationToken)
+                ?? throw Refusal.ReadElsewhere(name, offset);
+            return (true, new TopicCursor(number, page.NextOffset), page);
         }
     }
 

@@ -38,7 +38,7 @@ public sealed class TopicReader(
     /// its beginning. Null: there is no such topic any more.
     /// </summary>
     /// <exception cref="BrokerException">
-    /// FailedPrecondition: this replica cannot give the records now. DataLost: none can.
+    /// ReadElsewhere: this replica cannot give the records now. DataLost: none can.
     /// </exception>
     public TopicCursor? ReadNext(string name, TopicCursor cursor, out ReadPage? page)
     {
@@ -58,6 +58,12 @@ public sealed class TopicReader(
         return new TopicCursor(view.TopicNumber, offset);
     }
 
+    /// <summary>Where <see cref="ReadNext"/> goes on: the topic's number, and the offset.</summary>
+    internal (int Number, long Offset) PositionOf(string name, TopicCursor cursor) =>
+        topics.TryGetTopic(name, out var view) && view.TopicNumber != cursor.Number
+            ? (view.TopicNumber, 0)
+            : (cursor.Number, cursor.Offset);
+
     /// <summary>
     /// Batches from the one that holds <paramref name="offset"/>, or from the first record that is kept when that comes
     /// later: a purge may also overtake a read. Without <paramref name="follow"/> it ends at the offset that was the
@@ -65,8 +71,8 @@ public sealed class TopicReader(
     /// </summary>
     /// <exception cref="BrokerException">
     /// InvalidArgument: a negative offset. NotFound: no such topic. TopicDeleted: it was deleted while it was followed.
-    /// OutOfRange: an offset beyond the end. Overloaded: too many readers follow. FailedPrecondition: this replica
-    /// cannot give the records now.
+    /// OutOfRange: an offset beyond the end. Overloaded: too many readers follow. ReadElsewhere: this replica cannot
+    /// give the records now.
     /// DataLost: none can.
     /// </exception>
     /// <param name="topic">Its name, or that under which a partition stands in the shard.</param>
@@ -287,9 +293,8 @@ public sealed class TopicReader(
         return next > offset ? Refusal.DataLost(view.Name, offset, next) : ReadElsewhere(view, offset);
     }
 
-    private static BrokerException ReadElsewhere(TopicView view, long offset) => Refusal.FailedPrecondition(
-        $"Offset {offset} of topic '{view.Name}' cannot be read from this replica's log now; read it from another "
-        + "replica.");
+    private static BrokerException ReadElsewhere(TopicView view, long offset) =>
+        Refusal.ReadElsewhere(view.Name, offset);
 
     private ReadPage? ReadPage(TopicView view, long offset, long end)
     {

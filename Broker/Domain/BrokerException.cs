@@ -96,6 +96,9 @@ public enum RefusalCode
 
     /// <summary>The shard has as many delayed records as it may: nothing was stored.</summary>
     TooManyDelayed,
+
+    /// <summary>This replica cannot give what is to be read; another one may.</summary>
+    ReadElsewhere,
 }
 
 /// <summary>A refusal. Made by <see cref="Refusal"/> only.</summary>

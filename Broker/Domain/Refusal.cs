@@ -45,6 +45,12 @@ public static class Refusal
 
     public static BrokerException FailedPrecondition(string message) => Make(RefusalCode.FailedPrecondition, message);
 
+    /// <summary>What a reader hears when no other replica could be asked in its place.</summary>
+    public static BrokerException ReadElsewhere(string topic, long offset) => Make(
+        RefusalCode.ReadElsewhere,
+        $"Offset {offset} of topic '{topic}' cannot be read from this replica's log now; read it from another "
+        + "replica.");
+
     public static BrokerException TopicDeleted(string topic) => Make(
         RefusalCode.TopicDeleted,
         $"Topic '{topic}' was deleted while it was read. Offsets of a topic that is made under its name begin at 0: "

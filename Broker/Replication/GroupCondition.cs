@@ -18,6 +18,8 @@ namespace Broker.Replication;
 /// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
 /// <param name="DamagedIndexes">Index files of segments that are being made anew.</param>
 /// <param name="Fence">What its log may have had before it lost its end; none: it lost nothing.</param>
+/// <param name="HollowSegments">Segments of which what the entries say is not kept here; of a replica that is to keep
+/// it, those that are on their way back.</param>
 /// <param name="IsSuperseded">Its group has gone on without what it has, by an operator's word.</param>
 public sealed record GroupCondition(
     LogIndex BaseIndex,
@@ -35,6 +37,7 @@ public sealed record GroupCondition(
     int DamagedSegments,
     int DamagedIndexes,
     LogPosition Fence = default,
+    int HollowSegments = 0,
     bool IsSuperseded = false)
 {
     /// <summary>Nothing is wrong with this replica.</summary>

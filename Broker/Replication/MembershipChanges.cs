@@ -158,7 +158,8 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
 
         foreach (var follower in followers)
         {
-            if (members.IsLearner(follower.NodeId) && follower.IsCaughtUp && desired.Voters.Contains(follower.NodeId))
+            if (members.IsLearner(follower.NodeId) && follower is { IsCaughtUp: true, IsHollow: false }
+                && desired.Voters.Contains(follower.NodeId))
             {
                 return new MembershipChange(MembershipChangeKind.Promote, follower.NodeId);
             }

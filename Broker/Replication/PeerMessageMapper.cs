@@ -28,6 +28,7 @@ public static class PeerMessageMapper
             Lost = message.Lost,
             LearnerSince = message.LearnerSince.Value,
             Led = message.Led,
+            Hollow = message.Hollow,
         };
 
     /// <summary>A message with its entries, which may be shared with other messages: nobody changes them.</summary>
@@ -93,6 +94,7 @@ public static class PeerMessageMapper
             Lost = wire.Lost,
             LearnerSince = new LogIndex(wire.LearnerSince),
             Led = wire.Led,
+            Hollow = wire.Hollow,
         };
     }
 

@@ -54,6 +54,17 @@ public sealed partial class ReplicaGroup
     }
 
     /// <summary>
+    /// While this replica is a learner it may give up what the log's entries say, as all voters keep it: its sealed
+    /// segments become hollow when the leader knows of it (<see cref="HollowWord"/>). False, the default: it keeps all,
+    /// and what is hollow is to be brought back (<see cref="GroupLog.ReplaceSegment"/>). Any thread.
+    /// </summary>
+    public bool MayBeHollow
+    {
+        get => Volatile.Read(ref _mayBeHollow);
+        set => Volatile.Write(ref _mayBeHollow, value);
+    }
+
+    /// <summary>
     /// Hands a command to the group. The proposal's callbacks tell its fate; it is refused at once when this replica
     /// does not lead, or when too much waits.
     /// </summary>

@@ -78,6 +78,7 @@ public sealed partial class ReplicaGroup
             damaged,
             _state.CountDamagedIndexes(),
             _raft.Fence,
+            _log.HollowSegments,
             _raft.IsSuperseded);
     }
 

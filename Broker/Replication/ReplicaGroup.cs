@@ -41,6 +41,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
     private readonly LinearizableReads _reads;
     private bool _isShortOfSpace;
     private bool _isDraining;
+    private bool _mayBeHollow;
     private readonly MembershipChanges _members;
     private readonly LeaderDuties _duties;
 
@@ -154,6 +155,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         Interlocked.Exchange(ref _scheduled, 0);
         _raft.IsHampered = IsHampered || IsDraining;
         _raft.LeadsWhenAsked = !CannotLead;
+        _raft.IsHollow = MayBeHollow || _state.IsHollow;
         _raft.AwaitsCommits = Machine.IsAwaited || _reads.IsAwaited;
         _raft.Tick(NowMs());
         HandleReady(NoEntries);
@@ -270,7 +272,7 @@ public sealed partial class ReplicaGroup : IGroupLoop
         // All groups of a node at once: it wakes once for all of them.
         _upkeepDueMs = ((now / UpkeepMs) + 1) * UpkeepMs;
         ConsiderDrop();
-        _state.LookAfter(now);
+        _state.LookAfter(now, MayBeHollow);
         _members.Approach();
         _duties.Propose();
         _leadership.ConsiderHandingOver(now, _state.IsBlocked, LeavesLead);

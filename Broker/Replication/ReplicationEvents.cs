@@ -181,6 +181,20 @@ internal static partial class ReplicationEvents
     public static partial void SegmentNotThinned(ILogger logger, int group, long first, long last, string reason);
 
     [LoggerMessage(
+        1137,
+        LogLevel.Information,
+        "Group {Group} has given up what the entries {First}..{Last} say, as its voters keep it: {SizeBytes} bytes of "
+        + "{BeforeBytes}")]
+    public static partial void SegmentHollowed(
+        ILogger logger, int group, long first, long last, long sizeBytes, long beforeBytes);
+
+    [LoggerMessage(
+        1138,
+        LogLevel.Warning,
+        "Group {Group} cannot give up what the entries {First}..{Last} say, and tries again later: {Reason}")]
+    public static partial void SegmentNotHollowed(ILogger logger, int group, long first, long last, string reason);
+
+    [LoggerMessage(
         1127,
         LogLevel.Warning,
         "Group {Group} goes over to the leader's state at {Index}, {SizeBytes} bytes: entries before it are gone")]

@@ -113,6 +113,9 @@ public enum CommandKind : byte
     /// <summary>Which nodes are to vote in a shard for topics (metadata group).</summary>
     ShardPlaced = 41,
 
+    /// <summary><see cref="ShardVotersSet"/>, and only those keep a shard's records (metadata group).</summary>
+    ShardReplicasSet = 42,
+
     /// <summary>Makes a consumer group (metadata group).</summary>
     CreateConsumerGroup = 48,
 

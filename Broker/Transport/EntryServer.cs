@@ -56,6 +56,12 @@ internal sealed class EntryServer(
             throw NotHere(source);
         }
 
+        if (source.HasGivenUp(first, last))
+        {
+            throw PeerTransfer.Refuse(
+                PeerTransfer.KeptElsewhere, "What these entries say is not kept by this replica; others have it.");
+        }
+
         var term = source.TermAt(last);
         if (term == Term.None)
         {

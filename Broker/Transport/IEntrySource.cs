@@ -15,6 +15,11 @@ public interface IEntrySource
     Term TermAt(LogIndex index);
 
     /// <summary>
+    /// Whether what some entries of this range say is not kept here, as others keep it (GroupLog.HollowSegment).
+    /// </summary>
+    bool HasGivenUp(LogIndex first, LogIndex last) => false;
+
+    /// <summary>
     /// Adds entries in log order until maxBytes would be exceeded; the first one whatever its size. Returns their
     /// number, 0 when there is none at <paramref name="from"/>.
     /// </summary>

@@ -37,6 +37,7 @@ internal static class PeerHeartbeats
             Context = message.Context,
             LearnerSince = message.LearnerSince,
             Lost = message.Lost,
+            Hollow = message.Hollow,
         };
     }
 
@@ -53,6 +54,7 @@ internal static class PeerHeartbeats
         Context = heartbeat.Context,
         LearnerSince = heartbeat.LearnerSince,
         Lost = heartbeat.Lost,
+        Hollow = heartbeat.Hollow,
     };
 
     /// <summary>
@@ -64,5 +66,6 @@ internal static class PeerHeartbeats
         && newer.Context == older.Context
         && newer.Reject == older.Reject
         && newer.LearnerSince == older.LearnerSince
-        && newer.Lost == older.Lost;
+        && newer.Lost == older.Lost
+        && newer.Hollow == older.Hollow;
 }

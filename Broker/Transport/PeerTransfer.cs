@@ -12,6 +12,9 @@ internal static class PeerTransfer
     /// </summary>
     public static readonly TimeSpan StepLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>The answer of a peer that is not to have what is asked for: nothing is lost there.</summary>
+    public const StatusCode KeptElsewhere = StatusCode.OutOfRange;
+
     private static readonly TimeSpan RetryDelayMin = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan RetryDelayMax = TimeSpan.FromSeconds(5);
 

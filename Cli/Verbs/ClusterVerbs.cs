@@ -17,6 +17,9 @@ internal static class ClusterVerbs
     private static readonly Argument<int> Voters = Values.NumberArgument(
         "count", "How many data nodes vote in each shard for topics: 3 or more. 0: all.", 0);
 
+    private static readonly Argument<int> Replicas = Values.NumberArgument(
+        "count", "How many data nodes keep the records of each shard for topics, and vote in it: 3 or more.", 3);
+
     private static readonly Argument<string> NodeName = Verb.Name("name", "What the node is called in its settings.");
 
     private static readonly Argument<string> Address = Verb.Name("address", "Where the other brokers reach it.");
@@ -47,6 +50,7 @@ internal static class ClusterVerbs
         new("voters", static shard => shard.Voters),
         new("learners", static shard => shard.Learners),
         new("placed", static shard => shard.PlacedVoters),
+        new("elsewhere", static shard => shard.SegmentsElsewhere),
     ];
 
     public static Command Create() => Verb.Family(
@@ -79,7 +83,14 @@ internal static class ClusterVerbs
                 "Says how many data nodes vote in each shard; the others receive its log and serve it as before.",
                 "broker cluster voters 3"),
             [Voters],
-            SetVotersAsync));
+            SetVotersAsync),
+        Verb.Make(
+            "replicas",
+            Verb.WithExamples(
+                "Says how many data nodes vote in each shard and alone keep its records; 'voters' has all keep them.",
+                "broker cluster replicas 3"),
+            [Replicas],
+            SetReplicasAsync));
 
     private static string[] RolesOf(NodeInfo node)
     {
@@ -103,6 +114,7 @@ internal static class ClusterVerbs
             new("cluster", static cluster => cluster.ClusterId),
             new("asked_node", static cluster => cluster.ThisNode),
             new("shard_voters", static cluster => cluster.ShardVoters),
+            new("only_voters_keep_records", static cluster => cluster.OnlyVotersKeepRecords),
             new("version", _ => server.Version),
         ];
         if (session.Output.Format == OutputFormat.Json)
@@ -167,6 +179,17 @@ internal static class ClusterVerbs
             (count == 0 ? "All data nodes are" : $"{count} data nodes are")
                 + " to vote in each shard; 'cluster status' shows how far the shards are.",
             ("shard_voters", count));
+    }
+
+    private static async Task SetReplicasAsync(
+        Session session, ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var count = parsed.GetRequiredValue(Replicas);
+        await session.Client.SetShardReplicasAsync(count, cancellationToken);
+        session.Output.Done(
+            $"{count} data nodes are to keep each shard; 'cluster status' shows how far the shards are.",
+            ("shard_voters", count),
+            ("only_voters_keep_records", true));
     }
 
     private static async Task TransferAsync(Session session, ParseResult parsed, CancellationToken cancellationToken)

@@ -25,6 +25,8 @@ internal enum Figure
     EntryThinned,
     SegmentsMerged,
     ThinnedApplied,
+    SegmentHollowed,
+    SegmentFilled,
     TopicCompacted,
     RecordCompactedAway,
     TopicRead,

@@ -193,22 +193,22 @@ internal sealed partial class ReplicaNode
 
     private void LookAfterDisk()
     {
+        var now = World.Scheduler.NowUs;
+        if (IsUp && now >= _repairDueUs && !_isRepairing && (IsHurt || _log!.HollowSegments > 0))
+        {
+            _repairDueUs = now + RepairIntervalUs;
+            Repair();
+        }
+
         if (!IsHurt || !IsUp)
         {
             return;
         }
 
-        var now = World.Scheduler.NowUs;
         if (now >= _scrubDueUs)
         {
             _scrubDueUs = now + ScrubIntervalUs;
             Scrub();
-        }
-
-        if (now >= _repairDueUs && !_isRepairing)
-        {
-            _repairDueUs = now + RepairIntervalUs;
-            Repair();
         }
 
         if (_scrubbed > 0 && HasEverything())
@@ -224,7 +224,7 @@ internal sealed partial class ReplicaNode
     /// <summary>Reads what nobody reads. What it finds is marked by the log itself.</summary>
     private void Scrub()
     {
-        foreach (var segment in _log!.SealedSegments)
+        foreach (var segment in _log!.SealedSegments.Where(static segment => !segment.IsHollow))
         {
             try
             {
@@ -256,7 +256,7 @@ internal sealed partial class ReplicaNode
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
     private void Repair()
     {
-        var damaged = _log!.SealedSegments.Where(static segment => segment.IsDamaged).ToArray();
+        var damaged = _log!.SealedSegments.Where(IsWanted).ToArray();
         if (damaged.Length == 0)
         {
             return;
@@ -287,6 +287,11 @@ internal sealed partial class ReplicaNode
         });
     }
 
+    /// <summary>As GroupRepair.</summary>
+    private bool IsWanted(SealedSegment segment) => segment.IsDamaged
+        || (segment.IsHollow && (!_group!.MayBeHollow || _status!.Condition.DamagedIndexes > 0
+            || segment.Last > _status.AppliedIndex));
+
     private void Replace(SealedSegment segment, List<LogEntry>? entries)
     {
         if (entries is null)
@@ -298,7 +303,7 @@ internal sealed partial class ReplicaNode
         {
             _log!.ReplaceSegment(segment.First, entries);
             Say($"mends segment {segment.First} to {segment.Last}");
-            World.Figures.Count(Figure.SegmentMended);
+            World.Figures.Count(segment.IsHollow ? Figure.SegmentFilled : Figure.SegmentMended);
         }
         catch (IOException failure)
         {
@@ -334,6 +339,7 @@ internal sealed partial class ReplicaNode
     private void NoteCondition(GroupCondition before, GroupCondition now)
     {
         World.Figures.Count(Figure.SegmentDamaged, Math.Max(0, now.DamagedSegments - before.DamagedSegments));
+        World.Figures.Count(Figure.SegmentHollowed, Math.Max(0, now.HollowSegments - before.HollowSegments));
         if (!now.Configuration.Equals(before.Configuration))
         {
             var isPromoted = now.Configuration.IsVoter(Id) && !before.Configuration.IsVoter(Id);

@@ -87,7 +87,7 @@ internal sealed partial class ReplicaNode
                 }
             }
         }
-        catch (BrokerException refusal) when (refusal.Code == RefusalCode.FailedPrecondition)
+        catch (BrokerException refusal) when (refusal.Code == RefusalCode.ReadElsewhere)
         {
             // Damage of the log or of an index file; or a leader's snapshot took the place of a damaged log.
             World.Check(

@@ -90,7 +90,7 @@ internal sealed partial class ReplicaNode
                 World.Check(count > 0, $"node {Id} can read entry {next} of its recovered log");
                 found.AddRange(read.Select(static entry => (Entry.Identify(entry), (LogEntry?)entry)));
             }
-            catch (StorageCorruptException) when (IsHurt)
+            catch (StorageCorruptException damage) when (IsHurt || damage is HollowSegmentException)
             {
                 found.AddRange(read.Select(static entry => (Entry.Identify(entry), (LogEntry?)entry)));
                 next = new LogIndex(found.Count + 1);

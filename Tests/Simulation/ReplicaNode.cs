@@ -98,9 +98,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             _read.Clear();
             return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Entry.Identify(_read[0]);
         }
-        catch (StorageCorruptException) when (IsHurt)
+        catch (StorageCorruptException damage) when (IsHurt || damage is HollowSegmentException)
         {
-            // It is part of the log and waits for repair.
+            // It is part of the log and waits for repair, or others keep what it says.
             return DurableAt(index);
         }
         finally
@@ -145,8 +145,17 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         into.AddRange(_durable.Through(_log!.Base.Index));
         for (var next = _log.FirstIndex; next <= LastIndex;)
         {
+            var hollow = _log.SealedSegments.FirstOrDefault(each => each.IsHollow && each.Last >= next);
+            if (hollow.IsHollow && hollow.First <= next)
+            {
+                into.AddRange(_durable.Through(hollow.Last).Skip(into.Count));
+                next = hollow.Last.Next();
+                continue;
+            }
+
             _read.Clear();
-            var count = _group!.ReadEntries(next, LastIndex, int.MaxValue, _read);
+            var end = hollow.IsHollow ? hollow.First.Previous() : LastIndex;
+            var count = _group!.ReadEntries(next, end, int.MaxValue, _read);
             World.Check(count > 0, $"node {Id} can read entry {next}");
             into.AddRange(_read.Select(Entry.Identify));
             next += count;
@@ -222,6 +231,13 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
 
     /// <summary>See <see cref="ReplicaGroup.IsDraining"/>.</summary>
     public void Drain(bool drains) => _group!.IsDraining = drains;
+
+    /// <summary>See <see cref="ReplicaGroup.MayBeHollow"/>.</summary>
+    public void LetBeHollow(bool may) => _group!.MayBeHollow = may;
+
+    /// <summary>It has given up something, or has nothing that it could.</summary>
+    public bool HasGivenUp => _log is { HollowSegments: > 0 }
+        || _log?.SealedSegments.All(segment => segment.IsDamaged || segment.Last > NewestSnapshot) != false;
 
     /// <summary>What it knows of its followers; the caller looks for the answer.</summary>
     public Task<IReadOnlyList<FollowerProgress>> AskFollowers() => _group!.AskFollowersAsync();
@@ -458,6 +474,9 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         Group.History.EndPump();
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
+        World.Check(
+            _log!.HollowSegments == 0 || !KnowsMembersCommitted || !Members.IsVoter(Id),
+            $"node {Id} votes, and does not keep what it helps to commit");
         World.Figures.Count(
             Figure.WriteStalled, _status.Condition.IsWriteStalled && !before.Condition.IsWriteStalled ? 1 : 0);
         _calls.Check();

@@ -45,6 +45,9 @@ internal sealed class SimulatedMembership(World world, int seed)
     private readonly Random _places = new(seed ^ 0x706C6163);
     private bool _isPlacingOver;
 
+    /// <summary>Beside the other: whether those alone keep what entries say.</summary>
+    private readonly Random _records = new(seed ^ 0x7265636F);
+
     /// <summary>Nobody is on the way in or out, as far as any replica has applied, and who is to vote does.</summary>
     public bool IsSettled => _newest is { IsKnown: true, Changing: null } && _newest.Nodes.Count == world.Machines.Count
         && !(world.IsCalm && world.Scenario.Places && !_isPlacingOver && _newest.ShardVoters == 0)
@@ -125,6 +128,12 @@ internal sealed class SimulatedMembership(World world, int seed)
             $"the shards' voters are spread evenly: {string.Join(',', loads[false])}; where nodes drain: "
             + string.Join(',', loads[true]));
     }
+
+    /// <summary>
+    /// Whoever only receives a shard's log has given up some of what its entries say, where it is to.
+    /// </summary>
+    public bool IsGivenUp => world.Machines.All(machine => machine.Replicas.Skip(1).OfType<ReplicaNode>().All(
+        replica => _newest.KeepsRecords(machine.Id, new GroupId(replica.GroupId.Value - 1)) || replica.HasGivenUp));
 
     /// <summary>The one that drains, if there is one, may lead again.</summary>
     public void EndDrain() => _isDrainOver = true;
@@ -336,7 +345,8 @@ internal sealed class SimulatedMembership(World world, int seed)
         if (world.Scenario.Places && leader.ClusterMembers.IsKnown && _places.Next(6) == 0)
         {
             var count = _places.Next(3) is var drawn && drawn == 0 ? 0 : drawn + 2;
-            Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
+            var keepAlone = count > 0 && _records.Next(2) == 0;
+            Propose(leader, into => MemberCommands.WriteShardVoters(into, count, keepAlone));
         }
     }
 
@@ -346,9 +356,11 @@ internal sealed class SimulatedMembership(World world, int seed)
     private void EndPlacing(ReplicaNode leader)
     {
         var count = world.Scenario.Places && !_isPlacingOver ? 3 : 0;
-        if (leader.ClusterMembers.IsKnown && leader.ClusterMembers.ShardVoters != count)
+        var keepAlone = count > 0 && seed % 3 > 0;
+        if (leader.ClusterMembers is { IsKnown: true } members
+            && (members.ShardVoters != count || members.VotersKeepRecordsAlone != keepAlone))
         {
-            Propose(leader, into => MemberCommands.WriteShardVoters(into, count));
+            Propose(leader, into => MemberCommands.WriteShardVoters(into, count, keepAlone));
         }
     }
 
@@ -408,6 +420,11 @@ internal sealed class SimulatedMembership(World world, int seed)
             }
 
             replicas.ForEach(replica => replica.Drain(members.Find(machine.Id)?.IsDraining ?? false));
+            for (var at = 1; at < replicas.Count; at++)
+            {
+                replicas[at].LetBeHollow(members.IsKnown && !members.KeepsRecords(machine.Id, new GroupId(at)));
+            }
+
             var isLeaving = members.Find(machine.Id)?.State is MemberState.Leaving or MemberState.Evicting;
             foreach (var leader in replicas.Where(node => node.IsLeader && isLeaving))
             {

@@ -15,8 +15,8 @@ internal sealed class World
     public const long HealWithinUs = 30_000_000;
 
     /// <summary>
-    /// The same where messages overtake one another: a follower that has lost its log may get it back entry by entry, as
-    /// each late refusal has all that is on its way sent again.
+    /// The same where messages overtake one another: a follower that has lost its log may get it back entry by entry,
+    /// as each late refusal has all that is on its way sent again.
     /// </summary>
     private const long HealWithoutOrderWithinUs = 4 * HealWithinUs;
 
@@ -260,6 +260,7 @@ internal sealed class World
         if (Membership is { } membership)
         {
             membership.CheckPlaces();
+            RunUntil(() => membership.IsGivenUp, HealWithinUs, "learners give up what voters keep");
             Check(membership.IsDrained, "a node that drains leads nothing");
             membership.EndDrain();
             RunUntil(() => !membership.IsAnyDraining, HealWithinUs, "a node drains no more when it is told so");

@@ -144,7 +144,7 @@ internal sealed class DeadLetterAdmin(
             Offset = Math.Max(from, handled.Floor),
             Linearizable = true,
         };
-        await foreach (var page in readers.ReadAsync(read, cancellationToken))
+        await foreach (var page in readers.ReadAsync(read, isForOther: false, cancellationToken))
         {
             foreach (var batch in page.Batches)
             {

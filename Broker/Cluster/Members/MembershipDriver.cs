@@ -95,6 +95,7 @@ internal sealed class MembershipDriver(
         LeadNothingWhenLeaving(members, statuses);
         LeadOnlyWherePlaced(members, statuses);
         LeadNothingWhileDraining(members);
+        KeepWhatIsPlacedHere(members);
         if (leadsMetadata && members.IsKnown)
         {
             await LookForSilenceAsync(members, statuses[0].Term, cancellationToken);
@@ -210,6 +211,18 @@ internal sealed class MembershipDriver(
         foreach (var group in node.Groups)
         {
             group.IsDraining = isDraining;
+        }
+    }
+
+    /// <summary>
+    /// By this node's members, which may be old ones. That is why the groups' leaders are told, and hear of it for long
+    /// before anything is given up.
+    /// </summary>
+    private void KeepWhatIsPlacedHere(ClusterMembers members)
+    {
+        foreach (var group in node.Groups)
+        {
+            group.MayBeHollow = members.IsKnown && !members.KeepsRecords(node.Options.NodeId, group.Id);
         }
     }
 

@@ -20,6 +20,14 @@ internal sealed partial class Follower
     /// <summary>It said of itself that it cannot write or apply.</summary>
     public bool IsHampered { get; set; }
 
+    /// <summary>
+    /// The number by which it said that it does not keep all that the entries say; 0: it does. Null, of a learner: it
+    /// has not said yet, and may be hollow.
+    /// </summary>
+    public long? Hollow { get; set; }
+
+    public bool IsHollow => Hollow != 0;
+
     /// <summary>It takes part again only after a change of membership.</summary>
     public bool AwaitsChange => Loss is { } loss && (IsVoter || LearnerSince <= loss.HeardAt);
 

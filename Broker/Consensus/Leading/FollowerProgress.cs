@@ -13,6 +13,8 @@ namespace Broker.Consensus;
 /// learner anew: a voter is removed and then added, a learner is added again.</param>
 /// <param name="IsCaughtUp">It answers, and holds all that had committed when the last heartbeat left.</param>
 /// <param name="IsHampered">It said that it cannot write or apply at the moment.</param>
+/// <param name="IsHollow">A learner that does not keep all that the entries say, or has not said yet that it does: it
+/// is not made a voter.</param>
 public readonly record struct FollowerProgress(
     NodeId NodeId, LogIndex MatchIndex, LogIndex NextIndex, bool RecentlyActive, bool IsLearner, bool IsLost,
-    bool IsCaughtUp, bool IsHampered);
+    bool IsCaughtUp, bool IsHampered, bool IsHollow = false);

@@ -51,8 +51,11 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
     /// <summary>Says that the leader lives.</summary>
     /// <param name="follower">Whom.</param>
     /// <param name="readRound">The round of reads that its answer confirms; 0 for none.</param>
+    /// <param name="areMembersSure">
+    /// No earlier leader can change whether it votes: see <see cref="HollowWord"/>.
+    /// </param>
     /// <param name="leader">Who says so.</param>
-    public void SendHeartbeat(Follower follower, long readRound, in LeaderState leader)
+    public void SendHeartbeat(Follower follower, long readRound, bool areMembersSure, in LeaderState leader)
     {
         var (learnerSince, context) = follower.ToTell(leader.CommitIndex, readRound);
         outbox.Send(new RaftMessage
@@ -64,6 +67,7 @@ internal sealed class FollowerSender(RaftOptions options, RaftTimes times, RaftL
             CommitIndex = LogIndex.Min(follower.MatchIndex, leader.CommitIndex),
             LearnerSince = learnerSince,
             Context = context,
+            Hollow = areMembersSure && !follower.IsVoter ? follower.Hollow ?? 0 : 0,
         });
     }
 

@@ -66,7 +66,7 @@ internal sealed class FollowerTable(NodeId leader, RaftTimes times)
     public IReadOnlyList<FollowerProgress> ToProgress(long nowMs) =>
         [.. _followers.Select(f => new FollowerProgress(
             f.Id, f.MatchIndex, f.NextIndex, IsRecentlyActive(f, nowMs), !f.IsVoter, f.AwaitsChange,
-            IsCaughtUp(f, nowMs), f.IsHampered))];
+            IsCaughtUp(f, nowMs), f.IsHampered, f.IsHollow))];
 
     /// <summary>Makes the followers those of a configuration; who is new is probed from an index on.</summary>
     public void Adopt(GroupConfiguration configuration, LogIndex nextIndex, long nowMs)
@@ -237,6 +237,7 @@ internal sealed class FollowerTable(NodeId leader, RaftTimes times)
         _followers.Add(new Follower(member, isVoter, nextIndex, nowMs)
         {
             Loss = loss is { IsOver: false } ? loss : null,
+            Hollow = isVoter ? 0 : null,
         });
     }
 

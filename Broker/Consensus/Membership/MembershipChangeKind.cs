@@ -9,7 +9,7 @@ public enum MembershipChangeKind
     /// </summary>
     AddLearner = 1,
 
-    /// <summary>A learner that has caught up becomes a voter.</summary>
+    /// <summary>A learner that has caught up, and keeps what the entries say, becomes a voter.</summary>
     Promote,
 
     /// <summary>A voter or learner is no member any more. The leader itself may go: it leads until then.</summary>

@@ -76,7 +76,8 @@ internal readonly struct MembershipRules(
     }
 
     private bool CanPromote(NodeId node) =>
-        Current.IsLearner(node) && followers.IsCaughtUp(followers.Find(node)!, nowMs);
+        Current.IsLearner(node) && followers.Find(node) is { IsHollow: false } learner
+        && followers.IsCaughtUp(learner, nowMs);
 
     /// <summary>
     /// A voter goes only when a majority of those that remain answer and have lost nothing: the change itself needs

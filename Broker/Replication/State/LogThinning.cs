@@ -85,7 +85,8 @@ internal sealed class LogThinning(
             }
         }
 
-        if (segments.Count == 0 || machine.LookForThinning() is not { } thinning)
+        // Of hollow segments there is nothing to give back; what is gone of the others is found when they are whole.
+        if (segments.Count == 0 || log.HollowSegments > 0 || machine.LookForThinning() is not { } thinning)
         {
             Rest(state);
             return;

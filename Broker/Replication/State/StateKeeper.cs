@@ -26,6 +26,7 @@ internal sealed partial class StateKeeper
     private readonly SnapshotKeeper _snapshots;
     private readonly IndexRebuild _rebuild;
     private readonly LogThinning _thinning;
+    private readonly LogHollowing _hollowing;
 
     /// <summary>The state is that after this entry, and that entry is committed.</summary>
     private LogIndex _applied;
@@ -63,6 +64,7 @@ internal sealed partial class StateKeeper
         _snapshots = new SnapshotKeeper(loop, log, background, logger);
         _rebuild = new IndexRebuild(loop, log, machine, entries, _indexes, _snapshots, background, logger);
         _thinning = new LogThinning(loop, log, machine, _indexes, _snapshots, background, turn, logger);
+        _hollowing = new LogHollowing(loop, log, _indexes, _snapshots, background, turn, logger);
 
         var restore = new StateRestore(loop.Id, log, machine, _snapshots, _indexes, logger);
         restore.Run();
@@ -81,6 +83,9 @@ internal sealed partial class StateKeeper
         Invariant.Check(_applied == LogIndex.None, "a group begins with no state");
         _configuration = configuration;
     }
+
+    /// <summary>There are hollow segments, or one is about to become so.</summary>
+    public bool IsHollow => _log.HollowSegments > 0 || _hollowing.IsUnderWay;
 
     /// <summary>An entry that is to be applied cannot be read: the state stands still until it is repaired.</summary>
     public bool IsBlocked => _reader.IsBlocked;
@@ -131,14 +136,16 @@ internal sealed partial class StateKeeper
     }
 
     /// <summary>
-    /// Now and then: mends index files, gives back what is gone, and asks for a snapshot when the log does not lead on.
+    /// Now and then: mends index files, gives back what is gone, or what others keep, and asks for a snapshot when the
+    /// log does not lead on.
     /// </summary>
-    public void LookAfter(long now)
+    public void LookAfter(long now, bool mayBeHollow)
     {
         if (_stage == Stage.Applying)
         {
             _rebuild.Consider(now);
             _thinning.Consider(now, _applied);
+            _hollowing.Consider(mayBeHollow);
         }
 
         ConsiderAskingForSnapshot(now);

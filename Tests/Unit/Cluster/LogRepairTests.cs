@@ -66,6 +66,38 @@ public sealed class LogRepairTests
         Assert.Equal(SmallLog.LastIndex, LogFixture.ReadAll(log).Count);
     }
 
+    [Fact]
+    public async Task A_peer_that_gave_the_entries_up_mends_nothing_and_makes_nothing_lost()
+    {
+        var (mine, theirs, others) = (new LogFixture(seed: 1), new LogFixture(seed: 2), new LogFixture(seed: 3));
+        foreach (var fixture in new[] { mine, theirs, others })
+        {
+            SmallLog.Write(fixture);
+        }
+
+        mine.Device.Flip(mine.SegmentPath(1), DamagedOffset, 1);
+        others.Device.Flip(others.SegmentPath(1), DamagedOffset, 1);
+        await using var nodes = await TestNodes.StartAsync(3);
+        using var hollow = theirs.Open();
+        using (var rewrite = hollow.HollowSegment(new LogIndex(1)))
+        {
+            SmallLog.Entries[..11].ForEach(entry => rewrite.Add(entry.WithoutCommands()));
+            rewrite.Finish();
+        }
+
+        using var damaged = others.Open();
+        using var log = mine.Open();
+        nodes.Gates[1].Log = nodes.Gates[2].Log = new LogSource(hollow);
+        Assert.Throws<StorageCorruptException>(() => LogFixture.ReadAll(log));
+        var repair = RepairOf(log, nodes);
+
+        Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
+        Assert.Equal(0, repair.CountLost(LogFixture.Group));
+        nodes.Gates[2].Log = new LogSource(damaged);
+        Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
+        Assert.Equal(1, repair.CountLost(LogFixture.Group)); // Nobody is left who could have it.
+    }
+
     private static SegmentRepair RepairOf(GroupLog log, TestNodes nodes) => new(
         [new Repairable(log)],
         () => [.. Enumerable.Range(2, nodes.Transports.Count - 1).Select(node => new NodeId(node))],
@@ -96,6 +128,9 @@ public sealed class LogRepairTests
         public LogIndex CommittedIndex => log.LastIndex;
 
         public Term TermAt(LogIndex index) => SmallLog.Voted.Term;
+
+        public bool HasGivenUp(LogIndex first, LogIndex last) => log.SealedSegments.Any(
+            segment => segment.IsHollow && segment.First <= last && segment.Last >= first);
 
         public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
             log.Read(from, to, maxBytes, into);

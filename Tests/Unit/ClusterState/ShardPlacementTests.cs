@@ -22,6 +22,10 @@ public sealed class ShardPlacementTests
             "05000000" + "28" + "03000000",
             Convert.ToHexString(Entries.Metadata(static into => MemberCommands.WriteShardVoters(into, 3))));
         Assert.Equal(
+            "05000000" + "2A" + "03000000",
+            Convert.ToHexString(Entries.Metadata(
+                static into => MemberCommands.WriteShardVoters(into, 3, keepRecordsAlone: true))));
+        Assert.Equal(
             "0F000000" + "29" + "02000000" + "0200" + "01000000" + "04000000",
             Convert.ToHexString(Entries.Metadata(
                 static into => MemberCommands.WriteShardPlaced(into, new GroupId(2), [1, 4]))));
@@ -112,6 +116,29 @@ public sealed class ShardPlacementTests
         Assert.Throws<InvalidDataException>(() => restored.Restore(snapshot));
     }
 
+    [Fact]
+    public void Only_those_that_vote_keep_records_where_it_is_said_so()
+    {
+        Found(4);
+        Assert.Equal(RefusalCode.InvalidArgument, Voters(0, keepRecordsAlone: true).Code);
+        Voters(3, keepRecordsAlone: true);
+        Assert.True(Voters(3, keepRecordsAlone: true).Duplicate);
+        Assert.True(Members.KeepsRecords(new NodeId(4), new GroupId(1))); // All vote there until somebody is named.
+        Place(1, 1, 2, 4);
+        Assert.True(Members.KeepsRecords(new NodeId(4), new GroupId(1)));
+        Assert.False(Members.KeepsRecords(new NodeId(3), new GroupId(1)));
+        var snapshot = Snapshot(_machine);
+        Assert.Contains("0805", Convert.ToHexString(snapshot), StringComparison.Ordinal);
+        var restored = new MetadataStateMachine();
+        restored.Restore(snapshot);
+        Assert.Equal(snapshot, Snapshot(restored));
+        Assert.True(restored.Members.VotersKeepRecordsAlone);
+
+        Assert.False(Voters(3).Duplicate);
+        Assert.True(Members.KeepsRecords(new NodeId(3), new GroupId(1)));
+        Assert.Contains("0804", Convert.ToHexString(Snapshot(_machine)), StringComparison.Ordinal);
+    }
+
     private static byte[] Snapshot(MetadataStateMachine machine)
     {
         var buffer = new ArrayBufferWriter<byte>();
@@ -129,7 +156,8 @@ public sealed class ShardPlacementTests
                 }),
         ]));
 
-    private CommandResult Voters(int count) => Apply(into => MemberCommands.WriteShardVoters(into, count));
+    private CommandResult Voters(int count, bool keepRecordsAlone = false) =>
+        Apply(into => MemberCommands.WriteShardVoters(into, count, keepRecordsAlone));
 
     private CommandResult Place(int shard, params int[] voters) =>
         Apply(into => MemberCommands.WriteShardPlaced(into, new GroupId(shard), voters));

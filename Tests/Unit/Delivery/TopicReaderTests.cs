@@ -176,7 +176,7 @@ public sealed class TopicReaderTests
         Publish("a", 1);
         _log.Clear();
         var refusal = await Assert.ThrowsAsync<BrokerException>(() => ReadAllAsync("a", 0));
-        Assert.Equal(RefusalCode.FailedPrecondition, refusal.Code);
+        Assert.Equal(RefusalCode.ReadElsewhere, refusal.Code);
     }
 
     [Fact]
@@ -252,7 +252,7 @@ public sealed class TopicReaderTests
         Assert.True(await pages.MoveNextAsync());
         Assert.Equal(1, pages.Current.NextOffset);
         var refusal = await Refused(async () => await pages.MoveNextAsync());
-        Assert.Equal(RefusalCode.FailedPrecondition, refusal.Code);
+        Assert.Equal(RefusalCode.ReadElsewhere, refusal.Code);
         Assert.Contains("another replica", refusal.Message, StringComparison.Ordinal);
     }
 
@@ -285,7 +285,7 @@ public sealed class TopicReaderTests
         Publish("a", 1);
         var folder = new IndexFolder();
         folder.Seal(_machine, 1, 1);
-        Assert.Equal(RefusalCode.FailedPrecondition, (await Refused(() => ReadAllAsync("a", 0))).Code);
+        Assert.Equal(RefusalCode.ReadElsewhere, (await Refused(() => ReadAllAsync("a", 0))).Code);
         _machine.AttachIndexes(folder.Read);
         Assert.Single(await ReadAllAsync("a", 0));
     }
@@ -308,7 +308,7 @@ public sealed class TopicReaderTests
 
         // This replica does not have the records; it says so, and the reader goes on elsewhere.
         var refusal = await Refused(() => next.WaitAsync(Deadline, Stop));
-        Assert.Equal(RefusalCode.FailedPrecondition, refusal.Code);
+        Assert.Equal(RefusalCode.ReadElsewhere, refusal.Code);
     }
 
     private static Task<BrokerException> Refused(Func<Task> read) => Assert.ThrowsAsync<BrokerException>(read);

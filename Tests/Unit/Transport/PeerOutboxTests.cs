@@ -27,6 +27,7 @@ public sealed class PeerOutboxTests
         var answer = Answer(group: 7, match: 8);
         answer.Reject = true;
         answer.Lost = true;
+        answer.Hollow = 5;
 
         Assert.All(
             [heartbeat, answer],
@@ -60,7 +61,7 @@ public sealed class PeerOutboxTests
     /// <summary>A new field of PeerMessage is either in the short form or in the list above.</summary>
     [Fact]
     public void Every_field_of_a_message_was_thought_of() => Assert.Equal(
-        18, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
+        19, PeerMessage.Descriptor.Fields.InDeclarationOrder().Count);
 
     [Fact]
     public void Heartbeats_of_all_groups_leave_together_and_small()

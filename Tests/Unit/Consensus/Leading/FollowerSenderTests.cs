@@ -185,11 +185,25 @@ public sealed class FollowerSenderTests
     {
         Replicating(from: 10);
         _follower.TryAdvance(new LogIndex(12));
-        _sender.SendHeartbeat(_follower, readRound: 4, Leader);
+        _sender.SendHeartbeat(_follower, readRound: 4, areMembersSure: true, Leader);
         _follower.TryAdvance(new LogIndex(19));
-        _sender.SendHeartbeat(_follower, readRound: 5, Leader);
+        _sender.SendHeartbeat(_follower, readRound: 5, areMembersSure: true, Leader);
 
         Assert.Equal([(12, 4L), (18, 5L)], Take().Select(m => (m.CommitIndex.Value, m.Context)));
+    }
+
+    [Fact]
+    public void Heartbeat_answers_a_learner_that_is_hollow_when_the_members_are_sure()
+    {
+        var learner = new Follower(new NodeId(3), isVoter: false, new LogIndex(21), nowMs: 0);
+        _sender.SendHeartbeat(learner, readRound: 0, areMembersSure: true, Leader);
+        learner.Hollow = 7;
+        _sender.SendHeartbeat(learner, readRound: 0, areMembersSure: false, Leader);
+        _sender.SendHeartbeat(learner, readRound: 0, areMembersSure: true, Leader);
+        learner.IsVoter = true;
+        _sender.SendHeartbeat(learner, readRound: 0, areMembersSure: true, Leader);
+
+        Assert.Equal([0, 0, 7, 0], Take().Select(static m => m.Hollow));
     }
 
     [Fact]

@@ -63,7 +63,13 @@ public sealed class MembershipRulesTests
         _followers.HeartbeatCommitIndex = new LogIndex(8);
         Refused(ProposeResult.InvalidChange, MembershipChangeKind.Promote, 4);
 
-        _followers.Find(new NodeId(4))!.TryAdvance(new LogIndex(8));
+        // It may be hollow until it has said that it is not.
+        var learner = _followers.Find(new NodeId(4))!;
+        learner.TryAdvance(new LogIndex(8));
+        Refused(ProposeResult.InvalidChange, MembershipChangeKind.Promote, 4);
+        learner.Hollow = 7;
+        Refused(ProposeResult.InvalidChange, MembershipChangeKind.Promote, 4);
+        learner.Hollow = 0;
 
         Assert.Equal("1 2 3 4 at 9", After(MembershipChangeKind.Promote, 4));
     }
