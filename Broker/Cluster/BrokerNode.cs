@@ -319,5 +319,6 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         status.Condition.IsWriteStalled || status.Condition.IsBackgroundStalled,
         status.Condition.IsApplyBlocked,
         status.Condition.IsBehind,
-        status.Condition.IsStuck);
+        status.Condition.IsStuck,
+        HollowSegments: status.Condition.HollowSegments);
 }

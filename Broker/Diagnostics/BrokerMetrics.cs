@@ -108,6 +108,11 @@ public sealed class BrokerMetrics : IDisposable
         Observe(
             "broker.storage.damaged.segments", "{segment}", "Segments that wait for repair from a peer", group =>
             group.DamagedSegments);
+        Observe(
+            "broker.storage.hollow.segments",
+            "{segment}",
+            "Segments whose records other nodes keep, or that are on their way back from them",
+            group => group.HollowSegments);
         ObserveTrouble("broker.consensus.fenced", "may not lead, because the end of its log was damaged", group =>
             group.IsFenced);
         ObserveTrouble(

@@ -21,4 +21,5 @@ public readonly record struct GroupFigures(
     bool IsApplyBlocked = false,
     bool IsBehind = false,
     bool IsStuck = false,
-    bool HasLostQuorum = false);
+    bool HasLostQuorum = false,
+    int HollowSegments = 0);

@@ -263,7 +263,7 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
             }
         }
 
-        turn.Floor = settled.Floor;
+        (turn.IsBegun, turn.Floor) = (true, settled.Floor);
         turn.Ranges.Clear();
         turn.Ranges.AddRange(settled.Ranges);
         CheckCounts(where, turn, progress);
@@ -306,7 +306,11 @@ internal sealed partial class GroupHistory(SimulatedGroup group)
                     var open = GroupCommands.ReadOpen(command);
                     foreach (var (topic, offset) in open.Starts)
                     {
-                        Begin(TurnOf(open.Group, topic, 0), offset);
+                        // A leader that did not know the first word says another one, of which nothing comes.
+                        if (groups.Groups.GetValueOrDefault(open.Group)?.Find(topic)?.Settled.Floor >= offset)
+                        {
+                            Begin(TurnOf(open.Group, topic, 0), offset);
+                        }
                     }
 
                     break;

@@ -303,6 +303,7 @@ internal sealed partial class ReplicaNode
         {
             _log!.ReplaceSegment(segment.First, entries);
             Say($"mends segment {segment.First} to {segment.Last}");
+            _repairDueUs = World.Scheduler.NowUs; // The next one at once, if there is one.
             World.Figures.Count(segment.IsHollow ? Figure.SegmentFilled : Figure.SegmentMended);
         }
         catch (IOException failure)
