@@ -13,4 +13,5 @@ internal delegate IAsyncEnumerable<LogEntry> FetchEntries(
     LogIndex first,
     LogIndex last,
     Term lastTerm,
+    bool orLater,
     CancellationToken cancellationToken);

@@ -34,7 +34,7 @@ internal sealed class GroupEntries(GroupLog log, ReplicaGroup group) : IEntrySou
     }
 
     public bool HasGivenUp(LogIndex first, LogIndex last) => log.SealedSegments.Any(
-        segment => segment.IsHollow && segment.First <= last && segment.Last >= first);
+        segment => segment.First <= last && segment.HollowThrough >= first);
 
     public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
     {

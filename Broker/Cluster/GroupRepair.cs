@@ -14,16 +14,17 @@ internal sealed class GroupRepair(ReplicaGroup replica, GroupLog log, GroupEntri
         .. log.SealedSegments.Where(IsWanted).Select(segment => new DamagedSegment(
             segment.First,
             new LogPosition(segment.Last, entries.TermAt(segment.Last)),
-            Math.Max(segment.SizeBytes, log.SegmentBytes + Limits.EntryBytes))),
+            Math.Max(segment.SizeBytes, log.SegmentBytes + Limits.EntryBytes),
+            segment.IsHollow)),
     ];
 
-    /// <summary>
-    /// What is hollow comes back where it is to be kept, and where the state cannot be brought on, or an index file
-    /// cannot be made anew, without it.
-    /// </summary>
-    private bool IsWanted(SealedSegment segment) => segment.IsDamaged
-        || (segment.IsHollow && (!replica.MayBeHollow || replica.Status.Condition.DamagedIndexes > 0
-            || segment.Last > replica.Status.AppliedIndex));
+    /// <summary>What is hollow comes back where it is to be kept, as far as anybody wants it.</summary>
+    private bool IsWanted(SealedSegment segment)
+    {
+        var status = replica.Status;
+        return segment.IsDamaged
+            || (segment.IsHollow && !replica.MayBeHollow && segment.Last >= status.Condition.FirstNeeded);
+    }
 
     public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> replacement) =>
         log.ReplaceSegment(first, replacement);

@@ -109,10 +109,13 @@ internal sealed class SegmentRepair(
                 _lost = _lost.Remove((log.Group, segment.First));
                 return true;
             }
+            catch (RpcException refusal) when (refusal.StatusCode == PeerTransfer.KeptElsewhere)
+            {
+                elsewhere++; // As it is to be.
+            }
             catch (RpcException refusal) when (!cancellationToken.IsCancellationRequested)
             {
                 damagedToo += refusal.StatusCode == StatusCode.DataLoss ? 1 : 0;
-                elsewhere += refusal.StatusCode == PeerTransfer.KeptElsewhere ? 1 : 0;
                 ClusterEvents.SegmentNotFetched(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value, refusal.Status.Detail);
             }
@@ -145,7 +148,7 @@ internal sealed class SegmentRepair(
         var entries = new List<LogEntry>();
         var bytes = 0L;
         await foreach (var entry in fetch(
-            peer, group, segment.First, segment.Last.Index, segment.Last.Term, cancellationToken))
+            peer, group, segment.First, segment.Last.Index, segment.Last.Term, segment.IsHollow, cancellationToken))
         {
             bytes += entry.SizeBytes;
             if (bytes > segment.SizeBytes)

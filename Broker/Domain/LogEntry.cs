@@ -44,12 +44,5 @@ public sealed class LogEntry(
 
     public int SizeBytes => OverheadBytes + Body.Length;
 
-    /// <summary>
-    /// The same entry without what its commands say; an entry of another kind is itself, as it is small.
-    /// </summary>
-    public LogEntry WithoutCommands() => Kind == EntryKind.Commands
-        ? new LogEntry(Index, Term, Kind, Count, TimestampUnixMs, Crc32C.Compute([]), default)
-        : this;
-
     public bool BodyIsIntact() => Crc32C.Compute(Body.Span) == BodyCrc32C;
 }

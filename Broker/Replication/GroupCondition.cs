@@ -20,6 +20,7 @@ namespace Broker.Replication;
 /// <param name="Fence">What its log may have had before it lost its end; none: it lost nothing.</param>
 /// <param name="HollowSegments">Segments of which what the entries say is not kept here; of a replica that is to keep
 /// it, those that are on their way back.</param>
+/// <param name="FirstNeeded">Where there are hollow segments: those that end before it nobody wants any more.</param>
 /// <param name="IsSuperseded">Its group has gone on without what it has, by an operator's word.</param>
 public sealed record GroupCondition(
     LogIndex BaseIndex,
@@ -38,6 +39,7 @@ public sealed record GroupCondition(
     int DamagedIndexes,
     LogPosition Fence = default,
     int HollowSegments = 0,
+    LogIndex FirstNeeded = default,
     bool IsSuperseded = false)
 {
     /// <summary>Nothing is wrong with this replica.</summary>

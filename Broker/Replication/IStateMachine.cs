@@ -100,6 +100,13 @@ public interface IStateMachine
     /// </summary>
     ILogThinning? LookForThinning() => null;
 
+    /// <summary>
+    /// Takes out of the entries of a sealed segment all that readers get, as other replicas keep it; null: there is
+    /// nothing of the kind. Applied, such an entry gives the same results and the same state. For one background
+    /// thread.
+    /// </summary>
+    IEntryThinner? MakeHollower(LogIndex first, LogIndex last) => null;
+
     /// <summary>The log was dropped through here, with its index files.</summary>
     void DropIndexes(LogIndex through);
 }

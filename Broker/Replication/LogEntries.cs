@@ -129,19 +129,23 @@ internal sealed class LogEntries
     /// dropped. Any thread; it may wait for the disk.
     /// </summary>
     /// <exception cref="StorageCorruptException">An entry's segment is damaged; it waits for repair.</exception>
-    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
+    public int Read(
+        LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into, bool hollowToo = false)
     {
         var count = _tail.Read(from, to, maxBytes, into);
-        return count > 0 ? count : _log.Read(from, to, maxBytes, into);
+        return count > 0 ? count : _log.Read(from, to, maxBytes, into, hollowToo);
     }
 
     /// <summary>
-    /// Reads a range, or the first part of it that has maxBytes; says why when there is nothing. Any thread.
+    /// Reads a range, or the first part of it that has maxBytes; says why when there is nothing. Hollow entries, too:
+    /// for whoever applies them they are as good. Any thread.
     /// </summary>
     public bool TryRead(LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into) =>
-        TryRead(next, last, maxBytes, into, out _);
+        TryRead(next, last, maxBytes, into, hollowToo: true, out _);
 
-    public bool TryRead(LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into, out bool isDamaged)
+    /// <inheritdoc cref="TryRead(LogIndex, LogIndex, int, List{LogEntry})"/>
+    public bool TryRead(
+        LogIndex next, LogIndex last, int maxBytes, List<LogEntry> into, bool hollowToo, out bool isDamaged)
     {
         isDamaged = false;
         try
@@ -149,7 +153,7 @@ internal sealed class LogEntries
             var bytesLeft = (long)maxBytes;
             while (next <= last && bytesLeft > 0)
             {
-                var count = Read(next, last, (int)bytesLeft, into);
+                var count = Read(next, last, (int)bytesLeft, into, hollowToo);
                 if (count == 0)
                 {
                     // Truncated or dropped between the decision and now: Raft sends again what is still to be sent.

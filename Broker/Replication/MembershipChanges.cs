@@ -170,12 +170,16 @@ internal sealed class MembershipChanges(IGroupLoop loop, ILogger logger)
             return voter;
         }
 
-        // Those that are to come have come first, so that the group is at its strongest when one goes. The leader
-        // itself goes when it leads no more. A voter that is to receive the log only goes, and comes as a learner.
+        // Those that are to come have come first, so that the group is at its strongest when one goes: a voter that
+        // lives stays until all vote that are to and live. The leader itself goes when it leads no more. A voter that
+        // is to receive the log only goes, and comes as a learner.
+        var someStillCome = followers.Any(follower =>
+            follower is { IsLearner: true, RecentlyActive: true } && desired.Voters.Contains(follower.NodeId));
         foreach (var follower in followers)
         {
-            if (!(members.IsVoter(follower.NodeId) ? desired.Voters.Contains(follower.NodeId)
-                : IsWanted(follower.NodeId, desired)))
+            var isVoter = members.IsVoter(follower.NodeId);
+            if (!(isVoter ? desired.Voters.Contains(follower.NodeId) : IsWanted(follower.NodeId, desired))
+                && !(isVoter && someStillCome && follower.RecentlyActive))
             {
                 return new MembershipChange(MembershipChangeKind.Remove, follower.NodeId);
             }

@@ -137,15 +137,17 @@ internal sealed class PeerLanes(
     {
         lane.IsReading = true;
         var messages = lane.TakeAll();
+        // Who votes may have hollow entries of which nobody wants more: the follower applies them as they are.
+        var hollowToo = !loop.Raft.IsHollow;
         background.Run(() =>
         {
-            var read = ReadForSending(messages, out var isDamaged);
+            var read = ReadForSending(messages, hollowToo, out var isDamaged);
             loop.Resume(() => FinishReading(lane, messages, read, isDamaged));
         });
     }
 
     /// <summary>The messages with their entries, up to the first that cannot be read. Runs in the background.</summary>
-    private List<PeerMessage> ReadForSending(RaftMessage[] messages, out bool isDamaged)
+    private List<PeerMessage> ReadForSending(RaftMessage[] messages, bool hollowToo, out bool isDamaged)
     {
         isDamaged = false;
         var wires = new List<PeerMessage>(messages.Length);
@@ -155,7 +157,7 @@ internal sealed class PeerLanes(
         {
             found.Clear();
             var last = message.LogIndex + message.EntryCount;
-            if (!entries.TryRead(message.LogIndex.Next(), last, int.MaxValue, found, out isDamaged))
+            if (!entries.TryRead(message.LogIndex.Next(), last, int.MaxValue, found, hollowToo, out isDamaged))
             {
                 break;
             }

@@ -1,4 +1,5 @@
 using Broker.Consensus;
+using Broker.Domain;
 
 namespace Broker.Replication;
 
@@ -78,7 +79,8 @@ public sealed partial class ReplicaGroup
             damaged,
             _state.CountDamagedIndexes(),
             _raft.Fence,
-            _log.HollowSegments,
+            _state.HollowSegments,
+            _log.HollowSegments > 0 ? Machine.FirstNeeded : LogIndex.None,
             _raft.IsSuperseded);
     }
 

@@ -227,6 +227,8 @@ public abstract class ModularStateMachine : IStateMachine
 
     public ILogThinning? LookForThinning() => _indexed?.LookForThinning();
 
+    public IEntryThinner? MakeHollower(LogIndex first, LogIndex last) => _indexed?.MakeHollower(first, last);
+
     public abstract IStateMachine MakeShadow();
 
     /// <summary>Whether a snapshot of before there were modules can be read.</summary>

@@ -115,6 +115,9 @@ internal interface IIndexedModule
 
     /// <inheritdoc cref="IStateMachine.LookForThinning"/>
     ILogThinning? LookForThinning();
+
+    /// <inheritdoc cref="IStateMachine.MakeHollower"/>
+    IEntryThinner MakeHollower(LogIndex first, LogIndex last);
 }
 
 /// <summary>The entry that is being applied, and the hash of what it does.</summary>

@@ -38,7 +38,7 @@ public sealed class GroupLog : IScrubbed, IDisposable
         var bounds = new LogBounds(folder, _vote, _segments, positions, Snapshots, Indexes, _tail);
         _steps = new WriteSteps(_vote, _segments, bounds, _tail);
         _reader = new LogReader(_segments, positions);
-        _replacement = new SegmentReplacement(folder, options, _vote, _segments, positions, Indexes);
+        _replacement = new SegmentReplacement(folder, options, _vote, _segments, positions, Indexes, _reader);
         _scrub = new LogScrub(folder, _segments, positions, _reader, Snapshots, Indexes);
     }
 
@@ -185,14 +185,15 @@ public sealed class GroupLog : IScrubbed, IDisposable
     /// <param name="maxBytes">Stop before the sizes of the entries exceed this; the first entry is read whatever its
     /// size.</param>
     /// <param name="into">Where the entries are added.</param>
+    /// <param name="hollowToo">Also those that say only what applying them needs; else they are refused.</param>
     /// <returns>The number of entries read; 0 when there is none at <paramref name="from"/>, be it dropped or not yet
     /// written.</returns>
     /// <exception cref="StorageCorruptException">The first entry that remains to be read is not the one that was
     /// written. Its segment is marked, see <see cref="SealedSegments"/>.</exception>
-    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
+    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into, bool hollowToo)
     {
         ThrowIfUnusable();
-        return _reader.Read(from, to, maxBytes, into);
+        return _reader.Read(from, to, maxBytes, into, hollowToo);
     }
 
     /// <summary>
@@ -211,7 +212,10 @@ public sealed class GroupLog : IScrubbed, IDisposable
     /// file or the new one.
     /// </summary>
     /// <param name="first">The first index of the segment.</param>
-    /// <param name="entries">Its entries in order; read once, and not kept.</param>
+    /// <param name="entries">
+    /// Its entries in order; read once, and not kept. Of a hollow segment they may begin later: what nobody has any
+    /// more stays hollow.
+    /// </param>
     /// <exception cref="DiskFullException">There is no space for the new file; nothing changed.</exception>
     /// <exception cref="StorageException">There is no such segment (any more), or the entries are not its entries, or
     /// the disk failed; nothing changed.</exception>
@@ -254,10 +258,10 @@ public sealed class GroupLog : IScrubbed, IDisposable
     }
 
     /// <summary>
-    /// Begins to write a sealed segment anew without what its entries say, which other replicas keep: index, term, kind
-    /// and time of each stay, and reading one fails as in a damaged segment. <see cref="ReplaceSegment"/> brings the
-    /// entries back. Of a snapshot at or behind its last entry the caller is sure: a start could not apply them again.
-    /// From any thread; one at a time.
+    /// Begins to write a sealed segment anew with entries of which only that is left which applying them needs, as
+    /// other replicas keep the rest: to whoever reads for what they say, reading one fails as in a damaged segment.
+    /// <see cref="ReplaceSegment"/> brings the whole entries back. All of them must be committed. From any thread; one
+    /// at a time.
     /// </summary>
     /// <param name="first">Its first entry.</param>
     /// <exception cref="DiskFullException">There is no space for the new file.</exception>
@@ -267,6 +271,11 @@ public sealed class GroupLog : IScrubbed, IDisposable
         ThrowIfUnusable();
         return _replacement.BeginHollow(first);
     }
+
+    /// <summary>The same, of whole entries.</summary>
+    /// <inheritdoc cref="Read(LogIndex, LogIndex, int, ICollection{LogEntry}, bool)"/>
+    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
+        Read(from, to, maxBytes, into, hollowToo: false);
 
     IReadOnlyList<ScrubItem> IScrubbed.ScrubItems()
     {

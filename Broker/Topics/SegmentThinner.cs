@@ -42,6 +42,9 @@ internal sealed class SegmentThinner : IEntryThinner
         Array.Sort(_places, _kept);
     }
 
+    /// <summary>One that keeps no batch, as others do: the entries then have what decides about each publish.</summary>
+    public static SegmentThinner OfAll(LogIndex first, LogIndex last) => new(first, last, [], [], []);
+
     /// <summary>Null: the segment's index file cannot be read.</summary>
     public static SegmentThinner? TryMake(
         LogIndex first,

@@ -19,6 +19,8 @@ public sealed partial class TopicModule
     // A restored state begins with nothing.
     private CompactionMemory _compaction = new();
 
+    IEntryThinner IIndexedModule.MakeHollower(LogIndex first, LogIndex last) => SegmentThinner.OfAll(first, last);
+
     ILogThinning? IIndexedModule.LookForThinning() => _readIndexBody is { } readBody
         ? new TopicThinning(_topics, [.. _incomplete], _compaction, readBody)
         : null;

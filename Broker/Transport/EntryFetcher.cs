@@ -17,6 +17,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
         GroupId group,
         LogIndex first,
         LogPosition last,
+        bool orLater,
         [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var next = first;
@@ -32,6 +33,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
                 FirstIndex = next.Value,
                 LastIndex = last.Index.Value,
                 LastTerm = last.Term.Value,
+                OrLater = orLater && next == first,
             };
             await using var stream = new EntryStream(peer, request, cancellationToken);
             RpcException? failure;
@@ -40,6 +42,7 @@ internal sealed class EntryFetcher(IPeerGate gate, TimeProvider time, ILogger lo
                 foreach (var wire in stream.Entries)
                 {
                     var entry = PeerEntries.FromWire(wire);
+                    next = request.OrLater && term == Term.None ? LogIndex.Max(next, entry.Index) : next;
                     failure = WhyNot(entry, next, term, last);
                     if (failure is not null)
                     {

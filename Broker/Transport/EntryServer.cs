@@ -51,7 +51,7 @@ internal sealed class EntryServer(
 
     private static void Check(IEntrySource source, LogIndex first, LogIndex last, Term lastTerm)
     {
-        if (first < source.FirstIndex || last > source.CommittedIndex)
+        if (first < source.FirstIndex || first > last || last > source.CommittedIndex)
         {
             throw NotHere(source);
         }
@@ -84,7 +84,8 @@ internal sealed class EntryServer(
         IAsyncStreamWriter<EntriesChunk> writer,
         CancellationTokenSource patience)
     {
-        var next = new LogIndex(request.FirstIndex);
+        var wanted = new LogIndex(request.FirstIndex);
+        var next = request.OrLater ? LogIndex.Max(wanted, source.FirstIndex) : wanted;
         var last = new LogIndex(request.LastIndex);
         Check(source, next, last, new Term(request.LastTerm));
         TransportEvents.FetchServed(

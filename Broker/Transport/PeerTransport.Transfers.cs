@@ -43,7 +43,8 @@ public sealed partial class PeerTransport
 
     /// <summary>
     /// The committed entries first to last of a group, in order and each with an intact body. lastTerm, the term of the
-    /// last one, fixes their content (log matching, Raft thesis 3.5).
+    /// last one, fixes their content (log matching, Raft thesis 3.5). With orLater they begin with the first that the
+    /// peer keeps: what it has dropped nobody wants any more.
     /// </summary>
     /// <exception cref="RpcException">The peer is away, or has not got them; ask another one.</exception>
     public IAsyncEnumerable<LogEntry> FetchEntriesAsync(
@@ -52,9 +53,11 @@ public sealed partial class PeerTransport
         LogIndex first,
         LogIndex last,
         Term lastTerm,
+        bool orLater,
         CancellationToken cancellationToken) =>
         _links.TryGetValue(peer, out var link)
-            ? _entryFetcher.FetchAsync(link.Peer, group, first, new LogPosition(last, lastTerm), cancellationToken)
+            ? _entryFetcher.FetchAsync(
+                link.Peer, group, first, new LogPosition(last, lastTerm), orLater, cancellationToken)
             : throw PeerTransfer.Refuse(StatusCode.NotFound, $"Node {peer} is not one of this cluster's nodes.");
 
     /// <summary>What the replicas of a peer have and lack.</summary>

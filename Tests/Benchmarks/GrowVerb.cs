@@ -22,9 +22,13 @@ internal static class GrowVerb
         var data = NumberOption.Make("--mib", 512, 1, 100_000, "MiB of messages that the three nodes hold before.");
         var seconds = NumberOption.Seconds(10, "Seconds in which nothing moves, at the beginning and at the end.");
         var publishers = NumberOption.Make("--publishers", 16, 1, 1_024, "Each publishes one message at a time.");
+        var replicas = new Option<bool>("--replicas")
+        {
+            Description = "Only the three nodes that vote in a shard keep its records. Default: all keep them.",
+        };
         var command = new Command("grow", "Grows a cluster from three nodes to five and removes the first three.")
         {
-            data, seconds, publishers,
+            data, seconds, publishers, replicas,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -32,6 +36,7 @@ internal static class GrowVerb
                 parsed.GetValue(data),
                 TimeSpan.FromSeconds(parsed.GetValue(seconds)),
                 parsed.GetValue(publishers),
+                parsed.GetValue(replicas),
                 cancellationToken);
             return 0;
         });
@@ -39,13 +44,15 @@ internal static class GrowVerb
     }
 
     private static async Task RunAsync(
-        int mib, TimeSpan quiet, int publishers, CancellationToken cancellationToken)
+        int mib, TimeSpan quiet, int publishers, bool replicas, CancellationToken cancellationToken)
     {
         int[] five = [1, 2, 3, 4, 5];
         await using var brokers = new Brokers(founders: 3, shards: Shards);
         await brokers.FormAsync();
         await using var client = brokers.Connect(five);
-        await client.SetShardVotersAsync(3, cancellationToken);
+        await (replicas
+            ? client.SetShardReplicasAsync(3, cancellationToken)
+            : client.SetShardVotersAsync(3, cancellationToken));
         await brokers.UntilAllVoteAsync(five[..3], 3);
         var message = new BrokerMessage { Value = PublishLoad.Payload(SizeBytes) };
         var held = mib * 1024L * 1024 / SizeBytes;
@@ -53,7 +60,7 @@ internal static class GrowVerb
             Topics[(int)(number % Topics.Length)], message, cancellationToken));
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var load = new Load(client, message);
+        var load = new Load(client, message, five.Select(brokers.FolderOf));
         var loads = Enumerable.Range(0, publishers).Select(number => load.RunAsync(number, stop.Token)).ToList();
 
         // Of code that is being compiled.
@@ -61,7 +68,7 @@ internal static class GrowVerb
         Console.WriteLine(
             $"{held:N0} messages of {SizeBytes} B are there; {publishers} publishers, one message at a time each.");
         Console.WriteLine(
-            "| step | seconds | msgs/s | of before | p50 ms | p99 ms | longest ms | MiB on the node's disk |");
+            "| step | seconds | msgs/s | of before | p50 ms | p99 ms | longest ms | MiB on all disks |");
         Console.WriteLine("|---|---|---|---|---|---|---|---|");
         await load.MeasureAsync("nothing moves", () => Task.Delay(quiet, cancellationToken));
         foreach (var node in five[3..])
@@ -72,8 +79,12 @@ internal static class GrowVerb
                 {
                     brokers.StartJoining(node, 1, 2, 3);
                     return brokers.UntilAllVoteAsync(five[..node], 3);
-                },
-                () => brokers.FolderOf(node));
+                });
+        }
+
+        if (replicas)
+        {
+            await load.MeasureAsync("others give records up", () => load.UntilDisksAreEvenAsync(cancellationToken));
         }
 
         await load.MeasureAsync("nothing moves, five nodes", () => Task.Delay(quiet, cancellationToken));
@@ -124,8 +135,12 @@ internal static class GrowVerb
     }
 
     /// <summary>Publishers, whose answers count for the step that is being measured.</summary>
-    private sealed class Load(BrokerClient client, BrokerMessage message)
+    private sealed class Load(BrokerClient client, BrokerMessage message, IEnumerable<string> folders)
     {
+        /// <summary>Nothing is given up any more when the disks have grown for so long.</summary>
+        private static readonly TimeSpan EvenFor = TimeSpan.FromSeconds(3);
+
+
         private readonly Lock _lock = new();
         private LatencyLog _latencies = new();
         private double _before;
@@ -148,7 +163,18 @@ internal static class GrowVerb
             }
         }
 
-        public async Task MeasureAsync(string step, Func<Task> run, Func<string>? folder = null)
+        public async Task UntilDisksAreEvenAsync(CancellationToken cancellationToken)
+        {
+            var (least, since) = (long.MaxValue, Stopwatch.GetTimestamp());
+            while (Stopwatch.GetElapsedTime(since) < EvenFor)
+            {
+                var bytes = BytesOnDisks();
+                (least, since) = bytes < least ? (bytes, Stopwatch.GetTimestamp()) : (least, since);
+                await Task.Delay(200, cancellationToken);
+            }
+        }
+
+        public async Task MeasureAsync(string step, Func<Task> run)
         {
             var latencies = new LatencyLog();
             lock (_lock)
@@ -166,15 +192,15 @@ internal static class GrowVerb
 
             var rate = latencies.Count / seconds;
             _before = _before == 0 ? rate : _before;
-            var disk = folder is null ? "–" : $"{RetentionVerb.Mib(BytesIn(folder())):N0}";
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"| {step} | {seconds:N1} | {rate:N0} | {rate / _before:N2} | {latencies.Microseconds(0.5) / 1e3:N2} "
-                + $"| {latencies.Microseconds(0.99) / 1e3:N1} | {latencies.Microseconds(1) / 1e3:N0} | {disk} |"));
+                + $"| {latencies.Microseconds(0.99) / 1e3:N1} | {latencies.Microseconds(1) / 1e3:N0} "
+                + $"| {RetentionVerb.Mib(BytesOnDisks()):N0} |"));
         }
 
-        private static long BytesIn(string folder) => new DirectoryInfo(folder)
+        private long BytesOnDisks() => folders.Where(Directory.Exists).Sum(static folder => new DirectoryInfo(folder)
             .GetFiles("*", SearchOption.AllDirectories)
-            .Sum(static file => file.Exists ? file.Length : 0);
+            .Sum(static file => file.Exists ? file.Length : 0));
     }
 }

@@ -283,6 +283,9 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
     public ILogThinning? LookForThinning() =>
         _topics.LookForThinning() is { } thinning ? new CountedThinning(this, thinning) : null;
 
+    public IEntryThinner? MakeHollower(LogIndex first, LogIndex last) =>
+        _topics.MakeHollower(first, last) is { } thinner ? new CountedThinner(this, thinner) : null;
+
     public void DropIndexes(LogIndex through) => _topics.DropIndexes(through);
 
     public void OnAppended(

@@ -228,7 +228,7 @@ internal sealed partial class ReplicaNode
         {
             try
             {
-                _log.Read(segment.First, segment.Last, int.MaxValue, _read);
+                _log.Read(LogIndex.Max(segment.First, segment.HollowThrough.Next()), segment.Last, int.MaxValue, _read);
             }
             catch (StorageCorruptException damage)
             {
@@ -275,7 +275,7 @@ internal sealed partial class ReplicaNode
         _isRepairing = true;
         World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
         {
-            var entries = peer.ReadForPeer(segment, term);
+            var entries = peer.ReadForPeer(segment, term, orLater: segment.IsHollow);
             World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
             {
                 if (life == Life)
@@ -288,9 +288,8 @@ internal sealed partial class ReplicaNode
     }
 
     /// <summary>As GroupRepair.</summary>
-    private bool IsWanted(SealedSegment segment) => segment.IsDamaged
-        || (segment.IsHollow && (!_group!.MayBeHollow || _status!.Condition.DamagedIndexes > 0
-            || segment.Last > _status.AppliedIndex));
+    private bool IsWanted(SealedSegment segment) => segment.IsDamaged || (segment.IsHollow
+        && !_group!.MayBeHollow && segment.Last >= _status!.Condition.FirstNeeded);
 
     private void Replace(SealedSegment segment, List<LogEntry>? entries)
     {
@@ -313,9 +312,10 @@ internal sealed partial class ReplicaNode
     }
 
     /// <summary>Null when it does not have them all, committed.</summary>
-    private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term)
+    private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term, bool orLater)
     {
-        if (!IsUp || IsPaused || _log is null || segment.First < _log.FirstIndex
+        var first = orLater && _log is not null ? LogIndex.Max(segment.First, _log.FirstIndex) : segment.First;
+        if (!IsUp || IsPaused || _log is null || first < _log.FirstIndex || first > segment.Last
             || _status!.CommitIndex < segment.Last || DurableAt(segment.Last)?.Term != term)
         {
             return null;
@@ -324,8 +324,8 @@ internal sealed partial class ReplicaNode
         var entries = new List<LogEntry>();
         try
         {
-            while (entries.Count < segment.Last - segment.First + 1
-                && _log.Read(segment.First + entries.Count, segment.Last, int.MaxValue, entries) > 0)
+            while (entries.Count < segment.Last - first + 1
+                && _log.Read(first + entries.Count, segment.Last, int.MaxValue, entries) > 0)
             {
             }
         }
@@ -340,10 +340,19 @@ internal sealed partial class ReplicaNode
     private void NoteCondition(GroupCondition before, GroupCondition now)
     {
         World.Figures.Count(Figure.SegmentDamaged, Math.Max(0, now.DamagedSegments - before.DamagedSegments));
-        World.Figures.Count(Figure.SegmentHollowed, Math.Max(0, now.HollowSegments - before.HollowSegments));
+        if (now.HollowSegments > before.HollowSegments)
+        {
+            World.Figures.Count(Figure.SegmentHollowed, now.HollowSegments - before.HollowSegments);
+            World.Check(
+                !now.Configuration.IsVoter(Id),
+                $"node {Id} gives up what entries say, and votes by {now.Configuration}");
+        }
+
         if (!now.Configuration.Equals(before.Configuration))
         {
             var isPromoted = now.Configuration.IsVoter(Id) && !before.Configuration.IsVoter(Id);
+            World.Check(
+                !isPromoted || now.HollowSegments == 0, $"node {Id} comes to vote, and does not keep what entries say");
             World.Figures.Count(Figure.MemberPromoted, isPromoted ? 1 : 0);
             Say($"has the members {now.Configuration} of entry {now.Configuration.Index}");
         }

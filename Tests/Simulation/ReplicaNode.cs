@@ -145,16 +145,16 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         into.AddRange(_durable.Through(_log!.Base.Index));
         for (var next = _log.FirstIndex; next <= LastIndex;)
         {
-            var hollow = _log.SealedSegments.FirstOrDefault(each => each.IsHollow && each.Last >= next);
-            if (hollow.IsHollow && hollow.First <= next)
+            var hollow = _log.SealedSegments.FirstOrDefault(each => each.HollowThrough >= next);
+            if (hollow.HollowThrough > LogIndex.None && hollow.First <= next)
             {
-                into.AddRange(_durable.Through(hollow.Last).Skip(into.Count));
-                next = hollow.Last.Next();
+                into.AddRange(_durable.Through(hollow.HollowThrough).Skip(into.Count));
+                next = hollow.HollowThrough.Next();
                 continue;
             }
 
             _read.Clear();
-            var end = hollow.IsHollow ? hollow.First.Previous() : LastIndex;
+            var end = hollow.HollowThrough > LogIndex.None ? hollow.First.Previous() : LastIndex;
             var count = _group!.ReadEntries(next, end, int.MaxValue, _read);
             World.Check(count > 0, $"node {Id} can read entry {next}");
             into.AddRange(_read.Select(Entry.Identify));
@@ -474,9 +474,6 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         Group.History.EndPump();
         NoteApplied(_status.AppliedIndex);
         NoteCondition(before.Condition, _status.Condition);
-        World.Check(
-            _log!.HollowSegments == 0 || !KnowsMembersCommitted || !Members.IsVoter(Id),
-            $"node {Id} votes, and does not keep what it helps to commit");
         World.Figures.Count(
             Figure.WriteStalled, _status.Condition.IsWriteStalled && !before.Condition.IsWriteStalled ? 1 : 0);
         _calls.Check();

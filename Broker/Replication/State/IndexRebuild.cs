@@ -28,9 +28,7 @@ internal sealed class IndexRebuild(
     /// <summary>Begins with the first damaged file, if there is one.</summary>
     public void Consider(long now)
     {
-        // What it would read comes back first, where there are hollow segments.
-        if (!_isUnderWay && now >= _notBeforeMs && log.HollowSegments == 0
-            && indexes.TryFindDamaged(out var segment, out var directoryCrc32C))
+        if (!_isUnderWay && now >= _notBeforeMs && indexes.TryFindDamaged(out var segment, out var directoryCrc32C))
         {
             Start(new Shadow(segment, directoryCrc32C, machine.MakeShadow()));
         }

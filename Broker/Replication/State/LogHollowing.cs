@@ -11,14 +11,17 @@ namespace Broker.Replication;
 /// until the last one is back (<see cref="Consensus.HollowWord"/>).</para>
 /// </summary>
 internal sealed class LogHollowing(
-    IGroupLoop loop, GroupLog log, SegmentIndexes indexes, SnapshotKeeper snapshots, GroupBackground background,
-    ThinningTurn turn, ILogger logger)
+    IGroupLoop loop, GroupLog log, IStateMachine machine, SegmentIndexes indexes, SnapshotKeeper snapshots,
+    GroupBackground background, ThinningTurn turn, ILogger logger)
 {
     /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
     private const int PieceBytes = Limits.AppendMessageBytes;
 
     private bool _isWanted;
     private long _leftBytes; // of what may be read in this second
+
+    /// <summary>A segment has become hollow.</summary>
+    public event Action? Made;
 
     /// <summary>A segment is being written anew.</summary>
     public bool IsUnderWay { get; private set; }
@@ -33,13 +36,14 @@ internal sealed class LogHollowing(
 
     private void TryBegin()
     {
-        if (!May || IsUnderWay || indexes.CountDamaged() > 0 || Next() is not { } segment || !turn.TryTake())
+        if (!May || IsUnderWay || Next() is not { } segment
+            || machine.MakeHollower(segment.First, segment.Last) is not { } thinner || !turn.TryTake())
         {
             return;
         }
 
         IsUnderWay = true;
-        GoOn(new Job(segment));
+        GoOn(new Job(segment, thinner));
     }
 
     private bool May => _isWanted && loop.Raft.MayGiveUpEntries;
@@ -79,14 +83,14 @@ internal sealed class LogHollowing(
         }
 
         job.Read.Clear();
-        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read) == 0)
+        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read, hollowToo: true) == 0)
         {
             throw new StorageException("it has left the log");
         }
 
         foreach (var entry in job.Read)
         {
-            rewrite.Add(entry.WithoutCommands());
+            rewrite.Add(job.Thinner.Thin(entry));
         }
     }
 
@@ -123,6 +127,7 @@ internal sealed class LogHollowing(
     private void End(bool goesOn)
     {
         var mayKeep = turn.MayKeep();
+        Made?.Invoke();
         IsUnderWay = false;
         turn.End();
         loop.ConditionChanged();
@@ -133,9 +138,11 @@ internal sealed class LogHollowing(
     }
 
     /// <summary>One segment; it belongs to the background, or to the loop, whose turn it is.</summary>
-    private sealed class Job(SealedSegment segment)
+    private sealed class Job(SealedSegment segment, IEntryThinner thinner)
     {
         public SealedSegment Segment => segment;
+
+        public IEntryThinner Thinner => thinner;
 
         public SegmentRewrite? Rewrite { get; set; }
 

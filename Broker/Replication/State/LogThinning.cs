@@ -79,7 +79,8 @@ internal sealed class LogThinning(
         var segments = new List<(SealedSegment Segment, long StaysBytes)>();
         foreach (var segment in log.SealedSegments)
         {
-            if (segment.Last <= snapshots.Newest && !segment.IsDamaged && indexes.IsInUse(segment.First))
+            if (segment.Last <= snapshots.Newest && !segment.IsDamaged && indexes.IsInUse(segment.First)
+                && segment.HollowThrough == LogIndex.None)
             {
                 segments.Add((segment, _stays.GetValueOrDefault(segment.First)));
             }

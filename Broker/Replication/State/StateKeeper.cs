@@ -34,6 +34,7 @@ internal sealed partial class StateKeeper
     /// <summary>The members as of that entry: what a snapshot of that moment says.</summary>
     private GroupConfiguration _configuration;
 
+    private int _hollowWanted;
     private CommandResult[] _results = new CommandResult[64];
 
     /// <summary>Restores the newest snapshot that the disk has.</summary>
@@ -64,7 +65,8 @@ internal sealed partial class StateKeeper
         _snapshots = new SnapshotKeeper(loop, log, background, logger);
         _rebuild = new IndexRebuild(loop, log, machine, entries, _indexes, _snapshots, background, logger);
         _thinning = new LogThinning(loop, log, machine, _indexes, _snapshots, background, turn, logger);
-        _hollowing = new LogHollowing(loop, log, _indexes, _snapshots, background, turn, logger);
+        _hollowing = new LogHollowing(loop, log, machine, _indexes, _snapshots, background, turn, logger);
+        _hollowing.Made += CountHollow;
 
         var restore = new StateRestore(loop.Id, log, machine, _snapshots, _indexes, logger);
         restore.Run();
@@ -73,6 +75,7 @@ internal sealed partial class StateKeeper
         _seals.Restart(_applied);
         _seals.Look(_applied);
         _snapshots.CountSealedLog(_applied);
+        CountHollow();
     }
 
     public LogIndex Applied => _applied;
@@ -84,8 +87,11 @@ internal sealed partial class StateKeeper
         _configuration = configuration;
     }
 
-    /// <summary>There are hollow segments, or one is about to become so.</summary>
-    public bool IsHollow => _log.HollowSegments > 0 || _hollowing.IsUnderWay;
+    /// <summary>There are hollow segments of which something is wanted, or one is about to become hollow.</summary>
+    public bool IsHollow => _hollowing.IsUnderWay || HollowSegments > 0;
+
+    /// <summary>Those of which something is wanted, as of the last look, or fewer by now.</summary>
+    public int HollowSegments => Math.Min(_log.HollowSegments, _hollowWanted);
 
     /// <summary>An entry that is to be applied cannot be read: the state stands still until it is repaired.</summary>
     public bool IsBlocked => _reader.IsBlocked;
@@ -145,6 +151,7 @@ internal sealed partial class StateKeeper
         {
             _rebuild.Consider(now);
             _thinning.Consider(now, _applied);
+            CountHollow();
             _hollowing.Consider(mayBeHollow);
         }
 
@@ -209,6 +216,18 @@ internal sealed partial class StateKeeper
         _snapshots.DropBelow(through);
         _indexes.DropThrough(through);
         ReplicationEvents.Dropped(_logger, _loop.Id.Value, through.Value);
+    }
+
+    private void CountHollow()
+    {
+        var wanted = 0;
+        var first = _log.HollowSegments > 0 ? _machine.FirstNeeded : LogIndex.None;
+        foreach (var segment in _log.HollowSegments > 0 ? _log.SealedSegments : [])
+        {
+            wanted += segment.IsHollow && segment.Last >= first ? 1 : 0;
+        }
+
+        _hollowWanted = wanted;
     }
 
     private void Apply(LogEntry entry)

@@ -30,7 +30,7 @@ public class StorageCorruptException(string path, long offset, string expected, 
 }
 
 /// <summary>
-/// Entries are wanted of a segment whose bodies were given up here (<see cref="GroupLog.HollowSegment"/>): other
+/// Entries are wanted of which only a part was kept here (<see cref="GroupLog.HollowSegment"/>): other
 /// replicas have them. To who reads it is as a segment that waits for its repair.
 /// </summary>
 public sealed class HollowSegmentException(string path)

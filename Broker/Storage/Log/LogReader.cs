@@ -5,13 +5,13 @@ namespace Broker.Storage;
 /// <summary>Reads entries of the log from its segments, in any thread, while the writer goes on.</summary>
 internal sealed class LogReader(SegmentSet segments, SealedPositions positions)
 {
-    /// <inheritdoc cref="GroupLog.Read"/>
-    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into)
+    /// <inheritdoc cref="GroupLog.Read(LogIndex, LogIndex, int, ICollection{LogEntry}, bool)"/>
+    public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into, bool hollowToo = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(from.Value, 1);
         var count = 0;
         var bytesLeft = (long)maxBytes;
-        while (TryPin(from, to, bytesLeft, takeFirst: count == 0, out var run))
+        while (TryPin(from, to, bytesLeft, takeFirst: count == 0, hollowToo, out var run))
         {
             var entries = new LogEntry[run.Frames.Length];
             FileDamage? damage;
@@ -50,14 +50,15 @@ internal sealed class LogReader(SegmentSet segments, SealedPositions positions)
         return count;
     }
 
-    private bool TryPin(LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run)
+    private bool TryPin(
+        LogIndex from, LogIndex to, long maxBytes, bool takeFirst, bool hollowToo, out PinnedRun run)
     {
         while (true)
         {
             Segment? unloaded;
             try
             {
-                if (segments.TryPin(from, to, maxBytes, takeFirst, out run, out unloaded))
+                if (segments.TryPin(from, to, maxBytes, takeFirst, out run, out unloaded, hollowToo))
                 {
                     return true;
                 }

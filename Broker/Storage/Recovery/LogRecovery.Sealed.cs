@@ -86,7 +86,7 @@ internal sealed partial class LogRecovery
         var isSound = state == SegmentFileState.Sound && _chain.IsContinuedBy(header);
         if (isSound && known is not null && known.Header.Nonce == header.Nonce && known.Last.Next() == next)
         {
-            known = known with { Header = known.Header with { IsHollow = header.IsHollow } };
+            known = known with { Header = known.Header with { HollowThrough = header.HollowThrough } };
             _chain.Take(new Segment(path, known), known);
             return true;
         }

@@ -59,8 +59,8 @@ internal sealed class Segment
     /// <summary>Of a sealed segment: what its successor names as the CRC of the frame before it.</summary>
     public uint SuccessorCrc32C { get; private set; }
 
-    /// <summary>Its entries' bodies were given up, see <see cref="GroupLog.HollowSegment"/>.</summary>
-    public bool IsHollow => Header.IsHollow;
+    /// <summary>What its entries through here said was given up, see <see cref="GroupLog.HollowSegment"/>.</summary>
+    public LogIndex HollowThrough => Header.HollowThrough;
 
     /// <summary>Something in the file is not what was written; it waits to be replaced.</summary>
     public bool IsDamaged { get; set; }
@@ -138,6 +138,13 @@ internal sealed record SealedMetadata(
 /// <param name="SizeBytes">What its entries take in the file.</param>
 /// <param name="IsDamaged">Something in it is not what was written: it waits for <see
 /// cref="GroupLog.ReplaceSegment"/>.</param>
-/// <param name="IsHollow">What its entries say is not kept here, see <see cref="GroupLog.HollowSegment"/>.</param>
+/// <param name="HollowThrough">What its entries through here say is not kept here, see <see
+/// cref="GroupLog.HollowSegment"/>; none: all is.</param>
 public readonly record struct SealedSegment(
-    LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged, bool IsHollow = false);
+    LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged, LogIndex HollowThrough = default)
+{
+    /// <summary>
+    /// It waits until it may be filled. Of one that has hollow entries and others behind them nobody has more.
+    /// </summary>
+    public bool IsHollow => HollowThrough == Last;
+}

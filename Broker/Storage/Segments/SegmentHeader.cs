@@ -12,6 +12,7 @@ namespace Broker.Storage;
 /// 60 what the successor names as the CRC32C of the frame before it, when this file replaces a damaged one
 /// 64 capacity in bytes  72 last index when this file replaces a damaged one; else 0
 /// 80 last index when this file takes the place of several; else 0: files of what it holds, behind it, are left over
+/// 88 through which index the entries are hollow; else 0
 /// </code>
 /// The first segment of group 3:
 /// <code>
@@ -21,9 +22,8 @@ namespace Broker.Storage;
 /// </code>
 /// A file gets its final name only after this block and its whole length are durable, so a bad block is damage, never a
 /// torn write.
-/// <para>A hollow segment begins with "BRKRSEGH" instead: its frames have index, term, kind and time, and those of
-/// commands no bodies; see <see cref="Seed"/>. A version that does not know it takes the block for a damaged one, and
-/// mends the segment.</para>
+/// <para>One with hollow entries begins with "BRKRSEGH" instead; see <see cref="Seed"/>. A version that does not know
+/// it takes the block for a damaged one, and mends the segment.</para>
 /// </summary>
 internal readonly record struct SegmentHeader(
     GroupId Group,
@@ -36,7 +36,7 @@ internal readonly record struct SegmentHeader(
     LogIndex ReplacedLast = default,
     uint SuccessorCrc32C = 0,
     LogIndex MergedLast = default,
-    bool IsHollow = false)
+    LogIndex HollowThrough = default)
 {
     public const int SizeBytes = 4096;
     public const uint FormatVersion = 2;
@@ -45,11 +45,13 @@ internal readonly record struct SegmentHeader(
 
     private static ReadOnlySpan<byte> HollowMagic => "BRKRSEGH"u8;
 
+    private bool HasHollow => HollowThrough > LogIndex.None;
+
     /// <summary>
     /// Seeds the CRC of every frame header. Where only a hollow segment's header is lost, its frames must not be taken
-    /// for those of entries that say nothing.
+    /// for those of whole entries.
     /// </summary>
-    public uint Seed => FrameHeader.SeedOf(IsHollow ? ~Nonce : Nonce);
+    public uint Seed => FrameHeader.SeedOf(HasHollow ? ~Nonce : Nonce);
 
     /// <summary>What the vote file is told when this segment begins, or is appended to again.</summary>
     public ActiveSegment AsActive() => new(First, Nonce, CapacityBytes);
@@ -67,7 +69,8 @@ internal readonly record struct SegmentHeader(
         BinaryPrimitives.WriteInt64LittleEndian(block[64..], CapacityBytes);
         BinaryPrimitives.WriteInt64LittleEndian(block[72..], ReplacedLast.Value);
         BinaryPrimitives.WriteInt64LittleEndian(block[80..], MergedLast.Value);
-        CheckedBlock.Seal(block, IsHollow ? HollowMagic : Magic, FormatVersion);
+        BinaryPrimitives.WriteInt64LittleEndian(block[88..], HollowThrough.Value);
+        CheckedBlock.Seal(block, HasHollow ? HollowMagic : Magic, FormatVersion);
     }
 
     /// <summary>False when the block is damaged.</summary>
@@ -79,8 +82,8 @@ internal readonly record struct SegmentHeader(
             return false;
         }
 
-        var isHollow = CheckedBlock.IsIntact(block[..SizeBytes], HollowMagic);
-        if (!isHollow && !CheckedBlock.IsIntact(block[..SizeBytes], Magic))
+        if (!CheckedBlock.IsIntact(block[..SizeBytes], Magic)
+            && !CheckedBlock.IsIntact(block[..SizeBytes], HollowMagic))
         {
             return false;
         }
@@ -97,7 +100,7 @@ internal readonly record struct SegmentHeader(
             new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[72..])),
             BinaryPrimitives.ReadUInt32LittleEndian(block[60..]),
             new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[80..])),
-            isHollow);
+            new LogIndex(BinaryPrimitives.ReadInt64LittleEndian(block[88..])));
         return true;
     }
 }

@@ -14,7 +14,7 @@ internal sealed partial class SegmentSet(
     private readonly Lock _gate = new();
     private readonly List<Segment> _segments = [.. segments];
     private volatile SealedSegment[] _sealed = Describe(segments);
-    private volatile int _hollowCount = segments.Count(static segment => segment.IsHollow);
+    private volatile int _hollowCount = CountHollow(segments);
     private FramePositions? _spare;
     private long _first = first.Value;
     private long _last = first.Value - 1;
@@ -141,9 +141,15 @@ internal sealed partial class SegmentSet(
     /// Finds a run of readable entries in one segment; at least one if <paramref name="maxBytes"/> does not matter for
     /// the first. When a segment's positions are not in memory it names the segment instead: load them and ask again.
     /// </summary>
-    /// <exception cref="HollowSegmentException">The first entry is in a hollow segment.</exception>
+    /// <exception cref="HollowSegmentException">The first entry is hollow, and hollow ones are not wanted.</exception>
     public bool TryPin(
-        LogIndex from, LogIndex to, long maxBytes, bool takeFirst, out PinnedRun run, out Segment? unloaded)
+        LogIndex from,
+        LogIndex to,
+        long maxBytes,
+        bool takeFirst,
+        out PinnedRun run,
+        out Segment? unloaded,
+        bool hollowToo = false)
     {
         run = default;
         unloaded = null;
@@ -157,7 +163,7 @@ internal sealed partial class SegmentSet(
             }
 
             var segment = _segments[Find(from)];
-            if (segment.IsHollow)
+            if (from <= segment.HollowThrough && !hollowToo)
             {
                 throw new HollowSegmentException(segment.Path);
             }
@@ -253,14 +259,17 @@ internal sealed partial class SegmentSet(
     [
         .. segments.Where(static segment => segment.IsSealed).Select(static segment =>
             new SealedSegment(
-                segment.First, segment.Last, segment.TailOffset, segment.IsDamaged, segment.IsHollow)),
+                segment.First, segment.Last, segment.TailOffset, segment.IsDamaged, segment.HollowThrough)),
     ];
 
     private void Describe()
     {
         _sealed = Describe(_segments);
-        _hollowCount = _segments.Count(static segment => segment.IsHollow);
+        _hollowCount = CountHollow(_segments);
     }
+
+    private static int CountHollow(IEnumerable<Segment> segments) =>
+        segments.Count(static segment => segment.IsSealed && segment.HollowThrough == segment.Last);
 
     /// <summary>True when this is news.</summary>
     private bool TryMarkDamaged(Segment segment)

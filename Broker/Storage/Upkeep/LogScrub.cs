@@ -61,9 +61,11 @@ internal sealed class LogScrub(
             return ScrubPiece.Damaged(headerBytes);
         }
 
-        if (segment.IsHollow)
+        if (first + cursor <= segment.HollowThrough)
         {
-            return new ScrubPiece(ScrubPiece.End, headerBytes, IsIntact: true);
+            // Nobody reads these; what is behind them comes next.
+            var behind = segment.HollowThrough - first + 1;
+            return new ScrubPiece(behind < segment.Count ? behind : ScrubPiece.End, headerBytes, IsIntact: true);
         }
 
         var entries = new List<LogEntry>();

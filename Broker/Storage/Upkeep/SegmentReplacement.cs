@@ -8,7 +8,7 @@ namespace Broker.Storage;
 /// </summary>
 internal sealed class SegmentReplacement(
     GroupFolder folder, StorageOptions options, VoteFile vote, SegmentSet segments, SealedPositions positions,
-    IndexFiles indexes)
+    IndexFiles indexes, LogReader reader)
 {
     private const string RepairSuffix = GroupFolder.TemporarySuffix;
 
@@ -24,28 +24,52 @@ internal sealed class SegmentReplacement(
         lock (_gate)
         {
             List<Segment> old = [Find(first)];
-            using var rewrite = Begin(old, RepairSuffix, old[0].Header.CapacityBytes, isHollow: false);
-            foreach (var entry in entries)
+            using var rest = entries.GetEnumerator();
+            var hasNext = rest.MoveNext();
+            var hollowThrough = hasNext && rest.Current.Index > first && old[0].HollowThrough == old[0].Last
+                ? rest.Current.Index.Previous()
+                : LogIndex.None;
+            using var rewrite = Begin(old, RepairSuffix, old[0].Header.CapacityBytes, hollowThrough);
+            AddHollow(rewrite, hollowThrough);
+            for (; hasNext; hasNext = rest.MoveNext())
             {
-                rewrite.Add(entry);
+                rewrite.Add(rest.Current);
             }
 
             rewrite.Finish();
         }
     }
 
+    private void AddHollow(SegmentRewrite rewrite, LogIndex through)
+    {
+        var hollow = new List<LogEntry>();
+        while (rewrite.Next <= through)
+        {
+            hollow.Clear();
+            if (reader.Read(rewrite.Next, through, Limits.AppendMessageBytes, hollow, hollowToo: true) == 0)
+            {
+                throw new StorageException($"Entry {rewrite.Next} has left the log of group {folder.Group}.");
+            }
+
+            hollow.ForEach(rewrite.Add);
+        }
+    }
+
     /// <inheritdoc cref="GroupLog.RewriteSegments"/>
     public SegmentRewrite Begin(LogIndex first, LogIndex last) =>
-        Begin(segments.FindSealed(first, last), RewriteSuffix, capacityBytes: 0, isHollow: false);
+        Begin(segments.FindSealed(first, last), RewriteSuffix, capacityBytes: 0, LogIndex.None);
 
     /// <inheritdoc cref="GroupLog.HollowSegment"/>
-    public SegmentRewrite BeginHollow(LogIndex first) =>
-        Begin([Find(first)], RewriteSuffix, capacityBytes: 0, isHollow: true);
+    public SegmentRewrite BeginHollow(LogIndex first)
+    {
+        var segment = Find(first);
+        return Begin([segment], RewriteSuffix, capacityBytes: 0, segment.Last);
+    }
 
     private Segment Find(LogIndex first) => segments.FindSealed(first)
         ?? throw new StorageException($"Group {folder.Group} has no sealed segment that begins at {first}.");
 
-    private SegmentRewrite Begin(List<Segment> old, string suffix, long capacityBytes, bool isHollow)
+    private SegmentRewrite Begin(List<Segment> old, string suffix, long capacityBytes, LogIndex hollowThrough)
     {
         if (old.Count == 0)
         {
@@ -60,7 +84,7 @@ internal sealed class SegmentReplacement(
             SuccessorCrc32C = old[^1].SuccessorCrc32C,
             CapacityBytes = capacityBytes,
             MergedLast = old.Count > 1 ? old[^1].Last : LogIndex.None,
-            IsHollow = isHollow,
+            HollowThrough = hollowThrough,
         };
 
         // What was taken out of a segment here, a peer may have whole.

@@ -81,7 +81,7 @@ public sealed class LogRepairTests
         using var hollow = theirs.Open();
         using (var rewrite = hollow.HollowSegment(new LogIndex(1)))
         {
-            SmallLog.Entries[..11].ForEach(entry => rewrite.Add(entry.WithoutCommands()));
+            SmallLog.Entries[..11].ForEach(entry => rewrite.Add(LogFixture.Less(entry)));
             rewrite.Finish();
         }
 
@@ -130,7 +130,7 @@ public sealed class LogRepairTests
         public Term TermAt(LogIndex index) => SmallLog.Voted.Term;
 
         public bool HasGivenUp(LogIndex first, LogIndex last) => log.SealedSegments.Any(
-            segment => segment.IsHollow && segment.First <= last && segment.Last >= first);
+            segment => segment.First <= last && segment.HollowThrough >= first);
 
         public int Read(LogIndex from, LogIndex to, int maxBytes, ICollection<LogEntry> into) =>
             log.Read(from, to, maxBytes, into);

@@ -143,7 +143,7 @@ public sealed class SegmentRepairTests
         var repair = new SegmentRepair(
             [_log],
             () => [Two],
-            (_, _, _, _, _, stop) => Flood(stop),
+            (_, _, _, _, _, _, stop) => Flood(stop),
             TimeProvider.System,
             new Random(1),
             NullLogger.Instance);
@@ -199,7 +199,7 @@ public sealed class SegmentRepairTests
             }
         }
 
-        return (_, _, first, last, _, _) => Give(first, last);
+        return (_, _, first, last, _, _, _) => Give(first, last);
     }
 
     private static LogEntry Entry(LogIndex index) => new(index, new Term(2), EntryKind.Noop, 0, 0, 0, default);
@@ -210,6 +210,7 @@ public sealed class SegmentRepairTests
         LogIndex first,
         LogIndex last,
         Term lastTerm,
+        bool orLater,
         [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         Assert.Equal((new GroupId(4), new Term(2)), (group, lastTerm));

@@ -61,6 +61,47 @@ public sealed class MembershipTests
         static GroupConfiguration Configuration(TestReplica replica) => replica.Status.Condition.Configuration;
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_voter_stays_until_the_one_in_its_place_votes_unless_that_is_away(bool isAway)
+    {
+        var group = new TestGroup(4, keepsVoters: false);
+        var leader = group.RunUntilLed();
+        var hollow = group.Replicas.First(replica => replica != leader);
+        var going = group.Replicas.Last(replica => replica != leader);
+        hollow.Group.MayBeHollow = true;
+        Want(new DesiredMembers([.. group.Voters.Where(voter => voter != hollow.Id)], [hollow.Id]));
+        group.Run(TimeSpan.FromSeconds(10));
+        Assert.True(Members().IsLearner(hollow.Id));
+
+        Want(new DesiredMembers([.. group.Voters.Where(voter => voter != going.Id)], [going.Id]));
+        group.Run(TimeSpan.FromSeconds(5));
+        Assert.True(Members().IsVoter(going.Id) && Members().IsLearner(hollow.Id));
+        if (isAway)
+        {
+            hollow.Kill();
+        }
+        else
+        {
+            hollow.Group.MayBeHollow = false;
+        }
+
+        group.Run(TimeSpan.FromSeconds(10));
+        Assert.True(Members().IsLearner(going.Id));
+        Assert.Equal(!isAway, Members().IsVoter(hollow.Id));
+
+        void Want(DesiredMembers desired)
+        {
+            foreach (var replica in group.Replicas)
+            {
+                replica.Group.DesiredMembers = desired;
+            }
+        }
+
+        GroupConfiguration Members() => leader.Status.Condition.Configuration;
+    }
+
     [Fact]
     public void A_replica_that_drains_hands_leadership_over_and_gets_none()
     {

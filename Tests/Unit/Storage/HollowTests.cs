@@ -100,6 +100,51 @@ public sealed class HollowTests
         }
     }
 
+    /// <summary>The others have dropped their logs through there meanwhile.</summary>
+    [Fact]
+    public void What_nobody_has_any_more_stays_hollow_when_the_rest_comes_back()
+    {
+        SmallLog.Write(_fixture);
+        using (var log = _fixture.Open())
+        {
+            log.HollowSegment(First).Dispose(); // For another nonce than the next start's, see above.
+            Hollow(log);
+            log.ReplaceSegment(First, SmallLog.Entries[29..44]);
+            CheckPart(log);
+        }
+
+        _fixture.Device.Delete(_fixture.PathOf(GroupFolder.PositionsName(First)));
+        using (var reopened = _fixture.Open())
+        {
+            CheckPart(reopened);
+            Assert.Throws<StorageException>(() => reopened.ReplaceSegment(First, SmallLog.Entries[30..44]));
+            CheckPart(reopened);
+            Hollow(reopened);
+            CheckHollow(reopened);
+        }
+
+        static void CheckPart(GroupLog log)
+        {
+            var segment = log.SealedSegments[1];
+            Assert.Equal(
+                (false, false, new LogIndex(29)), (segment.IsHollow, segment.IsDamaged, segment.HollowThrough));
+            Assert.Equal(0, log.HollowSegments);
+            Assert.Throws<HollowSegmentException>(() => log.Read(new(29), new(44), 1, []));
+            var read = new List<LogEntry>();
+            log.Read(new LogIndex(30), new LogIndex(SmallLog.LastIndex), int.MaxValue, read);
+            LogFixture.AssertSame(SmallLog.Entries[29..], read);
+            foreach (var item in ((IScrubbed)log).ScrubItems())
+            {
+                for (var cursor = 0L; cursor != ScrubPiece.End;)
+                {
+                    var piece = ((IScrubbed)log).Verify(item, cursor, 1000);
+                    Assert.True(piece.IsIntact);
+                    cursor = piece.Next;
+                }
+            }
+        }
+    }
+
     [Fact]
     public void A_scrubber_passes_over_what_a_hollow_segment_has_not()
     {
@@ -166,7 +211,7 @@ public sealed class HollowTests
     private static void Hollow(GroupLog log)
     {
         using var rewrite = log.HollowSegment(First);
-        SmallLog.Entries[11..44].ForEach(entry => rewrite.Add(entry.WithoutCommands()));
+        SmallLog.Entries[11..44].ForEach(entry => rewrite.Add(LogFixture.Less(entry)));
         rewrite.Finish();
     }
 

@@ -60,6 +60,10 @@ internal sealed class LogFixture(SimulatedDevice device)
             new LogIndex(index), new Term(term), kind, bodyBytes % 7, timestampUnixMs, Crc32C.Compute(body), body);
     }
 
+    /// <summary>The same entry with as little of its body as may be.</summary>
+    public static LogEntry Less(LogEntry entry) => new(
+        entry.Index, entry.Term, entry.Kind, entry.Count, entry.TimestampUnixMs, Crc32C.Compute([]), default);
+
     public static LogWrite Append(params LogEntry[] entries)
     {
         var write = new LogWrite();

@@ -192,6 +192,19 @@ public sealed class FetchEntriesTests
         Assert.All(await Task.WhenAll([.. held, patient]), entries => Assert.Equal(10, entries.Count));
     }
 
+    [Fact]
+    public async Task Entries_that_the_peer_has_dropped_are_left_out_where_that_is_asked_for()
+    {
+        await using var nodes = await StartAsync();
+        var refusal = await Assert.ThrowsAsync<RpcException>(async () => await FetchAsync(nodes, 5, 20));
+        Assert.Equal(StatusCode.NotFound, refusal.StatusCode);
+        var entries = await Fetch(nodes, 5, 20, orLater: true).ToListAsync(Stop);
+        Assert.Equal(Enumerable.Range(11, 10), entries.Select(static entry => (int)entry.Index.Value));
+        refusal = await Assert.ThrowsAsync<RpcException>(
+            async () => await Fetch(nodes, 5, 10, orLater: true).ToListAsync(Stop));
+        Assert.Equal(StatusCode.NotFound, refusal.StatusCode);
+    }
+
     private static async Task<TestNodes> StartAsync()
     {
         var nodes = await TestNodes.StartAsync(2);
@@ -199,13 +212,15 @@ public sealed class FetchEntriesTests
         return nodes;
     }
 
-    private static IAsyncEnumerable<LogEntry> Fetch(TestNodes nodes, int first, int last, int? lastTerm = null) =>
+    private static IAsyncEnumerable<LogEntry> Fetch(
+        TestNodes nodes, int first, int last, int? lastTerm = null, bool orLater = false) =>
         nodes.Transports[0].FetchEntriesAsync(
             new NodeId(2),
             Group,
             new LogIndex(first),
             new LogIndex(last),
             new Term(lastTerm ?? (last < 61 ? 1 : 3)),
+            orLater,
             Stop);
 
     private static async Task<List<LogEntry>> FetchAsync(TestNodes nodes, int first, int last, int? lastTerm = null) =>
