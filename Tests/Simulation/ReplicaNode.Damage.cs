@@ -263,7 +263,8 @@ internal sealed partial class ReplicaNode
         }
 
         var segment = damaged[World.Random.Next(damaged.Length)];
-        var peers = Group.Nodes.OfType<ReplicaNode>().Where(node => node != this && node.IsUp).ToArray();
+        var peers = Group.Nodes.OfType<ReplicaNode>().Where(node => node != this && node.IsUp
+            && (!segment.IsHollow || Members.IsVoter(node.Id))).ToArray();
         if (peers.Length == 0)
         {
             return;

@@ -20,6 +20,9 @@ internal sealed class World
     /// </summary>
     private const long HealWithoutOrderWithinUs = 4 * HealWithinUs;
 
+    /// <summary>What is hollow comes back a small segment at a time, each by a question and its answer.</summary>
+    private const long FillWithinUs = 4 * HealWithinUs;
+
     /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
@@ -254,7 +257,7 @@ internal sealed class World
         RunUntil(
             () => Membership is not { IsSettled: false } and not { IsDrained: false }
                 && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe),
-            HealUs,
+            Scenario.Places ? Math.Max(HealUs, FillWithinUs) : HealUs,
             "every damage heals and all are members after the last fault");
         RunCalm();
         if (Membership is { } membership)
@@ -267,7 +270,7 @@ internal sealed class World
             membership.EndPlacing();
             RunUntil(
                 () => membership.IsPlacingOver && Replicas.All(static replica => replica.IsWhatItShouldBe),
-                HealWithinUs,
+                FillWithinUs,
                 "all vote in every shard when they are told so");
         }
 
