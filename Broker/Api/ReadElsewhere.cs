@@ -18,7 +18,7 @@ namespace Broker.Api;
 internal sealed class ReadElsewhere(BrokerNode node) : IReadElsewhere, IDisposable
 {
     private readonly PeerChannels _channels = new(watched: true);
-    private uint _turn;
+    private readonly ByTurns _turns = new();
 
     public async ValueTask<ReadPage?> ReadPageAsync(
         GroupId shard, TopicId topic, string name, long offset, CancellationToken cancellationToken)
@@ -48,7 +48,8 @@ internal sealed class ReadElsewhere(BrokerNode node) : IReadElsewhere, IDisposab
     public async IAsyncEnumerable<ReadPage> ReadAsync(
         GroupId shard, ReadRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        foreach (var voter in Voters(shard))
+        var voters = node.Group(shard).Status.Condition.Configuration.Voters;
+        foreach (var voter in _turns.List(node, voters.Where(voter => voter != node.Options.NodeId)))
         {
             var headers = new Metadata { { LeaderForwarder.ForwardedHeader, "1" } };
             using var call = new WireClient(_channels.To(voter.Address)).Read(
@@ -94,13 +95,4 @@ internal sealed class ReadElsewhere(BrokerNode node) : IReadElsewhere, IDisposab
         response.NextOffset,
         response.HighWatermark,
         new TopicId(response.TopicId));
-
-    private PeerEndpoint[] Voters(GroupId shard)
-    {
-        PeerEndpoint[] voters = [.. node.Group(shard).Status.Condition.Configuration.Voters
-            .Where(voter => voter != node.Options.NodeId && node.IsConnected(voter))
-            .Select(node.Directory.Find).OfType<PeerEndpoint>()];
-        var first = voters.Length == 0 ? 0 : (int)(Interlocked.Increment(ref _turn) % (uint)voters.Length);
-        return [.. voters[first..], .. voters[..first]];
-    }
 }

@@ -130,27 +130,25 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
     {
         for (var (began, isAtEnd) = (start, false); !isAtEnd;)
         {
-            BrokerException? refusal = null;
+            BrokerException? refusal;
             await using (var pages = here.GetAsyncEnumerator(cancellationToken))
             {
-                while (refusal is null)
+                while (true)
                 {
-                    try
+                    (var isThere, refusal) = await TryMoveNextAsync(pages);
+                    if (!isThere)
                     {
-                        if (!await pages.MoveNextAsync())
-                        {
-                            yield break;
-                        }
-                    }
-                    catch (BrokerException elsewhere) when (elsewhere.Code == RefusalCode.ReadElsewhere)
-                    {
-                        refusal = elsewhere;
                         break;
                     }
 
                     start = pages.Current.NextOffset;
                     yield return pages.Current;
                 }
+            }
+
+            if (refusal is null)
+            {
+                yield break;
             }
 
             var before = start;
@@ -166,12 +164,26 @@ internal sealed class TopicReaders(BrokerNode node, TailSignal tail, ReadCatchUp
 
             if (start == before)
             {
-                throw refusal!;
+                throw refusal;
             }
 
             // Of the last of each key the other one has given all, and has followed where it was to.
             isAtEnd = isLastPerKey || (!request.Follow && start >= EndOf(place));
             here = ReadHere(request, place, start, isLastPerKey: false, cancellationToken);
+        }
+    }
+
+    /// <summary>There is another page; or none, and nothing more to say; or it is to be read elsewhere.</summary>
+    private static async ValueTask<(bool IsThere, BrokerException? Refusal)> TryMoveNextAsync(
+        IAsyncEnumerator<ReadPage> pages)
+    {
+        try
+        {
+            return (await pages.MoveNextAsync(), null);
+        }
+        catch (BrokerException elsewhere) when (elsewhere.Code == RefusalCode.ReadElsewhere)
+        {
+            return (false, elsewhere);
         }
     }
 
