@@ -11,21 +11,19 @@ internal sealed class GroupRepair(ReplicaGroup replica, GroupLog log, GroupEntri
 
     public IReadOnlyList<DamagedSegment> DamagedSegments =>
     [
-        .. log.SealedSegments.Where(IsWanted).Select(segment => new DamagedSegment(
+        .. log.SealedSegments.Where(segment => IsWanted(segment, replica)).Select(segment => new DamagedSegment(
             segment.First,
             new LogPosition(segment.Last, entries.TermAt(segment.Last)),
             Math.Max(segment.SizeBytes, log.SegmentBytes + Limits.EntryBytes),
             segment.IsHollow)),
     ];
 
-    /// <summary>What is hollow comes back where it is to be kept, as far as anybody wants it.</summary>
-    private bool IsWanted(SealedSegment segment)
-    {
-        var status = replica.Status;
-        return segment.IsDamaged
-            || (segment.IsHollow && !replica.MayBeHollow && segment.Last >= status.Condition.FirstNeeded);
-    }
-
     public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> replacement) =>
         log.ReplaceSegment(first, replacement);
+
+    /// <summary>
+    /// Whether it is to be fetched: it is damaged, or hollow where it is to be kept and somebody wants something of it.
+    /// </summary>
+    public static bool IsWanted(SealedSegment segment, ReplicaGroup replica) => segment.IsDamaged
+        || (segment.IsHollow && !replica.MayBeHollow && segment.Last >= replica.Status.Condition.FirstNeeded);
 }

@@ -80,8 +80,8 @@ public static partial class Limits
     public const int MergedSegmentsMax = SegmentsDroppedAtOnce;
 
     /// <summary>
-    /// How long a log is left alone when nothing of it can be given back: a look passes over all topics, in
-    /// milliseconds, and what waits costs nothing but its space.
+    /// How long a log is left alone, in milliseconds, when nothing of it can be given back, or it failed: a look passes
+    /// over all topics, and what waits costs nothing but its space.
     /// </summary>
     public const long ThinnedLookMs = 5_000;
 

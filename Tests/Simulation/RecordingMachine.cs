@@ -372,7 +372,7 @@ internal sealed class RecordingMachine : IStateMachine, IAppliedBatches
         {
             if (entry.Index > _newestSnapshot)
             {
-                _newestSnapshot = machine._node.NewestSnapshot;
+                _newestSnapshot = machine._node.NewestSnapshotOfBefore;
             }
 
             return entry.Index <= _newestSnapshot;

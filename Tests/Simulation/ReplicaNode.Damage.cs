@@ -256,7 +256,7 @@ internal sealed partial class ReplicaNode
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
     private void Repair()
     {
-        var damaged = _log!.SealedSegments.Where(IsWanted).ToArray();
+        var damaged = _log!.SealedSegments.Where(segment => GroupRepair.IsWanted(segment, _group!)).ToArray();
         if (damaged.Length == 0)
         {
             return;
@@ -287,10 +287,6 @@ internal sealed partial class ReplicaNode
             });
         });
     }
-
-    /// <summary>As GroupRepair.</summary>
-    private bool IsWanted(SealedSegment segment) => segment.IsDamaged || (segment.IsHollow
-        && !_group!.MayBeHollow && segment.Last >= _status!.Condition.FirstNeeded);
 
     private void Replace(SealedSegment segment, List<LogEntry>? entries)
     {

@@ -62,6 +62,21 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>The newest of its disk; none: there is none.</summary>
     public LogIndex NewestSnapshot => _log!.Snapshots.List() is [.., var newest] ? newest : LogIndex.None;
 
+    /// <summary>The same, also of what was found damaged since: the node hears of that once a second.</summary>
+    public LogIndex NewestSnapshotOfBefore
+    {
+        get
+        {
+            var newest = NewestSnapshot;
+            foreach (var name in _device.List(_folder))
+            {
+                newest = GroupFolder.TryParseBadSnapshot(name, out var index) ? LogIndex.Max(newest, index) : newest;
+            }
+
+            return newest;
+        }
+    }
+
     public override bool IsLeader => _status?.Role == RaftRole.Leader;
 
     public override Term Term => _status?.Term ?? DurableHardState.Term;
@@ -235,8 +250,11 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     /// <summary>See <see cref="ReplicaGroup.MayBeHollow"/>.</summary>
     public void LetBeHollow(bool may) => _group!.MayBeHollow = may;
 
+    /// <summary>It has hollow segments.</summary>
+    public bool IsHollow => _log is { HollowSegments: > 0 };
+
     /// <summary>It has given up something, or has nothing that it could.</summary>
-    public bool HasGivenUp => _log is { HollowSegments: > 0 }
+    public bool HasGivenUp => IsHollow
         || _log?.SealedSegments.All(segment => segment.IsDamaged || segment.Last > NewestSnapshot) != false;
 
     /// <summary>What it knows of its followers; the caller looks for the answer.</summary>

@@ -257,7 +257,7 @@ internal sealed class World
         RunUntil(
             () => Membership is not { IsSettled: false } and not { IsDrained: false }
                 && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe),
-            Scenario.Places ? Math.Max(HealUs, FillWithinUs) : HealUs,
+            Math.Max(HealUs, FillUs),
             "every damage heals and all are members after the last fault");
         RunCalm();
         if (Membership is { } membership)
@@ -270,7 +270,7 @@ internal sealed class World
             membership.EndPlacing();
             RunUntil(
                 () => membership.IsPlacingOver && Replicas.All(static replica => replica.IsWhatItShouldBe),
-                FillWithinUs,
+                FillUs,
                 "all vote in every shard when they are told so");
         }
 
@@ -313,6 +313,10 @@ internal sealed class World
 
     private long HealUs => Scenario.HasStreams ? HealWithinUs : HealWithoutOrderWithinUs;
 
+    /// <summary>As things stand now.</summary>
+    private long FillUs =>
+        Replicas.OfType<ReplicaNode>().Any(static replica => replica.IsHollow) ? FillWithinUs : HealWithinUs;
+
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
     /// <summary>
@@ -328,6 +332,7 @@ internal sealed class World
     public void RunUntilProgress(long withinUs, string what)
     {
         var values = _lastValue;
+        var deadlineUs = Scheduler.NowUs + withinUs;
         var indexes = new Dictionary<SimulatedGroup, LogIndex>();
         foreach (var group in Groups)
         {
@@ -341,9 +346,10 @@ internal sealed class World
         }
 
         RunUntil(() => Groups.All(group => indexes.ContainsKey(group)), withinUs, what);
-
         RunUntil(
-            () => Groups.All(group => AllApply(group, indexes[group])), Scenario.HasStreams ? withinUs : HealUs, what);
+            () => Groups.All(group => AllApply(group, indexes[group])),
+            Scenario.HasStreams ? deadlineUs - Scheduler.NowUs : HealUs,
+            what);
     }
 
     /// <summary>

@@ -6,22 +6,18 @@ namespace Broker.Replication;
 /// <summary>
 /// Gives up what the entries of a learner's sealed segments say, which the group's voters keep: one segment at a time
 /// on a node, in the background, as fast as <see cref="Limits.ThinnedBytesPerSecond"/> allows. Only what the newest
-/// snapshot covers is touched: it is committed, and a start applies none of it again.
+/// snapshot covers is touched: it is committed. Where a start has lost that snapshot, it applies what is left of the
+/// entries, with the same results.
 /// <para>Nobody may count on this replica for those entries: it says that it is hollow before the first one goes, and
 /// until the last one is back (<see cref="Consensus.HollowWord"/>).</para>
 /// </summary>
 internal sealed class LogHollowing(
     IGroupLoop loop, GroupLog log, IStateMachine machine, SegmentIndexes indexes, SnapshotKeeper snapshots,
-    GroupBackground background, ThinningTurn turn, ILogger logger)
+    GroupBackground background, ThinningTurn turn, Action made, ILogger logger)
 {
-    /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
-    private const int PieceBytes = Limits.AppendMessageBytes;
-
     private bool _isWanted;
     private long _leftBytes; // of what may be read in this second
-
-    /// <summary>A segment has become hollow.</summary>
-    public event Action? Made;
+    private long _notBeforeMs; // it failed, as on a full disk
 
     /// <summary>A segment is being written anew.</summary>
     public bool IsUnderWay { get; private set; }
@@ -36,7 +32,7 @@ internal sealed class LogHollowing(
 
     private void TryBegin()
     {
-        if (!May || IsUnderWay || Next() is not { } segment
+        if (!May || IsUnderWay || loop.NowMs < _notBeforeMs || Next() is not { } segment
             || machine.MakeHollower(segment.First, segment.Last) is not { } thinner || !turn.TryTake())
         {
             return;
@@ -82,16 +78,7 @@ internal sealed class LogHollowing(
             return;
         }
 
-        job.Read.Clear();
-        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read, hollowToo: true) == 0)
-        {
-            throw new StorageException("it has left the log");
-        }
-
-        foreach (var entry in job.Read)
-        {
-            rewrite.Add(job.Thinner.Thin(entry));
-        }
+        rewrite.AddPiece(log, job.Thinner, hollowToo: true);
     }
 
     /// <summary>Between two pieces, and before the file takes its place, it is asked whether it may still.</summary>
@@ -115,23 +102,24 @@ internal sealed class LogHollowing(
         {
             ReplicationEvents.SegmentNotHollowed(
                 logger, loop.Id.Value, segment.First.Value, segment.Last.Value, failure);
+            _notBeforeMs = loop.NowMs + Limits.ThinnedLookMs;
         }
 
         background.Run(() =>
         {
             GroupBackground.Attempt(job.Discard);
-            loop.Resume(() => End(goesOn: failure is null));
+            loop.Resume(End);
         });
     }
 
-    private void End(bool goesOn)
+    private void End()
     {
         var mayKeep = turn.MayKeep();
-        Made?.Invoke();
+        made();
         IsUnderWay = false;
         turn.End();
         loop.ConditionChanged();
-        if (goesOn && mayKeep && _leftBytes > 0)
+        if (mayKeep && _leftBytes > 0)
         {
             TryBegin();
         }
@@ -145,8 +133,6 @@ internal sealed class LogHollowing(
         public IEntryThinner Thinner => thinner;
 
         public SegmentRewrite? Rewrite { get; set; }
-
-        public List<LogEntry> Read { get; } = [];
 
         public bool IsDone { get; set; }
 

@@ -17,14 +17,11 @@ internal sealed class LogThinning(
     IGroupLoop loop, GroupLog log, IStateMachine machine, SegmentIndexes indexes, SnapshotKeeper snapshots,
     GroupBackground background, ThinningTurn turn, ILogger logger)
 {
-    /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
-    private const int PieceBytes = Limits.AppendMessageBytes;
-
     /// <summary>
     /// What a look counts for, however small the segments are: it goes through all of them, and through what the state
     /// machine keeps of each.
     /// </summary>
-    private const int LookBytes = 8 * PieceBytes;
+    private const int LookBytes = 8 * SegmentThinning.PieceBytes;
 
     /// <summary>What a rewrite must give back: half of what made it worth a try, which is a guess.</summary>
     private const int LeastPart = 2 * Limits.ThinnedPart;
@@ -111,7 +108,8 @@ internal sealed class LogThinning(
         var snapshotsAt = snapshots.OnDisk.ToHashSet();
         background.Run(() =>
         {
-            var read = thinning.Learn([.. segments.Select(static each => each.Segment)], log.Read, PieceBytes);
+            var sealedSegments = segments.Select(static each => each.Segment).ToList();
+            var read = thinning.Learn(sealedSegments, log.Read, SegmentThinning.PieceBytes);
             var (found, goneBytes) = read > 0 ? default : Find(thinning, segments, snapshotsAt);
             var isMore = read > 0 || (found is null && thinning.TryLearnAgain());
             loop.Resume(() =>
@@ -224,16 +222,7 @@ internal sealed class LogThinning(
         var rewrite = job.Rewrite ??= log.RewriteSegments(segment.First, segment.Last);
         var thinner = job.Thinner ??= job.Thinning.TryBegin(segment.First, segment.Last)
             ?? throw new StorageException("its index file cannot be read, or does not know all of it");
-        job.Read.Clear();
-        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, job.Read) == 0)
-        {
-            throw new StorageException("it has left the log");
-        }
-
-        foreach (var entry in job.Read)
-        {
-            rewrite.Add(thinner.Thin(entry));
-        }
+        job.ReadBytes = rewrite.AddPiece(log, thinner, hollowToo: false);
 
         // What was published in small pieces leaves much behind; then the file is as good as it was.
         job.IsWorthIt = job.IsRow || rewrite.SizeBytes <= segment.SizeBytes - (segment.SizeBytes / LeastPart);
@@ -266,11 +255,7 @@ internal sealed class LogThinning(
     private void Take(Job job, string? failure)
     {
         var segment = job.Segment;
-        foreach (var entry in job.Read)
-        {
-            _leftBytes -= entry.SizeBytes;
-        }
-
+        _leftBytes -= job.ReadBytes;
         if (failure is not null)
         {
             ReplicationEvents.SegmentNotThinned(
@@ -353,7 +338,8 @@ internal sealed class LogThinning(
 
         public SegmentRewrite? Rewrite { get; set; }
 
-        public List<LogEntry> Read { get; } = [];
+        /// <summary>Of the last piece.</summary>
+        public long ReadBytes { get; set; }
 
         public bool IsDone { get; set; }
 
@@ -367,5 +353,32 @@ internal sealed class LogThinning(
             Rewrite?.Dispose();
             Rewrite = null;
         }
+    }
+}
+
+/// <summary>What is common to whatever writes a segment anew with less in its entries.</summary>
+internal static class SegmentThinning
+{
+    /// <summary>Read and written in one go; other work of the background comes between two of them.</summary>
+    public const int PieceBytes = Limits.AppendMessageBytes;
+
+    /// <summary>Adds the next entries, as they are thinned; returns how many bytes they had.</summary>
+    /// <exception cref="StorageException">They are not in the log any more, or the disk failed.</exception>
+    public static long AddPiece(this SegmentRewrite rewrite, GroupLog log, IEntryThinner thinner, bool hollowToo)
+    {
+        var read = new List<LogEntry>();
+        if (log.Read(rewrite.Next, rewrite.Last, PieceBytes, read, hollowToo) == 0)
+        {
+            throw new StorageException("it has left the log");
+        }
+
+        var bytes = 0L;
+        foreach (var entry in read)
+        {
+            rewrite.Add(thinner.Thin(entry));
+            bytes += entry.SizeBytes;
+        }
+
+        return bytes;
     }
 }

@@ -108,6 +108,23 @@ internal sealed class SnapshotKeeper(IGroupLoop loop, GroupLog log, GroupBackgro
         }
     }
 
+    /// <summary>
+    /// Now and then: what a scrub, or whoever else read it, has found damaged stands for nothing any more. Without the
+    /// newest one a start would take longer, so the next seal gets another.
+    /// </summary>
+    public void ForgetDamaged()
+    {
+        foreach (var index in log.Snapshots.TakeSetAside())
+        {
+            if (index == Newest)
+            {
+                WantSoon();
+            }
+
+            Forget(index);
+        }
+    }
+
     /// <summary>The state has become that of a snapshot of this size.</summary>
     public void NoteRestored(long sizeBytes) => _lastSizeBytes = sizeBytes;
 

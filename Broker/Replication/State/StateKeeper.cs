@@ -65,8 +65,7 @@ internal sealed partial class StateKeeper
         _snapshots = new SnapshotKeeper(loop, log, background, logger);
         _rebuild = new IndexRebuild(loop, log, machine, entries, _indexes, _snapshots, background, logger);
         _thinning = new LogThinning(loop, log, machine, _indexes, _snapshots, background, turn, logger);
-        _hollowing = new LogHollowing(loop, log, machine, _indexes, _snapshots, background, turn, logger);
-        _hollowing.Made += CountHollow;
+        _hollowing = new LogHollowing(loop, log, machine, _indexes, _snapshots, background, turn, CountHollow, logger);
 
         var restore = new StateRestore(loop.Id, log, machine, _snapshots, _indexes, logger);
         restore.Run();
@@ -147,6 +146,7 @@ internal sealed partial class StateKeeper
     /// </summary>
     public void LookAfter(long now, bool mayBeHollow)
     {
+        _snapshots.ForgetDamaged();
         if (_stage == Stage.Applying)
         {
             _rebuild.Consider(now);

@@ -18,6 +18,9 @@ public sealed class SnapshotFiles
     /// <summary>Counts what got a name: a reader must not set aside what replaced the file that it read.</summary>
     private long _changes;
 
+    /// <summary>See <see cref="TakeSetAside"/>. Locked for moments: a group's loop never waits for the disk.</summary>
+    private readonly List<LogIndex> _setAside = [];
+
     public SnapshotFiles(IStorageDevice device, string folder, GroupId group, Guid storeId, ILogger logger)
         : this(new GroupFolder(device, folder, group, storeId, logger))
     {
@@ -43,7 +46,14 @@ public sealed class SnapshotFiles
             (file, content) => CheckedPages.Write(
                 file, PagedFile.Begin(file, header), SnapshotHeader.DataPage, content),
             _gate,
-            () => _changes++);
+            () =>
+            {
+                _changes++;
+                lock (_setAside)
+                {
+                    _setAside.Remove(position.Index);
+                }
+            });
         StorageEvents.SnapshotWritten(_folder.Logger, _folder.Group, position.Index, data.Length);
     }
 
@@ -73,12 +83,26 @@ public sealed class SnapshotFiles
             damage = bad;
         }
 
-        SetAside(path, damage, changes);
+        SetAside(index, path, damage, changes);
         return false;
     }
 
     /// <summary>The snapshots by their names, in rising order; some may turn out to be damaged.</summary>
     public IReadOnlyList<LogIndex> List() => _folder.List(GroupFolder.TryParseSnapshot);
+
+    /// <summary>
+    /// Where snapshots were found damaged since the last call, by whoever read them: there is none any more. None that
+    /// was written anew meanwhile.
+    /// </summary>
+    public IReadOnlyList<LogIndex> TakeSetAside()
+    {
+        lock (_setAside)
+        {
+            LogIndex[] taken = [.. _setAside];
+            _setAside.Clear();
+            return taken;
+        }
+    }
 
     /// <summary>Deletes the snapshot at this index, if there is one.</summary>
     public void Delete(LogIndex index) => Delete(found => found == index);
@@ -115,7 +139,7 @@ public sealed class SnapshotFiles
             damage = bad;
         }
 
-        SetAside(path, damage, changes);
+        SetAside(index, path, damage, changes);
         return ScrubPiece.Damaged(SnapshotHeader.SizeBytes);
     }
 
@@ -129,7 +153,7 @@ public sealed class SnapshotFiles
 
     private string PathOf(LogIndex index) => _folder.PathOf(GroupFolder.SnapshotName(index));
 
-    private void SetAside(string path, FileDamage damage, long changes)
+    private void SetAside(LogIndex index, string path, FileDamage damage, long changes)
     {
         StorageEvents.SideFileDamaged(
             _folder.Logger, damage.Cause, _folder.Group, path, damage.Offset, damage.Expected);
@@ -138,6 +162,11 @@ public sealed class SnapshotFiles
             if (changes != _changes)
             {
                 return;
+            }
+
+            lock (_setAside)
+            {
+                _setAside.Add(index);
             }
 
             try

@@ -2,12 +2,13 @@ using System.Buffers;
 using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Replication;
+using Broker.Tests.Unit.Storage;
 using Broker.Topics;
 
 namespace Broker.Tests.Unit.Replication;
 
 /// <summary>The real machine of a data shard, which counts what it is asked.</summary>
-internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
+internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine, IEntryThinner
 {
     public TopicStateMachine Topics => topics;
 
@@ -25,6 +26,8 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
 
     /// <summary>As if somebody read at the end of a topic here.</summary>
     public bool IsAwaited { get; set; }
+
+    public bool CanBeHollow { get; set; }
 
     public bool KeepsIndexes => topics.KeepsIndexes;
 
@@ -59,6 +62,11 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine
     public bool TryWriteDuty(long nowUnixMs, IBufferWriter<byte> command) => topics.TryWriteDuty(nowUnixMs, command);
 
     public IStateMachine MakeShadow() => topics.MakeShadow();
+
+    public IEntryThinner? MakeHollower(LogIndex first, LogIndex last) => CanBeHollow ? this : null;
+
+    /// <summary>The tests' batches are none, so they cannot be taken out one by one.</summary>
+    public LogEntry Thin(LogEntry entry) => LogFixture.Less(entry);
 
     public void DropIndexes(LogIndex through) => topics.DropIndexes(through);
 }

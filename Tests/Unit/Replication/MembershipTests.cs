@@ -1,6 +1,7 @@
 using Broker.Consensus;
 using Broker.Domain;
 using Broker.Replication;
+using Broker.Tests.Simulation;
 using Xunit;
 
 namespace Broker.Tests.Unit.Replication;
@@ -100,6 +101,46 @@ public sealed class MembershipTests
         }
 
         GroupConfiguration Members() => leader.Status.Condition.Configuration;
+    }
+
+    /// <summary>It tried again each second, and said so in the log.</summary>
+    [Fact]
+    public void A_learner_on_a_full_disk_waits_before_it_tries_again_to_give_up_what_voters_keep()
+    {
+        var group = new TestGroup(4, keepsVoters: false);
+        group.Publish(300);
+        group.RunUntilEven();
+        var learner = group.Replicas.Last(replica => replica != group.RunUntilLed());
+        var tries = 0;
+        learner.Device.Fault = (operation, path) =>
+        {
+            if (!path.EndsWith(".new.tmp", StringComparison.Ordinal))
+            {
+                return SimulatedDeviceFault.None;
+            }
+
+            tries += operation == SimulatedDeviceOperation.Create ? 1 : 0;
+            return SimulatedDeviceFault.DiskFull;
+        };
+        learner.Machine.CanBeHollow = true;
+        learner.Group.MayBeHollow = true;
+        foreach (var replica in group.Replicas)
+        {
+            replica.Group.DesiredMembers =
+                new DesiredMembers([.. group.Voters.Where(voter => voter != learner.Id)], [learner.Id]);
+        }
+
+        group.RunUntil(() => tries == 1, "it tries");
+        group.Run(TimeSpan.FromSeconds(20));
+        Assert.InRange(tries, 3, 6);
+        Assert.Equal(0, learner.Log.HollowSegments);
+
+        learner.Device.Fault = null;
+        group.RunUntil(
+            () => learner.Log.SealedSegments.All(
+                segment => segment.IsHollow || segment.Last > learner.Status.Condition.SnapshotIndex),
+            "it has given them up");
+        Assert.NotEqual(0, learner.Log.HollowSegments);
     }
 
     [Fact]

@@ -81,6 +81,32 @@ public sealed class SnapshotTests
         Assert.Equal(batches, await group[1].ReadAllAsync(TestGroup.Topic));
     }
 
+    /// <summary>The seal after it would have none for long, as its log is short.</summary>
+    [Fact]
+    public void A_snapshot_that_a_scrub_finds_damaged_stands_for_nothing_and_the_next_seal_gets_one()
+    {
+        var group = new TestGroup(1);
+        group.Publish(300);
+        group.RunUntilEven();
+        var newest = group[1].Status.Condition.SnapshotIndex;
+        var file = group[1].Files(".snap").Last();
+        group[1].Device.Flip(group[1].PathOf(file), 5_000, 0x01);
+        group[1].Scrub();
+        group.Run(TimeSpan.FromSeconds(2));
+        Assert.Equal([file + ".bad"], group[1].Files(".bad"));
+        Assert.True(group[1].Status.Condition.SnapshotIndex < newest, "it stands for nothing");
+        var sealedThrough = group[1].Log.SealedThrough;
+        group.RunUntil(
+            () =>
+            {
+                group.Publish(1);
+                return group[1].Log.SealedThrough > sealedThrough;
+            },
+            "a segment is sealed");
+        group.Run(TimeSpan.FromSeconds(1));
+        Assert.Equal(group[1].Log.SealedThrough, group[1].Status.Condition.SnapshotIndex);
+    }
+
     [Fact]
     public async Task Index_files_that_could_not_be_written_are_written_at_the_next_seal()
     {
