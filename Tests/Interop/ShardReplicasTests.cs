@@ -9,9 +9,6 @@ namespace Broker.Tests.Interop;
 public sealed class ShardReplicasTests
 {
     private const string Topic = "replicas.load";
-    private const string Parts = "replicas.parts";
-    private const int Records = 3_000;
-    private const int ValueBytes = 2_000;
 
     private static readonly int[] Five = [1, 2, 3, 4, 5];
 
@@ -32,8 +29,7 @@ public sealed class ShardReplicasTests
         var refusal = await Assert.ThrowsAsync<BrokerClientException>(
             async () => await client.SetShardReplicasAsync(0, Test));
         Assert.Equal(BrokerClientErrorCode.InvalidArgument, refusal.Code);
-        await client.CreateTopicAsync(Parts, new TopicSettings { Partitions = 3 }, cancellationToken: Test);
-        await FillAsync(client);
+        await KeyedRecords.FillAsync(client);
         var all = Five.Sum(node => BytesOf(brokers, node));
 
         var watch = Stopwatch.StartNew();
@@ -56,7 +52,7 @@ public sealed class ShardReplicasTests
         foreach (var node in Five)
         {
             await using var one = brokers.Connect(node);
-            await CheckAsync(one);
+            await KeyedRecords.CheckAsync(one);
         }
 
         // A voter dies for good: another node fetches what it lacks, and votes in its place.
@@ -76,7 +72,7 @@ public sealed class ShardReplicasTests
                 seen.Shards.Where(shard => shard.Voters.Contains(node)),
                 static shard => Assert.Equal(0, shard.SegmentsElsewhere));
             await using var one = brokers.Connect(node);
-            await CheckAsync(one);
+            await KeyedRecords.CheckAsync(one);
         }
 
         brokers.Start(victim);
@@ -92,7 +88,7 @@ public sealed class ShardReplicasTests
             Assert.All(
                 (await brokers.DescribeAsync(node))!.Shards, static shard => Assert.Equal(0, shard.SegmentsElsewhere));
             await using var one = brokers.Connect(node);
-            await CheckAsync(one);
+            await KeyedRecords.CheckAsync(one);
             await SteadyLoad.AssertReadableAsync(one, Topic, count, Test);
         }
     }
@@ -100,71 +96,4 @@ public sealed class ShardReplicasTests
     private static long BytesOf(Brokers brokers, int node) =>
         Directory.EnumerateFiles(brokers.FolderOf(node), "*.log", SearchOption.AllDirectories)
             .Sum(static path => new FileInfo(path) is { Exists: true } file ? file.Length : 0);
-
-    private static async Task FillAsync(BrokerClient client)
-    {
-        var acks = new List<Task<PublishAck>>();
-        for (var i = 0; i < Records; i++)
-        {
-            acks.Add(client.PublishAsync(Parts, MessageOf(i), Test).AsTask());
-            if (acks.Count == 100)
-            {
-                await Task.WhenAll(acks);
-                acks.Clear();
-            }
-        }
-
-        await Task.WhenAll(acks);
-    }
-
-    private static BrokerMessage MessageOf(int number)
-    {
-        var value = new byte[ValueBytes];
-        new Random(number).NextBytes(value);
-        BitConverter.TryWriteBytes(value, number);
-        return new BrokerMessage { Key = BitConverter.GetBytes(number % 1_000), Value = value };
-    }
-
-    private static async Task CheckAsync(BrokerClient one)
-    {
-        var read = new List<int>();
-        var last = new List<int>();
-        for (var partition = 0; partition < 3; partition++)
-        {
-            var options = new ReadOptions { Partition = partition };
-            await foreach (var record in one.ReadAsync(Parts, options, Test))
-            {
-                read.Add(NumberOf(record.Value));
-            }
-
-            await foreach (var record in one.ReadAsync(Parts, options with { LastPerKey = true }, Test))
-            {
-                last.Add(NumberOf(record.Value));
-            }
-        }
-
-        Assert.Equal(Enumerable.Range(0, Records), read.Order());
-        Assert.Equal(Enumerable.Range(Records - 1_000, 1_000), last.Order());
-
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(Test);
-        deadline.CancelAfter(TimeSpan.FromMinutes(1));
-        var subscribed = new HashSet<int>();
-        await using var subscription = await one.SubscribeAsync(
-            [Parts], new SubscribeOptions { FromBeginning = true }, deadline.Token);
-        await foreach (var record in subscription.WithCancellation(deadline.Token))
-        {
-            Assert.True(subscribed.Add(NumberOf(record.Value)));
-            if (subscribed.Count == Records)
-            {
-                break;
-            }
-        }
-    }
-
-    private static int NumberOf(ReadOnlyMemory<byte> value)
-    {
-        var number = BitConverter.ToInt32(value.Span);
-        Assert.True(MessageOf(number).Value.Span.SequenceEqual(value.Span));
-        return number;
-    }
 }
