@@ -90,7 +90,7 @@ internal static class Values
         long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
         && number >= least && number <= most
             ? number
-            : throw new FormatException(most == long.MaxValue
+            : throw new FormatException(most >= int.MaxValue && number <= most // The broker knows how many it takes.
                 ? $"expected a whole number from {least}"
                 : $"expected a whole number from {least} to {most}");
 

@@ -55,7 +55,7 @@ internal static class ClusterVerbs
 
     public static Command Create() => Verb.Family(
         "cluster",
-        "Nodes and shards: status, add, remove, drain, undrain, transfer, rebalance, voters.",
+        "Nodes and shards: status, add, remove, drain, undrain, transfer, rebalance, voters, replicas.",
         Verb.Make("status", "Shows nodes, shards and their leaders, as the asked broker knows them.", [], StatusAsync),
         Verb.Make(
             "add",

@@ -228,6 +228,16 @@ public sealed partial class CommandLineTests
         Assert.Equal(
             "4\tbroker-4\n", await cli.DoneAsync("cluster", "add", "broker-4", brokers.PeerOf(4).ToString()));
         await brokers.HaveMembersAsync([1, 2, 3, 4], [1, 2, 3, 4]);
+        await cli.FailsAsync(2, "A shard has 3 to 32 voters, not 33", "cluster", "replicas", "33");
+        await cli.DoneAsync("cluster", "replicas", "3");
+        await brokers.UntilAllVoteAsync([1, 2, 3, 4], 3);
+        Assert.True((await brokers.DescribeAsync(1))!.OnlyVotersKeepRecords);
+        await cli.DoneAsync("cluster", "voters", "3");
+        await Scenarios.Brokers.UntilAsync(
+            async () => await brokers.DescribeAsync(1) is { ShardVoters: 3, OnlyVotersKeepRecords: false },
+            () => "three vote, and all keep everything");
+        await cli.DoneAsync("cluster", "voters", "0");
+        await brokers.HaveMembersAsync([1, 2, 3, 4], [1, 2, 3, 4]);
         await cli.FailsAsync(2, "say --yes", "cluster", "remove", "4");
         await cli.DoneAsync("cluster", "remove", "4", "--yes");
         await brokers.HaveMembersAsync([1, 2, 3], [1, 2, 3]);
@@ -296,6 +306,8 @@ public sealed partial class CommandLineTests
         await cli.FailsAsync(2, "'pubb' is not known here.\nTry 'broker --help'.", "pubb");
         await cli.FailsAsync(2, "Try 'broker topic --help'.", "topic");
         await cli.FailsAsync(2, "Try 'broker read --help'.", "read");
+        await cli.FailsAsync(2, "count is '2'; expected a whole number from 3.", "cluster", "replicas", "2");
+        await cli.FailsAsync(2, "from 3 to 2147483647.", "cluster", "replicas", "3000000000");
         await cli.FailsAsync(2, "--from is '-1'; expected a whole number from 0.", "read", "a", "--from", "-1");
         await cli.FailsAsync(2, "expected a time as", "read", "a", "--since", "soon");
         await cli.FailsAsync(2, "--since and --last", "read", "a", "--since", "1h", "--last", "1");
