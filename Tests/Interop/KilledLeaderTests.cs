@@ -152,7 +152,8 @@ public sealed class KilledLeaderTests
     private async Task KillALeaderAsync(Brokers brokers, int[] nodes, int shard, Func<Task<bool>> middle)
     {
         _watch.Restart();
-        await Brokers.UntilAsync(middle, () => "it has begun:\n" + string.Join('\n', nodes.SelectMany(brokers.LinesOf)));
+        await Brokers.UntilAsync(
+            middle, () => $"it has begun:\n{string.Join('\n', nodes.SelectMany(brokers.LinesOf))}");
         await KillAsync(brokers, await LeaderAsync(brokers, nodes, shard), shard);
     }
 
