@@ -67,10 +67,14 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
     {
         get
         {
-            var newest = NewestSnapshot;
+            var newest = LogIndex.None;
             foreach (var name in _device.List(_folder))
             {
-                newest = GroupFolder.TryParseBadSnapshot(name, out var index) ? LogIndex.Max(newest, index) : newest;
+                if (GroupFolder.TryParseSnapshot(name, out var index)
+                    || GroupFolder.TryParseBadSnapshot(name, out index))
+                {
+                    newest = LogIndex.Max(newest, index);
+                }
             }
 
             return newest;

@@ -26,6 +26,11 @@ internal sealed class World
     /// <summary>After the last fault: progress within ten election timeouts, by the slowest clock.</summary>
     private const long ProgressWithinUs = 10 * 1_000_000 * 12 / 10;
 
+    /// <summary>
+    /// Who is so many entries behind takes longer to apply all: it gets them from the leader's disk, a few at a time.
+    /// </summary>
+    private const long FarBehindEntries = 1_000;
+
     private const long CalmUs = 3_000_000;
 
     /// <summary>So long faults last at least where silent members are evicted.</summary>
@@ -317,13 +322,24 @@ internal sealed class World
     private long FillUs =>
         Replicas.OfType<ReplicaNode>().Any(static replica => replica.IsHollow) ? FillWithinUs : HealWithinUs;
 
+    private bool IsAnyFarBehind => Groups.Any(static group =>
+    {
+        var last = group.Nodes.Max(static node => node.LastIndex.Value);
+        return group.Nodes.Any(node => last - node.AppliedIndex.Value > FarBehindEntries);
+    });
+
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
     /// <summary>
-    /// Who is on the way in or out takes its time; who was evicted may not know that it votes no more.
+    /// Who is on the way in or out takes its time, and who is behind may not know that it votes no more: it gets what it
+    /// lacks as a learner does, held back.
     /// </summary>
-    private bool AllApply(SimulatedGroup group, LogIndex index) => group.Nodes.All(
-        node => node.AppliedIndex >= index || !node.Members.IsVoter(node.Id) || Membership?.IsOut(node.Id) == true);
+    private bool AllApply(SimulatedGroup group, LogIndex index)
+    {
+        var members = group.Nodes.Select(static node => node.Members).MaxBy(static each => each.Index.Value)!;
+        return group.Nodes.All(node => node.AppliedIndex >= index
+            || !node.Members.IsVoter(node.Id) || !members.IsVoter(node.Id) || Membership?.IsOut(node.Id) == true);
+    }
 
     /// <summary>Every group acknowledges something that was published from now on, and then all apply it.</summary>
     public void RunUntilProgress() =>
@@ -332,7 +348,7 @@ internal sealed class World
     public void RunUntilProgress(long withinUs, string what)
     {
         var values = _lastValue;
-        var deadlineUs = Scheduler.NowUs + withinUs;
+        var deadlineUs = Scheduler.NowUs + (Scenario.HasStreams && !IsAnyFarBehind ? withinUs : withinUs + HealUs);
         var indexes = new Dictionary<SimulatedGroup, LogIndex>();
         foreach (var group in Groups)
         {
@@ -348,7 +364,7 @@ internal sealed class World
         RunUntil(() => Groups.All(group => indexes.ContainsKey(group)), withinUs, what);
         RunUntil(
             () => Groups.All(group => AllApply(group, indexes[group])),
-            Scenario.HasStreams ? deadlineUs - Scheduler.NowUs : HealUs,
+            deadlineUs - Scheduler.NowUs,
             what);
     }
 
