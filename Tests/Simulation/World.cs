@@ -331,8 +331,8 @@ internal sealed class World
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
     /// <summary>
-    /// Who is on the way in or out takes its time, and who is behind may not know that it votes no more: it gets what it
-    /// lacks as a learner does, held back.
+    /// Who is on the way in or out takes its time, and who is behind may not know that it votes no more: it gets what
+    /// it lacks as a learner does, held back.
     /// </summary>
     private bool AllApply(SimulatedGroup group, LogIndex index)
     {
