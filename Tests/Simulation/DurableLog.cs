@@ -13,6 +13,9 @@ internal sealed class DurableLog(SimulatedNode node, History history)
     /// <summary>What damage took away and the replica knows to lack, by its fence or as lost.</summary>
     private readonly Dictionary<LogIndex, Entry> _lost = [];
 
+    /// <summary>What the last write cut off.</summary>
+    private readonly Dictionary<LogIndex, Entry> _cut = [];
+
     public HardState HardState { get; private set; }
 
     public int Count => _entries.Count;
@@ -26,6 +29,9 @@ internal sealed class DurableLog(SimulatedNode node, History history)
         index.Value >= 1 && index.Value <= _entries.Count ? _entries[(int)index.Value - 1] : null;
 
     public Entry? LostAt(LogIndex index) => _lost.TryGetValue(index, out var entry) ? entry : null;
+
+    /// <summary>What was here until the last write cut it off.</summary>
+    public Entry? CutAt(LogIndex index) => _cut.TryGetValue(index, out var entry) ? entry : null;
 
     public IEnumerable<Entry> Through(LogIndex last) => _entries.Take((int)last.Value);
 
@@ -65,8 +71,10 @@ internal sealed class DurableLog(SimulatedNode node, History history)
     {
         if (last.Value < _entries.Count)
         {
+            _cut.Clear();
             for (var i = (int)last.Value; i < _entries.Count; i++)
             {
+                _cut[new LogIndex(i + 1)] = _entries[i];
                 history.CheckRemoved(node, new LogIndex(i + 1), _entries[i]);
             }
 

@@ -467,7 +467,12 @@ internal sealed class History(SimulatedGroup group)
     {
         var index = message.LogIndex;
         var isDurable = node.EntryAt(index) is { } entry && IsSame(node.DurableAt(index), entry);
-        World.Check(isDurable, $"node {node.Id} acknowledges entry {index}, which is not on its disk");
+
+        // Said in an earlier term, and held back until that was on the disk: the next leader's entries may have come by
+        // then, and have taken the place of what was there. The leader of before cannot commit by that alone.
+        var wasDurable = message.Term < node.Term && node.CutAt(index) is { } cut && cut.Term <= message.Term;
+        World.Check(
+            isDurable || wasDurable, $"node {node.Id} acknowledges entry {index}, which is not on its disk");
     }
 
     /// <summary>

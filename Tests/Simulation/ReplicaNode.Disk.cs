@@ -30,6 +30,8 @@ internal sealed partial class ReplicaNode : ILogWriter
 
     public override Entry? DurableAt(LogIndex index) => _durable.At(index);
 
+    public override Entry? CutAt(LogIndex index) => _durable.CutAt(index);
+
     /// <summary>The entry of the members that its disk knows.</summary>
     private LogIndex KnownMembers => _log!.Configuration?.Index ?? LogIndex.None;
 

@@ -123,6 +123,9 @@ internal abstract class SimulatedNode
 
     public abstract Entry? DurableAt(LogIndex index);
 
+    /// <summary>What its disk had there until the last write cut it off.</summary>
+    public virtual Entry? CutAt(LogIndex index) => null;
+
     /// <summary>All of its log, from the first entry on.</summary>
     public abstract void ReadLog(List<Entry> into);
 

@@ -43,7 +43,7 @@ internal sealed class World
     private const long TrimmedWithinUs = 5_000_000;
 
     /// <summary>Leases run out, waits end, and what was published in the meantime is delivered.</summary>
-    private const long GroupsDoneWithinUs = 20_000_000;
+    private const long GroupsDoneWithinUs = 60_000_000;
 
     private const long BrokenDiskUs = 12_000_000;
 
@@ -319,8 +319,9 @@ internal sealed class World
     private long HealUs => Scenario.HasStreams ? HealWithinUs : HealWithoutOrderWithinUs;
 
     /// <summary>As things stand now.</summary>
-    private long FillUs =>
-        Replicas.OfType<ReplicaNode>().Any(static replica => replica.IsHollow) ? FillWithinUs : HealWithinUs;
+    private long FillUs => IsAnyFarBehind || Replicas.OfType<ReplicaNode>().Any(static replica => replica.IsHollow)
+        ? FillWithinUs
+        : HealWithinUs;
 
     private bool IsAnyFarBehind => Groups.Any(static group =>
     {

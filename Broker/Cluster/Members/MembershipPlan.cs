@@ -123,8 +123,18 @@ internal readonly struct MembershipPlan(ClusterMembers members, IReadOnlyList<Gr
         return learners.ToImmutable();
     }
 
-    private bool ReceivesMetadata(ClusterMember member) => member.State == MemberState.Evicted
-        || (!Votes(member, 0) && (member.State != MemberState.Leaving || !HasLeftBefore(0, member.Id)));
+    /// <summary>
+    /// Who does not vote there. A controller that has lost its replica of the metadata while it goes gets it again
+    /// until it has left the others: it may lead one of them, and would not know that it is to go.
+    /// </summary>
+    private bool ReceivesMetadata(ClusterMember member) => member.State switch
+    {
+        MemberState.Evicted => true,
+        MemberState.Leaving or MemberState.Evicting when Votes(member, 0) =>
+            !groups[0].IsVoter(member.Id) && !HasLeftBefore(0, member.Id),
+        MemberState.Leaving => !HasLeftBefore(0, member.Id),
+        _ => !Votes(member, 0),
+    };
 
     private bool ReceivesShard(int at, ClusterMember member) =>
         HoldsReplica(member, at) && !Votes(member, at) && member.State switch

@@ -114,6 +114,19 @@ public sealed class MembershipPlanTests
         Assert.Equal(MemberState.Evicted, OutcomeOf(evicting, last));
     }
 
+    // It led a shard, had lost its replica of the metadata, and was to go: nobody told it, so it led on and never went.
+    [Theory]
+    [InlineData(MemberState.Leaving)]
+    [InlineData(MemberState.Evicting)]
+    public void One_that_goes_and_has_lost_the_metadata_gets_it_again_until_it_has_left_the_others(MemberState state)
+    {
+        var members = With(Four, state);
+        GroupConfiguration[] lost = [Configuration("1 2 3"), Configuration("1 2 3 4"), Configuration("1 2 3 4")];
+        Assert.Equal(["1 2 3 + 4", "1 2 3 + ", "1 2 3 4 + "], Wanted(new MembershipPlan(members, lost)));
+        GroupConfiguration[] left = [Configuration("1 2 3", "4"), Configuration("1 2 3"), Configuration("1 2 3")];
+        Assert.Equal(["1 2 3 + ", "1 2 3 + ", "1 2 3 + "], Wanted(new MembershipPlan(members, left)));
+    }
+
     [Fact]
     public void Who_is_in_a_group_is_known_by_word_of_the_leader_that_most_of_its_voters_follow()
     {
