@@ -146,6 +146,12 @@ public static partial class Limits
     public const long HandOverAfterMs = 5_000;
 
     /// <summary>
+    /// The same where a learner alone is held up, which nobody waits for: what is damaged is mended by then, where that
+    /// can be, and where no replica can read it leadership does not change hands more often.
+    /// </summary>
+    public const long HandOverForLearnerMs = 30_000;
+
+    /// <summary>
     /// How long a write of a group may take before another replica leads, if one can write: the longest election
     /// timeout, as a leader that cannot write is worth no more than one that is silent.
     /// </summary>

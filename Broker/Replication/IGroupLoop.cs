@@ -19,6 +19,9 @@ internal interface IGroupLoop
     /// <summary>The time since some moment in the past; it never goes back. Any thread.</summary>
     long NowMs { get; }
 
+    /// <summary>There are hollow segments of which something is wanted, or one is about to become hollow.</summary>
+    bool IsHollow { get; }
+
     /// <summary>Has the loop go on with something that was waited for. Any thread.</summary>
     void Resume(Action then);
 

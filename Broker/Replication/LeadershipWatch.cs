@@ -55,7 +55,8 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         }
 
         var followers = loop.Raft.Followers;
-        var cannotRead = isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable);
+        var holdsUp = isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable);
+        var cannotRead = holdsUp || followers.Any(IsHeldUpLearner);
         if (!(cannotRead || leavesLead is not null))
         {
             _hamperedSinceMs = null;
@@ -63,7 +64,8 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         }
 
         _hamperedSinceMs ??= now;
-        if (cannotRead && now - _hamperedSinceMs < Limits.HandOverAfterMs)
+        var patienceMs = holdsUp ? Limits.HandOverAfterMs : leavesLead is null ? Limits.HandOverForLearnerMs : 0;
+        if (now - _hamperedSinceMs < patienceMs)
         {
             return;
         }
@@ -217,6 +219,9 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
         follower is { RecentlyActive: true, IsLearner: false, IsLost: false } && !lanes.LacksUnreadable(follower);
 
     private bool LacksUnreadable(FollowerProgress follower) => IsFit(follower) && lanes.LacksUnreadable(follower);
+
+    private bool IsHeldUpLearner(FollowerProgress follower) =>
+        follower is { RecentlyActive: true, IsLearner: true, IsLost: false } && lanes.LacksUnreadable(follower);
 
     private static bool IsFit(FollowerProgress follower) =>
         follower is { RecentlyActive: true, IsLearner: false, IsLost: false, IsHampered: false };

@@ -137,8 +137,9 @@ internal sealed class PeerLanes(
     {
         lane.IsReading = true;
         var messages = lane.TakeAll();
-        // Who votes may have hollow entries of which nobody wants more: the follower applies them as they are.
-        var hollowToo = !loop.Raft.IsHollow;
+        // Who votes may have hollow entries of which nobody wants more: the follower applies them as they are. That is
+        // so also where it is to stop voting, and says already that it may give up the rest.
+        var hollowToo = !loop.IsHollow;
         background.Run(() =>
         {
             var read = ReadForSending(messages, hollowToo, out var isDamaged);

@@ -57,11 +57,11 @@ public sealed partial class ReplicaGroup
 
     private GroupCondition LookAtCondition()
     {
-        var damaged = 0;
-        foreach (var segment in _log.SealedSegments)
-        {
-            damaged += segment.IsDamaged ? 1 : 0;
-        }
+        var segments = _log.SealedSegments;
+        var needed = segments.Any(static segment => segment.IsDamaged || segment.IsHollow)
+            ? Machine.FirstNeeded
+            : LogIndex.None;
+        var damaged = segments.Count(segment => segment.IsDamaged && !segment.IsPastMending(needed));
 
         return new GroupCondition(
             _raft.BaseIndex,
@@ -80,7 +80,7 @@ public sealed partial class ReplicaGroup
             _state.CountDamagedIndexes(),
             _raft.Fence,
             _state.HollowSegments,
-            _log.HollowSegments > 0 ? Machine.FirstNeeded : LogIndex.None,
+            needed,
             _raft.IsSuperseded);
     }
 
@@ -100,36 +100,6 @@ public sealed partial class ReplicaGroup
         }
 
         _condition = now;
-        if (now.IsSuperseded && !before.IsSuperseded)
-        {
-            ReplicationEvents.Superseded(_logger, Id.Value);
-        }
-
-        if (now.IsBehind && !before.IsBehind)
-        {
-            ReplicationEvents.Behind(_logger, Id.Value, _raft.CommitIndex.Value, _raft.LeaderCommitIndex.Value);
-        }
-
-        if (now.IsApplyBlocked && !before.IsApplyBlocked)
-        {
-            ReplicationEvents.ApplyBlocked(_logger, Id.Value, _state.Applied.Next().Value);
-        }
-
-        if (before.DamagedSegments != _condition.DamagedSegments || before.IsFenced != _condition.IsFenced
-            || before.IsLost != _condition.IsLost || before.IsPassive != _condition.IsPassive)
-        {
-            ReplicationEvents.ConditionChanged(
-                _logger,
-                Id.Value,
-                _condition.IsFenced,
-                _condition.IsLost,
-                _condition.IsPassive,
-                _condition.DamagedSegments);
-        }
-
-        if (!before.Configuration.Equals(_condition.Configuration))
-        {
-            ReplicationEvents.Members(_logger, Id.Value, $"{_condition.Configuration}");
-        }
+        now.Tell(before, Id, _raft, _state.Applied, _logger);
     }
 }

@@ -109,6 +109,8 @@ public sealed partial class ReplicaGroup : IGroupLoop
 
     long IGroupLoop.NowMs => NowMs();
 
+    bool IGroupLoop.IsHollow => _state.IsHollow;
+
     /// <summary>Another replica would lead better: this one cannot write, or cannot apply what is committed.</summary>
     private bool IsHampered => CannotLead || IsShortOfSpace;
 

@@ -51,9 +51,14 @@ internal sealed class EntryServer(
 
     private static void Check(IEntrySource source, LogIndex first, LogIndex last, Term lastTerm)
     {
-        if (first < source.FirstIndex || first > last || last > source.CommittedIndex)
+        if (LogIndex.Min(first, last) < source.FirstIndex)
         {
             throw NotHere(source);
+        }
+
+        if (first > last || last > source.CommittedIndex)
+        {
+            throw NotHere(source, StatusCode.FailedPrecondition);
         }
 
         if (source.HasGivenUp(first, last))
@@ -75,8 +80,9 @@ internal sealed class EntryServer(
         }
     }
 
-    private static RpcException NotHere(IEntrySource source) => PeerTransfer.Refuse(
-        StatusCode.NotFound, $"Committed entries are kept here from {source.FirstIndex} to {source.CommittedIndex}.");
+    private static RpcException NotHere(IEntrySource source, StatusCode code = PeerTransfer.Dropped) =>
+        PeerTransfer.Refuse(
+            code, $"Committed entries are kept here from {source.FirstIndex} to {source.CommittedIndex}.");
 
     private async Task SendAsync(
         IEntrySource source,

@@ -87,6 +87,7 @@ public sealed class KilledLeaderTests
         // As it was: all vote, and all keep everything.
         await AmidAsync(brokers, rest, "all replicas", 1, () => client.SetShardVotersAsync(0, Test).AsTask());
         await brokers.HaveMembersAsync(rest, rest);
+        Output.WriteLine($"all vote after {_watch.ElapsedMilliseconds} ms");
         await brokers.BecomeHealthyAsync(rest);
         var count = await load.StopAsync();
         Output.WriteLine($"{count} messages, longest silence {load.LongestSilenceMs} ms");
@@ -182,11 +183,11 @@ public sealed class KilledLeaderTests
     private async Task UntilPlacedAsync(Brokers brokers, int[] nodes)
     {
         await brokers.UntilAllVoteAsync(nodes, 3);
-        await Brokers.UntilAsync(
-            async () => (await Task.WhenAll(nodes.Select(brokers.DescribeAsync))).All(seen => seen is not null
-                && seen.Shards.Skip(1).All(
-                    shard => shard.Voters.Contains(seen.ThisNode) == (shard.SegmentsElsewhere == 0))),
-            () => $"only voters of {string.Join(", ", nodes)} keep records");
+        await brokers.AgreeAsync(
+            nodes,
+            static seen => seen.Shards.Skip(1).All(
+                shard => shard.Voters.Contains(seen.ThisNode) == (shard.SegmentsElsewhere == 0)),
+            "that only voters keep records");
         Output.WriteLine($"placed after {_watch.ElapsedMilliseconds} ms");
         await brokers.BecomeHealthyAsync(nodes);
     }

@@ -174,13 +174,12 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     }
 
     /// <summary>Waits until all these nodes agree: these numbers alone are members, and vote in every shard.</summary>
-    public Task HaveMembersAsync(int[] nodes, int[] numbers) => UntilAsync(
-        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
-            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(numbers)
+    public Task HaveMembersAsync(int[] nodes, int[] numbers) => AgreeAsync(
+        nodes,
+        seen => seen.Nodes.Select(static each => each.NodeId).SequenceEqual(numbers)
             && seen.Nodes.All(static each => each.State == NodeStatus.Member)
-            && seen.Shards.All(shard => shard.Voters.SequenceEqual(numbers) && shard.Learners.Count == 0)),
-        () => $"nodes {string.Join(", ", nodes)} see the members {string.Join(", ", numbers)}:\n"
-            + string.Join('\n', nodes.SelectMany(LinesOf)));
+            && seen.Shards.All(shard => shard.Voters.SequenceEqual(numbers) && shard.Learners.Count == 0),
+        $"the members {string.Join(", ", numbers)}");
 
     /// <summary>
     /// Waits until all these nodes agree: these alone are members, controllers vote in the metadata alone, and data
@@ -190,34 +189,57 @@ internal sealed class Brokers(int founders, int shards = 1) : IAsyncDisposable
     /// <param name="controllers">The numbers of the controllers, in rising order.</param>
     /// <param name="data">Those of the data nodes.</param>
     /// <param name="learners">Those of the data nodes that are no controllers, too; null: all.</param>
-    public Task HaveRolesAsync(int[] nodes, int[] controllers, int[] data, int[]? learners = null) => UntilAsync(
-        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
-            && seen.Nodes.Select(static each => each.NodeId).SequenceEqual(controllers.Union(data).Order())
+    public Task HaveRolesAsync(int[] nodes, int[] controllers, int[] data, int[]? learners = null) => AgreeAsync(
+        nodes,
+        seen => seen.Nodes.Select(static each => each.NodeId).SequenceEqual(controllers.Union(data).Order())
             && seen.Nodes.All(each => each.State == NodeStatus.Member
                 && each.IsController == controllers.Contains(each.NodeId)
                 && each.HoldsTopics == data.Contains(each.NodeId))
             && seen.Shards.Count > 1
             && seen.Shards.All(shard => shard.Shard == 0
                 ? shard.Voters.SequenceEqual(controllers) && shard.Learners.SequenceEqual(learners ?? data)
-                : shard.Voters.SequenceEqual(data) && shard.Learners.Count == 0)),
-        () => $"nodes {string.Join(", ", nodes)} see the controllers {string.Join(", ", controllers)} and the data "
-            + $"nodes {string.Join(", ", data)}:\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
+                : shard.Voters.SequenceEqual(data) && shard.Learners.Count == 0),
+        $"the controllers {string.Join(", ", controllers)} and the data nodes {string.Join(", ", data)}");
 
     /// <summary>
     /// Waits until all these nodes agree: they alone are members, each shard for topics has so many voters and those
     /// that were named for it, all others receive its log, and none votes in two shards more than another one.
     /// </summary>
-    public Task UntilAllVoteAsync(int[] nodes, int voters) => UntilAsync(
-        async () => (await Task.WhenAll(nodes.Select(DescribeAsync))).All(seen => seen is not null
-            && seen.Nodes.Select(static node => node.NodeId).SequenceEqual(nodes)
+    public Task UntilAllVoteAsync(int[] nodes, int voters) => AgreeAsync(
+        nodes,
+        seen => seen.Nodes.Select(static node => node.NodeId).SequenceEqual(nodes)
             && seen.Nodes.All(static node => node.State == NodeStatus.Member)
             && seen.Shards.Skip(1).All(shard => shard.Voters.Count == voters
                 && shard.Voters.SequenceEqual(shard.PlacedVoters)
                 && shard.Voters.Concat(shard.Learners).Order().SequenceEqual(nodes))
             && nodes.Select(node => seen.Shards.Skip(1).Count(shard => shard.Voters.Contains(node))).ToArray()
-                is var loads && loads.Max() - loads.Min() <= 1),
-        () => $"nodes {string.Join(", ", nodes)} see {voters} voters of each shard:\n"
-            + string.Join('\n', nodes.SelectMany(LinesOf)));
+                is var loads && loads.Max() - loads.Min() <= 1,
+        $"{voters} voters of each shard");
+
+    /// <summary>Waits until all these nodes answer, and what each of them sees is as it should be.</summary>
+    /// <param name="nodes">Who is asked.</param>
+    /// <param name="expected">Whether it is.</param>
+    /// <param name="what">What should be seen. Where it is not in time, the failure tells what each node saw.</param>
+    public async Task AgreeAsync(int[] nodes, Func<ClusterInfo, bool> expected, string what)
+    {
+        ClusterInfo?[] views = [];
+        await UntilAsync(
+            async () =>
+            {
+                views = await Task.WhenAll(nodes.Select(DescribeAsync));
+                return views.All(seen => seen is not null && expected(seen));
+            },
+            () => $"nodes {string.Join(", ", nodes)} see {what}:\n"
+                + string.Join('\n', nodes.Zip(views, static (node, seen) => $"node {node} sees {ViewOf(seen)}"))
+                + $"\n{string.Join('\n', nodes.SelectMany(LinesOf))}");
+    }
+
+    private static string ViewOf(ClusterInfo? seen) => seen is null
+        ? "nothing: it does not answer"
+        : string.Join(", ", seen.Nodes.Select(static node => $"{node.NodeId} {node.State}"))
+            + string.Concat(seen.Shards.Select(static shard => $"; shard {shard.Shard}: leader {shard.Leader}, voters "
+                + $"{string.Join(' ', shard.Voters)}, learners {string.Join(' ', shard.Learners)}, placed "
+                + $"{string.Join(' ', shard.PlacedVoters)}, {shard.SegmentsElsewhere} segments elsewhere"));
 
     /// <summary>What /health answers; null while nobody answers.</summary>
     public async Task<string?> HealthAsync(int node)

@@ -43,12 +43,9 @@ public sealed class NodeDirectory
     {
         lock (_gate)
         {
-            var next = _nodes;
-            foreach (var gone in _applied.Nodes.Values.Where(member => members.Find(member.Id) is null))
-            {
-                // A node that starts replays what it knows by now from elsewhere: only who leaves is taken out.
-                next = gone.Id == _self ? next : next.Remove(gone.Id.Value);
-            }
+            // A node that starts replays what it knows by now from elsewhere: only who has left is taken out, also who
+            // had done so before the snapshot that it begins with.
+            var next = _nodes.RemoveRange(_nodes.Keys.Where(number => HasLeft(members, new NodeId(number))));
 
             foreach (var member in members.Nodes.Values.Where(member => member.Id != _self))
             {
@@ -61,13 +58,14 @@ public sealed class NodeDirectory
         }
     }
 
-    /// <summary>A member has told who the members are.</summary>
+    /// <summary>A member has told who the members are. It may know less than this node by now.</summary>
     internal void Learn(IEnumerable<(ClusterMember Member, string ClientAddress)> members)
     {
         lock (_gate)
         {
             var next = _nodes;
-            foreach (var (member, clientAddress) in members.Where(each => each.Member.Id != _self))
+            foreach (var (member, clientAddress) in members.Where(
+                each => each.Member.Id != _self && !HasLeft(_applied, each.Member.Id)))
             {
                 next = ServeAt(Know(next, member, isNews: true), member.Id, clientAddress);
             }
@@ -101,6 +99,10 @@ public sealed class NodeDirectory
             }
         }
     }
+
+    /// <summary>It was a member once: no node gets its number again.</summary>
+    private bool HasLeft(ClusterMembers members, NodeId node) =>
+        node != _self && node.Value <= members.LastId && members.Find(node) is null;
 
     private static Uri? TryRead(string address) =>
         Uri.TryCreate(address, UriKind.Absolute, out var uri)

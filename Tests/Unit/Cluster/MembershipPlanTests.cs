@@ -188,9 +188,27 @@ public sealed class MembershipPlanTests
         Assert.Equal([1, 2, 3, 4, 9], directory.Nodes.Select(static node => node.Node.Value));
         var changes = new List<int>();
         directory.OnChange(nodes => changes.Add(nodes.Count()));
-        directory.Apply(Members("http://n2:1"));
+        directory.Apply(Members("http://n2:1") with { LastId = 4 });
         Assert.Equal([1, 2, 3, 9], directory.Nodes.Select(static node => node.Node.Value));
         Assert.Equal([4], changes);
+    }
+
+    /// <summary>It was listed for good, without a state, and dialled.</summary>
+    [Fact]
+    public void Who_has_left_stays_forgotten_whatever_a_peer_or_service_discovery_says()
+    {
+        var directory = Directory();
+        directory.Apply(With(Four, MemberState.Member)); // A node that starts, and service discovery names 1 to 3.
+        var left = With(Four, MemberState.Member);
+        left = left with { Nodes = left.Nodes.Remove(3) };
+        directory.Apply(left);
+        var old = left.Nodes.Values.Append(new(new NodeId(3), "n3", "http://n3:1", MemberState.Member));
+        directory.Learn(old.Select(static member => (member, "")));
+        Assert.Equal([1, 2, 4], directory.Nodes.Select(static node => node.Node.Value));
+
+        directory = Directory();
+        directory.Apply(left); // It begins with a snapshot.
+        Assert.Equal([1, 2, 4], directory.Nodes.Select(static node => node.Node.Value));
     }
 
     private static string? Where(NodeDirectory directory, NodeId node) => directory.Find(node)?.Address.ToString();

@@ -29,6 +29,9 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine,
 
     public bool CanBeHollow { get; set; }
 
+    /// <summary>What is hollow can be applied as it was.</summary>
+    public bool IsHollowInNameAlone { get; set; }
+
     public bool KeepsIndexes => topics.KeepsIndexes;
 
     public void Apply(LogEntry entry, Span<CommandResult> results)
@@ -66,7 +69,7 @@ internal sealed class CountingMachine(TopicStateMachine topics) : IStateMachine,
     public IEntryThinner? MakeHollower(LogIndex first, LogIndex last) => CanBeHollow ? this : null;
 
     /// <summary>The tests' batches are none, so they cannot be taken out one by one.</summary>
-    public LogEntry Thin(LogEntry entry) => LogFixture.Less(entry);
+    public LogEntry Thin(LogEntry entry) => IsHollowInNameAlone ? entry : LogFixture.Less(entry);
 
     public void DropIndexes(LogIndex through) => topics.DropIndexes(through);
 }

@@ -1,5 +1,6 @@
 using Broker.Consensus;
 using Broker.Domain;
+using Broker.Replication;
 using Broker.Storage;
 using Broker.Tests.Unit.Storage;
 using Broker.Tests.Unit.Topics;
@@ -182,6 +183,111 @@ public sealed class DamageTests
         hurt.Restart();
         group.RunUntilEven();
         Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
+    }
+
+    /// <summary>Nobody has it any more, so it waited for its repair until the log could be dropped.</summary>
+    [Fact]
+    public void A_damaged_segment_that_nobody_wants_nor_has_does_no_harm()
+    {
+        var group = new TestGroup(1);
+        group.Publish(300);
+        group.RunUntilEven();
+        var hurt = group[1];
+        var snapshot = hurt.Files(".snap").Skip(1).First();
+        var index = new LogIndex(long.Parse(Path.GetFileNameWithoutExtension(snapshot)));
+        var damaged = hurt.Log.SealedSegments.Last(segment => segment.Last < index);
+        hurt.Device.Flip(hurt.PathOf(GroupFolder.SegmentName(damaged.First)), 4096 + 80, 0x40);
+        hurt.Scrub();
+        group.Run(TimeSpan.FromSeconds(2));
+        Assert.Equal(1, hurt.Status.Condition.DamagedSegments);
+
+        hurt.Log.NoteWithoutCopy(damaged.First);
+        group.Run(TimeSpan.FromSeconds(2));
+        Assert.Equal(1, hurt.Status.Condition.DamagedSegments); // It is wanted.
+        while (hurt.Machine.FirstNeeded <= damaged.Last)
+        {
+            group.Purge(before: damaged.Last.Value + 1 - 2);
+        }
+
+        group.Run(TimeSpan.FromSeconds(2));
+        Assert.True(hurt.Log.SealedSegments.Single(static segment => segment.IsDamaged).HasNoCopy);
+        Assert.True(hurt.Status.Condition.IsWell);
+
+        group.Purge();
+        group.Publish(150);
+        group.RunUntil(() => hurt.Log.Base.Index > damaged.Last, "it is gone with the log");
+    }
+
+    /// <summary>The leader stayed, as a voter alone was a reason to go.</summary>
+    [Fact]
+    public void A_leader_that_cannot_read_what_a_learner_needs_lets_another_one_lead()
+    {
+        var group = new TestGroup(3);
+        group.Publish(100);
+        group.RunUntilEven();
+        var hurt = group.Replicas.Last(replica => replica != group.Leader);
+        hurt.Stop();
+        hurt.Device.Flip(hurt.PathOf(hurt.Files(".log").ElementAt(1)), 4096 + 80, 0x40);
+        hurt.Start();
+        group.RunUntilEven();
+        hurt.Scrub();
+        group.Leader!.Group.TransferLeadership(hurt.Id);
+        group.RunUntil(() => group.Leader == hurt, "it leads");
+        var lost = group.Replicas.First(replica => replica != hurt);
+        Lose(lost);
+        group.RunUntil(() => group.Leader != hurt, "another one leads");
+        group.RunUntil(() => IsVoterForAll(group, lost.Id), "it is a voter again for all");
+    }
+
+    /// <summary>
+    /// It said already that it may give up everything, and was taken for one that has given up what is wanted.
+    /// </summary>
+    [Fact]
+    public void A_leader_that_is_to_stop_voting_gives_a_learner_the_hollow_entries_that_nobody_wants()
+    {
+        var group = new TestGroup(4, keepsVoters: false);
+        group.Publish(300);
+        group.RunUntilEven();
+        var hollow = group.Replicas.Last(replica => replica != group.Leader);
+        hollow.Machine.CanBeHollow = hollow.Machine.IsHollowInNameAlone = true;
+        hollow.Group.MayBeHollow = true;
+        Want(voters: [.. group.Voters.Where(voter => voter != hollow.Id)], learners: [hollow.Id]);
+        group.RunUntil(() => hollow.Log.SealedSegments.Count(static segment => segment.IsHollow) > 8, "it is hollow");
+        group.Run(TimeSpan.FromSeconds(20));
+
+        // Of all but its last hollow segment nobody wants anything; and it is not dropped, for want of a snapshot.
+        var newest = hollow.Status.Condition.SnapshotIndex;
+        group.Purge(before: newest.Value - 2);
+        group.Run(TimeSpan.FromSeconds(5));
+        hollow.Group.MayBeHollow = false;
+        foreach (var segment in hollow.Log.SealedSegments.Where(
+            segment => segment.IsHollow && segment.Last >= hollow.Machine.FirstNeeded))
+        {
+            var entries = new List<LogEntry>();
+            group.Leader!.Group.ReadEntries(segment.First, segment.Last, int.MaxValue, entries);
+            hollow.Log.ReplaceSegment(segment.First, entries);
+        }
+
+        hollow.Restart(); // It has them on disk alone.
+        Assert.NotEqual(0, hollow.Log.HollowSegments);
+        Want(voters: group.Voters, learners: []);
+        group.RunUntil(() => IsVoterForAll(group, hollow.Id), "it votes");
+        group.Leader!.Group.TransferLeadership(hollow.Id);
+        group.RunUntil(() => group.Leader == hollow, "it leads");
+        hollow.Group.MayBeHollow = true;
+        var lost = group.Replicas.First(replica => replica != hollow);
+        Lose(lost);
+        Want(voters: group.Voters, learners: []);
+        group.RunUntil(() => IsVoterForAll(group, lost.Id), "the one that lost its disk votes again");
+        Assert.Equal(hollow, group.Leader);
+
+        void Want(IReadOnlyList<NodeId> voters, IReadOnlyList<NodeId> learners)
+        {
+            foreach (var replica in group.Replicas)
+            {
+                replica.Group.DesiredMembers = new DesiredMembers(voters, learners);
+            }
+        }
     }
 
     [Fact]

@@ -13,6 +13,8 @@ internal sealed class FakeLoop(TimeProvider time) : IGroupLoop
 
     public long NowMs => (long)time.GetElapsedTime(0).TotalMilliseconds;
 
+    public bool IsHollow => false;
+
     public int ConditionChanges { get; private set; }
 
     public void Resume(Action then) => then();
