@@ -21,17 +21,9 @@ internal sealed class GroupRepair(ReplicaGroup replica, GroupLog log, GroupEntri
     public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> replacement) =>
         log.ReplaceSegment(first, replacement);
 
-    public void NoteWithoutCopy(LogIndex first) => log.NoteWithoutCopy(first);
-
     /// <summary>
-    /// Whether it is to be fetched: it is damaged, and somebody may have it; or hollow where it is to be kept and
-    /// somebody wants something of it.
+    /// Whether it is to be fetched: it is damaged, or hollow where it is to be kept and somebody wants something of it.
     /// </summary>
-    public static bool IsWanted(SealedSegment segment, ReplicaGroup replica)
-    {
-        var needed = replica.Status.Condition.FirstNeeded;
-        return segment.IsDamaged
-            ? !segment.IsPastMending(needed)
-            : segment.IsHollow && !replica.MayBeHollow && segment.Last >= needed;
-    }
+    public static bool IsWanted(SealedSegment segment, ReplicaGroup replica) => segment.IsDamaged
+        || (segment.IsHollow && !replica.MayBeHollow && segment.Last >= replica.Status.Condition.FirstNeeded);
 }

@@ -16,9 +16,4 @@ internal interface IRepairable
     /// <exception cref="IOException">They are not the entries that the log had there, or the disk fails. Nothing has
     /// changed.</exception>
     void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries);
-
-    /// <summary>
-    /// No peer can give the segment that begins here, and one of them has dropped it: nobody wants it any more.
-    /// </summary>
-    void NoteWithoutCopy(LogIndex first);
 }

@@ -97,7 +97,7 @@ internal sealed class SegmentRepair(
     {
         var order = peers();
         random.Shuffle(order);
-        var (damagedToo, elsewhere, dropped) = (0, 0, 0);
+        var (damagedToo, elsewhere) = (0, 0);
         foreach (var peer in order)
         {
             try
@@ -116,7 +116,6 @@ internal sealed class SegmentRepair(
             catch (RpcException refusal) when (!cancellationToken.IsCancellationRequested)
             {
                 damagedToo += refusal.StatusCode == StatusCode.DataLoss ? 1 : 0;
-                dropped += refusal.StatusCode == PeerTransfer.Dropped ? 1 : 0;
                 ClusterEvents.SegmentNotFetched(
                     logger, log.Group.Value, segment.First, segment.Last.Index, peer.Value, refusal.Status.Detail);
             }
@@ -128,16 +127,7 @@ internal sealed class SegmentRepair(
             }
         }
 
-        if (damagedToo + elsewhere + dropped < order.Length)
-        {
-            return false; // Somebody may have it.
-        }
-
-        if (dropped > 0)
-        {
-            log.NoteWithoutCopy(segment.First);
-        }
-        else if (damagedToo > 0 && !_lost.ContainsKey((log.Group, segment.First)))
+        if (damagedToo > 0 && damagedToo + elsewhere == order.Length && !_lost.ContainsKey((log.Group, segment.First)))
         {
             // It is asked for again all the same: an operator may give one replica its file back.
             _lost = _lost.Add((log.Group, segment.First), segment.Last.Index);

@@ -16,14 +16,12 @@ namespace Broker.Replication;
 /// <param name="IsBackgroundStalled">For long nothing beside the log was read or written that is to be.</param>
 /// <param name="IsBehind">It has stood still for long behind what its leader has committed.</param>
 /// <param name="IsStuck">It leads and refuses publishes, as too few nodes can write.</param>
-/// <param name="DamagedSegments">Segments that wait for repair from a peer; not those that nobody wants and no other
-/// node has any more.</param>
+/// <param name="DamagedSegments">Segments that wait for repair from a peer.</param>
 /// <param name="DamagedIndexes">Index files of segments that are being made anew.</param>
 /// <param name="Fence">What its log may have had before it lost its end; none: it lost nothing.</param>
 /// <param name="HollowSegments">Segments of which what the entries say is not kept here; of a replica that is to keep
 /// it, those that are on their way back.</param>
-/// <param name="FirstNeeded">Where there are hollow or damaged segments: those that end before it nobody wants
-/// any more.</param>
+/// <param name="FirstNeeded">Where there are hollow segments: those that end before it nobody wants any more.</param>
 /// <param name="IsSuperseded">Its group has gone on without what it has, by an operator's word.</param>
 public sealed record GroupCondition(
     LogIndex BaseIndex,

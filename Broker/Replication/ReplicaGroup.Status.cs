@@ -57,11 +57,11 @@ public sealed partial class ReplicaGroup
 
     private GroupCondition LookAtCondition()
     {
-        var segments = _log.SealedSegments;
-        var needed = segments.Any(static segment => segment.IsDamaged || segment.IsHollow)
-            ? Machine.FirstNeeded
-            : LogIndex.None;
-        var damaged = segments.Count(segment => segment.IsDamaged && !segment.IsPastMending(needed));
+        var damaged = 0;
+        foreach (var segment in _log.SealedSegments)
+        {
+            damaged += segment.IsDamaged ? 1 : 0;
+        }
 
         return new GroupCondition(
             _raft.BaseIndex,
@@ -80,7 +80,7 @@ public sealed partial class ReplicaGroup
             _state.CountDamagedIndexes(),
             _raft.Fence,
             _state.HollowSegments,
-            needed,
+            _log.HollowSegments > 0 ? Machine.FirstNeeded : LogIndex.None,
             _raft.IsSuperseded);
     }
 

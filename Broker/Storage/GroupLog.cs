@@ -226,12 +226,6 @@ public sealed class GroupLog : IScrubbed, IDisposable
     }
 
     /// <summary>
-    /// Nobody else has the damaged segment that begins here: others have dropped it, or cannot read it either. Known
-    /// until the log is closed; not a word more of one that is gone or mended. From any thread.
-    /// </summary>
-    public void NoteWithoutCopy(LogIndex first) => _segments.NoteWithoutCopy(first);
-
-    /// <summary>
     /// Adds a line, what an operator did by force, to a file beside the vote file, which the broker never reads or
     /// deletes. Any thread; durable when it returns.
     /// </summary>

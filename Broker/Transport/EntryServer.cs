@@ -51,14 +51,9 @@ internal sealed class EntryServer(
 
     private static void Check(IEntrySource source, LogIndex first, LogIndex last, Term lastTerm)
     {
-        if (LogIndex.Min(first, last) < source.FirstIndex)
+        if (first < source.FirstIndex || first > last || last > source.CommittedIndex)
         {
             throw NotHere(source);
-        }
-
-        if (first > last || last > source.CommittedIndex)
-        {
-            throw NotHere(source, StatusCode.FailedPrecondition);
         }
 
         if (source.HasGivenUp(first, last))
@@ -80,9 +75,8 @@ internal sealed class EntryServer(
         }
     }
 
-    private static RpcException NotHere(IEntrySource source, StatusCode code = PeerTransfer.Dropped) =>
-        PeerTransfer.Refuse(
-            code, $"Committed entries are kept here from {source.FirstIndex} to {source.CommittedIndex}.");
+    private static RpcException NotHere(IEntrySource source) => PeerTransfer.Refuse(
+        StatusCode.NotFound, $"Committed entries are kept here from {source.FirstIndex} to {source.CommittedIndex}.");
 
     private async Task SendAsync(
         IEntrySource source,

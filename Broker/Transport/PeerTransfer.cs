@@ -15,9 +15,6 @@ internal static class PeerTransfer
     /// <summary>The answer of a peer that is not to have what is asked for: nothing is lost there.</summary>
     public const StatusCode KeptElsewhere = StatusCode.OutOfRange;
 
-    /// <summary>The answer of a peer whose log begins behind what is asked for.</summary>
-    public const StatusCode Dropped = StatusCode.NotFound;
-
     private static readonly TimeSpan RetryDelayMin = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan RetryDelayMax = TimeSpan.FromSeconds(5);
 

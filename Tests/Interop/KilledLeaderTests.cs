@@ -81,7 +81,8 @@ public sealed class KilledLeaderTests
         // It comes back with a new disk.
         Directory.Delete(brokers.FolderOf(dead), recursive: true);
         brokers.Start(dead, ("Broker__ReplaceLostDisk", "true"));
-        await KillALeaderAsync(brokers, others, 1, () => Task.FromResult(brokers.LinesOf(dead).Count > 5));
+        await KillALeaderAsync(brokers, others, 1, () => Task.FromResult(brokers.LinesOf(dead).Any(
+            static line => line.Contains("as one that has lost its log and its votes", StringComparison.Ordinal))));
         await UntilPlacedAsync(brokers, rest);
 
         // As it was: all vote, and all keep everything.

@@ -15,7 +15,6 @@ internal sealed class LastEntryExam(World world)
     /// <summary>Seconds in which a leader may still have something to do while clients rest.</summary>
     private const int MostDuties = 100;
 
-    private const long MomentWithinUs = 10_000_000;
     private const long StartWithinUs = 500_000;
 
     private SimulatedGroup AnyGroup =>
@@ -41,7 +40,7 @@ internal sealed class LastEntryExam(World world)
         var replica = group.NodeOf(machine.Id.Value);
         world.RunUntil(
             () => IsEven(group) && machine.TryLoseLast(replica, isProven: false),
-            MomentWithinUs,
+            world.MomentUs,
             "all logs are equal for a moment");
         world.Scheduler.After(world.Random.NextInt64(StartWithinUs), machine.Start);
         world.RunUntil(
@@ -63,7 +62,7 @@ internal sealed class LastEntryExam(World world)
         }
         else
         {
-            world.RunUntil(() => IsEven(group), MomentWithinUs, "all logs are equal for a moment");
+            world.RunUntil(() => IsEven(group), world.MomentUs, "all logs are equal for a moment");
         }
 
         // Only now, since who votes may have changed meanwhile; of a shard not all that hold it need vote.
@@ -105,7 +104,7 @@ internal sealed class LastEntryExam(World world)
             World.Check(tries < MostDuties, "leaders come to an end with what they have to do");
             var last = group.Nodes[0].LastIndex;
             world.RunFor(QuietUs);
-            world.RunUntil(() => IsEven(group), MomentWithinUs, "all logs are equal for a moment");
+            world.RunUntil(() => IsEven(group), world.MomentUs, "all logs are equal for a moment");
             if (group.Nodes[0].LastIndex == last)
             {
                 return;

@@ -8,14 +8,6 @@ namespace Broker.Tests.Simulation;
 /// <content>Damage of this node's files, and what finds and mends it, on virtual time.</content>
 internal sealed partial class ReplicaNode
 {
-    /// <summary>Why a peer gives nothing of a segment.</summary>
-    private enum RepairAnswer
-    {
-        Later,
-        Dropped,
-        Damaged,
-    }
-
     /// <summary>Far more often than in production, where a pass over all files takes a day.</summary>
     private const long ScrubIntervalUs = 2_000_000;
 
@@ -39,12 +31,6 @@ internal sealed partial class ReplicaNode
     private long _scrubDueUs;
     private long _repairDueUs;
     private bool _isRepairing;
-
-    /// <summary>What peers have answered for one damaged segment, in one life.</summary>
-    private (int Life, LogIndex Segment, Dictionary<NodeId, RepairAnswer> Peers) _refusals = (0, LogIndex.None, []);
-
-    /// <summary>The damaged segments, first and last entry, that nobody else had; the log itself forgets.</summary>
-    private readonly List<(LogIndex First, LogIndex Last)> _withoutCopy = [];
 
     /// <summary>Passes over all files since this start.</summary>
     private int _scrubbed;
@@ -259,15 +245,11 @@ internal sealed partial class ReplicaNode
         _scrubbed++;
     }
 
-    private bool MayBeDamaged(LogIndex index) =>
-        IsHurt || _withoutCopy.Exists(segment => segment.First <= index && index <= segment.Last);
-
     private bool HasEverything()
     {
         var condition = _status!.Condition;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
-            && _log!.Fence == LogPosition.None
-            && _log.SealedSegments.All(segment => !segment.IsDamaged || segment.IsPastMending(condition.FirstNeeded))
+            && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
             && IsWhatItShouldBe && _durable.HasCommitted();
     }
 
@@ -294,23 +276,22 @@ internal sealed partial class ReplicaNode
         _isRepairing = true;
         World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
         {
-            var entries = peer.ReadForPeer(segment, term, orLater: segment.IsHollow, out var answer);
+            var entries = peer.ReadForPeer(segment, term, orLater: segment.IsHollow);
             World.Scheduler.After(World.Random.NextInt64(20, 2 * World.Scenario.NetworkDelayMaxUs), () =>
             {
                 if (life == Life)
                 {
                     _isRepairing = false;
-                    WhenRunning(() => Replace(segment, entries, peer, answer));
+                    WhenRunning(() => Replace(segment, entries));
                 }
             });
         });
     }
 
-    private void Replace(SealedSegment segment, List<LogEntry>? entries, ReplicaNode peer, RepairAnswer answer)
+    private void Replace(SealedSegment segment, List<LogEntry>? entries)
     {
         if (entries is null)
         {
-            NoteRefusal(segment, peer, answer);
             return;
         }
 
@@ -327,46 +308,12 @@ internal sealed partial class ReplicaNode
         }
     }
 
-    /// <summary>As SegmentRepair, which asks all peers in one round: here one is asked at a time.</summary>
-    private void NoteRefusal(SealedSegment segment, ReplicaNode peer, RepairAnswer answer)
-    {
-        if (_refusals.Life != Life || _refusals.Segment != segment.First || answer == RepairAnswer.Later)
-        {
-            _refusals = (Life, segment.First, []);
-        }
-
-        if (answer != RepairAnswer.Later)
-        {
-            _refusals.Peers[peer.Id] = answer;
-        }
-
-        if (_refusals.Peers.ContainsValue(RepairAnswer.Dropped) && Group.Nodes.OfType<ReplicaNode>().All(
-            node => node == this || !_status!.Condition.Configuration.Contains(node.Id)
-                || _refusals.Peers.ContainsKey(node.Id)))
-        {
-            Say($"knows of no copy of segment {segment.First} to {segment.Last}");
-            _log!.NoteWithoutCopy(segment.First);
-            _withoutCopy.Add((segment.First, segment.Last));
-        }
-    }
-
     /// <summary>Null when it does not have them all, committed.</summary>
-    private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term, bool orLater, out RepairAnswer answer)
+    private List<LogEntry>? ReadForPeer(SealedSegment segment, Term term, bool orLater)
     {
-        answer = RepairAnswer.Later;
-        if (!IsUp || IsPaused || _log is null)
-        {
-            return null;
-        }
-
-        var first = orLater ? LogIndex.Max(segment.First, _log.FirstIndex) : segment.First;
-        if (first < _log.FirstIndex || first > segment.Last)
-        {
-            answer = RepairAnswer.Dropped;
-            return null;
-        }
-
-        if (_status!.CommitIndex < segment.Last || DurableAt(segment.Last)?.Term != term)
+        var first = orLater && _log is not null ? LogIndex.Max(segment.First, _log.FirstIndex) : segment.First;
+        if (!IsUp || IsPaused || _log is null || first < _log.FirstIndex || first > segment.Last
+            || _status!.CommitIndex < segment.Last || DurableAt(segment.Last)?.Term != term)
         {
             return null;
         }
@@ -381,7 +328,6 @@ internal sealed partial class ReplicaNode
         }
         catch (StorageCorruptException)
         {
-            answer = RepairAnswer.Damaged;
             return null;
         }
 

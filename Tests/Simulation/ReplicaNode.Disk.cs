@@ -131,7 +131,6 @@ internal sealed partial class ReplicaNode : ILogWriter
         _log = GroupLog.Open(_device, _folder, GroupId, StoreId, _storageOptions, NullLogger.Instance, _isKnownGroup);
         _isKnownGroup = true;
         _device.PowerCutAt = null;
-        IsHurt |= _log.SealedSegments.Any(segment => _withoutCopy.Contains((segment.First, segment.Last)));
         CheckRecovered();
     }
 

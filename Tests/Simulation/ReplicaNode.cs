@@ -117,7 +117,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
             _read.Clear();
             return _group.ReadEntries(index, index, int.MaxValue, _read) == 0 ? null : Entry.Identify(_read[0]);
         }
-        catch (StorageCorruptException damage) when (MayBeDamaged(index) || damage is HollowSegmentException)
+        catch (StorageCorruptException damage) when (IsHurt || damage is HollowSegmentException)
         {
             // It is part of the log and waits for repair, or others keep what it says.
             return DurableAt(index);

@@ -43,7 +43,12 @@ internal sealed class World
     private const long TrimmedWithinUs = 5_000_000;
 
     /// <summary>Leases run out, waits end, and what was published in the meantime is delivered.</summary>
-    private const long GroupsDoneWithinUs = 60_000_000;
+    private const long GroupsDoneWithinUs = 20_000_000;
+
+    /// <summary>And for each entry of a group's log: what was published may be its backlog.</summary>
+    private const long GroupDoneUsPerEntry = 2_000;
+
+    private const long MomentWithinUs = 10_000_000;
 
     private const long BrokenDiskUs = 12_000_000;
 
@@ -316,6 +321,9 @@ internal sealed class World
         }
     }
 
+    /// <summary>In which all logs are equal once, as things stand now.</summary>
+    public long MomentUs => IsAnyFarBehind ? FillWithinUs : MomentWithinUs;
+
     private long HealUs => Scenario.HasStreams ? HealWithinUs : HealWithoutOrderWithinUs;
 
     /// <summary>As things stand now.</summary>
@@ -382,7 +390,8 @@ internal sealed class World
 
         RunUntil(
             () => Groups.All(static group => group.Consumers!.IsDone),
-            GroupsDoneWithinUs + ClocksApartUs,
+            GroupsDoneWithinUs + ClocksApartUs
+                + (GroupDoneUsPerEntry * Groups.Max(static group => group.History.Committed)),
             "the consumer group finishes everything");
         ConsumerGroup.End();
         foreach (var group in Groups)

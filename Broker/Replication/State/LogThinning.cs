@@ -219,6 +219,7 @@ internal sealed class LogThinning(
     private void Step(Job job)
     {
         var segment = job.Segment;
+        job.ReadBytes = 0;
         var rewrite = job.Rewrite ??= log.RewriteSegments(segment.First, segment.Last);
         var thinner = job.Thinner ??= job.Thinning.TryBegin(segment.First, segment.Last)
             ?? throw new StorageException("its index file cannot be read, or does not know all of it");

@@ -65,9 +65,6 @@ internal sealed class Segment
     /// <summary>Something in the file is not what was written; it waits to be replaced.</summary>
     public bool IsDamaged { get; set; }
 
-    /// <summary>Nobody else has what is damaged here.</summary>
-    public bool HasNoCopy { get; set; }
-
     /// <summary>Up to here the file's blocks were written, be it with zeros.</summary>
     public long WrittenToOffset { get; set; } = SegmentHeader.SizeBytes;
 
@@ -143,18 +140,9 @@ internal sealed record SealedMetadata(
 /// cref="GroupLog.ReplaceSegment"/>.</param>
 /// <param name="HollowThrough">What its entries through here say is not kept here, see <see
 /// cref="GroupLog.HollowSegment"/>; none: all is.</param>
-/// <param name="HasNoCopy">It is damaged, and nobody else has it, see <see cref="GroupLog.NoteWithoutCopy"/>.</param>
 public readonly record struct SealedSegment(
-    LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged, LogIndex HollowThrough = default,
-    bool HasNoCopy = false)
+    LogIndex First, LogIndex Last, long SizeBytes, bool IsDamaged, LogIndex HollowThrough = default)
 {
-    /// <summary>
-    /// It is damaged, nobody else has it, and nobody wants anything of it: it goes when this log is dropped through it
-    /// in turn. A follower that still needs it gets a snapshot, of a node that leads instead.
-    /// </summary>
-    /// <param name="firstNeeded">The first entry of which somebody wants something.</param>
-    public bool IsPastMending(LogIndex firstNeeded) => IsDamaged && HasNoCopy && Last < firstNeeded;
-
     /// <summary>
     /// It waits until it may be filled. Of one that has hollow entries and others behind them nobody has more.
     /// </summary>

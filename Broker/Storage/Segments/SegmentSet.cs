@@ -246,19 +246,6 @@ internal sealed partial class SegmentSet(
         }
     }
 
-    /// <inheritdoc cref="GroupLog.NoteWithoutCopy"/>
-    public void NoteWithoutCopy(LogIndex first)
-    {
-        lock (_gate)
-        {
-            if (_segments.Find(each => each.First == first) is { IsDamaged: true } segment)
-            {
-                segment.HasNoCopy = true;
-                Describe();
-            }
-        }
-    }
-
     public void Dispose()
     {
         lock (_gate)
@@ -272,8 +259,7 @@ internal sealed partial class SegmentSet(
     [
         .. segments.Where(static segment => segment.IsSealed).Select(static segment =>
             new SealedSegment(
-                segment.First, segment.Last, segment.TailOffset, segment.IsDamaged, segment.HollowThrough,
-                segment.HasNoCopy)),
+                segment.First, segment.Last, segment.TailOffset, segment.IsDamaged, segment.HollowThrough)),
     ];
 
     private void Describe()

@@ -119,8 +119,6 @@ public sealed class LogRepairTests
 
         public void ReplaceSegment(LogIndex first, IEnumerable<LogEntry> entries) =>
             log.ReplaceSegment(first, entries);
-
-        public void NoteWithoutCopy(LogIndex first) => log.NoteWithoutCopy(first);
     }
 
     private sealed class LogSource(GroupLog log) : IEntrySource

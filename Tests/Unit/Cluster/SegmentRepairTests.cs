@@ -99,18 +99,6 @@ public sealed class SegmentRepairTests
     }
 
     [Fact]
-    public async Task What_every_peer_has_dropped_or_cannot_read_has_no_copy()
-    {
-        Damage(5, 9);
-        _helpless.Add(Two); // It answers that its log begins behind it.
-        _damagedToo.Add(Three);
-        var repair = Repair();
-        Assert.Equal((0, 1), await repair.MendAllAsync(Stop));
-        Assert.Equal([new LogIndex(5)], _log.WithoutCopy);
-        Assert.Equal(0, repair.CountLost(new GroupId(4)));
-    }
-
-    [Fact]
     public async Task A_fetch_that_breaks_half_way_touches_nothing()
     {
         Damage(5, 9);
@@ -253,8 +241,6 @@ public sealed class SegmentRepairTests
 
         public Dictionary<LogIndex, List<long>> Replaced { get; } = [];
 
-        public List<LogIndex> WithoutCopy { get; } = [];
-
         public IOException? Failure { get; init; }
 
         public GroupId Group => new(4);
@@ -272,7 +258,5 @@ public sealed class SegmentRepairTests
             Replaced[first] = [.. entries.Select(each => each.Index.Value)];
             Damaged.Remove(first);
         }
-
-        public void NoteWithoutCopy(LogIndex first) => WithoutCopy.Add(first);
     }
 }

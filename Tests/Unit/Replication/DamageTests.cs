@@ -185,39 +185,6 @@ public sealed class DamageTests
         Assert.Equal(batches, await hurt.ReadAllAsync(TestGroup.Topic));
     }
 
-    /// <summary>Nobody has it any more, so it waited for its repair until the log could be dropped.</summary>
-    [Fact]
-    public void A_damaged_segment_that_nobody_wants_nor_has_does_no_harm()
-    {
-        var group = new TestGroup(1);
-        group.Publish(300);
-        group.RunUntilEven();
-        var hurt = group[1];
-        var snapshot = hurt.Files(".snap").Skip(1).First();
-        var index = new LogIndex(long.Parse(Path.GetFileNameWithoutExtension(snapshot)));
-        var damaged = hurt.Log.SealedSegments.Last(segment => segment.Last < index);
-        hurt.Device.Flip(hurt.PathOf(GroupFolder.SegmentName(damaged.First)), 4096 + 80, 0x40);
-        hurt.Scrub();
-        group.Run(TimeSpan.FromSeconds(2));
-        Assert.Equal(1, hurt.Status.Condition.DamagedSegments);
-
-        hurt.Log.NoteWithoutCopy(damaged.First);
-        group.Run(TimeSpan.FromSeconds(2));
-        Assert.Equal(1, hurt.Status.Condition.DamagedSegments); // It is wanted.
-        while (hurt.Machine.FirstNeeded <= damaged.Last)
-        {
-            group.Purge(before: damaged.Last.Value + 1 - 2);
-        }
-
-        group.Run(TimeSpan.FromSeconds(2));
-        Assert.True(hurt.Log.SealedSegments.Single(static segment => segment.IsDamaged).HasNoCopy);
-        Assert.True(hurt.Status.Condition.IsWell);
-
-        group.Purge();
-        group.Publish(150);
-        group.RunUntil(() => hurt.Log.Base.Index > damaged.Last, "it is gone with the log");
-    }
-
     /// <summary>The leader stayed, as a voter alone was a reason to go.</summary>
     [Fact]
     public void A_leader_that_cannot_read_what_a_learner_needs_lets_another_one_lead()

@@ -105,7 +105,7 @@ public sealed class FetchEntriesTests
 
     [Theory]
     [InlineData(10, 50, 1, StatusCode.NotFound)]
-    [InlineData(11, 111, 3, StatusCode.FailedPrecondition)]
+    [InlineData(11, 111, 3, StatusCode.NotFound)]
     [InlineData(11, 110, 2, StatusCode.FailedPrecondition)]
     [InlineData(11, 10, 1, StatusCode.InvalidArgument)]
     [InlineData(0, 10, 1, StatusCode.InvalidArgument)]
@@ -133,8 +133,7 @@ public sealed class FetchEntriesTests
         await using var nodes = await StartAsync();
         nodes.Gates[1].Sources[3].CommittedIndex = new LogIndex(60);
 
-        Assert.Equal(
-            StatusCode.FailedPrecondition, (await EchoServer.FailureAsync(FetchAsync(nodes, 11, 61))).StatusCode);
+        Assert.Equal(StatusCode.NotFound, (await EchoServer.FailureAsync(FetchAsync(nodes, 11, 61))).StatusCode);
         Assert.Equal(50, (await FetchAsync(nodes, 11, 60, lastTerm: 1)).Count);
     }
 
