@@ -40,7 +40,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
     /// another replica that is well leads better. It is tried again while the trouble lasts. When even the heir lacks
     /// what cannot be read, that has not committed. Another one that has it may not want to lead, as it drains; but who
     /// has less may not be elected against it, so it is asked first. When nobody else has it, or who has it cannot
-    /// lead, the group goes on without it.
+    /// lead, the group goes on without it. For a learner's sake alone only who is fit is asked.
     /// </summary>
     /// <param name="now">The time.</param>
     /// <param name="isApplyBlocked">What is to be applied cannot be read.</param>
@@ -56,8 +56,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
         var followers = loop.Raft.Followers;
         var holdsUp = isApplyBlocked || lanes.IsBaseUnreadable || followers.Any(LacksUnreadable);
-        var cannotRead = holdsUp || followers.Any(IsHeldUpLearner);
-        if (!(cannotRead || leavesLead is not null))
+        if (!holdsUp && leavesLead is null && !followers.Any(IsHeldUpLearner))
         {
             _hamperedSinceMs = null;
             return;
@@ -72,7 +71,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
 
         var heir = FurthestOf(followers, IsFit);
         var catchesUp = heir is { } best && !LacksUnreadable(best);
-        if (cannotRead && !catchesUp)
+        if (holdsUp && !catchesUp)
         {
             _asksUnfit = !_asksUnfit;
             if (_asksUnfit && FurthestOf(followers, HasUnreadable) is { } unfit)
@@ -88,7 +87,7 @@ internal sealed class LeadershipWatch(IGroupLoop loop, GroupWrites writes, PeerL
                 logger,
                 loop.Id.Value,
                 next.NodeId.Value,
-                cannotRead ? "a part of its log cannot be read" : leavesLead!);
+                holdsUp || leavesLead is null ? "a part of its log cannot be read" : leavesLead);
         }
     }
 

@@ -140,16 +140,16 @@ public sealed class EvictionTests
     }
 
     private static Task BecomesAsync(Brokers brokers, int node, NodeStatus state, params int[] others) =>
-        Brokers.UntilAsync(
-            async () => (await Task.WhenAll(others.Select(brokers.DescribeAsync))).All(seen => seen is not null
-                && seen.Nodes.Single(each => each.NodeId == node).State == state
+        brokers.AgreeAsync(
+            others,
+            seen => seen.Nodes.Single(each => each.NodeId == node).State == state
                 && seen.Shards.All(shard => shard.Voters.SequenceEqual(others)
-                    && shard.Learners.SequenceEqual(shard.Shard == 0 ? [node] : []))),
-            () => $"node {node} is {state}:\n{string.Join('\n', others.SelectMany(brokers.LinesOf))}");
+                    && shard.Learners.SequenceEqual(shard.Shard == 0 ? [node] : [])),
+            $"that node {node} is {state}");
 
-    private static Task LeadsNothingAsync(Brokers brokers, int node, params int[] witnesses) => Brokers.UntilAsync(
-        async () => (await Task.WhenAll(witnesses.Select(brokers.DescribeAsync))).All(seen => seen is not null
-            && seen.Nodes.Single(each => each.NodeId == node).Draining
-            && seen.Shards.All(shard => shard.Leader != node && shard.Leader != 0 && shard.PreferredLeader != node)),
-        () => $"node {node} drains and leads nothing");
+    private static Task LeadsNothingAsync(Brokers brokers, int node, params int[] witnesses) => brokers.AgreeAsync(
+        witnesses,
+        seen => seen.Nodes.Single(each => each.NodeId == node).Draining
+            && seen.Shards.All(shard => shard.Leader != node && shard.Leader != 0 && shard.PreferredLeader != node),
+        $"that node {node} drains and leads nothing");
 }

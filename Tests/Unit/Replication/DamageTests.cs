@@ -189,21 +189,24 @@ public sealed class DamageTests
     [Fact]
     public void A_leader_that_cannot_read_what_a_learner_needs_lets_another_one_lead()
     {
-        var group = new TestGroup(3);
-        group.Publish(100);
-        group.RunUntilEven();
-        var hurt = group.Replicas.Last(replica => replica != group.Leader);
-        hurt.Stop();
-        hurt.Device.Flip(hurt.PathOf(hurt.Files(".log").ElementAt(1)), 4096 + 80, 0x40);
-        hurt.Start();
-        group.RunUntilEven();
-        hurt.Scrub();
-        group.Leader!.Group.TransferLeadership(hurt.Id);
-        group.RunUntil(() => group.Leader == hurt, "it leads");
+        var group = LedByDamaged(out var hurt);
         var lost = group.Replicas.First(replica => replica != hurt);
         Lose(lost);
         group.RunUntil(() => group.Leader != hurt, "another one leads");
         group.RunUntil(() => IsVoterForAll(group, lost.Id), "it is a voter again for all");
+    }
+
+    /// <summary>Nobody waits for a learner: whoever should rather not lead is not asked for its sake.</summary>
+    [Fact]
+    public void A_leader_that_cannot_read_what_a_learner_needs_does_not_hand_over_to_one_that_drains()
+    {
+        var group = LedByDamaged(out var hurt);
+        var lost = group.Replicas.First(replica => replica != hurt);
+        group.Replicas.Single(replica => replica != hurt && replica != lost).Group.IsDraining = true;
+        Lose(lost);
+        hurt.Group.IsShortOfSpace = true;
+        group.Run(TimeSpan.FromMinutes(2));
+        Assert.Equal(hurt, group.Leader);
     }
 
     /// <summary>
@@ -393,6 +396,23 @@ public sealed class DamageTests
         hurt.Device.Flip(hurt.PathOf(segment), 4096 + 700, 0x40);
         hurt.Start();
         group.RunUntil(() => hurt.Status.Condition.IsApplyBlocked, "the replay has met the damage");
+        return group;
+    }
+
+    /// <summary>Three replicas, of which the one that leads cannot read a part of its log.</summary>
+    private static TestGroup LedByDamaged(out TestReplica leader)
+    {
+        var group = new TestGroup(3);
+        group.Publish(100);
+        group.RunUntilEven();
+        var hurt = leader = group.Replicas.Last(replica => replica != group.Leader);
+        hurt.Stop();
+        hurt.Device.Flip(hurt.PathOf(hurt.Files(".log").ElementAt(1)), 4096 + 80, 0x40);
+        hurt.Start();
+        group.RunUntilEven();
+        hurt.Scrub();
+        group.Leader!.Group.TransferLeadership(hurt.Id);
+        group.RunUntil(() => group.Leader == hurt, "it leads");
         return group;
     }
 
