@@ -50,7 +50,7 @@ public sealed partial class BrokerNode
         if (member.State != MemberState.Leaving)
         {
             CheckHasOthers(member);
-            CheckCanSpare(id);
+            await CheckCanSpareAsync(id, cancellationToken);
             var command = new System.Buffers.ArrayBufferWriter<byte>();
             MemberCommands.WriteChanged(command, id, MemberState.Leaving);
             var result = await ChangeMetadataAsync(command.WrittenMemory, cancellationToken);
@@ -273,9 +273,23 @@ public sealed partial class BrokerNode
 
     /// <summary>
     /// Without a node each of its groups still needs a majority of nodes that live; as this one sees it. Raft looks
-    /// again, as each leader sees it.
+    /// again, as each leader sees it. Who has just joined, or starts again, may not be connected to this node yet.
     /// </summary>
-    private void CheckCanSpare(NodeId id)
+    private async Task CheckCanSpareAsync(NodeId id, CancellationToken cancellationToken)
+    {
+        var began = _time.GetTimestamp();
+        while (WhyNotSpared(id) is { } refusal)
+        {
+            if (_time.GetElapsedTime(began).TotalMilliseconds >= Limits.SpareWaitMs)
+            {
+                throw refusal;
+            }
+
+            await Task.Delay(LookInterval, _time, cancellationToken);
+        }
+    }
+
+    private BrokerException? WhyNotSpared(NodeId id)
     {
         foreach (var group in Groups)
         {
@@ -284,11 +298,13 @@ public sealed partial class BrokerNode
             var live = others.Count(voter => voter == Options.NodeId || IsConnected(voter));
             if (configuration.IsVoter(id) && live <= others.Count / 2)
             {
-                throw Refusal.FailedPrecondition(
+                return Refusal.FailedPrecondition(
                     $"Without node {id}, shard {group.Id} would have {others.Count} voters, of which {live} live: no "
                     + "majority. Nothing was changed; start or remove the dead ones first.");
             }
         }
+
+        return null;
     }
 
     private async Task<ChangeMetadataResponse> AskMetadataLeaderAsync(

@@ -166,6 +166,9 @@ public static partial class Limits
     /// </summary>
     public const int EvictAfterMinMs = 5_000;
 
+    /// <summary>How long a call that removes a node waits for others to be reached that must do without it.</summary>
+    public const int SpareWaitMs = 10_000;
+
     /// <summary>How long a call that drains a node waits until the node leads nothing.</summary>
     public const int DrainWaitMs = 20_000;
 

@@ -224,6 +224,15 @@ public sealed class MembershipTests
         await two.RemoveNodeAsync(absent, Test);
         await two.RemoveNodeAsync(99, Test);
         await brokers.HaveMembersAsync([1, 3, 4], [1, 3, 4]);
+
+        // One that is needed then and is on its way back is waited for.
+        await brokers.KillAsync(3);
+        await Task.Delay(TimeSpan.FromSeconds(1), Test);
+        await using var one = brokers.Connect(1);
+        var removal = one.RemoveNodeAsync(4, Test);
+        brokers.Start(3);
+        await removal;
+        await brokers.HaveMembersAsync([1, 3], [1, 3]);
     }
 
     [Fact]
