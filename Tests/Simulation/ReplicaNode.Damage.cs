@@ -334,6 +334,33 @@ internal sealed partial class ReplicaNode
         return entries;
     }
 
+    /// <summary>Of what is hollow no entry can be read, from wherever somebody begins.</summary>
+    private void CheckHollowIsNotRead()
+    {
+        foreach (var segment in _log!.SealedSegments.Where(static segment => segment.IsHollow))
+        {
+            foreach (var from in new[] { segment.First, segment.First.Next(), segment.HollowThrough })
+            {
+                World.Check(
+                    from > segment.HollowThrough || !CanRead(from),
+                    $"node {Id} reads entry {from}, and has given up what it says");
+            }
+        }
+    }
+
+    private bool CanRead(LogIndex index)
+    {
+        _read.Clear();
+        try
+        {
+            return _log!.Read(index, index, int.MaxValue, _read) > 0;
+        }
+        catch (StorageCorruptException)
+        {
+            return false;
+        }
+    }
+
     private void NoteCondition(GroupCondition before, GroupCondition now)
     {
         World.Figures.Count(Figure.SegmentDamaged, Math.Max(0, now.DamagedSegments - before.DamagedSegments));
@@ -343,6 +370,7 @@ internal sealed partial class ReplicaNode
             World.Check(
                 !now.Configuration.IsVoter(Id),
                 $"node {Id} gives up what entries say, and votes by {now.Configuration}");
+            CheckHollowIsNotRead();
         }
 
         if (!now.Configuration.Equals(before.Configuration))

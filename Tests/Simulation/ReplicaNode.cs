@@ -491,6 +491,7 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         {
             // It counts by the members of its log before it has sent or flushed them.
             Group.History.NoteConfiguration(_status.Condition.Configuration);
+            CheckMayChangeMembers(before.Condition.Configuration.Index, _status.Condition.Configuration.Index);
         }
 
         Group.History.EndPump();
@@ -503,6 +504,19 @@ internal sealed partial class ReplicaNode : SimulatedNode, IPeerSender, IBackgro
         {
             Say($"is {_status.Role} in term {_status.Term}, leader {_status.Leader}");
             Group.NoteState(this);
+        }
+    }
+    /// <summary>
+    /// A leader changes members when an entry of its term has committed (Raft thesis 4.1, with the correction of 2015).
+    /// By a recovery the members are the first that it says in its term.
+    /// </summary>
+    private void CheckMayChangeMembers(LogIndex before, LogIndex now)
+    {
+        if (now > before && EntryAt(now)?.Term == Term && EntryAt(now.Previous())?.Term == Term)
+        {
+            World.Check(
+                _status!.CommitIndex >= now || EntryAt(_status.CommitIndex)?.Term == Term,
+                $"leader {Id} changes members by entry {now}, before any of term {Term} has committed");
         }
     }
 }
