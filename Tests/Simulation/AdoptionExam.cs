@@ -55,7 +55,7 @@ internal sealed class AdoptionExam(World world)
 
     private void Lose(SimulatedGroup group, ReplicaNode victim, LogIndex last)
     {
-        world.RunUntil(() => LastEntryExam.IsEven(group), world.MomentUs, "all logs are equal for a moment");
+        world.RunUntilEven(group);
         victim.Machine.Crash();
         if (!victim.TryLoseUnapplied())
         {

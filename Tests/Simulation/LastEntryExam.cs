@@ -38,10 +38,7 @@ internal sealed class LastEntryExam(World world)
         }
 
         var replica = group.NodeOf(machine.Id.Value);
-        world.RunUntil(
-            () => IsEven(group) && machine.TryLoseLast(replica, isProven: false),
-            world.MomentUs,
-            "all logs are equal for a moment");
+        world.RunUntilEven(group, () => machine.TryLoseLast(replica, isProven: false));
         world.Scheduler.After(world.Random.NextInt64(StartWithinUs), machine.Start);
         world.RunUntil(
             () => replica.IsUp && !replica.IsHurt,
@@ -62,7 +59,7 @@ internal sealed class LastEntryExam(World world)
         }
         else
         {
-            world.RunUntil(() => IsEven(group), world.MomentUs, "all logs are equal for a moment");
+            world.RunUntilEven(group);
         }
 
         // Only now, since who votes may have changed meanwhile; of a shard not all that hold it need vote.
@@ -104,7 +101,7 @@ internal sealed class LastEntryExam(World world)
             World.Check(tries < MostDuties, "leaders come to an end with what they have to do");
             var last = group.Nodes[0].LastIndex;
             world.RunFor(QuietUs);
-            world.RunUntil(() => IsEven(group), world.MomentUs, "all logs are equal for a moment");
+            world.RunUntilEven(group);
             if (group.Nodes[0].LastIndex == last)
             {
                 return;

@@ -7,7 +7,6 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed class LostTwiceExam(World world)
 {
-    private const long EvenWithinUs = 10_000_000;
     private const long LearnsWithinUs = 20_000_000;
     private const long HealWithinUs = 60_000_000;
 
@@ -19,7 +18,7 @@ internal sealed class LostTwiceExam(World world)
             return;
         }
 
-        world.RunUntil(() => LastEntryExam.IsEven(group), EvenWithinUs, "all logs are equal for a moment");
+        world.RunUntilEven(group);
         var voters = group.Nodes.Where(static node => !node.IsLeader && node.Members.IsVoter(node.Id)).ToArray();
         var victim = (ReplicaNode)voters[world.Random.Next(voters.Length)];
         LoseAll(victim);

@@ -12,7 +12,7 @@ namespace Broker.Tests.Simulation;
 internal sealed class MajorityExam(World world)
 {
     private const long QuietUs = 1_000_000;
-    private const long EvenWithinUs = 10_000_000;
+    private const long GoOnWithinUs = 10_000_000;
     private const long StartWithinUs = 500_000;
 
     /// <summary>Doubts are over, and whoever can be elected is.</summary>
@@ -71,7 +71,7 @@ internal sealed class MajorityExam(World world)
         world.ClientsRest = true;
         world.RunFor(QuietUs);
         world.RunUntilTrimmed();
-        world.RunUntil(() => LastEntryExam.IsEven(group), EvenWithinUs, "all logs are equal for a moment");
+        world.RunUntilEven(group);
     }
 
     /// <summary>
@@ -88,7 +88,7 @@ internal sealed class MajorityExam(World world)
             leader.Purge("load");
             world.RunUntil(
                 () => group.Nodes.Where(node => node != kept).All(node => node.AppliedIndex > last),
-                EvenWithinUs,
+                GoOnWithinUs,
                 "the others go on without one");
             return;
         }
@@ -103,7 +103,7 @@ internal sealed class MajorityExam(World world)
         world.RunUntil(
             () => group.Nodes.Any(node => node.IsLeader && node != kept && node.Term > before
                 && node.AppliedIndex == node.LastIndex),
-            EvenWithinUs,
+            GoOnWithinUs,
             "the others go on without one");
     }
 

@@ -7,7 +7,6 @@ namespace Broker.Tests.Simulation;
 /// </summary>
 internal sealed class ReopeningExam(World world)
 {
-    private const long EvenWithinUs = 10_000_000;
     private const int Fillings = 60;
     private const int FillingRecords = 20;
 
@@ -26,7 +25,7 @@ internal sealed class ReopeningExam(World world)
         }
 
         world.ClientsRest = true;
-        world.RunUntil(() => LastEntryExam.IsEven(group), EvenWithinUs, "all logs are equal for a moment");
+        world.RunUntilEven(group);
         var victim = (ReplicaNode)group.Nodes.First(static node => node.IsLeader);
         world.Network.Isolate(victim.Id.Value);
         if (TryFill(victim))

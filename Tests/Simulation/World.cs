@@ -321,8 +321,14 @@ internal sealed class World
         }
     }
 
+    /// <summary>See <see cref="LastEntryExam.IsEven"/>.</summary>
+    /// <param name="group">Whose logs they are.</param>
+    /// <param name="also">What has to come about in that moment.</param>
+    public void RunUntilEven(SimulatedGroup group, Func<bool>? also = null) => RunUntil(
+        () => LastEntryExam.IsEven(group) && also?.Invoke() != false, MomentUs, "all logs are equal for a moment");
+
     /// <summary>In which all logs are equal once, as things stand now.</summary>
-    public long MomentUs => IsAnyFarBehind ? FillWithinUs : MomentWithinUs;
+    private long MomentUs => IsAnyFarBehind ? FillWithinUs : MomentWithinUs;
 
     private long HealUs => Scenario.HasStreams ? HealWithinUs : HealWithoutOrderWithinUs;
 
