@@ -149,6 +149,9 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
 
     public Guid? ClusterId => _store.ClusterId;
 
+    /// <summary>See <see cref="NodeStore.IsFounded"/>.</summary>
+    internal bool IsFounded => _store.IsFounded;
+
     /// <summary>Why this node takes no part in a cluster yet, in words for its operator; empty when it does.</summary>
     public string Obstacle => _removal.Length > 0 ? _removal : _formation.Obstacle;
 

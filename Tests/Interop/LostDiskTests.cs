@@ -1,3 +1,4 @@
+using Broker.Storage;
 using Grpc.Core;
 using Xunit;
 
@@ -59,8 +60,12 @@ public sealed class LostDiskTests : IAsyncDisposable
     }
 
     // A wiped node never came back: its peers said "give it its old disk", the node itself "give it an empty folder".
-    [Fact]
-    public async Task Broker_with_an_empty_disk_comes_back_by_its_operators_word_and_its_old_disk_never()
+    // A disk that had not heard of its cluster's id when it was lost asked nobody, and its operator heard nothing.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Broker_with_an_empty_disk_comes_back_by_its_operators_word_and_its_old_disk_never(
+        bool knewItsCluster)
     {
         await _brokers.FormAsync();
         await PublishAsync(0);
@@ -89,6 +94,10 @@ public sealed class LostDiskTests : IAsyncDisposable
         await _brokers.KillAsync(3);
         Directory.Move(_brokers.FolderOf(3), $"{old}-new");
         Directory.Move(old, _brokers.FolderOf(3));
+        var files = new NodeFiles(new PhysicalDevice(), _brokers.FolderOf(3));
+        var disk = files.Read().Record!;
+        var clusterId = knewItsCluster ? disk.Identity.ClusterId : null;
+        files.Write(disk with { Identity = disk.Identity with { ClusterId = clusterId } });
         _brokers.Start(3, OperatorsWord);
 
         // It may have heard this before a peer that dials it has something to refuse.

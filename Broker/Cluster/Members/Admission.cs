@@ -49,12 +49,21 @@ internal sealed class Admission(BrokerNode node, NodeStore store, ILogger logger
         }
 
         var self = new NodeId((int)from.NodeId);
-        if (from.ClusterId.Length > 0 && node.Directory.Find(self)?.Name == from.Name)
+        var isOfItsCluster = from.ClusterId.Length > 0 || node.Metadata.Current.FindNode(self)?.StoreId == storeId;
+        if (isOfItsCluster && node.Directory.Find(self)?.Name == from.Name)
         {
             // A member says where it is. That must not need a leader: after a start of all at other addresses none is
             // found before they find each other. The leader writes it down when it meets the node.
             node.Directory.Heard(self, from.Address, from.ClientAddress);
             return Describe(clusterId, self, isLost: false);
+        }
+
+        if (from.ClusterId.Length == 0 && !self.IsNone)
+        {
+            return No(
+                $"The disk of '{from.Name}' ({storeId:N}) began as node {self} of a cluster whose id it had not heard "
+                + $"yet, and cluster {clusterId:N} does not know it. If it is the right one, wait until its first "
+                + "peers have met it; else give it an empty folder.");
         }
 
         if (!node.Metadata.Members.IsKnown)

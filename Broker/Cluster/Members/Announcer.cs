@@ -22,7 +22,7 @@ internal sealed class Announcer(BrokerNode node, TimeProvider time, ILogger logg
         {
             await Beat.NextAsync(pause, time, cancellationToken);
             var others = node.Directory.Nodes.Where(each => each.Node != node.Options.NodeId).ToList();
-            if (node.ClusterId is null || others.Exists(each => node.IsConnected(each.Node)))
+            if (!node.IsFounded || others.Exists(each => node.IsConnected(each.Node)))
             {
                 pause = Interval;
                 continue;
