@@ -102,6 +102,7 @@ internal enum Figure
     SegmentDamaged,
     SegmentMended,
     SegmentReopened,
+    SegmentPastMending,
     NodeHealed,
     MajorityDamaged,
     LeaderInSpiteOfDamage,

@@ -21,23 +21,16 @@ internal sealed class LostTwiceExam(World world)
         world.RunUntilEven(group);
         var voters = group.Nodes.Where(static node => !node.IsLeader && node.Members.IsVoter(node.Id)).ToArray();
         var victim = (ReplicaNode)voters[world.Random.Next(voters.Length)];
-        LoseAll(victim);
+        victim.LoseAll();
         world.RunUntil(
             () => group.Nodes.Any(node => node.IsLeader && !node.Members.IsVoter(victim.Id)),
             LearnsWithinUs,
             "who has lost everything votes no more");
         world.Figures.Count(Figure.LostTwice, victim.DurableHardState.IsLost ? 1 : 0);
-        LoseAll(victim);
+        victim.LoseAll();
         world.RunUntil(
             () => !victim.IsHurt && LastEntryExam.IsEven(group),
             HealWithinUs,
             "who has lost everything twice is whole again");
-    }
-
-    private static void LoseAll(ReplicaNode victim)
-    {
-        victim.Machine.Crash();
-        victim.LoseAll();
-        victim.Machine.Start();
     }
 }

@@ -67,12 +67,15 @@ internal sealed partial class ReplicaNode
         _fileDamage.Strike(_hurtable);
     }
 
+    /// <summary>The process ends, and starts again with nothing of this group.</summary>
     public void LoseAll()
     {
+        Machine.Crash();
         IsHurt = true;
         _durable.CommittedAtLoss = Group.History.Committed;
         World.Network.Forget(Id.Value);
         _fileDamage.Wipe();
+        Machine.Start();
     }
 
     public override bool TryChooseLast()
@@ -245,13 +248,25 @@ internal sealed partial class ReplicaNode
         _scrubbed++;
     }
 
-    private bool HasEverything()
+    private bool HasEverything() =>
+        IsWholeButSegments() && !_log!.SealedSegments.Any(static segment => segment.IsDamaged);
+
+    private bool IsWholeButSegments()
     {
         var condition = _status!.Condition;
         return !(condition.IsFenced || condition.IsLost || condition.IsPassive || condition.IsApplyBlocked)
-            && _log!.Fence == LogPosition.None && !_log.SealedSegments.Any(static segment => segment.IsDamaged)
-            && IsWhatItShouldBe && _durable.HasCommitted();
+            && _log!.Fence == LogPosition.None && IsWhatItShouldBe && _durable.HasCommitted();
     }
+
+    /// <summary>
+    /// It has all but damaged segments that no other replica can give it, and of which nobody wants anything: they go
+    /// when its own log is dropped, and nobody can say when that is.
+    /// </summary>
+    public bool IsPastMending => IsUp && IsHurt && _scrubbed > 0 && IsWholeButSegments()
+        && _log!.SealedSegments.Where(static segment => segment.IsDamaged).All(segment =>
+            segment.Last < _group!.Machine.FirstNeeded && Group.Nodes.OfType<ReplicaNode>().All(node => node == this
+                || (node.IsUp
+                    && node.ReadForPeer(segment, _durable[(int)segment.Last.Value - 1].Term, orLater: false) is null)));
 
     /// <summary>As SegmentRepair: all entries from a peer that has them committed, then the file is new.</summary>
     private void Repair()

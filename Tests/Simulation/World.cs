@@ -264,11 +264,7 @@ internal sealed class World
 
         IsCalm = true;
         RunUntilProgress();
-        RunUntil(
-            () => Membership is not { IsSettled: false } and not { IsDrained: false }
-                && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe),
-            Math.Max(HealUs, FillUs),
-            "every damage heals and all are members after the last fault");
+        RunUntilHealed();
         RunCalm();
         if (Membership is { } membership)
         {
@@ -320,6 +316,37 @@ internal sealed class World
             }
         }
     }
+
+    /// <summary>
+    /// What only time could mend, as nobody has it any more and nobody wants it, its operator mends: the replica gets
+    /// an empty disk.
+    /// </summary>
+    private void RunUntilHealed()
+    {
+        for (var replaced = 0; ; replaced++)
+        {
+            var untilUs = Scheduler.NowUs + Math.Max(HealUs, FillUs);
+            while (!IsHealed && Scheduler.NowUs < untilUs)
+            {
+                Step();
+            }
+
+            if (IsHealed)
+            {
+                return;
+            }
+
+            var pastMending = Replicas.OfType<ReplicaNode>().FirstOrDefault(static replica => replica.IsPastMending);
+            Check(
+                pastMending is not null && replaced < Machines.Count,
+                "every damage heals and all are members after the last fault");
+            Figures.Count(Figure.SegmentPastMending);
+            pastMending.LoseAll();
+        }
+    }
+
+    private bool IsHealed => Membership is not { IsSettled: false } and not { IsDrained: false }
+        && Replicas.All(static replica => !replica.IsHurt && replica.IsWhatItShouldBe);
 
     /// <summary>See <see cref="LastEntryExam.IsEven"/>.</summary>
     /// <param name="group">Whose logs they are.</param>
