@@ -150,6 +150,11 @@ internal static class BrokerHost
         services.AddSingleton<GroupAdmin>();
         services.AddSingleton<DeadLetterAdmin>();
         services.AddSingleton<GroupPeeks>();
+        services.AddSingleton<ClusterAdmin>();
+        services.AddSingleton<TopicFinder>();
+        services.AddSingleton<TopicAdmin>();
+        services.AddSingleton<RecordAdmin>();
+        services.AddSingleton<MetadataAdmin>();
         services.AddSingleton<BrokerService>();
         services.AddSingleton<AdminService>();
         services.AddSingleton(provider => new PeerService(provider.GetRequiredService<BrokerNode>().Transport));

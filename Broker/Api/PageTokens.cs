@@ -33,6 +33,10 @@ internal static class PageTokens
             ? new PlaceOfRecord(parts[2], partition, offset)
             : throw Wrong();
 
+    /// <summary>How many entries a page has, of those that the request asks for.</summary>
+    public static int SizeOf(uint wanted, int whenZero, int most) =>
+        wanted == 0 ? whenZero : (int)Math.Min(wanted, (uint)most);
+
     private static bool TryRead(
         string token, int count, [NotNullWhen(true)] out string[]? parts, out int partition, out long offset)
     {

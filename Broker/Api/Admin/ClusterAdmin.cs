@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Broker.Cluster;
 using Broker.ClusterState;
 using Broker.Domain;
 using Broker.Protocol.V1;
@@ -7,11 +8,15 @@ using Grpc.Core;
 
 namespace Broker.Api;
 
-/// <content>Who belongs to the cluster, and who leads.</content>
-internal sealed partial class AdminService
+/// <summary>
+/// What operators do with nodes and shards: who belongs to the cluster, who votes and leads, and what goes on when most
+/// replicas of a shard are damaged.
+/// </summary>
+internal sealed class ClusterAdmin(BrokerNode node, AdminForwarder forwarder, DataNodes dataNodes)
 {
-    public override async Task<DescribeClusterResponse> DescribeCluster(
-        DescribeClusterRequest request, ServerCallContext context)
+    private const int NameBytes = 255;
+
+    public async Task<DescribeClusterResponse> DescribeAsync(CancellationToken cancellationToken)
     {
         var options = node.Options;
         var members = node.Metadata.Members;
@@ -65,8 +70,144 @@ internal sealed partial class AdminService
             response.Shards.Add(shard);
         }
 
-        response.Shards.AddRange(await AskForShardsAsync(context.CancellationToken));
+        response.Shards.AddRange(await AskForShardsAsync(cancellationToken));
         return response;
+    }
+
+    public async Task<AddNodeResponse> AddNodeAsync(AddNodeRequest request, CancellationToken cancellationToken)
+    {
+        if (request.Name.Length == 0 || Encoding.UTF8.GetByteCount(request.Name) > NameBytes)
+        {
+            throw Refusal.InvalidArgument($"A node's name has 1 to {NameBytes} bytes.");
+        }
+
+        if (!Uri.TryCreate(request.Address, UriKind.Absolute, out var address)
+            || (address.Scheme != Uri.UriSchemeHttp && address.Scheme != Uri.UriSchemeHttps)
+            || Encoding.UTF8.GetByteCount(request.Address) > NameBytes)
+        {
+            throw Refusal.InvalidArgument(
+                $"'{request.Address}' is no address of a broker's endpoint for peers (Broker__PeerPort); expected an "
+                + $"http or https base address of up to {NameBytes} bytes, for example http://localhost:8004.");
+        }
+
+        NodeRoles? roles = request.Role switch
+        {
+            NodeRole.Unspecified => null,
+            NodeRole.Controller => NodeRoles.Controller,
+            NodeRole.Data => NodeRoles.Data,
+            _ => throw Refusal.InvalidArgument($"There is no role {(int)request.Role}."),
+        };
+        var id = await node.AddMemberAsync(request.Name, address, roles, cancellationToken);
+        return new AddNodeResponse { NodeId = (uint)id.Value };
+    }
+
+    public async Task<RemoveNodeResponse> RemoveNodeAsync(
+        RemoveNodeRequest request, CancellationToken cancellationToken)
+    {
+        var id = MemberOf(request.NodeId);
+        await node.RemoveMemberAsync(id, cancellationToken);
+        return new RemoveNodeResponse();
+    }
+
+    public async Task<DrainNodeResponse> DrainNodeAsync(DrainNodeRequest request, CancellationToken cancellationToken)
+    {
+        var id = MemberOf(request.NodeId);
+        var response = new DrainNodeResponse();
+        response.ShardsLeft.AddRange((await node.DrainMemberAsync(id, drains: true, cancellationToken))
+            .Select(static shard => (uint)shard.Value));
+        return response;
+    }
+
+    public async Task<UndrainNodeResponse> UndrainNodeAsync(
+        UndrainNodeRequest request, CancellationToken cancellationToken)
+    {
+        var id = MemberOf(request.NodeId);
+        await node.DrainMemberAsync(id, drains: false, cancellationToken);
+        return new UndrainNodeResponse();
+    }
+
+    public async Task<SetShardVotersResponse> SetShardVotersAsync(
+        SetShardVotersRequest request, bool isForwarded, CancellationToken cancellationToken)
+    {
+        if (request.Count is > 0 and < Limits.LeastShardVoters or > GroupConfiguration.MaxMembers)
+        {
+            throw Refusal.InvalidArgument(
+                $"A shard has {Limits.LeastShardVoters} to {GroupConfiguration.MaxMembers} voters, not "
+                + $"{request.Count}: with fewer, one dead node would stop it. 0: all data nodes vote.");
+        }
+
+        if (request is { Count: 0, OnlyVotersKeepRecords: true })
+        {
+            throw Refusal.InvalidArgument(
+                "only_voters_keep_records is set, and count is 0: where all data nodes vote, all keep the records. Say "
+                + "how many are to vote in each shard.");
+        }
+
+        var command = new ArrayBufferWriter<byte>();
+        MemberCommands.WriteShardVoters(command, (int)request.Count, request.OnlyVotersKeepRecords);
+        return await forwarder.ChangeAsync(
+            GroupId.Metadata,
+            () => Task.FromResult(command.WrittenMemory),
+            static (client, message, options) => client.SetShardVotersAsync(message, options),
+            request,
+            static result => result.Code == RefusalCode.None
+                ? new SetShardVotersResponse()
+                : throw Refusal.NotFormed("The cluster has not formed yet, and knows no members."),
+            isForwarded,
+            cancellationToken);
+    }
+
+    public async Task<TransferLeadershipResponse> TransferLeadershipAsync(
+        TransferLeadershipRequest request, bool isForwarded, CancellationToken cancellationToken)
+    {
+        if (request.Shard > node.Options.DataShards)
+        {
+            throw Refusal.NotFound($"There is no shard {request.Shard}; they are 0 to {node.Options.DataShards}.");
+        }
+
+        if (request.ToNode > int.MaxValue)
+        {
+            throw Refusal.FailedPrecondition($"There is no node {request.ToNode}.");
+        }
+
+        var shard = new GroupId((int)request.Shard);
+        var leader = await FindLeaderAsync(shard, cancellationToken);
+        if (isForwarded)
+        {
+            return await MoveAsync(shard, request, cancellationToken);
+        }
+
+        var moved = leader == node.Options.NodeId
+            ? await MoveAsync(shard, request, cancellationToken)
+            : await forwarder.ForwardAsync(
+                leader,
+                static (client, message, options) => client.TransferLeadershipAsync(message, options),
+                request,
+                cancellationToken);
+        await PlaceAsync(shard, new NodeId((int)moved.Leader), cancellationToken);
+        return moved;
+    }
+
+    public async Task<ForceRecoveryResponse> ForceRecoveryAsync(
+        ForceRecoveryRequest request, string peer, CancellationToken cancellationToken)
+    {
+        var report = await node.ForceRecoveryAsync(
+            new RecoveryOrder(
+                new GroupId((int)Math.Min(request.Shard, int.MaxValue)),
+                new NodeId((int)Math.Min(request.NodeId, int.MaxValue)),
+                [.. request.GoneNodes.Select(static gone => new NodeId((int)Math.Min(gone, int.MaxValue)))],
+                request.Operator,
+                peer,
+                request.Confirmation),
+            cancellationToken);
+        return new ForceRecoveryResponse
+        {
+            Report = report.What,
+            Confirmation = report.Confirmation,
+            Done = report.At is not null,
+            Index = (ulong)(report.At?.Index.Value ?? 0),
+            Term = (ulong)(report.At?.Term.Value ?? 0),
+        };
     }
 
     private static IEnumerable<NodeRole> RolesOf(NodeRoles roles)
@@ -105,134 +246,6 @@ internal sealed partial class AdminService
         return [];
     }
 
-    public override async Task<AddNodeResponse> AddNode(AddNodeRequest request, ServerCallContext context)
-    {
-        if (request.Name.Length == 0 || Encoding.UTF8.GetByteCount(request.Name) > NameBytes)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument($"A node's name has 1 to {NameBytes} bytes."));
-        }
-
-        if (!Uri.TryCreate(request.Address, UriKind.Absolute, out var address)
-            || (address.Scheme != Uri.UriSchemeHttp && address.Scheme != Uri.UriSchemeHttps)
-            || Encoding.UTF8.GetByteCount(request.Address) > NameBytes)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"'{request.Address}' is no address of a broker's endpoint for peers (Broker__PeerPort); expected an "
-                + $"http or https base address of up to {NameBytes} bytes, for example http://localhost:8004."));
-        }
-
-        NodeRoles? roles = request.Role switch
-        {
-            NodeRole.Unspecified => null,
-            NodeRole.Controller => NodeRoles.Controller,
-            NodeRole.Data => NodeRoles.Data,
-            _ => throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no role {(int)request.Role}.")),
-        };
-        return await AnswerAsync(async () =>
-        {
-            var id = await node.AddMemberAsync(request.Name, address, roles, context.CancellationToken);
-            return new AddNodeResponse { NodeId = (uint)id.Value };
-        });
-    }
-
-    public override async Task<RemoveNodeResponse> RemoveNode(RemoveNodeRequest request, ServerCallContext context)
-    {
-        var id = MemberOf(request.NodeId);
-        return await AnswerAsync(async () =>
-        {
-            await node.RemoveMemberAsync(id, context.CancellationToken);
-            return new RemoveNodeResponse();
-        });
-    }
-
-    public override async Task<DrainNodeResponse> DrainNode(DrainNodeRequest request, ServerCallContext context)
-    {
-        var id = MemberOf(request.NodeId);
-        return await AnswerAsync(async () =>
-        {
-            var response = new DrainNodeResponse();
-            response.ShardsLeft.AddRange((await node.DrainMemberAsync(id, drains: true, context.CancellationToken))
-                .Select(static shard => (uint)shard.Value));
-            return response;
-        });
-    }
-
-    public override async Task<UndrainNodeResponse> UndrainNode(UndrainNodeRequest request, ServerCallContext context)
-    {
-        var id = MemberOf(request.NodeId);
-        return await AnswerAsync(async () =>
-        {
-            await node.DrainMemberAsync(id, drains: false, context.CancellationToken);
-            return new UndrainNodeResponse();
-        });
-    }
-
-    public override async Task<SetShardVotersResponse> SetShardVoters(
-        SetShardVotersRequest request, ServerCallContext context)
-    {
-        if (request.Count is > 0 and < Limits.LeastShardVoters or > GroupConfiguration.MaxMembers)
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                $"A shard has {Limits.LeastShardVoters} to {GroupConfiguration.MaxMembers} voters, not "
-                + $"{request.Count}: with fewer, one dead node would stop it. 0: all data nodes vote."));
-        }
-
-        if (request is { Count: 0, OnlyVotersKeepRecords: true })
-        {
-            throw StatusMap.ToRpcException(Refusal.InvalidArgument(
-                "only_voters_keep_records is set, and count is 0: where all data nodes vote, all keep the records. Say "
-                + "how many are to vote in each shard."));
-        }
-
-        var command = new ArrayBufferWriter<byte>();
-        MemberCommands.WriteShardVoters(command, (int)request.Count, request.OnlyVotersKeepRecords);
-        return await ChangeAsync(
-            GroupId.Metadata,
-            command.WrittenMemory,
-            static (client, message, options) => client.SetShardVotersAsync(message, options),
-            request,
-            static result => result.Code == RefusalCode.None
-                ? new SetShardVotersResponse()
-                : throw Refusal.NotFormed("The cluster has not formed yet, and knows no members."),
-            context);
-    }
-
-    public override async Task<TransferLeadershipResponse> TransferLeadership(
-        TransferLeadershipRequest request, ServerCallContext context)
-    {
-        if (request.Shard > node.Options.DataShards)
-        {
-            throw StatusMap.ToRpcException(Refusal.NotFound(
-                $"There is no shard {request.Shard}; they are 0 to {node.Options.DataShards}."));
-        }
-
-        if (request.ToNode > int.MaxValue)
-        {
-            throw StatusMap.ToRpcException(Refusal.FailedPrecondition($"There is no node {request.ToNode}."));
-        }
-
-        return await AnswerAsync(async () =>
-        {
-            var shard = new GroupId((int)request.Shard);
-            var stop = context.CancellationToken;
-            var leader = await FindLeaderAsync(shard, stop);
-            if (AdminForwarder.IsForwarded(context))
-            {
-                return await MoveAsync(shard, request, stop);
-            }
-
-            var moved = leader == node.Options.NodeId
-                ? await MoveAsync(shard, request, stop)
-                : await forwarder.ForwardAsync(
-                    leader,
-                    static (client, message, options) => client.TransferLeadershipAsync(message, options),
-                    request,
-                    stop);
-            await PlaceAsync(shard, new NodeId((int)moved.Leader), stop);
-            return moved;
-        });
-    }
-
     private async Task<NodeId> FindLeaderAsync(GroupId shard, CancellationToken cancellationToken)
     {
         if (shard.Value < node.Groups.Count)
@@ -245,7 +258,7 @@ internal sealed partial class AdminService
     }
 
     private static NodeId MemberOf(uint number) => number is 0 or > int.MaxValue
-        ? throw StatusMap.ToRpcException(Refusal.InvalidArgument($"There is no node {number}."))
+        ? throw Refusal.InvalidArgument($"There is no node {number}.")
         : new NodeId((int)number);
 
     private async Task<TransferLeadershipResponse> MoveAsync(
@@ -265,18 +278,6 @@ internal sealed partial class AdminService
         if (result.Code != RefusalCode.None)
         {
             throw Refusal.FailedPrecondition($"Node {leader} leads shard {shard}, but is no member of the cluster.");
-        }
-    }
-
-    private static async Task<TResponse> AnswerAsync<TResponse>(Func<Task<TResponse>> work)
-    {
-        try
-        {
-            return await work();
-        }
-        catch (BrokerException refusal)
-        {
-            throw StatusMap.ToRpcException(refusal);
         }
     }
 }
