@@ -28,6 +28,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
     private readonly OperatorRecovery _recovery;
     private readonly MembershipDriver _driver;
     private readonly Admission _admission;
+    private readonly Departure _departure;
+    private readonly HandOver _handOver;
     private readonly Announcer _announcer;
     private readonly ReadIndexes _readIndexes;
     private readonly TopicPolicyModule _policies;
@@ -109,6 +111,8 @@ public sealed partial class BrokerNode : IPeerSender, IAsyncDisposable
         }
 
         _admission = new Admission(this, _store, _logger);
+        _departure = new Departure(this, time, _logger);
+        _handOver = new HandOver(options.NodeId, _groups);
         _gate.Attach(_groups, _logs);
         _gate.Attach(_admission.RegisterAsync, ChangeMetadataForAsync);
         _loop = new ReplicationLoop(_groups, this, replicationLogger, onFatal);
