@@ -275,7 +275,7 @@ internal sealed partial class ShardGroups
         {
             foreach (var serving in _servings.Values.Where(static each => each.IsLoaded))
             {
-                serving.LookAtAll();
+                serving.Topics.LookAtAll();
                 Touch(serving);
             }
         }
@@ -286,7 +286,7 @@ internal sealed partial class ShardGroups
             // One that is not loaded looks at all when it is: before, it does not know where it begins.
             foreach (var serving in FollowersOf(place).Where(static each => each.IsLoaded))
             {
-                serving.Look(place);
+                serving.Topics.Look(place);
                 Touch(serving);
             }
         }
@@ -304,7 +304,7 @@ internal sealed partial class ShardGroups
                 _followers.Clear();
             }
 
-            followers = [.. _servings.Values.Where(serving => serving.Follows(place))];
+            followers = [.. _servings.Values.Where(serving => serving.Topics.Follows(place))];
             _followers.Add(place, followers);
         }
 

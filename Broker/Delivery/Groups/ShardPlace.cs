@@ -32,7 +32,13 @@ internal sealed record ShardPlace(
     Func<string, CancellationToken, Task> MakeTopic,
     ConsumerGroupMetrics Metrics,
     TimeProvider Time,
-    ILogger Logger);
+    ILogger Logger)
+{
+    /// <summary>What cannot be read or stored now is tried again after so long.</summary>
+    public const long RetryMs = 500;
+
+    public long NowUnixMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
+}
 
 /// <summary>A consumer, at the leader of a shard.</summary>
 internal sealed class ShardConsumer(

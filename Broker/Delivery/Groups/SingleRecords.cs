@@ -5,11 +5,14 @@ namespace Broker.Delivery;
 
 /// <summary>
 /// Reads records one by one from a shard's log: what dies, and what delayed records' references name when they are due.
+/// One thread at a time.
 /// </summary>
 internal sealed class SingleRecords(ShardPlace shard)
 {
     /// <summary>In place of a reference that is gone.</summary>
     public const long Gone = -1;
+
+    private readonly List<long> _one = [];
 
     /// <summary>False: not now. No bytes: it is gone.</summary>
     public bool TryRead(in TopicView view, long offset, out StoredRecord record)
@@ -73,6 +76,21 @@ internal sealed class SingleRecords(ShardPlace shard)
         // Both go together, this one last: while it is there the other one is the topic that it belongs to.
         return !shard.Topics.TryGetTopic(due.Name, out var still) || still.Number != due.Number
             || TryRead(view, reference, out record);
+    }
+
+    /// <summary>
+    /// The record at a place that a group follows, or the one that a reference there names. False: not now. No bytes:
+    /// it is gone.
+    /// </summary>
+    public bool TryReadOrFollow(in TopicView view, long offset, out StoredRecord record)
+    {
+        if (!DueTopic.IsOne(view.Name))
+        {
+            return TryRead(view, offset, out record);
+        }
+
+        record = default;
+        return TryReadReferences(view, OffsetRange.One(offset), _one) && TryFollow(view, _one[0], out record);
     }
 
     /// <summary>The part of a batch that lies in a range.</summary>

@@ -4,39 +4,46 @@ using Broker.Topics;
 
 namespace Broker.Delivery;
 
-/// <content>Looking ahead in the log, where keys or priorities decide what goes next.</content>
-internal sealed partial class GroupServing
+/// <summary>
+/// Looks ahead in the log where keys or priorities decide what a group's dispatcher gives next, and tells it those of
+/// each record. As the <see cref="GroupServing"/> that owns it, it is used in the turns of a <see cref="ShardGroups"/>
+/// alone.
+/// </summary>
+internal sealed class GroupLookAhead(
+    ShardPlace shard, GroupDispatcher dispatcher, FollowedTopics topics, SingleRecords records)
 {
     private const int PagesAtOnce = 8;
 
-    private readonly List<RecordKey> _keys = [];
+    /// <summary>References of which the records' keys are looked up at once: a read each.</summary>
+    private const int FollowedAtOnce = 64;
 
-    // What could not be read is tried again then; long.MaxValue: everything could.
-    private long _keysNotBeforeUnixMs = long.MaxValue;
+    private readonly List<RecordKey> _keys = [];
+    private readonly List<long> _references = [];
+
+    /// <summary>
+    /// What could not be read is tried again then; <see cref="long.MaxValue"/>: everything could.
+    /// </summary>
+    public long NotBeforeUnixMs { get; private set; } = long.MaxValue;
 
     /// <summary>True: there is more to look up than the others should wait for.</summary>
-    private bool LookUpKeys()
+    public bool LookUpKeys()
     {
-        if (_keysNotBeforeUnixMs != long.MaxValue && Now < _keysNotBeforeUnixMs)
+        if (NotBeforeUnixMs != long.MaxValue && shard.NowUnixMs < NotBeforeUnixMs)
         {
             return false;
         }
 
-        _keysNotBeforeUnixMs = long.MaxValue;
-        for (var pages = 0; _dispatcher.TryWantKeys(out var topic, out var range); pages++)
+        NotBeforeUnixMs = long.MaxValue;
+        for (var pages = 0; dispatcher.TryWantKeys(out var topic, out var range); pages++)
         {
             if (pages == PagesAtOnce)
             {
                 return true;
             }
 
-            if (!shard.Topics.TryGetTopic(_places[topic], out var view) || view.Number != topic)
+            if (topics.TryGet(topic, out var view) && !TryLookUp(view, range))
             {
-                Unfollow(topic);
-            }
-            else if (!TryLookUp(view, range))
-            {
-                _keysNotBeforeUnixMs = Now + RetryMs;
+                NotBeforeUnixMs = shard.NowUnixMs + ShardPlace.RetryMs;
                 return false;
             }
         }
@@ -82,12 +89,35 @@ internal sealed partial class GroupServing
         return TakeKeys(view, range.First);
     }
 
+    /// <summary>False: nothing can be read now.</summary>
+    private bool TryLookUpDue(in TopicView due, OffsetRange range)
+    {
+        _keys.Clear();
+        var few = range with { End = Math.Min(range.End, range.First + FollowedAtOnce) };
+        if (!records.TryReadReferences(due, few, _references))
+        {
+            return false;
+        }
+
+        foreach (var reference in _references)
+        {
+            if (!records.TryFollow(due, reference, out var record))
+            {
+                break;
+            }
+
+            _keys.Add(record.Bytes.IsEmpty ? default : KeyOf(record.Bytes.Span));
+        }
+
+        return TakeKeys(due, range.First);
+    }
+
     /// <summary>False: there is none.</summary>
     private bool TakeKeys(in TopicView view, long first)
     {
         if (_keys.Count > 0)
         {
-            _dispatcher.AddKeys(view.Number, first, CollectionsMarshal.AsSpan(_keys));
+            dispatcher.AddKeys(view.Number, first, CollectionsMarshal.AsSpan(_keys));
         }
 
         return _keys.Count > 0;

@@ -1,3 +1,4 @@
+using Broker.ClusterState;
 using Broker.Diagnostics;
 using Broker.Groups;
 using Broker.Protocol.V1;
@@ -6,19 +7,38 @@ using Google.Protobuf;
 
 namespace Broker.Delivery;
 
-/// <content>Reading what was given from the log, and handing it to the consumer.</content>
-internal sealed partial class GroupServing
+/// <summary>
+/// Reads what a group's dispatcher has given from the log, and hands it to the consumer. Delayed records that are due
+/// are given as references to them: those are followed, and where such records stand themselves they are passed over.
+/// As the <see cref="GroupServing"/> that owns it, it is used in the turns of a <see cref="ShardGroups"/> alone.
+/// </summary>
+/// <param name="shard">Where the records are.</param>
+/// <param name="dispatcher">Hears what became of what it gave.</param>
+/// <param name="topics">What the group follows.</param>
+/// <param name="singles">Follow references.</param>
+/// <param name="consumers">Those that the group has here, by number.</param>
+/// <param name="counts">Where what is delivered is counted.</param>
+/// <param name="group">Of it the name and the number, which stay.</param>
+internal sealed class GroupSender(
+    ShardPlace shard,
+    GroupDispatcher dispatcher,
+    FollowedTopics topics,
+    SingleRecords singles,
+    IReadOnlyDictionary<int, ShardConsumer> consumers,
+    ConsumerGroupCounts counts,
+    ConsumerGroup group)
 {
+    private readonly List<long> _references = [];
+
     /// <summary>
     /// Everything in the range is sent, or taken back, or skipped because it is gone or not worth it any more: exactly
     /// one of these.
     /// </summary>
-    private void Send(in GivenRecords given, long nowUnixMs)
+    public void Send(in GivenRecords given, long nowUnixMs)
     {
         var token = given.Token;
-        if (!shard.Topics.TryGetTopic(_places[token.Topic], out var view) || view.Number != token.Topic)
+        if (!topics.TryGet(token.Topic, out var view))
         {
-            Unfollow(token.Topic);
             return;
         }
 
@@ -28,8 +48,8 @@ internal sealed partial class GroupServing
             return;
         }
 
-        var consumer = _consumers[given.Consumer];
-        var (_, _, budget) = _dispatcher.Describe(given.Consumer);
+        var consumer = consumers[given.Consumer];
+        var (_, _, budget) = dispatcher.Describe(given.Consumer);
         var (at, end, sent) = (token.Range.First, token.Range.End, 0L);
         while (at < end && sent < budget)
         {
@@ -43,27 +63,27 @@ internal sealed partial class GroupServing
             var next = shard.Reader.FindGoneEnd(view, at, end);
             if (next <= at)
             {
-                _dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs + RetryMs);
+                dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs + ShardPlace.RetryMs);
                 at = end;
             }
             else
             {
                 if (next > view.FirstOffset)
                 {
-                    DeliveryEvents.GroupSkipsLost(shard.Logger, Group.Name, view.Name, at, next);
+                    DeliveryEvents.GroupSkipsLost(shard.Logger, group.Name, view.Name, at, next);
                 }
 
-                _dispatcher.Skip(token, new OffsetRange(at, next));
+                dispatcher.Skip(token, new OffsetRange(at, next));
                 at = next;
             }
         }
 
         if (at < end)
         {
-            _dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs);
+            dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs);
         }
 
-        _dispatcher.Charge(given.Consumer, sent);
+        dispatcher.Charge(given.Consumer, sent);
     }
 
     /// <summary>Returns behind what was sent or skipped; that is all of the page, unless the budget ended.</summary>
@@ -93,7 +113,7 @@ internal sealed partial class GroupServing
 
             if (batch.BaseOffset > at)
             {
-                _dispatcher.Skip(token, new OffsetRange(at, batch.BaseOffset));
+                dispatcher.Skip(token, new OffsetRange(at, batch.BaseOffset));
                 at = batch.BaseOffset;
             }
 
@@ -105,11 +125,11 @@ internal sealed partial class GroupServing
                 if (run.IsDelayed)
                 {
                     // The group has it when it is due, by its reference.
-                    _dispatcher.Skip(token, range);
+                    dispatcher.Skip(token, range);
                 }
                 else if (run.IsOver)
                 {
-                    _dispatcher.Expire(token, range);
+                    dispatcher.Expire(token, range);
                 }
                 else
                 {
@@ -126,11 +146,64 @@ internal sealed partial class GroupServing
         var next = Math.Min(page.NextOffset, end);
         if (sent < budget && next > at)
         {
-            _dispatcher.Skip(token, new OffsetRange(at, next));
+            dispatcher.Skip(token, new OffsetRange(at, next));
             at = next;
         }
 
         return at;
+    }
+
+    /// <summary>As <see cref="Send(in GivenRecords, long)"/>, of references.</summary>
+    private void SendDue(in TopicView due, in GivenRecords given, long nowUnixMs)
+    {
+        var token = given.Token;
+        var consumer = consumers[given.Consumer];
+        var (_, _, budget) = dispatcher.Describe(given.Consumer);
+        var (at, end, sent) = (token.Range.First, token.Range.End, 0L);
+        while (at < end && sent < budget)
+        {
+            if (!singles.TryReadReferences(due, new OffsetRange(at, end), _references))
+            {
+                dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs + ShardPlace.RetryMs);
+                at = end;
+            }
+
+            for (var i = 0; i < _references.Count && sent < budget; i++)
+            {
+                var one = token with { Range = OffsetRange.One(at++) };
+                sent += SendDue(due, _references[i], consumer, one, nowUnixMs);
+            }
+        }
+
+        if (at < end)
+        {
+            dispatcher.TakeBack(token, new OffsetRange(at, end), nowUnixMs);
+        }
+
+        dispatcher.Charge(given.Consumer, sent);
+    }
+
+    private int SendDue(
+        in TopicView due, long reference, ShardConsumer consumer, in DeliveryToken token, long nowUnixMs)
+    {
+        if (!singles.TryFollow(due, reference, out var record))
+        {
+            dispatcher.TakeBack(token, token.Range, nowUnixMs + ShardPlace.RetryMs);
+        }
+        else if (record.Bytes.IsEmpty)
+        {
+            dispatcher.Skip(token, token.Range);
+        }
+        else if (TimesToLive.IsOverOfDelayed(record.Bytes.Span, nowUnixMs))
+        {
+            dispatcher.Expire(token, token.Range);
+        }
+        else
+        {
+            return Deliver(consumer, record, token);
+        }
+
+        return 0;
     }
 
     /// <summary>Returns the bytes that it takes of the consumer's credit: those that the session counts, too.</summary>
@@ -139,7 +212,7 @@ internal sealed partial class GroupServing
         var bytes = records.Bytes;
         var (topic, partition) = PartitionName.Parse(records.View.Name);
         var delivery = new GroupDelivery(
-            DeliveryTokens.Encode(shard.Id, Group.Number, token),
+            DeliveryTokens.Encode(shard.Id, group.Number, token),
             topic,
             partition,
             records.Offset,
@@ -147,7 +220,7 @@ internal sealed partial class GroupServing
             bytes,
             (int)token.Range.Count,
             token.Attempt);
-        if (records.View.Name == _dead.Place)
+        if (records.View.Name == topics.DeadPlace)
         {
             // It comes again as the record that it was.
             var record = RecordBatch.Parser.ParseFrom(bytes.Span).Records[0];
@@ -165,7 +238,7 @@ internal sealed partial class GroupServing
         }
 
         using var span = BrokerSpans.StartHandOver("deliver", topic, bytes.Span, records.Offset, delivery.Count);
-        _counts.AddDelivered(delivery.Count, token.Attempt > 1);
+        counts.AddDelivered(delivery.Count, token.Attempt > 1);
         consumer.Outlet.Deliver(delivery);
         return delivery.Batch.Length;
     }
