@@ -4,11 +4,11 @@ using Broker.Topics;
 
 namespace Broker.Delivery;
 
-/// <content>What operators see of the group here, and the metrics say of it.</content>
+/// <content>What operators ask of the group here, and what the metrics say of it.</content>
 internal sealed partial class GroupServing
 {
     /// <summary>The numbers of topics that it follows, but for its dead letters, and their names here.</summary>
-    public IEnumerable<(int Number, string Place)> Places => Topics.All
+    private IEnumerable<(int Number, string Place)> Places => Topics.All
         .Where(each => each.Value != Topics.DeadPlace)
         .Select(static each => (each.Key, each.Value));
 
@@ -60,6 +60,30 @@ internal sealed partial class GroupServing
         }
 
         return ([.. places.Values], dead);
+    }
+
+    /// <summary>Which offset a seek means in each topic.</summary>
+    public (int Number, long Offset)[] PlanSeek(Func<string, int, bool> isWanted, GroupSeek target)
+    {
+        var moves = new List<(int Number, long Offset)>();
+        foreach (var (number, place) in Places)
+        {
+            // What is due goes with its topic, but for an offset, which is of the topic's own.
+            var (topic, partition) = PartitionName.Parse(DueTopic.TargetOf(place));
+            if ((target.Offset is not null && DueTopic.IsOne(place)) || !isWanted(topic, partition)
+                || !_shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
+            {
+                continue;
+            }
+
+            var offset = target.Offset
+                ?? (target.TimeUnixMs is { } time ? (view.TryFindTime(time, out var found) ? found : view.FirstOffset)
+                : target.IsEnd ? view.NextOffset
+                : 0);
+            moves.Add((number, offset));
+        }
+
+        return [.. moves];
     }
 
     /// <summary>See <see cref="IConsumerGroups.PeekAsync"/>: those of this shard.</summary>

@@ -135,7 +135,7 @@ internal sealed partial class GroupServing
         if (now - _deadLettersAskedAt >= 2 * ShardPlace.RetryMs)
         {
             _deadLettersAskedAt = now;
-            _host.MakeDeadLetters(Group.Name);
+            _makeDeadLetters(Group.Name);
         }
     }
 
@@ -157,9 +157,9 @@ internal sealed partial class GroupServing
     }
 
     private void Propose(Action<IBufferWriter<byte>> write, Action<CommandResult> done) =>
-        _host.Propose(write, result =>
+        _turns.Propose(write, result =>
         {
             done(result);
-            _host.Touch(this);
+            _queue.Touch(this);
         });
 }

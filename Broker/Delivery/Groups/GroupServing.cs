@@ -16,8 +16,10 @@ internal sealed partial class GroupServing
 
     private const int DyingAtOnce = 100;
 
-    private readonly ShardGroups _host;
     private readonly ShardPlace _shard;
+    private readonly ShardTurns _turns;
+    private readonly ServingQueue _queue;
+    private readonly Action<string> _makeDeadLetters;
     private readonly GroupDispatcher _dispatcher;
     private readonly SingleRecords _records;
     private readonly GroupLookAhead _lookAhead;
@@ -28,11 +30,23 @@ internal sealed partial class GroupServing
     private readonly List<int> _named = [];
     private volatile bool _isCaughtUp;
 
-    public GroupServing(ShardGroups host, ShardPlace shard, ConsumerGroup group, Term term, long firstLease)
+    /// <param name="shard">Where the group is served.</param>
+    /// <param name="turns">Commits its commands; knows the term.</param>
+    /// <param name="queue">Hears when it has something to do.</param>
+    /// <param name="makeDeadLetters">Begins to make the topic of dead letters of the group of that name.</param>
+    /// <param name="group">As it is at first.</param>
+    /// <param name="firstLease">Before it there is none of this group in this term.</param>
+    public GroupServing(
+        ShardPlace shard,
+        ShardTurns turns,
+        ServingQueue queue,
+        Action<string> makeDeadLetters,
+        ConsumerGroup group,
+        long firstLease)
     {
-        (_host, _shard, Group) = (host, shard, group);
+        (_shard, _turns, _queue, _makeDeadLetters, Group) = (shard, turns, queue, makeDeadLetters, group);
         _counts = shard.Metrics.Of(group.Number, group.Name);
-        _dispatcher = new GroupDispatcher(term, group.Settings, firstLease);
+        _dispatcher = new GroupDispatcher(turns.Term, group.Settings, firstLease);
         _records = new SingleRecords(shard);
         Topics = new FollowedTopics(shard, _dispatcher, group);
         _lookAhead = new GroupLookAhead(shard, _dispatcher, Topics, _records);
@@ -56,7 +70,7 @@ internal sealed partial class GroupServing
         set => _isCaughtUp = value;
     }
 
-    /// <summary>When it is to work though nothing happens; of its host's queue.</summary>
+    /// <summary>When it is to work though nothing happens; of the <see cref="ServingQueue"/>.</summary>
     public long AlarmUnixMs { get; set; } = long.MaxValue;
 
     public IEnumerable<ShardConsumer> Consumers => _consumers.Values;
@@ -192,7 +206,7 @@ internal sealed partial class GroupServing
         Count();
         if (runs == RunsAtOnce || buried > DyingAtOnce || isMoreUnread)
         {
-            _host.Touch(this);
+            _queue.Touch(this);
         }
 
         _dispatcher.TakeHungry(now, _named);
@@ -205,7 +219,7 @@ internal sealed partial class GroupServing
             _named.Clear();
         }
 
-        _host.SetAlarm(this, Math.Min(_dispatcher.NextAlarmUnixMs(now), _lookAhead.NotBeforeUnixMs));
+        _queue.SetAlarm(this, Math.Min(_dispatcher.NextAlarmUnixMs(now), _lookAhead.NotBeforeUnixMs));
     }
 
     /// <summary>Another node leads, or the group is gone.</summary>

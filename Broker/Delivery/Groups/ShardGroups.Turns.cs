@@ -1,8 +1,6 @@
 using Broker.Consensus;
 using Broker.Domain;
-using Broker.Groups;
 using Broker.Replication;
-using Broker.Topics;
 
 namespace Broker.Delivery;
 
@@ -12,20 +10,15 @@ internal sealed partial class ShardGroups
     private void Turn()
     {
         CheckLeadership();
-        while (_inputs.TryDequeue(out var input))
-        {
-            input();
-        }
-
+        _turns.TakeInputs();
         if (_servings.Count > 0)
         {
             TakeGroups();
             TakeNews();
-            TakeAlarms();
+            _queue.TakeAlarms();
         }
 
-        GroupServing[] work = [.. _touched];
-        _touched.Clear();
+        var work = _queue.TakeTouched();
 
         // What the groups have committed in one turn becomes one entry.
         using (InputBatch.Begin())
@@ -36,24 +29,20 @@ internal sealed partial class ShardGroups
             }
         }
 
-        CountSome();
+        _counting.CountSome();
     }
 
     private void CheckLeadership()
     {
-        var status = shard.Replica.Status;
+        var status = _shard.Replica.Status;
         var term = status.Role == RaftRole.Leader ? status.Term : default;
-        if (term != _term)
+        if (term != _turns.Term)
         {
-            EndAll(WhoLeads(status));
-            _term = term;
+            EndAll(_turns.WhoLeads(status));
+            _turns.Term = term;
             _served.Clear();
         }
     }
-
-    private BrokerException WhoLeads(GroupStatus status) => status.Leader.IsNone || status.Role == RaftRole.Leader
-        ? Refusal.NoLeader(shard.Id)
-        : Refusal.NotLeader(shard.Id, status.Leader);
 
     private void EndAll(BrokerException why)
     {
@@ -65,11 +54,10 @@ internal sealed partial class ShardGroups
         _servings.Clear();
         _consumers.Clear();
         _followers.Clear();
-        _touched.Clear();
-        _alarms.Clear();
+        _queue.Clear();
         _watched.Clear();
-        EndCounting([]);
-        shard.News.IsHeard = false;
+        _counting.End([]);
+        _shard.News.IsHeard = false;
     }
 
     private void End(GroupServing serving, BrokerException why)
@@ -83,7 +71,7 @@ internal sealed partial class ShardGroups
         _servings.Remove(serving.Group.Number);
         _watched.TryRemove(serving.Group.Number, out _);
         _followers.Clear();
-        _touched.Remove(serving);
+        _queue.Remove(serving);
     }
 
     /// <summary>A group that is asked for is served from then on, as long as this node leads.</summary>
@@ -95,23 +83,24 @@ internal sealed partial class ShardGroups
             return true;
         }
 
-        var groups = shard.Groups();
-        if (_term == default || !Leads)
+        var groups = _shard.Groups();
+        if (_turns.Term == default || !_turns.Leads)
         {
-            refusal = WhoLeads(shard.Replica.Status);
+            refusal = _turns.WhoLeads(_shard.Replica.Status);
         }
         else if (groups.Find(number) is not { } group)
         {
-            refusal = number < groups.NextNumber ? Gone() : Refusal.NoLeader(shard.Id);
+            refusal = number < groups.NextNumber ? Gone() : Refusal.NoLeader(_shard.Id);
         }
         else
         {
-            var made = new GroupServing(this, shard, group, _term, ++_servingsMade << LeaseBits);
+            var made = new GroupServing(
+                _shard, _turns, _queue, MakeDeadLetters, group, ++_servingsMade << LeaseBits);
             serving = made;
             _servings.Add(number, serving);
             _followers.Clear();
             _watched[number] = serving;
-            shard.News.IsHeard = true;
+            _shard.News.IsHeard = true;
             Load(made, isFirst: _served.Add(number));
         }
 
@@ -123,7 +112,7 @@ internal sealed partial class ShardGroups
     private void Load(GroupServing serving, bool isFirst)
     {
         serving.BeginLoading();
-        Run(() => LoadAsync(serving, isFirst));
+        _turns.Run(() => LoadAsync(serving, isFirst));
     }
 
     /// <summary>
@@ -136,31 +125,26 @@ internal sealed partial class ShardGroups
         {
             if (isFirst)
             {
-                await shard.Replica.ReadIndexAsync(_stopping);
+                await _shard.Replica.ReadIndexAsync(_turns.Stopping);
             }
             else
             {
-                await PassAsync(serving.Group.Number);
+                await _turns.PassAsync(serving.Group.Number);
             }
 
-            shard.Replica.InTurn(() =>
+            _shard.Replica.InTurn(() =>
             {
                 serving.IsCaughtUp = true;
                 OnChanged(serving.Group.Number, -1);
-                Post(() => Of(serving, serving.EndLoading));
+                _turns.Post(() => Of(serving, serving.EndLoading));
             });
-            shard.Replica.LookForDuties();
+            _shard.Replica.LookForDuties();
         }
         catch (Exception failure) when (failure is BrokerException or OperationCanceledException)
         {
-            Post(() => Of(serving, () => End(serving, failure as BrokerException ?? Refusal.Stopping())));
+            _turns.Post(() => Of(serving, () => End(serving, failure as BrokerException ?? Refusal.Stopping())));
         }
     }
-
-    /// <summary>All is applied that was proposed here before.</summary>
-    /// <exception cref="BrokerException">Nobody knows, as whether a command was committed is not known.</exception>
-    private Task<CommandResult> PassAsync(int group) =>
-        Propose(into => GroupCommands.WriteBarrier(into, group)).Done.WaitAsync(_stopping);
 
     /// <summary>On the thread that applies: what others may look at later is copied.</summary>
     private void OnChanged(int number, int topic)
@@ -176,7 +160,7 @@ internal sealed partial class ShardGroups
         }
 
         if (!_watched.TryGetValue(number, out var serving) || !serving.IsCaughtUp
-            || shard.Progress.Groups.GetValueOrDefault(number) is not { IsOpen: true } here)
+            || _shard.Progress.Groups.GetValueOrDefault(number) is not { IsOpen: true } here)
         {
             return;
         }
@@ -184,29 +168,29 @@ internal sealed partial class ShardGroups
         if (topic >= 0)
         {
             var one = here.Find(topic)?.Copy();
-            Post(() => Of(serving, () => serving.Move(topic, one)));
+            _turns.Post(() => Of(serving, () => serving.Move(topic, one)));
             return;
         }
 
         var all = here.Progress.ToDictionary(static each => each.Key, static each => each.Value.Copy());
-        Post(() => Of(serving, () => serving.Load(all)));
+        _turns.Post(() => Of(serving, () => serving.Load(all)));
     }
 
     private void Of(GroupServing serving, Action then)
     {
         if (_servings.GetValueOrDefault(serving.Group.Number) == serving)
         {
-            Touch(serving);
+            _queue.Touch(serving);
             then();
         }
     }
 
-    private void Of(SessionKey session, Action<ShardConsumer> then) => Post(() =>
+    private void Of(SessionKey session, Action<ShardConsumer> then) => _turns.Post(() =>
     {
         if (_consumers.TryGetValue(session, out var consumer))
         {
             then(consumer);
-            Touch(consumer.Serving);
+            _queue.Touch(consumer.Serving);
         }
     });
 
@@ -214,7 +198,7 @@ internal sealed partial class ShardGroups
         int group, Action<GroupServing, TaskCompletionSource<T>> ask, CancellationToken cancellationToken)
     {
         var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
-        Post(() =>
+        _turns.Post(() =>
         {
             if (!TryServe(group, out var serving, out var refusal))
             {
@@ -235,7 +219,7 @@ internal sealed partial class ShardGroups
                     }
                 },
                 why => done.TrySetException(why));
-            Touch(serving);
+            _queue.Touch(serving);
         });
         return done.Task.WaitAsync(cancellationToken);
     }
@@ -243,7 +227,7 @@ internal sealed partial class ShardGroups
     /// <summary>Groups that were changed, or deleted.</summary>
     private void TakeGroups()
     {
-        var groups = shard.Groups();
+        var groups = _shard.Groups();
         if (ReferenceEquals(groups, _groups))
         {
             return;
@@ -254,7 +238,7 @@ internal sealed partial class ShardGroups
         {
             if (groups.Find(serving.Group.Number) is not { } group)
             {
-                shard.Metrics.Forget(serving.Group.Number, serving.Group.Name);
+                _shard.Metrics.Forget(serving.Group.Number, serving.Group.Name);
                 End(serving, Gone());
                 continue;
             }
@@ -265,29 +249,29 @@ internal sealed partial class ShardGroups
                 Load(serving, isFirst: false);
             }
 
-            Touch(serving);
+            _queue.Touch(serving);
         }
     }
 
     private void TakeNews()
     {
-        if (shard.News.TakeAll())
+        if (_shard.News.TakeAll())
         {
             foreach (var serving in _servings.Values.Where(static each => each.IsLoaded))
             {
                 serving.Topics.LookAtAll();
-                Touch(serving);
+                _queue.Touch(serving);
             }
         }
 
-        shard.News.TakePlaces(_places);
+        _shard.News.TakePlaces(_places);
         foreach (var place in _places)
         {
             // One that is not loaded looks at all when it is: before, it does not know where it begins.
             foreach (var serving in FollowersOf(place).Where(static each => each.IsLoaded))
             {
                 serving.Topics.Look(place);
-                Touch(serving);
+                _queue.Touch(serving);
             }
         }
 
@@ -311,51 +295,31 @@ internal sealed partial class ShardGroups
         return followers;
     }
 
-    private void TakeAlarms()
+    private void BeginCounting()
     {
-        var now = Now;
-        while (_alarms.TryPeek(out var serving, out var at) && at <= now)
+        if (_turns.Term == default || !_turns.Leads)
         {
-            _alarms.Dequeue();
-            if (serving.AlarmUnixMs <= now)
-            {
-                serving.AlarmUnixMs = long.MaxValue;
-                Touch(serving);
-            }
-        }
-    }
-
-    private (int Number, long Offset)[] PlanSeek(
-        GroupServing serving, Func<string, int, bool> isWanted, GroupSeek target)
-    {
-        var moves = new List<(int Number, long Offset)>();
-        foreach (var (number, place) in serving.Places)
-        {
-            // What is due goes with its topic, but for an offset, which is of the topic's own.
-            var (topic, partition) = PartitionName.Parse(DueTopic.TargetOf(place));
-            if ((target.Offset is not null && DueTopic.IsOne(place)) || !isWanted(topic, partition)
-                || !shard.Topics.TryGetTopic(place, out var view) || view.Number != number)
-            {
-                continue;
-            }
-
-            var offset = target.Offset
-                ?? (target.TimeUnixMs is { } time ? (view.TryFindTime(time, out var found) ? found : view.FirstOffset)
-                : target.IsEnd ? view.NextOffset
-                : 0);
-            moves.Add((number, offset));
+            _counting.End([]);
+            return;
         }
 
-        return [.. moves];
+        // What nobody consumes has a lag, too.
+        foreach (var number in _shard.Groups().ByNumber.Keys.Where(each => !_servings.ContainsKey(each))
+            .Take(ServedAtOnce))
+        {
+            TryServe(number, out _, out _);
+        }
+
+        _counting.Begin();
     }
 
     private async Task WatchLeaderAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
-            var seen = shard.Replica.Status;
-            shard.News.Wake();
-            await shard.Replica.WaitForChangeAsync(seen, cancellationToken);
+            var seen = _shard.Replica.Status;
+            _shard.News.Wake();
+            await _shard.Replica.WaitForChangeAsync(seen, cancellationToken);
         }
     }
 }

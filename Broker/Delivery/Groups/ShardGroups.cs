@@ -1,9 +1,6 @@
-using System.Buffers;
 using System.Collections.Concurrent;
-using System.Runtime.ExceptionServices;
-using Broker.Cluster;
 using Broker.ClusterState;
-using Broker.Consensus;
+using Broker.Diagnostics;
 using Broker.Domain;
 using Broker.Groups;
 using Broker.Replication;
@@ -14,13 +11,19 @@ namespace Broker.Delivery;
 /// The consumer groups of one data shard, while this node leads it: one task in whose turns everything happens, so
 /// nothing here is locked. What other threads want is handed in; nothing is polled.
 /// </summary>
-/// <param name="shard">What it works with.</param>
-internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
+internal sealed partial class ShardGroups : IGroupShard
 {
     /// <summary>So many leases a group can have before its numbers reach those of the next one.</summary>
     private const int LeaseBits = 36;
 
-    private readonly ConcurrentQueue<Action> _inputs = new();
+    /// <summary>A group that nobody asked for is served from then on; not all of them at once.</summary>
+    private const int ServedAtOnce = 100;
+
+    private readonly ShardPlace _shard;
+    private readonly ShardTurns _turns;
+    private readonly ServingQueue _queue;
+    private readonly GroupCounting _counting;
+    private readonly GroupPublishing _publishing;
 
     /// <summary>Groups of which the thread that applies is to say what changes.</summary>
     private readonly ConcurrentDictionary<int, GroupServing> _watched = new();
@@ -28,11 +31,8 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     private readonly Dictionary<int, GroupServing> _servings = [];
     private readonly Dictionary<SessionKey, ShardConsumer> _consumers = [];
     private readonly Dictionary<string, List<GroupServing>> _followers = new(StringComparer.Ordinal);
-    private readonly HashSet<GroupServing> _touched = [];
-    private readonly PriorityQueue<GroupServing, long> _alarms = new();
     private readonly List<string> _places = [];
     private ConsumerGroups _groups = ConsumerGroups.Empty;
-    private Term _term;
 
     /// <summary>Groups that were served in this term: of these, commands of ours may be under way.</summary>
     private readonly HashSet<int> _served = [];
@@ -40,28 +40,35 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     private int _lastConsumer;
     private int _settling;
     private bool _isMakingDeadLetters;
-    private CancellationToken _stopping;
 
-    private long Now => shard.Time.GetUtcNow().ToUnixTimeMilliseconds();
+    /// <param name="shard">What it works with.</param>
+    public ShardGroups(ShardPlace shard)
+    {
+        _shard = shard;
+        _turns = new ShardTurns(shard);
+        _queue = new ServingQueue(shard);
+        _counting = new GroupCounting(shard, _turns, _servings);
+        _publishing = new GroupPublishing(shard, _turns, _queue, _servings);
+    }
 
-    private bool Leads => shard.Replica.Status is { Role: RaftRole.Leader } status && status.Term == _term;
+    /// <inheritdoc cref="GroupCounting.Figures"/>
+    public IReadOnlyList<ConsumerGroupFigures> Figures => _counting.Figures;
 
     /// <summary>Until it is cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        _stopping = cancellationToken;
-        shard.Progress.Changed = OnChanged;
-        using var alarm = shard.Time.CreateTimer(
-            static news => ((ShardNews)news!).Wake(), shard.News, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _turns.Stopping = cancellationToken;
+        _shard.Progress.Changed = OnChanged;
+        using var alarm = _shard.Time.CreateTimer(
+            static news => ((ShardNews)news!).Wake(), _shard.News, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         var watching = WatchLeaderAsync(cancellationToken);
         try
         {
             while (!cancellationToken.IsCancellationRequested)
             {
-                await shard.News.WaitAsync(cancellationToken);
+                await _shard.News.WaitAsync(cancellationToken);
                 Turn();
-                var wait = _alarms.TryPeek(out _, out var next) ? Math.Clamp(next - Now, 1, int.MaxValue) : -1;
-                alarm.Change(TimeSpan.FromMilliseconds(wait), Timeout.InfiniteTimeSpan);
+                alarm.Change(TimeSpan.FromMilliseconds(_queue.FindWaitMs()), Timeout.InfiniteTimeSpan);
             }
         }
         finally
@@ -72,7 +79,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
     }
 
     public void Open(
-        SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => Post(() =>
+        SessionKey session, long openedUnixMs, int group, string consumer, IGroupOutlet outlet) => _turns.Post(() =>
     {
         if (!TryServe(group, out var serving, out var refusal))
         {
@@ -88,7 +95,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
         var known = new ShardConsumer(++_lastConsumer, session, openedUnixMs, consumer, outlet, serving);
         _consumers.Add(session, known);
         serving.Add(known);
-        Touch(serving);
+        _queue.Touch(serving);
     });
 
     public void AddCredit(SessionKey session, int records, long bytes) =>
@@ -96,12 +103,12 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
 
     public void Recall(SessionKey session) => Of(session, static consumer => consumer.Serving.Recall(consumer));
 
-    public void GiveBack(int group, DeliveryToken token) => Post(() =>
+    public void GiveBack(int group, DeliveryToken token) => _turns.Post(() =>
     {
         if (_servings.TryGetValue(group, out var serving))
         {
             serving.GiveBack(token);
-            Touch(serving);
+            _queue.Touch(serving);
         }
     });
 
@@ -135,7 +142,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             }
         }
 
-        Post(() =>
+        _turns.Post(() =>
         {
             for (var i = 0; i < orders.Count; i++)
             {
@@ -148,7 +155,7 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
 
                 serving.WhenLoaded(
                     () => serving.Settle(order, (lost, why) => Finish(at, lost, why)), why => Finish(at, 0, why));
-                Touch(serving);
+                _queue.Touch(serving);
             }
         });
         return done.Task.WaitAsync(cancellationToken);
@@ -175,10 +182,10 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             (topic.Length == 0 || name == topic) && (partition is null || partition == number);
 
         var moves = await AskAsync<IReadOnlyList<(int Number, long Offset)>>(
-            group, (serving, done) => done.TrySetResult(PlanSeek(serving, IsWanted, target)), cancellationToken);
+            group, (serving, done) => done.TrySetResult(serving.PlanSeek(IsWanted, target)), cancellationToken);
         foreach (var (number, offset) in moves)
         {
-            var proposal = Propose(into => GroupCommands.WriteSeek(into, group, number, offset));
+            var proposal = _turns.Propose(into => GroupCommands.WriteSeek(into, group, number, offset));
             var result = await proposal.Done.WaitAsync(cancellationToken);
             if (result.Code == RefusalCode.OutOfRange)
             {
@@ -207,109 +214,54 @@ internal sealed partial class ShardGroups(ShardPlace shard) : IGroupShard
             }),
             cancellationToken);
 
-    /// <summary>A group has something to do in this turn, or the next one.</summary>
-    public void Touch(GroupServing serving)
+    /// <summary>
+    /// Proposes a command that finishes records and publishes, if all of them are their consumers' still. Whether it
+    /// takes effect is decided where it is applied: until then the records come to nobody else.
+    /// </summary>
+    /// <exception cref="BrokerException">
+    /// Nothing is proposed. LeaseLost: some are not the consumer's any more. NotLeader, NoLeader. NotFound: a group was
+    /// deleted.
+    /// </exception>
+    /// <param name="finished">The records.</param>
+    /// <param name="command">What is proposed.</param>
+    /// <param name="outcome">Ends well when it has taken effect.</param>
+    /// <param name="cancellationToken">Ends the wait before it is proposed.</param>
+    public async Task PublishAsync(
+        IReadOnlyList<TokenOrder> finished, Proposal command, Task outcome, CancellationToken cancellationToken)
     {
-        if (_touched.Add(serving))
+        foreach (var group in finished.Select(static order => order.Group).Distinct())
         {
-            shard.News.Wake();
+            await AskAsync<bool>(group, static (_, done) => done.TrySetResult(true), cancellationToken);
         }
+
+        await _publishing.PublishAsync(finished, command, outcome);
     }
 
-    public void SetAlarm(GroupServing serving, long atUnixMs)
-    {
-        if (atUnixMs < serving.AlarmUnixMs)
-        {
-            serving.AlarmUnixMs = atUnixMs;
-            _alarms.Enqueue(serving, atUnixMs);
-        }
-    }
-
-    /// <summary>Commits a command; what came of it is heard in a turn, unless another node leads by then.</summary>
-    public void Propose(Action<IBufferWriter<byte>> write, Action<CommandResult> done)
-    {
-        var proposal = Propose(write);
-        Run(() => HearAsync(proposal, _term, done));
-    }
+    /// <summary>Has them counted, unless they were just now; done when they are. Any thread; does not block.</summary>
+    public Task CountAsync() => _counting.CountAsync(BeginCounting);
 
     /// <summary>Once at a time: what comes of it is seen when the topic is there.</summary>
-    public void MakeDeadLetters(string group)
+    private void MakeDeadLetters(string group)
     {
         if (!_isMakingDeadLetters)
         {
             _isMakingDeadLetters = true;
-            Run(() => MakeDeadLettersAsync(group));
+            _turns.Run(() => MakeDeadLettersAsync(group));
         }
-    }
-
-    private EncodedProposal Propose(Action<IBufferWriter<byte>> write)
-    {
-        var command = new ArrayBufferWriter<byte>();
-        write(command);
-        var proposal = new EncodedProposal(command.WrittenMemory);
-        shard.Replica.Propose(proposal);
-        return proposal;
-    }
-
-    private async Task HearAsync(EncodedProposal proposal, Term term, Action<CommandResult> done)
-    {
-        CommandResult result;
-        try
-        {
-            result = await proposal.Done;
-        }
-        catch (BrokerException refusal)
-        {
-            result = new CommandResult { Code = refusal.Code };
-        }
-
-        Post(() =>
-        {
-            if (term == _term && Leads)
-            {
-                done(result);
-            }
-        });
     }
 
     private async Task MakeDeadLettersAsync(string group)
     {
         try
         {
-            await shard.MakeTopic(DeadLetters.TopicOf(group), _stopping);
+            await _shard.MakeTopic(DeadLetters.TopicOf(group), _turns.Stopping);
         }
         catch (Exception failure) when (
             failure is BrokerException or OperationCanceledException or Grpc.Core.RpcException)
         {
-            DeliveryEvents.NoDeadLetters(shard.Logger, group, failure.Message);
+            DeliveryEvents.NoDeadLetters(_shard.Logger, group, failure.Message);
         }
 
-        Post(() => _isMakingDeadLetters = false);
-    }
-
-    /// <summary>
-    /// Goes on beside the turns. What nobody foresaw ends the turns, which are begun anew, and told of.
-    /// </summary>
-    private void Run(Func<Task> work)
-    {
-        async Task Watch()
-        {
-            try
-            {
-                await work();
-            }
-            catch (Exception failure)
-            {
-                Post(() => ExceptionDispatchInfo.Throw(failure));
-            }
-        }
-
-        _ = Watch();
-    }
-
-    private void Post(Action input)
-    {
-        _inputs.Enqueue(input);
-        shard.News.Wake();
+        _turns.Post(() => _isMakingDeadLetters = false);
     }
 }

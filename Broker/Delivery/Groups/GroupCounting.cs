@@ -2,15 +2,17 @@ using Broker.Diagnostics;
 
 namespace Broker.Delivery;
 
-/// <content>
-/// The state of all groups for the metrics. It is counted only when somebody collects them, in turns between which the
-/// others have theirs.
-/// </content>
-internal sealed partial class ShardGroups
+/// <summary>
+/// The state of all groups of a shard for the metrics. It is counted only when somebody collects them, in turns between
+/// which the others have theirs. Used in the turns of a <see cref="ShardGroups"/>, but for what says that any thread
+/// may call it.
+/// </summary>
+/// <param name="shard">Its clock, and what wakes it.</param>
+/// <param name="turns">Where it is asked for a count.</param>
+/// <param name="servings">The groups that are served, by number.</param>
+internal sealed class GroupCounting(
+    ShardPlace shard, ShardTurns turns, IReadOnlyDictionary<int, GroupServing> servings)
 {
-    /// <summary>A group that nobody asked for is served from then on; not all of them at once.</summary>
-    private const int ServedAtOnce = 100;
-
     private static readonly TimeSpan CountTurn = TimeSpan.FromMilliseconds(2);
     private static readonly TimeSpan CountInterval = TimeSpan.FromSeconds(1);
 
@@ -22,49 +24,39 @@ internal sealed partial class ShardGroups
     private long _countedAt;
     private volatile IReadOnlyList<ConsumerGroupFigures> _figures = [];
 
-    /// <summary>As they were counted last; empty while another node leads.</summary>
+    /// <summary>As they were counted last; empty while another node leads. Any thread.</summary>
     public IReadOnlyList<ConsumerGroupFigures> Figures => _figures;
 
     /// <summary>Has them counted, unless they were just now; done when they are. Any thread; does not block.</summary>
-    public Task CountAsync()
+    /// <param name="begin">Is called in a turn; it calls <see cref="Begin"/> or <see cref="End"/>.</param>
+    public Task CountAsync(Action begin)
     {
         lock (_counting)
         {
             if (_count is null && (_countedAt == 0 || shard.Time.GetElapsedTime(_countedAt) >= CountInterval))
             {
                 _count = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-                Post(BeginCounting);
+                turns.Post(begin);
             }
 
             return _count?.Task ?? Task.CompletedTask;
         }
     }
 
-    private void BeginCounting()
+    /// <summary>All that are served now are counted, in this turn and those behind it.</summary>
+    public void Begin()
     {
         _counted.Clear();
         _toCount.Clear();
-        if (_term == default || !Leads)
-        {
-            EndCounting([]);
-            return;
-        }
-
-        // What nobody consumes has a lag, too.
-        foreach (var number in shard.Groups().ByNumber.Keys.Where(each => !_servings.ContainsKey(each))
-            .Take(ServedAtOnce))
-        {
-            TryServe(number, out _, out _);
-        }
-
         _isCounting = true;
-        foreach (var serving in _servings.Values)
+        foreach (var serving in servings.Values)
         {
             _toCount.Enqueue(serving);
         }
     }
 
-    private void CountSome()
+    /// <summary>Counts as many as one turn has time for.</summary>
+    public void CountSome()
     {
         if (!_isCounting)
         {
@@ -74,7 +66,7 @@ internal sealed partial class ShardGroups
         var began = shard.Time.GetTimestamp();
         while (_toCount.TryDequeue(out var serving))
         {
-            if (serving.IsLoaded && _servings.GetValueOrDefault(serving.Group.Number) == serving)
+            if (serving.IsLoaded && servings.GetValueOrDefault(serving.Group.Number) == serving)
             {
                 _counted.Add(serving.Figures());
             }
@@ -86,10 +78,11 @@ internal sealed partial class ShardGroups
             }
         }
 
-        EndCounting([.. _counted]);
+        End([.. _counted]);
     }
 
-    private void EndCounting(IReadOnlyList<ConsumerGroupFigures> figures)
+    /// <summary>These are the figures; of a count that is under way nothing more comes.</summary>
+    public void End(IReadOnlyList<ConsumerGroupFigures> figures)
     {
         _isCounting = false;
         _toCount.Clear();

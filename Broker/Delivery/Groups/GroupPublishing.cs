@@ -4,33 +4,27 @@ using Broker.Replication;
 
 namespace Broker.Delivery;
 
-/// <content>Records that are finished by the command which publishes what was made of them.</content>
-internal sealed partial class ShardGroups
+/// <summary>
+/// Records that are finished by the command which publishes what was made of them: until it is known what came of the
+/// command they come to nobody else. Any thread may ask; what the groups know is looked at and changed in the turns of
+/// a <see cref="ShardGroups"/>, and whether records are finished is looked up on the thread that applies.
+/// </summary>
+/// <param name="shard">Where it is proposed.</param>
+/// <param name="turns">Where it is begun and ended.</param>
+/// <param name="queue">Hears which groups may give records again.</param>
+/// <param name="servings">The groups that are served, by number.</param>
+internal sealed class GroupPublishing(
+    ShardPlace shard, ShardTurns turns, ServingQueue queue, IReadOnlyDictionary<int, GroupServing> servings)
 {
     private static readonly TimeSpan AskAgainAfter = TimeSpan.FromMilliseconds(500);
 
     /// <summary>
-    /// Proposes a command that finishes records and publishes, if all of them are their consumers' still. Whether it
-    /// takes effect is decided where it is applied: until then the records come to nobody else.
+    /// As <see cref="ShardGroups.PublishAsync"/>, of groups that are loaded. Done when the command is proposed.
     /// </summary>
-    /// <exception cref="BrokerException">
-    /// Nothing is proposed. LeaseLost: some are not the consumer's any more. NotLeader, NoLeader. NotFound: a group was
-    /// deleted.
-    /// </exception>
-    /// <param name="finished">The records.</param>
-    /// <param name="command">What is proposed.</param>
-    /// <param name="outcome">Ends well when it has taken effect.</param>
-    /// <param name="cancellationToken">Ends the wait before it is proposed.</param>
-    public async Task PublishAsync(
-        IReadOnlyList<TokenOrder> finished, Proposal command, Task outcome, CancellationToken cancellationToken)
+    public async Task PublishAsync(IReadOnlyList<TokenOrder> finished, Proposal command, Task outcome)
     {
-        foreach (var group in finished.Select(static order => order.Group).Distinct())
-        {
-            await AskAsync<bool>(group, static (_, done) => done.TrySetResult(true), cancellationToken);
-        }
-
         var proposed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        Post(() =>
+        turns.Post(() =>
         {
             try
             {
@@ -43,7 +37,7 @@ internal sealed partial class ShardGroups
             }
 
             shard.Replica.Propose(command);
-            Run(() => EndAsync(finished, outcome, _term));
+            turns.Run(() => EndAsync(finished, outcome, turns.Term));
             proposed.TrySetResult();
         });
         await proposed.Task;
@@ -55,9 +49,9 @@ internal sealed partial class ShardGroups
         var offsets = new List<long>();
         for (var i = 0; i < finished.Count; i++)
         {
-            if (!Leads || !_servings.TryGetValue(finished[i].Group, out var serving) || !serving.IsLoaded)
+            if (!turns.Leads || !servings.TryGetValue(finished[i].Group, out var serving) || !serving.IsLoaded)
             {
-                throw WhoLeads(shard.Replica.Status);
+                throw turns.WhoLeads(shard.Replica.Status);
             }
 
             offsets.Clear();
@@ -72,7 +66,7 @@ internal sealed partial class ShardGroups
 
         foreach (var order in finished)
         {
-            _servings[order.Group].BeginPublishing(order.Token);
+            servings[order.Group].BeginPublishing(order.Token);
         }
     }
 
@@ -85,14 +79,14 @@ internal sealed partial class ShardGroups
             isDone = await FindOutcomeAsync(finished, term);
         }
 
-        Post(() =>
+        turns.Post(() =>
         {
-            foreach (var order in term == _term && Leads ? finished : [])
+            foreach (var order in term == turns.Term && turns.Leads ? finished : [])
             {
-                if (_servings.TryGetValue(order.Group, out var serving))
+                if (servings.TryGetValue(order.Group, out var serving))
                 {
                     serving.EndPublishing(order.Token, isDone);
-                    Touch(serving);
+                    queue.Touch(serving);
                 }
             }
         });
@@ -108,15 +102,15 @@ internal sealed partial class ShardGroups
         {
             try
             {
-                await PassAsync(finished[0].Group);
+                await turns.PassAsync(finished[0].Group);
                 var found = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
                 shard.Replica.InTurn(() => found.TrySetResult(finished.All(IsFinished)));
-                return await found.Task.WaitAsync(_stopping);
+                return await found.Task.WaitAsync(turns.Stopping);
             }
             catch (BrokerException)
             {
                 // It does not commit yet, as the disk hangs or too few nodes are there.
-                await Task.Delay(AskAgainAfter, shard.Time, _stopping);
+                await Task.Delay(AskAgainAfter, shard.Time, turns.Stopping);
             }
         }
 
