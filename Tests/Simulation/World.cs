@@ -31,6 +31,9 @@ internal sealed class World
     /// </summary>
     private const long FarBehindEntries = 1_000;
 
+    /// <summary>And for each of those, where they are very many: a few come with each question and answer.</summary>
+    private const long CatchUpUsPerEntry = 3_000;
+
     private const long CalmUs = 3_000_000;
 
     /// <summary>So long faults last at least where silent members are evicted.</summary>
@@ -364,11 +367,10 @@ internal sealed class World
         ? FillWithinUs
         : HealWithinUs;
 
-    private bool IsAnyFarBehind => Groups.Any(static group =>
-    {
-        var last = group.Nodes.Max(static node => node.LastIndex.Value);
-        return group.Nodes.Any(node => last - node.AppliedIndex.Value > FarBehindEntries);
-    });
+    private bool IsAnyFarBehind => MostBehind > FarBehindEntries;
+
+    private long MostBehind => Groups.Max(static group =>
+        group.Nodes.Max(static node => node.LastIndex.Value) - group.Nodes.Min(static node => node.AppliedIndex.Value));
 
     private void Step() => Check(Scheduler.TryStep(), "something is always scheduled");
 
@@ -390,7 +392,12 @@ internal sealed class World
     public void RunUntilProgress(long withinUs, string what)
     {
         var values = _lastValue;
-        var deadlineUs = Scheduler.NowUs + (Scenario.HasStreams && !IsAnyFarBehind ? withinUs : withinUs + HealUs);
+        var deadlineUs = Scheduler.NowUs + withinUs;
+        if (!Scenario.HasStreams || IsAnyFarBehind)
+        {
+            deadlineUs += Math.Max(HealUs, MostBehind * CatchUpUsPerEntry);
+        }
+
         var indexes = new Dictionary<SimulatedGroup, LogIndex>();
         foreach (var group in Groups)
         {
