@@ -103,8 +103,13 @@ public sealed record ConsumerGroupSettings
     /// <summary>Which record goes next.</summary>
     public ConsumerGroupOrder Order { get; init; }
 
+    /// <summary>Records of one key are given out one after the other.</summary>
+    public bool KeepsKeyOrder => Mode == ConsumerGroupMode.KeyOrdered;
+
+    public bool GoesByPriority => Order == ConsumerGroupOrder.Priority;
+
     /// <summary>The keys of records must be known before they are given out.</summary>
-    public bool LooksAtKeys => Mode == ConsumerGroupMode.KeyOrdered || Order != ConsumerGroupOrder.Offset;
+    public bool LooksAtKeys => KeepsKeyOrder || Order != ConsumerGroupOrder.Offset;
 
     /// <summary>How long a delivered record is its consumer's.</summary>
     public long AckWaitMs { get; init; } = 30_000;

@@ -153,6 +153,42 @@ internal sealed class DispatchLane(int topic, int turn, long next, bool isOfTheD
         return missing;
     }
 
+    /// <summary>Dead letters before an offset, or whether one of them is there.</summary>
+    public long CountDead(long? offset, long before)
+    {
+        if (!IsOfTheDead)
+        {
+            return 0;
+        }
+
+        var end = Math.Min(Next, before);
+        return offset is { } one ? (one < end && IsDead(one) ? 1 : 0) : CountMissing(end);
+    }
+
+    /// <summary>What a record is; for tests and operators.</summary>
+    public string PlaceOf(long offset, long nowUnixMs) => Records.TryGetValue(offset, out var record)
+        ? record.State == RecordState.Waiting && record.DueUnixMs > nowUnixMs ? "Delayed"
+        : record.Publishing > 0 ? "Publishing"
+        : $"{record.State}"
+        : IsFresh(offset) ? "Fresh"
+        : offset < Next ? "Settled"
+        : "None";
+
+    /// <summary>How far the group is in it.</summary>
+    public LaneReport Report(long nowUnixMs)
+    {
+        var (floor, waiting, delayed) = (Cursor, 0, 0);
+        foreach (var (offset, record) in Records)
+        {
+            floor = Math.Min(floor, offset);
+            waiting += record.State == RecordState.Waiting ? 1 : 0;
+            delayed += record.State == RecordState.Waiting && record.DueUnixMs > nowUnixMs ? 1 : 0;
+        }
+
+        return new LaneReport(
+            Turn, floor, Next, CountMissing(Next), Records.Count, Out, waiting, delayed, Redeliveries, Expired);
+    }
+
     /// <summary>The next fresh records, up to a number.</summary>
     public OffsetRange TakeFresh(int most)
     {
@@ -245,60 +281,25 @@ internal struct DispatchedRecord
     public readonly bool IsBack => State is RecordState.Waiting or RecordState.Dying;
 }
 
-/// <summary>A consumer's right to records that it was given together, or to some of them for longer.</summary>
-internal sealed record Lease(
-    long Number, GroupConsumer By, DispatchLane Lane, OffsetRange Range, long DeadlineUnixMs)
-{
-    /// <summary>Records that are still out under it.</summary>
-    public int Left { get; set; }
-}
-
-/// <summary>What is to be committed at once of what has become of a topic's records.</summary>
-internal sealed class SettleBatch
-{
-    private const int FullAt = 8_192;
-
-    public List<OffsetRange> Ranges { get; } = [];
-
-    public List<DeliveryCount> Deliveries { get; } = [];
-
-    public List<OpenRequest> Requests { get; } = [];
-
-    public long NotBeforeUnixMs { get; set; }
-
-    public bool IsFull => Ranges.Count + Deliveries.Count >= FullAt;
-
-    public void Add(OffsetRange range)
-    {
-        if (Ranges.Count > 0 && Ranges[^1].End == range.First)
-        {
-            Ranges[^1] = new OffsetRange(Ranges[^1].First, range.End);
-        }
-        else
-        {
-            Ranges.Add(range);
-        }
-    }
-
-    /// <summary>The request is answered when this is committed.</summary>
-    public void Add(OpenRequest request)
-    {
-        if (Requests.Count == 0 || Requests[^1] != request)
-        {
-            request.Left++;
-            Requests.Add(request);
-        }
-    }
-}
-
-/// <summary>A request to settle that is not answered yet.</summary>
-internal sealed class OpenRequest(long id)
-{
-    public long Id => id;
-
-    /// <summary>Commits that it waits for.</summary>
-    public int Left { get; set; }
-
-    /// <summary>Records that were not the consumer's any more.</summary>
-    public int Lost { get; set; }
-}
+/// <summary>How far a group is in one topic of a shard.</summary>
+/// <param name="Turn">See <see cref="GroupProgress.Turn"/>.</param>
+/// <param name="Floor">Every record before it is settled.</param>
+/// <param name="Next">The offset that the next record will get.</param>
+/// <param name="Fresh">Records that were not given out.</param>
+/// <param name="Known">Records that are out, wait, or are about to be finished.</param>
+/// <param name="Out">Of these, at consumers.</param>
+/// <param name="Waiting">Of these, for another delivery.</param>
+/// <param name="Delayed">Of these, those that are not due yet.</param>
+/// <param name="Redeliveries">Deliveries beyond each record's first, since the leader took office.</param>
+/// <param name="Expired">Records whose time to live was over, since the leader took office.</param>
+internal readonly record struct LaneReport(
+    int Turn,
+    long Floor,
+    long Next,
+    long Fresh,
+    int Known,
+    int Out,
+    int Waiting,
+    int Delayed,
+    long Redeliveries,
+    long Expired);

@@ -85,13 +85,13 @@ internal sealed partial class GroupLeader
     private void Publish(DeliveryToken token, long number, byte[] command)
     {
         var lost = new List<long>();
-        _dispatcher.FindLost(token, lost);
+        _dispatcher.Settling.FindLost(token, lost);
         if (lost.Count > 0)
         {
             return;
         }
 
-        _dispatcher.BeginPublishing(token);
+        _dispatcher.Settling.BeginPublishing(token);
         var round = _rounds[token.Topic];
         for (var offset = token.Range.First; offset < token.Range.End; offset++)
         {
@@ -165,7 +165,7 @@ internal sealed partial class GroupLeader
             History.CheckAcked(_node, Number, token);
         }
 
-        _dispatcher.EndPublishing(token, isDone, NowMs);
+        _dispatcher.Settling.EndPublishing(token, isDone, NowMs);
     }
 
     /// <summary>Those below the floor that a command has settled of which this leader has not heard yet.</summary>

@@ -90,7 +90,7 @@ internal sealed partial class GroupLeader
         PublishResults();
         FindOutcomes();
         Commit();
-        foreach (var answer in _dispatcher.TakeAnswers())
+        foreach (var answer in _dispatcher.Settling.TakeAnswers())
         {
             World.Check(_asked.Remove(answer.Id, out var asked), $"node {_node.Id} answers a request once");
             if (answer.Lost == 0 && asked.Kind == SettleKind.Ack)
@@ -352,20 +352,20 @@ internal sealed partial class GroupLeader
         _asked.Add(request.Id, (kind, token));
         var lengthMs = delayMs is > 0 and var delay ? delay : _dispatcher.Settings.AckWaitMs;
         History.NoteAsked(Number, kind, token, _term, NowMs, lengthMs);
-        _dispatcher.Settle(request, NowMs);
+        _dispatcher.Settling.Settle(request, NowMs);
     }
 
     private void Commit()
     {
-        while (_dispatcher.TryTakeCommand(NowMs, Number, out var command))
+        while (_dispatcher.Settling.TryTakeCommand(NowMs, Number, out var command))
         {
             var taken = command;
             Propose(
                 StepClient.Encode(into => GroupCommands.WriteSettle(into, taken)),
-                code => _dispatcher.OnSettled(taken, code, NowMs));
+                code => _dispatcher.Settling.OnSettled(taken, code, NowMs));
         }
 
-        while (_dispatcher.TryTakeDying(NowMs, out var dying))
+        while (_dispatcher.Dying.TryTake(NowMs, out var dying))
         {
             Bury(dying);
         }
@@ -379,7 +379,7 @@ internal sealed partial class GroupLeader
             || (History.TargetOf(dying.Topic, dying.Offset) is { } target && IsGone(target)))
         {
             History.NotePurged(dying.Topic, topic.Parts.FirstOffset);
-            _dispatcher.OnGone(dying.Topic, dying.Turn, dying.Offset);
+            _dispatcher.Dying.OnGone(dying.Topic, dying.Turn, dying.Offset);
             return;
         }
 
@@ -389,7 +389,7 @@ internal sealed partial class GroupLeader
                 StepClient.Encode(static into =>
                     TopicCommands.WriteCreateTopic(into, GroupOperator.DeadLetters, TopicSettings.Default)),
                 static _ => { });
-            _dispatcher.OnBuried(dying.Topic, dying.Turn, dying.Offset, RefusalCode.NotFound, NowMs);
+            _dispatcher.Dying.OnBuried(dying.Topic, dying.Turn, dying.Offset, RefusalCode.NotFound, NowMs);
             return;
         }
 
@@ -397,7 +397,7 @@ internal sealed partial class GroupLeader
         Propose(
             StepClient.Encode(into => GroupCommands.WriteBury(
                 into, Number, dying.Topic, dying.Turn, dying.Offset, dead.Number, batch)),
-            code => _dispatcher.OnBuried(dying.Topic, dying.Turn, dying.Offset, code, NowMs));
+            code => _dispatcher.Dying.OnBuried(dying.Topic, dying.Turn, dying.Offset, code, NowMs));
     }
 
     /// <summary>

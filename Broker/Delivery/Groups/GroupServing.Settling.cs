@@ -14,7 +14,7 @@ internal sealed partial class GroupServing
     private long _deadLettersAskedAt;
 
     /// <summary>Says how many records were not the consumer's any more, or why nothing is known to be done.</summary>
-    public void Settle(in TokenOrder order, Action<int, BrokerException?> done) => _dispatcher.Settle(
+    public void Settle(in TokenOrder order, Action<int, BrokerException?> done) => _dispatcher.Settling.Settle(
         new SettleRequest(Await(done), order.Kind, order.Token, order.DelayMs, order.Reason), Now);
 
     /// <summary>Answers when it is committed.</summary>
@@ -44,24 +44,24 @@ internal sealed partial class GroupServing
             if (count < order.Most)
             {
                 open++;
-                count += _dispatcher.TakeDead(
+                count += _dispatcher.Dying.TakeDead(
                     Await(Finish), topic, offset, order.IsPurge, Now, end, order.Most - count);
             }
         }
 
-        left = which.Sum(offset => _dispatcher.CountDead(topic, offset, end));
+        left = which.Sum(offset => _dispatcher.Dying.CountDead(topic, offset, end));
         Finish(0, null);
     }
 
     /// <summary>Which records of a delivery are not the consumer's any more.</summary>
-    public void FindLost(in DeliveryToken token, ICollection<long> lost) => _dispatcher.FindLost(token, lost);
+    public void FindLost(in DeliveryToken token, ICollection<long> lost) => _dispatcher.Settling.FindLost(token, lost);
 
     /// <summary>A command is proposed that finishes the records, and publishes what was made of them.</summary>
-    public void BeginPublishing(in DeliveryToken token) => _dispatcher.BeginPublishing(token);
+    public void BeginPublishing(in DeliveryToken token) => _dispatcher.Settling.BeginPublishing(token);
 
     public void EndPublishing(in DeliveryToken token, bool isDone)
     {
-        _dispatcher.EndPublishing(token, isDone, Now);
+        _dispatcher.Settling.EndPublishing(token, isDone, Now);
         if (isDone && Topics.IsOfTheDead(token.Topic))
         {
             TrimDeadLetters(_dispatcher.Describe(token.Topic, Now).Floor);
@@ -72,7 +72,7 @@ internal sealed partial class GroupServing
     {
         Propose(into => GroupCommands.WriteSettle(into, settle), result =>
         {
-            _dispatcher.OnSettled(settle, result.Code, Now);
+            _dispatcher.Settling.OnSettled(settle, result.Code, Now);
             if (result.Code == RefusalCode.None && Topics.IsOfTheDead(settle.Topic))
             {
                 TrimDeadLetters(result.BaseOffset);
@@ -99,20 +99,20 @@ internal sealed partial class GroupServing
 
         if (!_records.TryReadOrFollow(view, offset, out var record))
         {
-            _dispatcher.OnBuried(topic, turn, offset, RefusalCode.Overloaded, Now);
+            _dispatcher.Dying.OnBuried(topic, turn, offset, RefusalCode.Overloaded, Now);
             return;
         }
 
         if (record.Bytes.IsEmpty)
         {
-            _dispatcher.OnGone(topic, turn, offset);
+            _dispatcher.Dying.OnGone(topic, turn, offset);
             return;
         }
 
         if (!_shard.Topics.TryGetTopic(Topics.DeadPlace, out var dead))
         {
             AskForDeadLetters();
-            _dispatcher.OnBuried(topic, turn, offset, RefusalCode.NotFound, Now);
+            _dispatcher.Dying.OnBuried(topic, turn, offset, RefusalCode.NotFound, Now);
             return;
         }
 
@@ -125,7 +125,7 @@ internal sealed partial class GroupServing
             dying.Reason ?? "");
         Propose(
             into => GroupCommands.WriteBury(into, Group.Number, topic, turn, offset, dead.Number, copy),
-            result => _dispatcher.OnBuried(topic, turn, offset, result.Code, Now));
+            result => _dispatcher.Dying.OnBuried(topic, turn, offset, result.Code, Now));
     }
 
     /// <summary>The topic of dead letters is made when the first record dies, in all shards at once.</summary>
@@ -147,7 +147,7 @@ internal sealed partial class GroupServing
 
     private void Answer()
     {
-        foreach (var answer in _dispatcher.TakeAnswers())
+        foreach (var answer in _dispatcher.Settling.TakeAnswers())
         {
             if (_settles.Remove(answer.Id, out var done))
             {

@@ -191,13 +191,13 @@ internal sealed partial class GroupServing
             _sender.Send(given, now);
         }
 
-        while (_dispatcher.TryTakeCommand(now, Group.Number, out var command))
+        while (_dispatcher.Settling.TryTakeCommand(now, Group.Number, out var command))
         {
             Commit(command);
         }
 
         var buried = 0;
-        while (buried++ < DyingAtOnce && _dispatcher.TryTakeDying(now, out var dying))
+        while (buried++ < DyingAtOnce && _dispatcher.Dying.TryTake(now, out var dying))
         {
             Bury(dying);
         }

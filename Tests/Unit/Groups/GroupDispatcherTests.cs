@@ -55,19 +55,20 @@ public sealed class GroupDispatcherTests
     public void A_dead_letter_that_was_taken_is_passed_over_and_no_other_goes_for_it()
     {
         _group.Follow(1, null, 4, _now, isOfTheDead: true);
-        Assert.Equal(1, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
-        Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
-        Assert.Equal(0, _group.TakeDead(++_request, 1, offset: 4, isPurge: true, _now));
-        Assert.Equal((3, 2, 0), (
-            _group.CountDead(1, null, 4), _group.CountDead(1, null, 3), _group.CountDead(1, offset: 1, 4)));
-        Assert.Equal(3, _group.TakeDead(++_request, 1, offset: null, isPurge: false, _now));
+        Assert.Equal(1, _group.Dying.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
+        Assert.Equal(0, _group.Dying.TakeDead(++_request, 1, offset: 1, isPurge: true, _now));
+        Assert.Equal(0, _group.Dying.TakeDead(++_request, 1, offset: 4, isPurge: true, _now));
+        Assert.Equal(3, _group.Dying.CountDead(1, null, 4));
+        Assert.Equal(2, _group.Dying.CountDead(1, null, 3));
+        Assert.Equal(0, _group.Dying.CountDead(1, offset: 1, 4));
+        Assert.Equal(3, _group.Dying.TakeDead(++_request, 1, offset: null, isPurge: false, _now));
     }
 
     [Fact]
     public void A_dead_letter_given_by_a_leader_before_is_settled_by_its_token_though_its_way_back_was_not_committed()
     {
         _group.Follow(1, null, 4, _now, isOfTheDead: true);
-        _group.TakeDead(++_request, 1, offset: 2, isPurge: false, _now);
+        _group.Dying.TakeDead(++_request, 1, offset: 2, isPurge: false, _now);
         GivenRecords given;
         do
         {
@@ -77,17 +78,17 @@ public sealed class GroupDispatcherTests
 
         var next = new GroupDispatcher(new Term(6), Settings);
         next.Follow(1, null, 4, _now, isOfTheDead: true);
-        next.Settle(new SettleRequest(7, SettleKind.Ack, given.Token, null, null), _now);
-        Assert.Empty(next.TakeAnswers());
-        Assert.True(next.TryTakeCommand(_now, 7, out var command));
+        next.Settling.Settle(new SettleRequest(7, SettleKind.Ack, given.Token, null, null), _now);
+        Assert.Empty(next.Settling.TakeAnswers());
+        Assert.True(next.Settling.TryTakeCommand(_now, 7, out var command));
         Assert.Equal([OffsetRange.One(2)], command.Ranges);
-        next.OnSettled(command, RefusalCode.None, _now);
-        Assert.Equal(0, Assert.Single(next.TakeAnswers()).Lost);
+        next.Settling.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal(0, Assert.Single(next.Settling.TakeAnswers()).Lost);
 
         // Who has no token that holds has no right to it.
         var other = given.Token with { Range = OffsetRange.One(1), Term = 6 };
-        next.Settle(new SettleRequest(8, SettleKind.Ack, other, null, null), _now);
-        Assert.Equal(1, Assert.Single(next.TakeAnswers()).Lost);
+        next.Settling.Settle(new SettleRequest(8, SettleKind.Ack, other, null, null), _now);
+        Assert.Equal(1, Assert.Single(next.Settling.TakeAnswers()).Lost);
     }
 
     [Fact]
@@ -95,19 +96,19 @@ public sealed class GroupDispatcherTests
     {
         var token = Give().Token;
         var first = Ask(SettleKind.Ack, Part(token, 0, 2));
-        Assert.True(_group.TryTakeCommand(_now, 7, out var command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 7, out var command));
         Assert.Equal([new OffsetRange(0, 2)], command.Ranges);
         Assert.Equal((7, 0, 0), (command.Group, command.Topic, command.Turn));
         var second = Ask(SettleKind.Ack, Part(token, 5, 7));
         var third = Ask(SettleKind.Ack, Part(token, 7, 8));
-        Assert.False(_group.TryTakeCommand(_now, 7, out _));
-        Assert.Empty(_group.TakeAnswers());
-        _group.OnSettled(command, RefusalCode.None, _now);
-        Assert.Equal([new SettleAnswer(first, 0)], _group.TakeAnswers());
-        Assert.True(_group.TryTakeCommand(_now, 7, out command));
+        Assert.False(_group.Settling.TryTakeCommand(_now, 7, out _));
+        Assert.Empty(_group.Settling.TakeAnswers());
+        _group.Settling.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal([new SettleAnswer(first, 0)], _group.Settling.TakeAnswers());
+        Assert.True(_group.Settling.TryTakeCommand(_now, 7, out command));
         Assert.Equal([new OffsetRange(5, 8)], command.Ranges);
-        _group.OnSettled(command, RefusalCode.None, _now);
-        Assert.Equal([new SettleAnswer(second, 0), new SettleAnswer(third, 0)], _group.TakeAnswers());
+        _group.Settling.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal([new SettleAnswer(second, 0), new SettleAnswer(third, 0)], _group.Settling.TakeAnswers());
         Assert.Equal(("Settled", "Out"), (_group.PlaceOf(0, 7, _now), _group.PlaceOf(0, 8, _now)));
     }
 
@@ -115,14 +116,14 @@ public sealed class GroupDispatcherTests
     public void What_the_shard_did_not_take_is_tried_again_and_answered_then()
     {
         var request = Ask(SettleKind.Ack, Give().Token);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
-        _group.OnSettled(command, RefusalCode.ResourceExhausted, _now);
-        Assert.Empty(_group.TakeAnswers());
-        Assert.False(_group.TryTakeCommand(_now, 1, out _));
-        Assert.True(_group.TryTakeCommand(_now + 500, 1, out command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
+        _group.Settling.OnSettled(command, RefusalCode.ResourceExhausted, _now);
+        Assert.Empty(_group.Settling.TakeAnswers());
+        Assert.False(_group.Settling.TryTakeCommand(_now, 1, out _));
+        Assert.True(_group.Settling.TryTakeCommand(_now + 500, 1, out command));
         Assert.Equal([new OffsetRange(0, 10)], command.Ranges);
-        _group.OnSettled(command, RefusalCode.None, _now);
-        Assert.Equal([new SettleAnswer(request, 0)], _group.TakeAnswers());
+        _group.Settling.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal([new SettleAnswer(request, 0)], _group.Settling.TakeAnswers());
     }
 
     [Fact]
@@ -132,13 +133,13 @@ public sealed class GroupDispatcherTests
         Pass(999);
         Assert.False(_group.TryGive(_now, out _));
         Pass(1);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         Assert.Equal(10, command.Deliveries.Count);
         Assert.All(command.Deliveries, static each => Assert.Equal(new Tried(1), each.Tried));
         var again = Give();
         Assert.Equal((2, token.Range), (again.Token.Attempt, again.Token.Range));
         var late = Ask(SettleKind.Ack, token);
-        Assert.Equal([new SettleAnswer(late, 10)], _group.TakeAnswers());
+        Assert.Equal([new SettleAnswer(late, 10)], _group.Settling.TakeAnswers());
         Assert.Equal("Out", _group.PlaceOf(0, 3, _now));
     }
 
@@ -151,7 +152,7 @@ public sealed class GroupDispatcherTests
         Assert.Equal(("Out", "Settling", "Out"), (
             _group.PlaceOf(0, 1, _now), _group.PlaceOf(0, 4, _now), _group.PlaceOf(0, 5, _now)));
         Assert.Equal((7, credit + 3), (_group.Out, _group.Describe(given.Consumer).Records));
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         Assert.Equal([new OffsetRange(2, 5)], command.Ranges);
         Assert.Equal(3, _group.Describe(0, _now).Expired);
     }
@@ -164,7 +165,7 @@ public sealed class GroupDispatcherTests
         Pass(900);
         Ask(SettleKind.Ack, token);
         Commit();
-        Assert.Equal(0, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(0, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         Assert.Equal("Settled", _group.PlaceOf(0, 9, _now));
         Assert.Equal(0, _group.Out);
     }
@@ -174,7 +175,7 @@ public sealed class GroupDispatcherTests
     {
         var token = Give().Token;
         Ask(SettleKind.Extend, Part(token, 2, 4), 5_000);
-        Assert.Equal(0, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(0, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         Pass(1_000);
         Assert.Equal(("Waiting", "Out"), (_group.PlaceOf(0, 1, _now), _group.PlaceOf(0, 2, _now)));
         Pass(4_000);
@@ -193,7 +194,7 @@ public sealed class GroupDispatcherTests
             ("Delayed", "Delayed", "Waiting"),
             (_group.PlaceOf(0, 0, _now), _group.PlaceOf(0, 1, _now), _group.PlaceOf(0, 2, _now)));
         Commit();
-        Assert.Equal(3, _group.TakeAnswers().Count);
+        Assert.Equal(3, _group.Settling.TakeAnswers().Count);
         Assert.Equal(2, Give().Token.Range.First);
         Pass(50);
         Assert.Equal(1, Give().Token.Range.First);
@@ -219,18 +220,18 @@ public sealed class GroupDispatcherTests
 
         Assert.False(_group.TryGive(_now, out _));
         var dead = 0;
-        while (_group.TryTakeDying(_now, out var dying))
+        while (_group.Dying.TryTake(_now, out var dying))
         {
             Assert.Equal(new DyingRecord(0, 0, dead, 3, null), dying);
-            _group.OnBuried(0, 0, dying.Offset, dead == 4 ? RefusalCode.NotFound : RefusalCode.None, _now);
+            _group.Dying.OnBuried(0, 0, dying.Offset, dead == 4 ? RefusalCode.NotFound : RefusalCode.None, _now);
             dead++;
         }
 
         Assert.Equal(10, dead);
         Assert.Equal(("Dying", "Settled"), (_group.PlaceOf(0, 4, _now), _group.PlaceOf(0, 5, _now)));
-        Assert.True(_group.TryTakeDying(_now + 500, out var again));
+        Assert.True(_group.Dying.TryTake(_now + 500, out var again));
         Assert.Equal(4, again.Offset);
-        _group.OnBuried(0, 0, 4, RefusalCode.None, _now);
+        _group.Dying.OnBuried(0, 0, 4, RefusalCode.None, _now);
         Assert.Equal("Settled", _group.PlaceOf(0, 4, _now));
     }
 
@@ -240,13 +241,13 @@ public sealed class GroupDispatcherTests
         var request = Ask(SettleKind.Terminate, Part(Give().Token, 3, 5), reason: "bad");
         for (var i = 3; i < 5; i++)
         {
-            Assert.Empty(_group.TakeAnswers());
-            Assert.True(_group.TryTakeDying(_now, out var dying));
+            Assert.Empty(_group.Settling.TakeAnswers());
+            Assert.True(_group.Dying.TryTake(_now, out var dying));
             Assert.Equal(new DyingRecord(0, 0, i, 1, "bad"), dying);
-            _group.OnBuried(0, 0, i, RefusalCode.None, _now);
+            _group.Dying.OnBuried(0, 0, i, RefusalCode.None, _now);
         }
 
-        Assert.Equal([new SettleAnswer(request, 0)], _group.TakeAnswers());
+        Assert.Equal([new SettleAnswer(request, 0)], _group.Settling.TakeAnswers());
     }
 
     [Fact]
@@ -256,8 +257,8 @@ public sealed class GroupDispatcherTests
         var token = Give().Token;
         Ask(SettleKind.Terminate, Part(token, 0, 2));
         Pass(1_000);
-        Assert.False(_group.TryTakeDying(_now, out _));
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.False(_group.Dying.TryTake(_now, out _));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         Assert.Equal([new OffsetRange(0, 10)], command.Ranges);
     }
 
@@ -288,15 +289,15 @@ public sealed class GroupDispatcherTests
         var token = new DeliveryToken(0, 0, 4, 17, _now + 500, 1, new OffsetRange(8, 10));
         Ask(SettleKind.Ack, token);
         Commit();
-        Assert.Equal(0, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(0, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         Assert.Equal(new OffsetRange(0, 8), Give().Token.Range);
 
         // What is out at another one now, and what comes too late, is not its own any more.
         Ask(SettleKind.Ack, token with { Range = new OffsetRange(7, 9) });
-        Assert.Equal(1, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(1, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         _group.OnAppended(0, 12);
         Ask(SettleKind.Ack, token with { Range = new OffsetRange(10, 12), DeadlineUnixMs = _now });
-        Assert.Equal(2, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(2, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         Assert.Equal(new OffsetRange(10, 12), Give().Token.Range);
     }
 
@@ -305,15 +306,15 @@ public sealed class GroupDispatcherTests
     {
         var token = Give().Token;
         var under = Ask(SettleKind.Ack, Part(token, 0, 5));
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         var progress = new GroupProgress(0, 0, 0);
         progress.Seek(6);
         _group.Follow(0, progress, 10, _now);
-        Assert.Equal([new SettleAnswer(under, 1)], _group.TakeAnswers());
-        _group.OnSettled(command, RefusalCode.FailedPrecondition, _now);
+        Assert.Equal([new SettleAnswer(under, 1)], _group.Settling.TakeAnswers());
+        _group.Settling.OnSettled(command, RefusalCode.FailedPrecondition, _now);
         Assert.Equal(0, _group.Out);
         Ask(SettleKind.Ack, token);
-        Assert.Equal(10, Assert.Single(_group.TakeAnswers()).Lost);
+        Assert.Equal(10, Assert.Single(_group.Settling.TakeAnswers()).Lost);
         Pass(2_000);
         Assert.Equal(new OffsetRange(6, 10), Give().Token.Range);
     }
@@ -322,16 +323,16 @@ public sealed class GroupDispatcherTests
     public void A_command_of_before_a_topic_was_left_says_nothing_of_the_one_under_way()
     {
         var before = Ask(SettleKind.Ack, Give().Token);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var old));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var old));
         _group.Unfollow(0);
-        Assert.Equal([new SettleAnswer(before, 1)], _group.TakeAnswers());
+        Assert.Equal([new SettleAnswer(before, 1)], _group.Settling.TakeAnswers());
         _group.Follow(0, null, 10, _now);
         var again = Ask(SettleKind.Ack, Give().Token);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
-        _group.OnSettled(old, RefusalCode.None, _now);
-        Assert.Empty(_group.TakeAnswers());
-        _group.OnSettled(command, RefusalCode.None, _now);
-        Assert.Equal([new SettleAnswer(again, 0)], _group.TakeAnswers());
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
+        _group.Settling.OnSettled(old, RefusalCode.None, _now);
+        Assert.Empty(_group.Settling.TakeAnswers());
+        _group.Settling.OnSettled(command, RefusalCode.None, _now);
+        Assert.Equal([new SettleAnswer(again, 0)], _group.Settling.TakeAnswers());
     }
 
     [Fact]
@@ -408,7 +409,7 @@ public sealed class GroupDispatcherTests
     public void What_a_purge_removed_before_it_was_given_is_settled_at_once()
     {
         _group.OnPurged(0, 7);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         Assert.Equal([new OffsetRange(0, 7)], command.Ranges);
         Assert.Equal(new OffsetRange(7, 10), Give().Token.Range);
     }
@@ -423,8 +424,8 @@ public sealed class GroupDispatcherTests
         Ask(SettleKind.Terminate, Part(token, 5, 6));
         _group.Expire(token, new OffsetRange(6, 8));
         Pass(1_000);
-        Assert.True(_group.TryTakeDying(_now, out var dying));
-        _group.OnBuried(0, dying.Turn, dying.Offset, RefusalCode.None, _now);
+        Assert.True(_group.Dying.TryTake(_now, out var dying));
+        _group.Dying.OnBuried(0, dying.Turn, dying.Offset, RefusalCode.None, _now);
         var tally = new GroupTally { Acked = 3, Nacked = 2, Lapsed = 2, GivenUp = 1, Expired = 2 };
         Assert.Equal(tally, _group.TakeTally());
         Assert.Equal(default, _group.TakeTally());
@@ -444,15 +445,15 @@ public sealed class GroupDispatcherTests
 
     private long Ask(SettleKind kind, DeliveryToken token, long? delayMs = null, string? reason = null)
     {
-        _group.Settle(new SettleRequest(++_request, kind, token, delayMs, reason), _now);
+        _group.Settling.Settle(new SettleRequest(++_request, kind, token, delayMs, reason), _now);
         return _request;
     }
 
     private void Commit()
     {
-        while (_group.TryTakeCommand(_now, 1, out var command))
+        while (_group.Settling.TryTakeCommand(_now, 1, out var command))
         {
-            _group.OnSettled(command, RefusalCode.None, _now);
+            _group.Settling.OnSettled(command, RefusalCode.None, _now);
         }
     }
 

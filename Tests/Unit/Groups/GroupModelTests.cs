@@ -165,7 +165,7 @@ internal sealed class GroupModel
 
     private void Ask(SettleKind kind, DeliveryToken token, long? delayMs = null)
     {
-        _group.Settle(new SettleRequest(++_request, kind, token, delayMs, "no"), _now);
+        _group.Settling.Settle(new SettleRequest(++_request, kind, token, delayMs, "no"), _now);
         for (var offset = token.Range.First; kind == SettleKind.Ack && offset < token.Range.End; offset++)
         {
             _mayEnd.Add((token.Topic, offset));
@@ -280,7 +280,7 @@ internal sealed class GroupModel
     /// <param name="lose">The answers do not come, and half of it did not happen.</param>
     private void Commit(bool lose)
     {
-        while (_group.TryTakeCommand(_now, Group, out var command))
+        while (_group.Settling.TryTakeCommand(_now, Group, out var command))
         {
             var floor = _shard.Progress.Groups[Group].Find(command.Topic)?.Settled.Floor ?? 0;
             if (!lose || _random.Next(2) == 0)
@@ -290,12 +290,12 @@ internal sealed class GroupModel
                 Assert.True(result.BaseOffset >= floor);
                 if (!lose)
                 {
-                    _group.OnSettled(command, result.Code, _now);
+                    _group.Settling.OnSettled(command, result.Code, _now);
                 }
             }
         }
 
-        while (_group.TryTakeDying(_now, out var dying))
+        while (_group.Dying.TryTake(_now, out var dying))
         {
             _mayEnd.Add((dying.Topic, dying.Offset));
             if (lose && _random.Next(2) == 0)
@@ -308,7 +308,7 @@ internal sealed class GroupModel
             Assert.False(result.Duplicate);
             if (!lose)
             {
-                _group.OnBuried(dying.Topic, dying.Turn, dying.Offset, result.Code, _now);
+                _group.Dying.OnBuried(dying.Topic, dying.Turn, dying.Offset, result.Code, _now);
             }
         }
     }

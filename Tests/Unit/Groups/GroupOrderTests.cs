@@ -42,8 +42,8 @@ public sealed class GroupOrderTests
         Assert.Equal((0, 2), (token.Range.First, token.Attempt));
         Settle(group, SettleKind.Ack, token);
         Assert.False(group.TryGive(_now, out _));
-        Assert.True(group.TryTakeCommand(_now, 7, out var command));
-        group.OnSettled(command, RefusalCode.None, _now);
+        Assert.True(group.Settling.TryTakeCommand(_now, 7, out var command));
+        group.Settling.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal([OffsetRange.One(0)], command.Ranges);
         Assert.Equal([1], Offsets(Give(group)));
     }
@@ -54,8 +54,8 @@ public sealed class GroupOrderTests
         var group = Begin(KeyOrdered, 1, 1);
         Settle(group, SettleKind.Terminate, Give(group).Token);
         Assert.False(group.TryGive(_now, out _));
-        Assert.True(group.TryTakeDying(_now, out var dying));
-        group.OnBuried(0, dying.Turn, dying.Offset, RefusalCode.None, _now);
+        Assert.True(group.Dying.TryTake(_now, out var dying));
+        group.Dying.OnBuried(0, dying.Turn, dying.Offset, RefusalCode.None, _now);
         Assert.Equal([1], Offsets(Give(group)));
     }
 
@@ -263,5 +263,5 @@ public sealed class GroupOrderTests
     }
 
     private void Settle(GroupDispatcher group, SettleKind kind, DeliveryToken token, long? delayMs = null) =>
-        group.Settle(new SettleRequest(++_request, kind, token, delayMs, null), _now);
+        group.Settling.Settle(new SettleRequest(++_request, kind, token, delayMs, null), _now);
 }

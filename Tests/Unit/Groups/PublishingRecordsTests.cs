@@ -34,12 +34,12 @@ public sealed class PublishingRecordsTests
     [Fact]
     public void They_are_finished_when_it_is_done()
     {
-        _group.BeginPublishing(_token);
+        _group.Settling.BeginPublishing(_token);
         Assert.Equal("Publishing", Place(2));
-        _group.EndPublishing(_token, isDone: true, _now);
+        _group.Settling.EndPublishing(_token, isDone: true, _now);
         Assert.All(Enumerable.Range(0, 4), offset => Assert.Equal("Settled", Place(offset)));
         Assert.Equal(0, _group.Out);
-        Assert.False(_group.TryTakeCommand(_now, 1, out _));
+        Assert.False(_group.Settling.TryTakeCommand(_now, 1, out _));
         Pass(5_000);
         Assert.True(_group.TryGive(_now, out var given));
         Assert.Equal(new OffsetRange(4, 10), given.Token.Range);
@@ -48,14 +48,14 @@ public sealed class PublishingRecordsTests
     [Fact]
     public void They_come_to_nobody_else_meanwhile_and_at_once_when_their_time_is_over_and_it_is_refused()
     {
-        _group.BeginPublishing(Part(0, 2));
-        _group.BeginPublishing(Part(1, 2));
+        _group.Settling.BeginPublishing(Part(0, 2));
+        _group.Settling.BeginPublishing(Part(1, 2));
         Pass(2_000);
         Assert.Equal(
             ["Publishing", "Publishing", "Waiting", "Waiting"], Enumerable.Range(0, 4).Select(offset => Place(offset)));
-        _group.EndPublishing(Part(0, 2), isDone: false, _now);
+        _group.Settling.EndPublishing(Part(0, 2), isDone: false, _now);
         Assert.Equal(["Waiting", "Publishing"], Enumerable.Range(0, 2).Select(offset => Place(offset)));
-        _group.EndPublishing(Part(1, 2), isDone: false, _now);
+        _group.Settling.EndPublishing(Part(1, 2), isDone: false, _now);
         Assert.Equal("Waiting", Place(1));
         Assert.Equal(0, _group.Out);
     }
@@ -63,8 +63,8 @@ public sealed class PublishingRecordsTests
     [Fact]
     public void They_stay_the_consumers_when_it_is_refused_in_time()
     {
-        _group.BeginPublishing(_token);
-        _group.EndPublishing(_token, isDone: false, _now);
+        _group.Settling.BeginPublishing(_token);
+        _group.Settling.EndPublishing(_token, isDone: false, _now);
         Assert.Equal(4, _group.Out);
         Assert.Empty(Lost(_token));
         Pass(1_000);
@@ -74,18 +74,18 @@ public sealed class PublishingRecordsTests
     [Fact]
     public void An_ack_is_taken_meanwhile_and_a_nack_is_not()
     {
-        _group.BeginPublishing(_token);
-        _group.Settle(new SettleRequest(1, SettleKind.Nack, Part(0, 1)), _now);
-        _group.Settle(new SettleRequest(2, SettleKind.Terminate, Part(1, 2)), _now);
-        Assert.Equal([new SettleAnswer(1, 1), new SettleAnswer(2, 1)], _group.TakeAnswers());
-        _group.Settle(new SettleRequest(3, SettleKind.Ack, Part(2, 3)), _now);
-        Assert.True(_group.TryTakeCommand(_now, 1, out var command));
+        _group.Settling.BeginPublishing(_token);
+        _group.Settling.Settle(new SettleRequest(1, SettleKind.Nack, Part(0, 1)), _now);
+        _group.Settling.Settle(new SettleRequest(2, SettleKind.Terminate, Part(1, 2)), _now);
+        Assert.Equal([new SettleAnswer(1, 1), new SettleAnswer(2, 1)], _group.Settling.TakeAnswers());
+        _group.Settling.Settle(new SettleRequest(3, SettleKind.Ack, Part(2, 3)), _now);
+        Assert.True(_group.Settling.TryTakeCommand(_now, 1, out var command));
         Assert.Equal([new OffsetRange(2, 3)], command.Ranges);
-        _group.EndPublishing(_token, isDone: true, _now);
+        _group.Settling.EndPublishing(_token, isDone: true, _now);
         Assert.Equal("Settling", Place(2));
-        _group.OnSettled(command, RefusalCode.None, _now);
+        _group.Settling.OnSettled(command, RefusalCode.None, _now);
         Assert.Equal("Settled", Place(2));
-        Assert.Equal([new SettleAnswer(3, 0)], _group.TakeAnswers());
+        Assert.Equal([new SettleAnswer(3, 0)], _group.Settling.TakeAnswers());
     }
 
     [Fact]
@@ -95,13 +95,13 @@ public sealed class PublishingRecordsTests
         Assert.Equal([0L, 1, 2, 3], Lost(_token with { Term = 4 }));
         Assert.Equal([4L], Lost(_token with { Range = new OffsetRange(4, 5) }));
         Assert.Equal([9L, 10], Lost(_token with { Range = new OffsetRange(9, 11) }));
-        _group.Settle(new SettleRequest(1, SettleKind.Nack, Part(0, 1), DelayMs: 0), _now);
+        _group.Settling.Settle(new SettleRequest(1, SettleKind.Nack, Part(0, 1), DelayMs: 0), _now);
         Assert.Equal([0L], Lost(_token));
         Assert.True(_group.TryGive(_now, out var given));
         Assert.True(_group.TryGive(_now, out var again));
         Assert.Contains(OffsetRange.One(0), new[] { given.Token.Range, again.Token.Range });
         Assert.Equal([0L], Lost(_token));
-        _group.Settle(new SettleRequest(2, SettleKind.Ack, Part(1, 2)), _now);
+        _group.Settling.Settle(new SettleRequest(2, SettleKind.Ack, Part(1, 2)), _now);
         Assert.Equal([0L], Lost(_token));
     }
 
@@ -112,7 +112,7 @@ public sealed class PublishingRecordsTests
     private List<long> Lost(in DeliveryToken token)
     {
         var lost = new List<long>();
-        _group.FindLost(token, lost);
+        _group.Settling.FindLost(token, lost);
         return lost;
     }
 

@@ -38,7 +38,7 @@ public sealed class RecordPeekTests
     {
         Assert.True(_group.TryGive(_now, out var given));
         var two = given.Token with { Range = new OffsetRange(1, 3) };
-        _group.Settle(new SettleRequest(1, SettleKind.Nack, two, 500, null), _now);
+        _group.Settling.Settle(new SettleRequest(1, SettleKind.Nack, two, 500, null), _now);
         Assert.Equal(
             [new PeekedOffset(1, 1, UntilUnixMs: 10_500), new PeekedOffset(2, 1, UntilUnixMs: 10_500)],
             Peek(PeekState.Delayed));
@@ -53,7 +53,7 @@ public sealed class RecordPeekTests
     {
         _group.Follow(1, null, 3, _now, isOfTheDead: true);
         Assert.Empty(_group.Peek(1, PeekState.Waiting, 0, 10, _now));
-        Assert.Equal(1, _group.TakeDead(1, 1, offset: 1, isPurge: false, _now));
+        Assert.Equal(1, _group.Dying.TakeDead(1, 1, offset: 1, isPurge: false, _now));
         Assert.Equal([new PeekedOffset(1, 0, UntilUnixMs: _now)], _group.Peek(1, PeekState.Waiting, 0, 10, _now));
     }
 
