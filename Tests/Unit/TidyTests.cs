@@ -26,6 +26,9 @@ public sealed class TidyTests
     public void No_file_is_too_long() => Clean(TidyRules.Length);
 
     [Fact]
+    public void No_class_is_too_long() => Assert.Empty(TidyRules.ClassLength(Sources.Value));
+
+    [Fact]
     public void No_line_is_too_long() => Clean(TidyRules.LineLength);
 
     [Fact]
@@ -74,12 +77,24 @@ public sealed class TidyTests
     }
 
     [Theory]
-    [InlineData("Broker/Topics/Long.cs", 501, false)]
-    [InlineData("Broker/Topics/Long.cs", 500, true)]
+    [InlineData("Broker/Topics/Long.cs", 401, false)]
+    [InlineData("Broker/Topics/Long.cs", 400, true)]
     [InlineData("Tests/Unit/Long.cs", 800, true)]
     [InlineData("Tests/Unit/Long.cs", 801, false)]
     public void The_length_rule_finds_a_long_file(string path, int lines, bool clean) =>
         Planted(TidyRules.Length, path, string.Concat(Enumerable.Repeat("x\n", lines)), clean);
+
+    [Theory]
+    [InlineData("Long", 400, true)]
+    [InlineData("Long", 401, false)]
+    [InlineData("RaftNode", 401, true)]
+    public void The_class_rule_adds_up_the_files_of_a_class(string type, int lines, bool clean)
+    {
+        var text = $"internal sealed partial class {type}\n" + string.Concat(Enumerable.Repeat("x\n", lines - 1));
+        var violations = TidyRules.ClassLength(
+            [new SourceFile("Broker/Topics/A.cs", text), new SourceFile("Broker/Topics/A.B.cs", text)]);
+        Assert.Equal(clean, !violations.Any());
+    }
 
     [Theory]
     [InlineData(120, true)]

@@ -7,8 +7,11 @@ namespace Broker.Tests.Unit.Tidy;
 /// </summary>
 internal static partial class TidyRules
 {
-    public const int ProductLines = 500;
+    public const int ProductLines = 400;
     public const int TestLines = 800;
+
+    /// <summary>Of a class of the broker, over all its files.</summary>
+    public const int ClassLines = 800;
     public const int Columns = 120;
 
     /// <summary>Rooms of Broker/ from the top: a room uses only rooms of a lower level.</summary>
@@ -35,6 +38,12 @@ internal static partial class TidyRules
         ["Storage"] = ["Upkeep", "Log", "Recovery", "SideFiles", "Segments", "Identity", "Files", "Device"],
     };
 
+    /// <summary>Classes that may have more lines, and why: see ARCHITECTURE.md, "Left for later".</summary>
+    private static readonly Dictionary<string, int> LongClasses = new()
+    {
+        ["RaftNode"] = 1_800, // What could leave it uses a dozen of its fields each.
+    };
+
     private static readonly string[] VagueNames =
         ["Utils", "Util", "Helpers", "Helper", "Common", "Manager", "Managers"];
 
@@ -56,6 +65,19 @@ internal static partial class TidyRules
             yield return $"{file.Path} has {file.Lines.Length} lines; the limit is {limit}. Split it by aspect.";
         }
     }
+
+    /// <summary>A class that is split into files is as long as all of them together.</summary>
+    public static IEnumerable<string> ClassLength(IEnumerable<SourceFile> files) =>
+        from file in files
+        where file.Path.StartsWith("Broker/", StringComparison.Ordinal)
+        let match = PartialName().Match(file.Code)
+        where match.Success
+        group file.Lines.Length - 1 by (Room: RoomOf(file.Path), Type: match.Groups["type"].Value) into parts
+        let lines = parts.Sum()
+        let limit = LongClasses.GetValueOrDefault(parts.Key.Type, ClassLines)
+        where lines > limit
+        select $"{parts.Key.Type} in Broker/{parts.Key.Room} has {lines} lines over {parts.Count()} files; the limit "
+            + $"is {limit}. Give what uses few of its fields a class of its own.";
 
     public static IEnumerable<string> LineLength(SourceFile file) => file.Lines
         .Select((line, index) => (Line: line.TrimEnd('\r'), Number: index + 1))
@@ -218,6 +240,10 @@ internal static partial class TidyRules
         @"^(?:public|internal) [\w ]*\b(?:class|struct|interface|enum|record(?: class| struct)?) (?<type>\w+)",
         RegexOptions.Multiline)]
     private static partial Regex TypeName();
+
+    [GeneratedRegex(
+        @"^(?:public|internal) [\w ]*\bpartial (?:class|record|struct) (?<type>\w+)", RegexOptions.Multiline)]
+    private static partial Regex PartialName();
 
     [GeneratedRegex(@"\b[A-Z]\w*\b")]
     private static partial Regex Word();
