@@ -285,6 +285,29 @@ public sealed class ConsumerGroupSettleTests
         Assert.Equal("once", Assert.Single(await next.TakeAsync(1)).Value);
     }
 
+    /// <summary>
+    /// The lease of what its consumer had ended a second later, the record was given to a consumer that was gone, and
+    /// all groups of the shard began anew.
+    /// </summary>
+    [Fact]
+    public async Task A_group_that_was_deleted_does_not_disturb_the_others_of_its_shards()
+    {
+        await using var brokers = await BrokerProcesses.StartAsync(3);
+        var admin = new Admin.AdminClient(brokers.Channels[0]);
+        await MakeAsync(admin, "gone", new GroupConfig { Filters = { "a" }, AckWaitMs = 1_000 });
+        await MakeAsync(admin, "other", new GroupConfig { Filters = { "a" } });
+        await using var gone = await GroupStream.OpenAsync(brokers.Channels[0], "gone");
+        await using var other = await GroupStream.OpenAsync(brokers.Channels[1], "other");
+        await PublishAsync(brokers.Channels[0], "a", "before");
+        Assert.NotNull(await gone.NextAsync());
+        await other.TakeAsync(1);
+        await admin.DeleteGroupAsync(new DeleteGroupRequest { Name = "gone" }, cancellationToken: Test);
+        Assert.Equal("GROUP_DELETED", ReasonOf(await gone.EndAsync()));
+        await Task.Delay(2_000, Test);
+        await PublishAsync(brokers.Channels[0], "a", "after");
+        Assert.Equal("after", Assert.Single(await other.TakeAsync(1)).Value);
+    }
+
     [Fact]
     public async Task A_group_that_begins_at_the_end_gets_what_is_published_when_it_is_made()
     {

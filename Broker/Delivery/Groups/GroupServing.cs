@@ -57,7 +57,7 @@ internal sealed partial class GroupServing
 
     public FollowedTopics Topics { get; }
 
-    /// <summary>Until the shard says where the group begins nothing is delivered.</summary>
+    /// <summary>Until the shard says where the group begins nothing is delivered, nor when this has ended.</summary>
     public bool IsLoaded { get; private set; }
 
     /// <summary>
@@ -225,6 +225,8 @@ internal sealed partial class GroupServing
     /// <summary>Another node leads, or the group is gone.</summary>
     public void End(BrokerException why)
     {
+        // Alarms that were set, and answers to what is under way, come all the same.
+        IsLoaded = false;
         Count();
         foreach (var consumer in _consumers.Values)
         {
