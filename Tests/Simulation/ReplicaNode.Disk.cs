@@ -95,6 +95,7 @@ internal sealed partial class ReplicaNode : ILogWriter
         foreach (var entry in write.Entries)
         {
             _durable.Add(entry);
+            Group.LargestEntryBytes = Math.Max(Group.LargestEntryBytes, LogEntry.OverheadBytes + entry.Body.Length);
         }
 
         var isSame = _log!.LastIndex == _durable.LastIndex && _log.HardState == _durable.HardState;

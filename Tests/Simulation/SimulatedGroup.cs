@@ -56,6 +56,9 @@ internal sealed class SimulatedGroup
 
     public History History { get; }
 
+    /// <summary>The largest entry that was ever in a log of it, as it counts for learners.</summary>
+    public long LargestEntryBytes { get; set; }
+
     /// <summary>What became of records in the consumer group; null: there is none.</summary>
     public GroupHistory? GroupHistory { get; }
 

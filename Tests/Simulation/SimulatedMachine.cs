@@ -16,7 +16,7 @@ internal sealed class SimulatedMachine
     private const int CopyWindows = 40;
 
     /// <summary>One that is larger than the window leaves alone.</summary>
-    private const int LargestEntryBytes = 16 * 1024;
+    private const int LargeEntryBytes = 16 * 1024;
 
     private readonly World _world;
     private readonly TransferThrottle _transfers;
@@ -182,7 +182,14 @@ internal sealed class SimulatedMachine
     {
         var debt = _transfers.Charge(0);
         var window = Math.Max(_world.Scenario.MaxInFlightBytes, _world.Scenario.MaxAppendBytes);
-        var most = CopyWindows * Replicas.Count * (long)Math.Max(window, LargestEntryBytes);
+        var most = CopyWindows * Replicas.Count * (long)Math.Max(window, LargeEntryBytes);
+        var largest = Replicas.Max(replica => _world.GroupOf(replica.GroupId).LargestEntryBytes);
+        if (largest > LargeEntryBytes)
+        {
+            // What came while nobody led may be in one entry, and each learner is sent that before it is held.
+            most += _world.Machines.Count * Replicas.Count * largest;
+        }
+
         World.Check(
             debt.TotalSeconds * _world.Scenario.TransferBytesPerSecond <= most,
             $"node {Id} sends learners more than it may: {debt} ahead of its rate");
