@@ -156,7 +156,7 @@ internal sealed class MajorityExam(World world)
         World.Check(loss is not null, $"where no leader is elected it is known why");
         World.Check(!loss.Best.IsNone, $"the intact replica is one to go on from");
         var best = (ReplicaNode)group.NodeOf(loss.Best.Value);
-        group.History.GiveUpBehind(best.LastIndex);
+        group.History.GiveUpBehind(LastShared(group.History, best));
         NodeId[] others = [.. group.Nodes.Where(node => node != best && node != gone).Select(static node => node.Id)];
         var above = new Term(facts.Max(static each => each.Term.Value));
         for (var askUs = 0L; !best.IsLeader; world.RunFor(1_000))
@@ -169,6 +169,20 @@ internal sealed class MajorityExam(World world)
 
             askUs += 1_000;
         }
+    }
+
+    /// <summary>
+    /// What it has behind that was cut off with it, and never committed; others may have committed something else there.
+    /// </summary>
+    private static LogIndex LastShared(History history, ReplicaNode best)
+    {
+        var last = LogIndex.Min(best.LastIndex, new LogIndex((long)history.Committed));
+        while (best.DurableAt(last) is { } entry && !history.IsCommitted(last, entry))
+        {
+            last = last.Previous();
+        }
+
+        return last;
     }
 
     /// <summary>

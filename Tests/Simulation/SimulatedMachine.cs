@@ -15,6 +15,11 @@ internal sealed class SimulatedMachine
     /// </summary>
     private const int CopyWindows = 40;
 
+    /// <summary>
+    /// As many more where messages overtake one another: each late refusal has all that is on its way sent again.
+    /// </summary>
+    private const int CopyWindowsWithoutOrder = 4 * CopyWindows;
+
     /// <summary>One that is larger than the window leaves alone.</summary>
     private const int LargeEntryBytes = 16 * 1024;
 
@@ -182,7 +187,8 @@ internal sealed class SimulatedMachine
     {
         var debt = _transfers.Charge(0);
         var window = Math.Max(_world.Scenario.MaxInFlightBytes, _world.Scenario.MaxAppendBytes);
-        var most = CopyWindows * Replicas.Count * (long)Math.Max(window, LargeEntryBytes);
+        var windows = _world.Scenario.HasStreams ? CopyWindows : CopyWindowsWithoutOrder;
+        var most = windows * Replicas.Count * (long)Math.Max(window, LargeEntryBytes);
         var largest = Replicas.Max(replica => _world.GroupOf(replica.GroupId).LargestEntryBytes);
         if (largest > LargeEntryBytes)
         {
