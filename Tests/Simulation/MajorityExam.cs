@@ -172,7 +172,7 @@ internal sealed class MajorityExam(World world)
     }
 
     /// <summary>
-    /// What it has behind that was cut off with it, and never committed; others may have committed something else there.
+    /// What it has behind that was cut off with it, and never committed; others may have committed something else.
     /// </summary>
     private static LogIndex LastShared(History history, ReplicaNode best)
     {
