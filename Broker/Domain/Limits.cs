@@ -104,6 +104,9 @@ public static partial class Limits
     /// <summary>The same where the caller does not say.</summary>
     public const int DefaultDelayedPerPage = 1_000;
 
+    /// <summary>UTF-8 bytes of what operators call nodes and live subscriptions, and of a node's address.</summary>
+    public const int OperatorNameBytes = 255;
+
     /// <summary>Live subscriptions of a cluster, and filters of each.</summary>
     public const int LiveSubscriptions = 1_000;
 

@@ -20,7 +20,7 @@ internal sealed class GroupRecords
     {
         Term = term;
         _settings = settings;
-        Consumers = new GroupConsumers(settings.Mode);
+        Consumers = new ConsumerTurns(settings.Mode);
         Leases = new Leases(firstLease);
         Due = new DueRecords(settings);
         Lines = new KeyLines(settings, Due);
@@ -49,7 +49,7 @@ internal sealed class GroupRecords
         }
     }
 
-    public GroupConsumers Consumers { get; }
+    public ConsumerTurns Consumers { get; }
 
     public Leases Leases { get; }
 

@@ -14,8 +14,6 @@ namespace Broker.Api;
 /// </summary>
 internal sealed class ClusterAdmin(BrokerNode node, AdminForwarder forwarder, DataNodes dataNodes)
 {
-    private const int NameBytes = 255;
-
     public async Task<DescribeClusterResponse> DescribeAsync(CancellationToken cancellationToken)
     {
         var options = node.Options;
@@ -76,18 +74,19 @@ internal sealed class ClusterAdmin(BrokerNode node, AdminForwarder forwarder, Da
 
     public async Task<AddNodeResponse> AddNodeAsync(AddNodeRequest request, CancellationToken cancellationToken)
     {
-        if (request.Name.Length == 0 || Encoding.UTF8.GetByteCount(request.Name) > NameBytes)
+        if (request.Name.Length == 0 || Encoding.UTF8.GetByteCount(request.Name) > Limits.OperatorNameBytes)
         {
-            throw Refusal.InvalidArgument($"A node's name has 1 to {NameBytes} bytes.");
+            throw Refusal.InvalidArgument($"A node's name has 1 to {Limits.OperatorNameBytes} bytes.");
         }
 
         if (!Uri.TryCreate(request.Address, UriKind.Absolute, out var address)
             || (address.Scheme != Uri.UriSchemeHttp && address.Scheme != Uri.UriSchemeHttps)
-            || Encoding.UTF8.GetByteCount(request.Address) > NameBytes)
+            || Encoding.UTF8.GetByteCount(request.Address) > Limits.OperatorNameBytes)
         {
             throw Refusal.InvalidArgument(
                 $"'{request.Address}' is no address of a broker's endpoint for peers (Broker__PeerPort); expected an "
-                + $"http or https base address of up to {NameBytes} bytes, for example http://localhost:8004.");
+                + $"http or https base address of up to {Limits.OperatorNameBytes} bytes, for example "
+                + "http://localhost:8004.");
         }
 
         NodeRoles? roles = request.Role switch

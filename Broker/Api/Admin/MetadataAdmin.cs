@@ -16,8 +16,6 @@ namespace Broker.Api;
 /// </summary>
 internal sealed class MetadataAdmin(BrokerNode node, AdminForwarder forwarder)
 {
-    private const int NameBytes = 255;
-
     public async Task<PutLiveSubscriptionResponse> PutLiveSubscriptionAsync(
         PutLiveSubscriptionRequest request, bool isForwarded, CancellationToken cancellationToken)
     {
@@ -182,10 +180,10 @@ internal sealed class MetadataAdmin(BrokerNode node, AdminForwarder forwarder)
                 + "UTF-8.");
         }
 
-        if (name.Length == 0 || Encoding.UTF8.GetByteCount(name) > NameBytes)
+        if (name.Length == 0 || Encoding.UTF8.GetByteCount(name) > Limits.OperatorNameBytes)
         {
             throw Refusal.InvalidArgument(
-                $"A live subscription's name has 1 to {NameBytes} bytes; "
+                $"A live subscription's name has 1 to {Limits.OperatorNameBytes} bytes; "
                 + $"this one has {Encoding.UTF8.GetByteCount(name)}.");
         }
     }

@@ -6,7 +6,7 @@ namespace Broker.Groups;
 
 /// <summary>The consumers of a group at one leader: who may be given something, by turns.</summary>
 /// <param name="mode">How the group delivers.</param>
-internal sealed class GroupConsumers(ConsumerGroupMode mode)
+internal sealed class ConsumerTurns(ConsumerGroupMode mode)
 {
     private readonly Dictionary<int, GroupConsumer> _all = [];
 
