@@ -14,12 +14,36 @@ namespace Broker.Tests.Benchmarks;
 /// </summary>
 internal static class HeartVerb
 {
+    private static readonly (string Name, int Size, int Records, int Window)[] Loads =
+    [
+        ("128 B, 128 a batch, 64 batches at a time", 128, 128, 64),
+        ("1 KiB, 64 a batch, 32 batches at a time", 1024, 64, 32),
+        ("128 B, one a command, 4,096 at a time", 128, 1, 4096),
+        ("1 KiB, one a command, 1,024 at a time", 1024, 1, 1024),
+        ("128 B, one at a time", 128, 1, 1),
+        ("1 KiB, one at a time", 1024, 1, 1),
+    ];
+
     public static IEnumerable<Command> Create() => [Coordinator(), Node()];
 
     private static Command Coordinator()
     {
         var rounds = NumberOption.Rounds(3);
         var secs = NumberOption.Seconds(4, "Seconds of each load.");
+        var only = new Option<string>("--only")
+        {
+            Description = "Only the loads whose name contains this, so that none comes after another one's writing.",
+            DefaultValueFactory = _ => "",
+        };
+        only.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string>() is { } text
+                && !Loads.Any(load => load.Name.Contains(text, StringComparison.Ordinal)))
+            {
+                result.AddError($"No load is called like \"{text}\"; there are: "
+                    + string.Join("; ", Loads.Select(load => load.Name)) + ".");
+            }
+        });
         var work = new Option<DirectoryInfo>("--work")
         {
             Description = "Where the nodes keep their data. Default: a temporary folder.",
@@ -27,7 +51,7 @@ internal static class HeartVerb
         };
         var command = new Command("heart", "Measures consensus, storage and transport without clients, in 3 processes.")
         {
-            rounds, secs, work,
+            rounds, secs, only, work,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -35,7 +59,8 @@ internal static class HeartVerb
             try
             {
                 return await RunAsync(
-                    folder.FullName, parsed.GetValue(rounds), parsed.GetValue(secs), cancellationToken);
+                    folder.FullName, parsed.GetValue(rounds), parsed.GetValue(secs), parsed.GetRequiredValue(only),
+                    cancellationToken);
             }
             finally
             {
@@ -63,17 +88,8 @@ internal static class HeartVerb
     }
 
     private static async Task<int> RunAsync(
-        string folder, int rounds, double secs, CancellationToken cancellationToken)
+        string folder, int rounds, double secs, string only, CancellationToken cancellationToken)
     {
-        (string Name, int Size, int Records, int Window)[] loads =
-        [
-            ("128 B, 128 a batch, 64 batches at a time", 128, 128, 64),
-            ("1 KiB, 64 a batch, 32 batches at a time", 1024, 64, 32),
-            ("128 B, one a command, 4,096 at a time", 128, 1, 4096),
-            ("1 KiB, one a command, 1,024 at a time", 1024, 1, 1024),
-            ("128 B, one at a time", 128, 1, 1),
-            ("1 KiB, one at a time", 1024, 1, 1),
-        ];
         var program = Path.Combine(AppContext.BaseDirectory, "Broker.Tests.Benchmarks.dll");
         await using var cluster = await BrokerCluster.StartAsync([program, "heart-node"], folder, cancellationToken);
         await cluster.WaitForBalanceAsync(cancellationToken);
@@ -81,7 +97,7 @@ internal static class HeartVerb
         var rows = new List<(string Name, JsonElement Result, double CpuSeconds)>();
         for (var round = 0; round < rounds; round++)
         {
-            foreach (var load in loads)
+            foreach (var load in Loads.Where(load => load.Name.Contains(only, StringComparison.Ordinal)))
             {
                 var cpu = cluster.CpuSeconds();
                 var query = string.Create(
