@@ -25,7 +25,8 @@ internal sealed class PublisherOptions
 
     /// <summary>
     /// A producer that has not been seen for so long is taken for dead, and its pending rows are sent by whoever finds
-    /// them. Default 5 s. Too short costs duplicate sends, which the brokers drop.
+    /// them. Default 5 s. Too short costs duplicate sends, which the brokers drop; and an insert under way while
+    /// Postgres goes away for longer than this is not tried again: its callers hear that the outcome is unknown.
     /// </summary>
     public TimeSpan DeadAfter { get; set; } = TimeSpan.FromSeconds(5);
 

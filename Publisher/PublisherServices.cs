@@ -26,6 +26,7 @@ internal static class PublisherServices
         services.AddSingleton<PublishIntake>();
         services.AddSingleton<SequenceBook>();
         services.AddSingleton<OutboxStore>();
+        services.AddSingleton<ProducerLife>();
         services.AddSingleton<OutboxMessages>();
         services.AddSingleton<LaneSender>();
         services.AddSingletonHosted<MarkQueue>();

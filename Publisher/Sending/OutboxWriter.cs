@@ -13,6 +13,7 @@ namespace Publisher.Sending;
 internal sealed class OutboxWriter(
     PublishIntake intake,
     SequenceBook book,
+    ProducerLife life,
     OutboxStore store,
     LaneTable lanes,
     Repetitions repetitions,
@@ -189,13 +190,16 @@ internal sealed class OutboxWriter(
     /// Inserts a plan, through a restart of Postgres if need be. When a connection breaks, the insert may be committed
     /// or not: the rows are looked up before the same plan is tried again. Should the broken connection's backend
     /// commit after that look, the rows stand there twice with equal stamps, which readers of chunks and the brokers'
-    /// deduplication both take for one.
+    /// deduplication both take for one. Rows that a relay has found meanwhile may have other stamps, and would be
+    /// stored and published twice: where that may be, the plan is given up, and its callers hear that the outcome is
+    /// unknown.
     /// </summary>
     private async Task<(Insert Outcome, List<long> Ids)> TryInsertAsync(
         InsertPlan plan, long started, List<PublishTicket> tickets, CancellationToken stoppingToken)
     {
         var backoff = new Backoff(TimeSpan.FromMilliseconds(25), TimeSpan.FromMilliseconds(500), time);
-        var (tried, mayBeStored, keyIsThere) = (false, false, false);
+        var (triedAt, mayBeStored, keyIsThere) = ((long?)null, false, false);
+        Exception? broken = null;
         while (true)
         {
             try
@@ -211,9 +215,15 @@ internal sealed class OutboxWriter(
                     return (Insert.KeyIsThere, []);
                 }
 
+                if (mayBeStored && life.MayBeTakenSince(plan.ProducerId, triedAt!.Value))
+                {
+                    GiveUp(plan, tickets, mayBeStored, broken!);
+                    return (Insert.Refused, []);
+                }
+
                 await RegisterAsync(stoppingToken);
                 await using var connection = await store.OpenAsync(stoppingToken);
-                tried = true;  // Until now nothing can be stored.
+                triedAt ??= time.GetTimestamp();  // Until now nothing can be stored.
                 using (OutboxSpans.StartInsert(tickets))
                 {
                     ids = await OutboxStore.InsertAsync(connection, plan, stoppingToken);
@@ -239,7 +249,7 @@ internal sealed class OutboxWriter(
             }
             catch (Exception e) when (e is DbException or TimeoutException)
             {
-                mayBeStored = tried;
+                (mayBeStored, broken) = (triedAt is not null, e);
                 LogOnce(backoff, "an insert", e);
                 if (time.GetElapsedTime(started) > options.StoreTimeout)
                 {
@@ -257,7 +267,7 @@ internal sealed class OutboxWriter(
     {
         if (_registered != book.ProducerId)
         {
-            await store.TouchProducerAsync(book.ProducerId, stoppingToken);
+            await life.TouchAsync(book.ProducerId, stoppingToken);
             _registered = book.ProducerId;
         }
     }

@@ -9,6 +9,7 @@ namespace Publisher.Sending;
 internal sealed class ProducerHeartbeat(
     OutboxStore store,
     SequenceBook book,
+    ProducerLife life,
     PublisherMetrics metrics,
     PublisherOptions options,
     TimeProvider time,
@@ -22,7 +23,7 @@ internal sealed class ProducerHeartbeat(
         {
             try
             {
-                await store.TouchProducerAsync(book.ProducerId, stoppingToken);
+                await life.TouchAsync(book.ProducerId, stoppingToken);
                 var changed = metrics.Changed;
                 metrics.SetPending(await store.CountPendingAsync(options.MaxPending, stoppingToken), changed);
                 away = false;

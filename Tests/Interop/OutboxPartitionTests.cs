@@ -5,6 +5,8 @@ using System.Text;
 using System.Text.Json;
 using Broker.Client;
 using Broker.Client.Publishing;
+using Broker.Tests.Unit.GrpcCalls;
+using Dapper;
 using Publisher;
 using Publisher.Outbox;
 using Publisher.Sending;
@@ -171,6 +173,38 @@ public sealed class OutboxPartitionTests(PostgresServer postgres) : IClassFixtur
         Assert.All(
             acked.Where(ack => ack.Value.Offset >= 0),
             ack => Assert.Equal(ack.Key, _brokers.Values("orders", ack.Value.Partition)[(int)ack.Value.Offset]));
+    }
+
+    [Fact]
+    public async Task An_insert_whose_answer_is_lost_is_not_stored_again_when_a_relay_has_found_its_rows()
+    {
+        _brokers.Make("orders", Partitions);
+        await using var proxy = new CuttableProxy(postgres.Port);
+        await using var publisher = await PublisherProcess.StartAsync(postgres, _brokers, postgresPort: proxy.Port);
+        await using var relay = await PublisherProcess.StartAsync(postgres, _brokers);
+        await publisher.PublishAsync("orders", "a", "before", committed: true);
+
+        // The insert waits for this lock. It commits when its connection passes nothing on any more, and the
+        // heartbeat's neither, so the relay takes its producer for dead.
+        await using var database = postgres.Connect();
+        await using var connection = await database.OpenConnectionAsync(Test);
+        await using var transaction = await connection.BeginTransactionAsync(Test);
+        await connection.ExecuteAsync("LOCK TABLE outbox IN SHARE MODE", transaction: transaction);
+        var publish = publisher.PublishAsync("orders", "a", "x", committed: false);
+        await Eventually.HoldsAsync(
+            async () => await relay.CountAsync(
+                "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass)") > 0,
+            () => "the insert waits");
+        proxy.Silence();
+        await transaction.CommitAsync(Test);
+        await Eventually.HoldsAsync(
+            () => _brokers.Values("orders", PartitionOf("a")).Contains("x"), "the relay has sent it");
+        proxy.Cut();
+        var refusal = await Assert.ThrowsAsync<PublishException>(() => publish);
+        Assert.Equal(PublishFailure.OutcomeUnknown, refusal.Failure);
+        await publisher.PublishAsync("orders", "a", "after", committed: true);
+        Assert.Equal(["before", "x", "after"], _brokers.Values("orders", PartitionOf("a")));
+        await Eventually.HoldsAsync(async () => await relay.CountAsync("state = 1") == 3, () => "all are committed");
     }
 
     [Fact]

@@ -77,7 +77,11 @@ public sealed class PostgresServer : IAsyncLifetime
         }
     }
 
-    public NpgsqlDataSource Connect() => NpgsqlDataSource.Create(ConnectionString);
+    public int Port => _port;
+
+    /// <summary>To its own port, or to that of something that passes everything on to it.</summary>
+    public NpgsqlDataSource Connect(int? port = null) => NpgsqlDataSource.Create(
+        new NpgsqlConnectionStringBuilder(ConnectionString) { Port = port ?? _port }.ConnectionString);
 
     /// <summary>Ends the server as a crash would.</summary>
     public async Task KillAsync()

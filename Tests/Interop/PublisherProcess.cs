@@ -41,7 +41,10 @@ internal sealed class PublisherProcess : IAsyncDisposable
         where T : notnull => _host.Services.GetRequiredService<T>();
 
     public static async Task<PublisherProcess> StartAsync(
-        PostgresServer postgres, IBrokerPublisher brokers, Action<PublisherOptions>? configure = null)
+        PostgresServer postgres,
+        IBrokerPublisher brokers,
+        Action<PublisherOptions>? configure = null,
+        int? postgresPort = null)
     {
         var options = new PublisherOptions
         {
@@ -62,7 +65,7 @@ internal sealed class PublisherProcess : IAsyncDisposable
         builder.Services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Warning));
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(options);
-        builder.Services.AddSingleton(_ => postgres.Connect());
+        builder.Services.AddSingleton(_ => postgres.Connect(postgresPort));
         builder.Services.AddSingleton(brokers);
         builder.Services.AddOutbox();
         var host = builder.Build();
