@@ -123,10 +123,12 @@ internal sealed partial class OutboxStore
 
     /// <summary>
     /// Gives the rows of chunks their partitions, and stamps that count in these, in one statement. False, and nothing
-    /// is moved, when a row is not under its chunk's stamp any more, or not pending.
+    /// is moved, when a row is not under its chunk's stamp any more, or not pending, or when a relay works on the
+    /// producer and this is not asked by it: the relay may be sending such a row as it is.
     /// </summary>
-    public async Task<bool> TryDivideAsync(Division division, CancellationToken cancellationToken)
+    public async Task<bool> TryDivideAsync(Division division, bool isRelayed, CancellationToken cancellationToken)
     {
+        // KEY SHARE lets heartbeats pass and stands against the relay's FOR UPDATE, which skips it.
         // Locks wait for one another in the order of ids; who waited sees what the other has made of the rows.
         var moved = await ExecuteAsync(
             """
@@ -139,8 +141,11 @@ internal sealed partial class OutboxStore
                 WHERE o.producer_id = @ProducerId AND o.topic = @Topic AND o.partition = @Partition AND o.state = 0
                 ORDER BY o.id
                 FOR UPDATE OF o),
+            free AS (
+                SELECT 1 FROM producers WHERE producer_id = @ProducerId FOR KEY SHARE SKIP LOCKED),
             complete AS (
-                SELECT 1 WHERE (SELECT count(DISTINCT (old_first, old_index)) FROM found) = @Rows),
+                SELECT 1 WHERE (SELECT count(DISTINCT (old_first, old_index)) FROM found) = @Rows
+                    AND (@isRelayed OR EXISTS (SELECT 1 FROM free))),
             born AS (
                 INSERT INTO producers (producer_id) SELECT DISTINCT moves.producer_id FROM moves, complete
                 ON CONFLICT (producer_id) DO UPDATE SET seen = now())
@@ -162,6 +167,7 @@ internal sealed partial class OutboxStore
                 division.Firsts,
                 division.Indexes,
                 division.Rows,
+                isRelayed,
             },
             cancellationToken);
         return moved > 0;

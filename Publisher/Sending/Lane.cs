@@ -15,6 +15,9 @@ internal sealed class Lane(long producerId, string topic)
 
     public string Topic { get; } = topic;
 
+    /// <summary>It is a relay's, which holds the lock of the producer; another one is its own process'.</summary>
+    public bool IsRelayed { get; init; }
+
     /// <summary>
     /// The producers, each in a partition, of which the brokers have acknowledged a chunk since the last failure. Of
     /// others only one chunk is under way: brokers accept any sequence from a producer that they do not know, so a

@@ -226,7 +226,7 @@ internal sealed class LaneSender(
             var isDone = false;
             try
             {
-                isDone = await store.TryDivideAsync(division, cancellationToken);
+                isDone = await store.TryDivideAsync(division, lane.IsRelayed, cancellationToken);
                 if (!isDone && sources.Count == 1)
                 {
                     await TakeFromOtherAsync(head, cancellationToken);

@@ -101,7 +101,7 @@ internal sealed class Relay(
 
             // Of undivided chunks of a topic of several partitions only the first can have been sent.
             chunks[0].MayBeStored = after is null && chunks[0].Partition == Chunk.Undivided;
-            var lane = new Lane(producerId, topic);
+            var lane = new Lane(producerId, topic) { IsRelayed = true };
             chunks.ForEach(chunk => lane.Add(chunk));
             var all = await sender.TrySendAllAsync(lane, backoff, cancellationToken);
             var sent = chunks.Sum(chunk => chunk.Count) - lane.Waiting().Sum(chunk => chunk.Count);
