@@ -198,13 +198,14 @@ internal sealed class OutboxWriter(
         InsertPlan plan, long started, List<PublishTicket> tickets, CancellationToken stoppingToken)
     {
         var backoff = new Backoff(TimeSpan.FromMilliseconds(25), TimeSpan.FromMilliseconds(500), time);
-        var (triedAt, mayBeStored, keyIsThere) = ((long?)null, false, false);
-        Exception? broken = null;
+        var keyIsThere = false;
+        long? triedAt = null;
+        Exception? broken = null;  // It has ended an attempt that may have stored the plan.
         while (true)
         {
             try
             {
-                var ids = mayBeStored ? await store.FindAsync(plan, !keyIsThere, stoppingToken) : [];
+                var ids = broken is not null ? await store.FindAsync(plan, !keyIsThere, stoppingToken) : [];
                 if (ids.Count >= plan.Rows)
                 {
                     return (Insert.Done, FirstOfEach(ids, plan));
@@ -215,9 +216,9 @@ internal sealed class OutboxWriter(
                     return (Insert.KeyIsThere, []);
                 }
 
-                if (mayBeStored && life.MayBeTakenSince(plan.ProducerId, triedAt!.Value))
+                if (broken is not null && triedAt is { } since && life.MayBeTakenSince(plan.ProducerId, since))
                 {
-                    GiveUp(plan, tickets, mayBeStored, broken!);
+                    GiveUp(plan, tickets, mayBeStored: true, broken);
                     return (Insert.Refused, []);
                 }
 
@@ -249,11 +250,11 @@ internal sealed class OutboxWriter(
             }
             catch (Exception e) when (e is DbException or TimeoutException)
             {
-                (mayBeStored, broken) = (triedAt is not null, e);
+                broken = triedAt is null ? null : e;
                 LogOnce(backoff, "an insert", e);
                 if (time.GetElapsedTime(started) > options.StoreTimeout)
                 {
-                    GiveUp(plan, tickets, mayBeStored, e);
+                    GiveUp(plan, tickets, mayBeStored: broken is not null, e);
                     return (Insert.Refused, []);
                 }
             }
